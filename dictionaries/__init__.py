@@ -1,0 +1,1 @@
+"""Protocols as TOML files: the sequence, the tissue and the grid of a dictionary."""

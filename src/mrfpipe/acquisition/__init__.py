@@ -1,0 +1,1 @@
+"""Acquisition: raw scans and trajectories, as the scanner's file has them."""

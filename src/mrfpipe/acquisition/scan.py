@@ -1,0 +1,72 @@
+"""RawScan: one scan's k-space as it was measured, before anything is done to it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrfpipe.arrays import Complex, Double, Float, check_dtype, check_shape, frozen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RawScan:
+    """Raw multi-coil radial k-space of all slices of a scan.
+
+    The trajectory is in cycles/FOV: ``|k|`` up to half the matrix. The forward model that goes with it is
+    ``sum over x, y of m(x, y) exp(-2 pi i (kx x + ky y) / matrix)`` with x and y counted from the centre voxel
+    ``matrix // 2``, x along the columns and y along the rows of an image.
+    """
+
+    name: str
+    """What to call the scan: its file's stem."""
+    kspace: Complex
+    """Samples, readout oversampling kept. Shape `(slices, coils, spokes, samples)`."""
+    trajectory: Float
+    """Position of every sample as (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`."""
+    noise: Complex | None
+    """Samples of a measurement without signal. Shape `(coils, samples)`."""
+    affine: Double
+    """Voxel `(x, y, slice)` to RAS in mm. Shape `(4, 4)`."""
+    matrix: int
+    """Voxels along x and along y."""
+    fov: float
+    """Field of view along x and along y in m."""
+    spokes_per_frame: int | None = None
+    """Consecutive spokes of a frame, if the file says."""
+    flip: Double | None = None
+    """Nominal flip angle in rad, if the file has it. Shape `(spokes)`."""
+    te: Double | None = None
+    """Echo time in s, if the file has it. Shape `(spokes)`."""
+    tr: Double | None = None
+    """Repetition time in s, if the file has it. Shape `(spokes)`."""
+    inversion_time: float | None = None
+    """Inversion time in s, if the file has it."""
+
+    def __post_init__(self) -> None:
+        sizes = check_shape("kspace", self.kspace, "slices coils spokes samples")
+        check_dtype("kspace", self.kspace, np.complex64)
+        check_shape("trajectory", self.trajectory, "spokes samples 2", sizes)
+        check_dtype("trajectory", self.trajectory, np.float32)
+        check_shape("affine", self.affine, "4 4")
+        if self.noise is not None:
+            check_shape("noise", self.noise, "coils readings", {"coils": sizes["coils"]})
+        for train in ("flip", "te", "tr"):
+            if getattr(self, train) is not None:
+                check_shape(train, getattr(self, train), "spokes", sizes)
+        for array in ("kspace", "trajectory", "noise", "affine", "flip", "te", "tr"):
+            if getattr(self, array) is not None:
+                object.__setattr__(self, array, frozen(getattr(self, array)))
+
+    @property
+    def n_slices(self) -> int:
+        """Slices of the scan."""
+        return self.kspace.shape[0]
+
+    @property
+    def n_coils(self) -> int:
+        """Receive coils of the scan."""
+        return self.kspace.shape[1]
+
+    @property
+    def n_spokes(self) -> int:
+        """Spokes of a slice."""
+        return self.kspace.shape[2]

@@ -1,0 +1,1 @@
+"""Evaluation: how far maps are from a reference."""

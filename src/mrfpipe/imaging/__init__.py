@@ -1,0 +1,1 @@
+"""Imaging: from k-space to a series of images."""

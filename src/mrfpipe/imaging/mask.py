@@ -1,0 +1,49 @@
+"""Foreground mask: where there is tissue, told from the frames themselves."""
+
+import numpy as np
+from skimage.filters import threshold_otsu
+from skimage.morphology import remove_small_objects
+
+from mrfpipe.arrays import Bool, Complex, Float, check_shape
+
+N_CONTRASTS = 7
+"""Stretches of the train that are averaged each by itself: long enough to be free of undersampling, short enough that
+no tissue is cancelled by the inversion or by water and fat in opposite phase in all of them."""
+SMALLEST_ISLAND = 2e-4
+"""Islands smaller than this share of the image are not tissue; holes of that size are."""
+
+
+def tissue_mask(images: Complex) -> Bool:
+    """Separate tissue from air.
+
+    The root sum of squares over a few stretches of the train is split by Otsu's threshold of its logarithm, so that
+    dim muscle beside bright fat counts as tissue. Small islands are dropped and small holes filled; cortical bone and
+    lungs, without signal, may stay out. Voxels that are zero in all frames are never inside.
+
+    Parameters
+    ----------
+    images
+        Frames of a slice. Shape `(frames, y, x)`.
+
+    Returns
+    -------
+        True where there is tissue. Shape `(y, x)`.
+    """
+    check_shape("images", images, "frames y x")
+    brightness = contrast_sum(images)
+    seen = brightness > 0
+    if np.unique(brightness[seen]).size < 2:
+        return seen
+    logarithm = np.log(brightness, out=np.full(brightness.shape, -np.inf, np.float32), where=seen)
+    mask = seen & (logarithm > threshold_otsu(logarithm[seen]))
+    smallest = int(SMALLEST_ISLAND * mask.size)
+    mask = remove_small_objects(mask, max_size=smallest)
+    filled: Bool = ~remove_small_objects(~mask, max_size=smallest) & seen
+    return filled
+
+
+def contrast_sum(images: Complex) -> Float:
+    """Root sum of squares over the means of the stretches. Shape `(frames, y, x)` to `(y, x)`."""
+    stretches = np.array_split(images, min(N_CONTRASTS, len(images)))
+    total: Float = np.sqrt(sum(np.abs(stretch.mean(0)) ** 2 for stretch in stretches)).astype(np.float32)
+    return total

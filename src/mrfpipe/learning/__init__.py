@@ -1,0 +1,1 @@
+"""Learning: networks that replace the matching."""

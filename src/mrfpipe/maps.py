@@ -1,0 +1,82 @@
+"""ParameterMaps: the five quantitative maps of a scan, and the maps that say how far to trust them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrfpipe.arrays import Bool, Byte, Double, Float, check_dtype, check_shape, frozen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One of the five parameters: what it is called where, and how it is written to files."""
+
+    field: str
+    """Name in `ParameterMaps` and in `Grid`."""
+    name: str
+    """Name in files, tables and figures."""
+    unit: str
+    """Unit in files, tables and figures."""
+    scale: float
+    """Factor from SI to that unit."""
+    title: str
+    """Name for people."""
+
+
+PARAMETERS = (
+    Parameter(field="ff", name="FF", unit="1", scale=1.0, title="fat fraction"),
+    Parameter(field="t1w", name="T1H2O", unit="ms", scale=1e3, title="T1 of water"),
+    Parameter(field="t1f", name="T1fat", unit="ms", scale=1e3, title="T1 of fat"),
+    Parameter(field="df", name="df", unit="Hz", scale=1.0, title="off-resonance"),
+    Parameter(field="b1", name="B1", unit="1", scale=1.0, title="flip angle efficacy"),
+)
+"""In the order of the dictionary's axes; bit n of `ParameterMaps.edge` stands for the n-th."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ParameterMaps:
+    """What a scan yields, by matching or by a network alike. Arrays have shape `(slices, y, x)`.
+
+    Voxels outside the mask, and voxels without any signal, are NaN in every map and outside `mask`.
+    """
+
+    ff: Float
+    """Fat fraction, 0 to 1."""
+    t1w: Float
+    """T1 of water in s."""
+    t1f: Float
+    """T1 of fat in s."""
+    df: Float
+    """Off-resonance in Hz."""
+    b1: Float
+    """Flip angle efficacy."""
+    m0: Float
+    """Magnitude of the scale between signal and simulated fingerprint (proton density times receive gain)."""
+    match: Float
+    """Normalised correlation of signal and fingerprint, 0 to 1."""
+    edge: Byte
+    """Bit n is set where the n-th of `PARAMETERS` lies at an end of its grid."""
+    mask: Bool
+    """Where the maps are defined."""
+    affine: Double
+    """Voxel `(x, y, slice)` to RAS in mm. Shape `(4, 4)`."""
+
+    def __post_init__(self) -> None:
+        sizes = check_shape("mask", self.mask, "slices y x")
+        check_dtype("mask", self.mask, np.bool_)
+        check_shape("edge", self.edge, "slices y x", sizes)
+        check_dtype("edge", self.edge, np.uint8)
+        check_shape("affine", self.affine, "4 4")
+        for name in (*(p.field for p in PARAMETERS), "m0", "match"):
+            array = getattr(self, name)
+            check_shape(name, array, "slices y x", sizes)
+            check_dtype(name, array, np.float32)
+            if not np.all(np.isfinite(array[self.mask])):
+                raise ValueError(f"{name} is not finite everywhere inside the mask.")
+        for name in (*(p.field for p in PARAMETERS), "m0", "match", "edge", "mask", "affine"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    def in_file_units(self, parameter: Parameter) -> Float:
+        """Return the map of `parameter` in the unit it has in files. Shape `(slices, y, x)`."""
+        scaled: Float = getattr(self, parameter.field) * np.float32(parameter.scale)
+        return scaled

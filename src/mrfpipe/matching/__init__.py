@@ -1,0 +1,1 @@
+"""Matching: each voxel compared with every entry of a dictionary."""

@@ -1,0 +1,46 @@
+"""Brute-force matching: every entry is made and compared with every voxel. The oracle of the other methods."""
+
+import numpy as np
+import torch
+
+from mrfpipe.arrays import Complex, check_shape
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.matching.score import Matches, unit_signals
+
+VOXELS_AT_ONCE = 512
+
+
+def match_brute(coefficients: Complex, dictionary: Dictionary, device: torch.device | None = None) -> Matches:
+    """Compare every voxel with every entry; of entries that score the same the lowest number of a group is returned.
+
+    Entries are made for one (B1, df) at a time, so that neither they nor their scores fill the memory.
+
+    Parameters
+    ----------
+    coefficients
+        Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
+    dictionary
+        All entries.
+    device
+        Where to compute; the CPU if not given.
+    """
+    check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
+    unit = torch.from_numpy(unit_signals(coefficients)).to(device or "cpu")
+    ff = torch.from_numpy(dictionary.protocol.grid.ff.astype(np.float32)).to(unit.device)[:, None, None, None]
+    score = torch.full((len(unit),), -1.0, device=unit.device)
+    number = torch.zeros(len(unit), dtype=torch.int64, device=unit.device)
+    shape = dictionary.protocol.grid.shape
+    within = torch.arange(int(np.prod(shape[:3])), device=unit.device) * (shape[3] * shape[4])
+    for b1 in range(shape[4]):
+        for df in range(shape[3]):
+            water = torch.from_numpy(dictionary.water[:, b1, df].copy()).to(unit.device)
+            fat = torch.from_numpy(dictionary.fat[:, b1, df].copy()).to(unit.device)
+            entries = ((1 - ff) * water[:, None] + ff * fat).reshape(-1, dictionary.rank)
+            entries /= torch.linalg.vector_norm(entries, dim=1, keepdim=True)
+            for start in range(0, len(unit), VOXELS_AT_ONCE):
+                part = slice(start, start + VOXELS_AT_ONCE)
+                best, index = (unit[part] @ entries.mH).abs().max(dim=1)
+                better = best > score[part]
+                score[part] = torch.where(better, best, score[part])
+                number[part] = torch.where(better, within[index] + df * shape[4] + b1, number[part])
+    return Matches(entry=number.cpu().numpy(), score=score.square().cpu().numpy())

@@ -1,0 +1,89 @@
+"""From a series of frames to maps, by comparing every voxel with every entry of a dictionary."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from mrfpipe.arrays import Bool, Complex, Double, Float
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.errors import MismatchError
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.matching.brute import match_brute
+from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.score import Matches
+
+Method = Literal["exact", "brute"]
+METHODS: dict[Method, Callable[[Complex, Dictionary], Matches]] = {"exact": match_exact, "brute": match_brute}
+
+
+def match_series(
+    series: FrameSeries,
+    dictionary: Dictionary,
+    method: Method = "exact",
+    progress: Callable[[int, int], None] | None = None,
+) -> ParameterMaps:
+    """Match every voxel inside the mask.
+
+    The map `match` is the normalised correlation over all frames, so that aliasing lowers it; `m0` is the magnitude of
+    the scale between signal and fingerprint.
+
+    Parameters
+    ----------
+    series
+        Frames of all slices.
+    dictionary
+        Of the sequence that the frames were measured with.
+    method
+        ``exact`` or ``brute``; both find the same, brute visits every entry.
+    progress
+        Called after every slice with the slices done and all slices.
+
+    Raises
+    ------
+    MismatchError
+        If the frames are of another sequence than the dictionary.
+    """
+    if series.sequence_hash != dictionary.protocol.sequence.hash:
+        raise MismatchError(
+            f"The frames of {series.name} are of another sequence than the dictionary's protocol "
+            f"'{dictionary.protocol.name}'; make both with one protocol."
+        )
+    mask = series.mask & np.any(series.images != 0, axis=1)
+    values = {name: np.full(mask.shape, np.nan, np.float32) for name in (*(p.field for p in PARAMETERS), "m0", "match")}
+    edge = np.zeros(mask.shape, np.uint8)
+    for s in range(series.n_slices):
+        inside = mask[s]
+        if inside.any():
+            signals = np.ascontiguousarray(series.images[s][:, inside].T)
+            _match_slice(signals, dictionary, method, {k: v[s] for k, v in values.items()}, edge[s], inside)
+        if progress is not None:
+            progress(s + 1, series.n_slices)
+    return ParameterMaps(**values, edge=edge, mask=mask, affine=series.affine)
+
+
+def _match_slice(
+    signals: Complex, dictionary: Dictionary, method: Method, values: dict[str, Float], edge: np.ndarray, inside: Bool
+) -> None:
+    coefficients = dictionary.compress(signals)
+    matches = METHODS[method](coefficients, dictionary)
+    entries = dictionary.entries(matches.entry)
+    overlap = np.abs(np.sum(entries.conj() * coefficients, axis=1))
+    length = np.linalg.norm(entries, axis=1)
+    values["m0"][inside] = overlap / length**2
+    values["match"][inside] = overlap / (length * np.linalg.norm(signals, axis=1))
+    parameters = dictionary.parameters(matches.entry)
+    for field, estimate in parameters.items():
+        values[field][inside] = estimate
+    edge[inside] = edge_bits(parameters, dictionary)
+
+
+def edge_bits(parameters: dict[str, Double], dictionary: Dictionary) -> np.ndarray:
+    """Bit n of every voxel is set where the n-th of `PARAMETERS` lies at an end of its grid axis. Shape `(voxels)`."""
+    bits = np.zeros(len(parameters["ff"]), np.uint8)
+    for n, parameter in enumerate(PARAMETERS):
+        axis = getattr(dictionary.protocol.grid, parameter.field)
+        estimate = parameters[parameter.field]
+        bits |= ((estimate <= axis[0]) | (estimate >= axis[-1])).astype(np.uint8) << np.uint8(n)
+    return bits

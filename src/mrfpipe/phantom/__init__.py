@@ -1,0 +1,1 @@
+"""Phantom: raw scans whose truth is known."""

@@ -1,0 +1,1 @@
+"""Physics: what a voxel of water or fat emits during a sequence."""
