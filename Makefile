@@ -1,5 +1,5 @@
 # Every target works in a fresh clone: the environment is made first, with the versions in constraints.txt.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 

@@ -1,5 +1,76 @@
-"""The command line: one file a command, thin, everything heavy imported when a command runs."""
+"""The command line: one file a command, thin; everything heavy is imported when a command runs."""
+
+import sys
+import traceback
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from mrfpipe.errors import MrfpipeError, ResourceError
+
+COMMANDS = {
+    "demo": "Scan a phantom, match it, train a network, compare both with the truth.",
+    "phantom": "Write the raw scan of a phantom, with its truth beside it.",
+    "simulate": "Simulate the dictionary of a protocol.",
+    "frames": "Reconstruct the frames of a raw scan.",
+    "match": "Match scans with a dictionary: quantitative maps.",
+    "train": "Train a network on scans whose maps are known.",
+    "reconstruct": "Turn scans into quantitative maps by a network.",
+    "evaluate": "Say how far maps are from a reference.",
+    "info": "Say what a file is.",
+}
+"""In the order of a study; each is the function `command` of the module of its name."""
+
+INTERRUPTED = 130
+VERBOSE = "mrfpipe.verbose"
+"""Key under which a command tells its group that it was called with --verbose."""
 
 
+class Commands(click.Group):
+    """Loads a command when it is called, and turns errors into one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order of a study."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the module of a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Run a command; say what went wrong in one line, with a traceback only if asked for by -v."""
+        try:
+            return super().invoke(ctx)
+        except MrfpipeError as e:
+            return _fail(ctx, e)
+        except MemoryError:
+            return _fail(ctx, ResourceError("The memory is used up; close other programs or use a larger machine."))
+        except KeyboardInterrupt:
+            click.echo("mrfpipe: interrupted; nothing was written under a final name.", err=True)
+            return ctx.exit(INTERRUPTED)
+
+
+def _fail(ctx: click.Context, error: MrfpipeError) -> NoReturn:
+    if ctx.meta.get(VERBOSE):
+        traceback.print_exception(error, file=sys.stderr)
+    click.echo(f"mrfpipe: {' '.join(str(error).split())}", err=True)
+    ctx.exit(error.exit_code)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mrfpipe")
 def main() -> None:
-    """Run the command line."""
+    """Magnetic Resonance Fingerprinting: raw scan in, quantitative maps out.
+
+    Start with `mrfpipe demo`. Exit codes: 0 done, 2 wrong usage, 3 unreadable or invalid input, 4 inputs that do not
+    fit each other, 5 output exists, 6 device, memory or disk, 130 interrupted.
+    """

@@ -23,7 +23,9 @@ Byte = npt.NDArray[np.uint8]
 Int = npt.NDArray[np.int64]
 
 
-def check_shape(name: str, array: npt.NDArray[Any], axes: str, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
+def check_shape(
+    name: str, array: npt.NDArray[Any], axes: str, sizes: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """Check an array's rank and sizes against named axes.
 
     Parameters

@@ -66,7 +66,7 @@ class Dictionary:
     @property
     def rank(self) -> int:
         """Number of basis vectors."""
-        return self.basis.shape[1]
+        return int(self.basis.shape[1])
 
     @property
     def n_entries(self) -> int:

@@ -178,7 +178,8 @@ class Protocol:
     @property
     def hash(self) -> str:
         """sha256 over the values of sequence, tissue and grid; names and comments do not count."""
-        return hashlib.sha256("".join((self.sequence.hash, self.tissue.hash, self.grid.hash)).encode()).hexdigest()
+        parts = f"{self.sequence.hash}{self.tissue.hash}{self.grid.hash}"
+        return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def built_in_protocols() -> list[str]:

@@ -9,7 +9,10 @@ from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.nufft import nufft_adjoint
 
 CALIBRATION_RADIUS = 12.0
-"""Radius in cycles/FOV of the part of k-space that coil maps are made from; it is fully sampled by 38 spokes or more."""
+"""Radius in cycles/FOV of the part of k-space that coil maps are made from; 38 spokes sample it fully."""
+
+LEAST_NOISE = 1e-6
+"""Least over greatest eigenvalue of a noise covariance that can be inverted in float32."""
 
 
 def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
@@ -35,13 +38,14 @@ def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
         return kspace
     sizes = check_shape("kspace", kspace, "coils spokes samples")
     n_readings = check_shape("noise", noise, "coils readings", {"coils": sizes["coils"]})["readings"]
-    try:
-        factor = np.linalg.cholesky((noise @ noise.conj().T).astype(np.complex128) / n_readings)
-    except np.linalg.LinAlgError:
+    covariance = (noise @ noise.conj().T).astype(np.complex128) / n_readings
+    spread = np.linalg.eigvalsh(covariance)
+    if n_readings < sizes["coils"] or spread[0] <= LEAST_NOISE * spread[-1]:
         raise InputError(
             f"The noise scan ({n_readings} readings, {sizes['coils']} coils) has a silent coil or too few readings to "
             "whiten with; remove it from the file to go on without prewhitening."
-        ) from None
+        )
+    factor = np.linalg.cholesky(covariance)
     unmix = scipy.linalg.solve_triangular(factor, np.eye(sizes["coils"]), lower=True).astype(np.complex64)
     whitened: Complex = np.tensordot(unmix, kspace, 1)
     return whitened
@@ -78,7 +82,7 @@ def estimate_coil_maps(kspace: Complex, trajectory: Float, matrix: int) -> Compl
 
 
 def _central_samples(trajectory: Float) -> slice:
-    """Samples of a spoke that any spoke has within the calibration radius."""
+    """Find the samples of a spoke that any spoke has within the calibration radius."""
     radius = np.hypot(trajectory[..., 0], trajectory[..., 1]).min(axis=0)
     inside = np.flatnonzero(radius < CALIBRATION_RADIUS)
     return slice(int(inside[0]), int(inside[-1]) + 1)

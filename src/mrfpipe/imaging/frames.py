@@ -44,9 +44,7 @@ def reconstruct_frames(scan: RawScan, sequence: Sequence, progress: Progress | N
             if progress is not None:
                 progress(s * n_frames + frame + 1, scan.n_slices * n_frames)
         masks[s] = tissue_mask(images[s])
-    return FrameSeries(
-        name=scan.name, images=images, mask=masks, affine=scan.affine, sequence_hash=sequence.hash
-    )
+    return FrameSeries(name=scan.name, images=images, mask=masks, affine=scan.affine, sequence_hash=sequence.hash)
 
 
 def _frame(kspace: Complex, trajectory: Float, maps: Complex) -> Complex:

@@ -35,7 +35,7 @@ def tissue_mask(images: Complex) -> Bool:
     if np.unique(brightness[seen]).size < 2:
         return seen
     logarithm = np.log(brightness, out=np.full(brightness.shape, -np.inf, np.float32), where=seen)
-    mask = seen & (logarithm > threshold_otsu(logarithm[seen]))
+    mask = seen & (logarithm > threshold_otsu(logarithm[seen]))  # type: ignore[no-untyped-call]
     smallest = int(SMALLEST_ISLAND * mask.size)
     mask = remove_small_objects(mask, max_size=smallest)
     filled: Bool = ~remove_small_objects(~mask, max_size=smallest) & seen

@@ -64,9 +64,7 @@ def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int) -> Complex:
     check_shape("samples", samples, "coils spokes samples", check_shape("trajectory", trajectory, "spokes samples 2"))
     shape = (samples.shape[0], matrix, matrix)
     coordinates = _coordinates(trajectory, matrix)
-    images = sigpy.nufft_adjoint(
-        samples, coordinates, oshape=shape, oversamp=_oversampling(matrix), width=KERNEL_WIDTH
-    )
+    images = sigpy.nufft_adjoint(samples, coordinates, oshape=shape, oversamp=_oversampling(matrix), width=KERNEL_WIDTH)
     unscaled: Complex = (images * np.float32(matrix)).astype(np.complex64, copy=False)
     return unscaled
 

@@ -37,9 +37,9 @@ class FrameSeries:
     @property
     def n_slices(self) -> int:
         """Slices of the scan."""
-        return self.images.shape[0]
+        return int(self.images.shape[0])
 
     @property
     def n_frames(self) -> int:
         """Frames of a slice."""
-        return self.images.shape[1]
+        return int(self.images.shape[1])

@@ -105,7 +105,8 @@ def _real_spaces(units: Complex) -> tuple[Complex, Float]:
     n = int(enough[0]) + 1 if enough.size else directions.shape[1]
     distance = outside[:, n - 1] if enough.size else np.zeros(len(units))
     rank = units.shape[-1]
-    return (directions[:, :n, :rank] + 1j * directions[:, :n, rank:]).astype(np.complex64), distance + ROUNDING
+    space = directions[:, :n, :rank] + 1j * directions[:, :n, rank:]
+    return space.astype(np.complex64), (distance + ROUNDING).astype(np.float32)
 
 
 @njit(cache=True)
@@ -146,9 +147,11 @@ def _project(signals: Float, y: Float, product: Float) -> None:
 
 
 @njit(cache=True, inline="always")
-def _may_win(limit: float, A: float, B: float, C: float, a: float, b: float, g: float) -> bool:  # noqa: N803
+def _may_win(
+    limit: np.float32, p: np.float32, q: np.float32, r: np.float32, a: np.float32, b: np.float32, c: np.float32
+) -> np.bool_:
     """Whether a pair scores above `limit` for any fat fraction; letters as in `mrfpipe.matching.score`."""
-    x, y, z = limit * a - A, limit * b - B, limit * g - C
+    x, y, z = limit * a - p, limit * b - q, limit * c - r
     return (x * y <= z * z) | (x <= 0) | (y <= 0)
 
 
@@ -156,25 +159,24 @@ def _may_win(limit: float, A: float, B: float, C: float, a: float, b: float, g: 
 def _visit(
     w: Float, f: Float, water_energy: Float, fat_energy: Float, cross: Float, ff: Double, score: float, entry: Int
 ) -> float:
-    """Search all pairs of a group for a score above `score`, or for a lower entry of the same.
+    """Search all pairs of a group for a score above `score`.
 
     w (2, t1w) and f (2, t1f) are the inner products with the voxel; the best entry's (ff, t1w, t1f) is left in `entry`.
     """
     for j in range(f.shape[1]):
-        fr, fi, b = f[0, j], f[1, j], fat_energy[j]
-        B = fr * fr + fi * fi  # noqa: N806
+        b, q = fat_energy[j], f[0, j] * f[0, j] + f[1, j] * f[1, j]
         limit = np.float32(score * (1 - MARGIN))
         hits = 0
         for i in range(w.shape[1]):
-            A, C = w[0, i] * w[0, i] + w[1, i] * w[1, i], w[0, i] * fr + w[1, i] * fi  # noqa: N806
-            hits += _may_win(limit, A, B, C, water_energy[i], b, cross[j, i])
+            p, r = w[0, i] * w[0, i] + w[1, i] * w[1, i], w[0, i] * f[0, j] + w[1, i] * f[1, j]
+            hits += int(_may_win(limit, p, q, r, water_energy[i], b, cross[j, i]))
         if hits == 0:
             continue
         for i in range(w.shape[1]):
-            a, g = water_energy[i], cross[j, i]
-            A, C = w[0, i] * w[0, i] + w[1, i] * w[1, i], w[0, i] * fr + w[1, i] * fi  # noqa: N806
-            if _may_win(np.float32(score * (1 - MARGIN)), A, B, C, a, b, g):
-                found, position = best_on_grid(ff, float(A), float(B), float(C), float(a), float(b), float(g))
+            a, c = water_energy[i], cross[j, i]
+            p, r = w[0, i] * w[0, i] + w[1, i] * w[1, i], w[0, i] * f[0, j] + w[1, i] * f[1, j]
+            if _may_win(np.float32(score * (1 - MARGIN)), p, q, r, a, b, c):
+                found, position = best_on_grid(ff, float(p), float(q), float(r), float(a), float(b), float(c))
                 if found > score:
                     score = found
                     entry[0], entry[1], entry[2] = position, i, j

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+import torch
 
-from mrfpipe.arrays import Bool, Complex, Double, Float
+from mrfpipe.arrays import Bool, Byte, Complex, Double, Float
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.series import FrameSeries
@@ -15,13 +16,15 @@ from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.score import Matches
 
 Method = Literal["exact", "brute"]
-METHODS: dict[Method, Callable[[Complex, Dictionary], Matches]] = {"exact": match_exact, "brute": match_brute}
+CPU = torch.device("cpu")
 
 
 def match_series(
     series: FrameSeries,
     dictionary: Dictionary,
     method: Method = "exact",
+    *,
+    device: torch.device = CPU,
     progress: Callable[[int, int], None] | None = None,
 ) -> ParameterMaps:
     """Match every voxel inside the mask.
@@ -37,6 +40,8 @@ def match_series(
         Of the sequence that the frames were measured with.
     method
         ``exact`` or ``brute``; both find the same, brute visits every entry.
+    device
+        Where brute matching computes; exact matching runs on the CPU.
     progress
         Called after every slice with the slices done and all slices.
 
@@ -57,17 +62,27 @@ def match_series(
         inside = mask[s]
         if inside.any():
             signals = np.ascontiguousarray(series.images[s][:, inside].T)
-            _match_slice(signals, dictionary, method, {k: v[s] for k, v in values.items()}, edge[s], inside)
+            coefficients = dictionary.compress(signals)
+            if method == "exact":
+                matches = match_exact(coefficients, dictionary)
+            else:
+                matches = match_brute(coefficients, dictionary, device)
+            _fill(matches, signals, coefficients, dictionary, {k: v[s] for k, v in values.items()}, edge[s], inside)
         if progress is not None:
             progress(s + 1, series.n_slices)
     return ParameterMaps(**values, edge=edge, mask=mask, affine=series.affine)
 
 
-def _match_slice(
-    signals: Complex, dictionary: Dictionary, method: Method, values: dict[str, Float], edge: np.ndarray, inside: Bool
+def _fill(
+    matches: Matches,
+    signals: Complex,
+    coefficients: Complex,
+    dictionary: Dictionary,
+    values: dict[str, Float],
+    edge: Byte,
+    inside: Bool,
 ) -> None:
-    coefficients = dictionary.compress(signals)
-    matches = METHODS[method](coefficients, dictionary)
+    """Write the matches of a slice's voxels `inside` into its maps."""
     entries = dictionary.entries(matches.entry)
     overlap = np.abs(np.sum(entries.conj() * coefficients, axis=1))
     length = np.linalg.norm(entries, axis=1)
@@ -79,7 +94,7 @@ def _match_slice(
     edge[inside] = edge_bits(parameters, dictionary)
 
 
-def edge_bits(parameters: dict[str, Double], dictionary: Dictionary) -> np.ndarray:
+def edge_bits(parameters: dict[str, Double], dictionary: Dictionary) -> Byte:
     """Bit n of every voxel is set where the n-th of `PARAMETERS` lies at an end of its grid axis. Shape `(voxels)`."""
     bits = np.zeros(len(parameters["ff"]), np.uint8)
     for n, parameter in enumerate(PARAMETERS):

@@ -58,7 +58,9 @@ def fat_phasor(sequence: Sequence, tissue: Tissue) -> np.ndarray[tuple[int], np.
     return phasor
 
 
-def _frames(echoes: Double, sequence: Sequence, phasor: np.ndarray[tuple[int], np.dtype[np.complex128]], df: Double) -> Complex:
+def _frames(
+    echoes: Double, sequence: Sequence, phasor: np.ndarray[tuple[int], np.dtype[np.complex128]], df: Double
+) -> Complex:
     """Give echoes `(t1, b1, spokes)` their phase and average the spokes of each frame: `(t1, b1, df, frames)`."""
     signals = np.empty((*echoes.shape[:2], df.size, sequence.n_frames), np.complex64)
     for i, hertz in enumerate(df):

@@ -1,0 +1,27 @@
+"""``mrfpipe evaluate``: maps against a reference."""
+
+from pathlib import Path
+
+import click
+
+from .options import INPUT, Settings, common_options
+
+
+@click.command()
+@click.argument("result", type=INPUT, metavar="OUT")
+@click.argument("reference", type=INPUT, metavar="REFERENCE")
+@click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead of a table.")
+@common_options
+def command(settings: Settings, result: Path, reference: Path, json_wanted: bool) -> None:  # noqa: ARG001 - all have settings
+    """Say how far the maps of a result folder OUT are from REFERENCE: another result, or a phantom's NAME.truth.npz.
+
+    Example: mrfpipe evaluate results/thigh thigh.truth.npz
+    """
+    from mrfpipe.evaluation.metrics import evaluate
+    from mrfpipe.evaluation.reference import load_reference
+    from mrfpipe.evaluation.table import as_json, format_table
+
+    maps, _ = load_reference(result)
+    truth, rois = load_reference(reference)
+    errors = evaluate(maps, truth, rois)
+    click.echo(as_json(errors) if json_wanted else format_table(errors))

@@ -1,0 +1,114 @@
+"""``mrfpipe info``: what a file is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from .options import INPUT, Settings, common_options
+
+
+@click.command()
+@click.argument("path", type=INPUT, metavar="FILE")
+@common_options
+def command(settings: Settings, path: Path) -> None:  # noqa: ARG001 - all commands have settings
+    """Say what FILE is: a protocol, raw scan, dictionary, frames, maps or network, and what is in it.
+
+    Example: mrfpipe info thigh.h5
+    """
+    for key, value in _describe(path).items():
+        click.echo(f"{key + ':':22} {value}")
+
+
+def _describe(path: Path) -> Mapping[str, object]:
+    """Tell the kind of file by its content, and describe it."""
+    from mrfpipe.acquisition.ismrmrd import describe_ismrmrd
+    from mrfpipe.files import schemas
+    from mrfpipe.learning.model import DESCRIPTION_FILE
+    from mrfpipe.protocol import built_in_protocols
+
+    if str(path) in built_in_protocols() or path.suffix == ".toml":
+        return _protocol(path)
+    if path.is_dir():
+        return _model(path) if (path / DESCRIPTION_FILE).exists() else _maps(path)
+    kinds = {schemas.DICTIONARY.name: _dictionary, schemas.FRAMES.name: _frames, schemas.MAPS.name: _maps}
+    describe = kinds.get(schemas.schema_of(path) or "")
+    return describe(path) if describe else {"kind": "raw scan (ISMRMRD)", **describe_ismrmrd(path)}
+
+
+def _protocol(path: Path) -> Mapping[str, object]:
+    from mrfpipe.protocol import AXES, load_protocol
+
+    protocol = load_protocol(path)
+    sequence, grid = protocol.sequence, protocol.grid
+    axes = ", ".join(f"{name} {getattr(grid, name).size}" for name in AXES)
+    return {
+        "kind": "protocol",
+        "name": protocol.name,
+        "hash": protocol.hash,
+        "train": f"{sequence.n_spokes} spokes, {sequence.n_frames} frames of {sequence.spokes_per_frame}",
+        "duration": f"{sequence.inversion_time + sequence.tr.sum():.2f} s + {sequence.recovery:.2f} s recovery a slice",
+        "matrix": f"{sequence.matrix} x {sequence.matrix}, FOV {sequence.fov * 1e3:g} mm",
+        "grid": f"{grid.n_entries:,} entries ({axes})",
+    }
+
+
+def _dictionary(path: Path) -> Mapping[str, object]:
+    from mrfpipe.files.dictionaries import load_dictionary
+
+    dictionary = load_dictionary(path)
+    return {
+        "kind": "dictionary",
+        "protocol": f"{dictionary.protocol.name} ({dictionary.protocol.hash[:12]})",
+        "entries": f"{dictionary.n_entries:,}",
+        "rank": dictionary.rank,
+        "energy kept": f"{dictionary.energy:.6%}",
+    }
+
+
+def _frames(path: Path) -> Mapping[str, object]:
+    from mrfpipe.files.frames import read_frames_header
+
+    header = read_frames_header(path)
+    return {
+        "kind": "frames",
+        "scan": header.name,
+        "protocol": f"{header.protocol.name} ({header.protocol.hash[:12]})",
+        "frames": f"{header.n_slices} slice(s) x {header.n_frames} frames of {header.matrix[0]} x {header.matrix[1]}",
+        "made": f"{header.provenance.started} by {header.provenance.method}",
+    }
+
+
+def _maps(path: Path) -> Mapping[str, object]:
+    from mrfpipe.files.maps import load_maps, read_maps_header
+    from mrfpipe.files.results import find_maps
+    from mrfpipe.maps import PARAMETERS
+
+    file = find_maps(path)
+    header, maps = read_maps_header(file), load_maps(file)
+    return {
+        "kind": "maps",
+        "shape": f"{header.n_slices} slice(s) of {header.matrix[0]} x {header.matrix[1]}",
+        "maps": ", ".join(f"{p.name} ({p.unit})" for p in PARAMETERS),
+        "voxels": f"{maps.mask.sum():,} inside the mask",
+        "protocol": f"{header.provenance.protocol_name} ({header.provenance.protocol_hash[:12]})",
+        "made": f"{header.provenance.started} by {header.provenance.method}",
+        "command": " ".join(header.provenance.command),
+    }
+
+
+def _model(path: Path) -> Mapping[str, object]:
+    import torch
+
+    from mrfpipe.learning.model import load_model
+    from mrfpipe.pipeline import model_protocol
+
+    model = load_model(path, torch.device("cpu"))
+    architecture = model.architecture
+    return {
+        "kind": "network",
+        "protocol": f"{model_protocol(model).name} ({model.protocol_hash[:12]})",
+        "parameters": f"{architecture.n_parameters:,}",
+        "receptive field": f"{architecture.receptive_field} x {architecture.receptive_field}",
+        "trained on": f"{len(model.record.get('scans', []))} scan(s)",
+    }

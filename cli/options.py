@@ -1,0 +1,119 @@
+"""The options every command has, the settings they make, and what a command tells while it works.
+
+Results go to standard output; messages and progress go to standard error, progress only if that is a terminal.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+import click
+from tqdm import tqdm
+
+from . import VERBOSE
+
+if TYPE_CHECKING:
+    import torch
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the common options say."""
+
+    device_name: str
+    """auto, cpu, cuda or cuda:N."""
+    seed: int
+    """Seed of all random numbers."""
+    force: bool
+    """Whether existing outputs are replaced."""
+    verbosity: int
+    """-1 quiet, 0 normal, 1 verbose."""
+
+    def device(self) -> "torch.device":
+        """Find the device asked for, and say which one `auto` chose."""
+        from mrfpipe.arrays import resolve_device
+
+        device = resolve_device(self.device_name)
+        if self.device_name == "auto":
+            self.say(f"device: {device} (chosen by auto)")
+        return device
+
+    def device_for_matching(self, method: str) -> "torch.device":
+        """Find the device for a matching method: `auto` is the CPU for the exact one, which runs nowhere else."""
+        import torch
+
+        from mrfpipe.errors import ResourceError
+
+        if method != "exact":
+            return self.device()
+        if self.device_name not in ("auto", "cpu"):
+            raise ResourceError("Exact matching runs on the CPU; use --device cpu, or --method brute on a GPU.")
+        return torch.device("cpu")
+
+    def say(self, text: str) -> None:
+        """Write a message to standard error unless quiet."""
+        if self.verbosity >= 0:
+            click.echo(text, err=True)
+
+    def progress(self, stage: str) -> Callable[[int, int], None]:
+        """Return what is called with the steps done and all steps of a stage; draws a bar on a terminal."""
+        if self.verbosity < 0 or not sys.stderr.isatty():
+            return lambda done, total: None  # noqa: ARG005 - nothing to draw
+        bar = tqdm(desc=stage, file=sys.stderr, leave=False, dynamic_ncols=True)
+
+        def draw(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+            if done == total:
+                bar.close()
+
+        return draw
+
+
+def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callable[..., None]:
+    """Give a command the options that all have; it is called with their `Settings` first."""
+
+    @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute. [default: auto]")
+    @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
+    @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of random numbers. [default: 0]")
+    @click.option("--force", is_flag=True, help="Replace outputs that exist.")
+    @click.option("-v", "--verbose", is_flag=True, help="Say more; show tracebacks.")
+    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
+    @functools.wraps(command)
+    def with_settings(
+        *args: Any,  # noqa: ANN401 - the command's own arguments
+        device: str,
+        threads: int | None,
+        seed: int,
+        force: bool,
+        verbose: bool,
+        quiet: bool,
+        **kwargs: Any,  # noqa: ANN401 - the command's own options
+    ) -> None:
+        if verbose and quiet:
+            raise click.UsageError("--verbose and --quiet exclude each other.")
+        click.get_current_context().meta[VERBOSE] = verbose
+        if threads is not None:
+            _limit_threads(threads)
+        settings = Settings(device_name=device, seed=seed, force=force, verbosity=int(verbose) - int(quiet))
+        command(settings, *args, **kwargs)
+
+    return with_settings
+
+
+def _limit_threads(threads: int) -> None:
+    import numba
+    import torch
+
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set when numba is imported
+    numba.set_num_threads(min(threads, most))
+    torch.set_num_threads(threads)
+
+
+INPUT = click.Path(path_type=Path)
+"""A path to read from or write to; whether it can be is found out, with its own exit code, where that happens."""

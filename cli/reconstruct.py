@@ -1,0 +1,42 @@
+"""``mrfpipe reconstruct``: scans to maps by a network."""
+
+from pathlib import Path
+
+import click
+
+from .options import INPUT, Settings, common_options
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, type=INPUT, metavar="RAW...")
+@click.option("-o", "--output", type=INPUT, required=True, metavar="OUT", help="Folder for one result folder a scan.")
+@click.option("--model", type=INPUT, required=True, metavar="MODEL", help="Network written by `train`.")
+@click.option("--bids", is_flag=True, help="Write the images as a BIDS derivative dataset.")
+@common_options
+def command(settings: Settings, inputs: tuple[Path, ...], output: Path, model: Path, bids: bool) -> None:
+    """Turn each RAW, a raw scan (ISMRMRD) or a frames file, into quantitative maps by a trained network.
+
+    Writes OUT/SCAN/ as `match` does.
+
+    Example: mrfpipe reconstruct thigh.h5 --model model -o results
+    """
+    from mrfpipe.learning.model import load_model
+    from mrfpipe.pipeline import load_truth, model_protocol, reconstruct_scan
+
+    from .output import Record, result_folders, summarise, write_result
+
+    device = settings.device()
+    folders = result_folders(inputs, output, force=settings.force)
+    loaded = load_model(model, device)
+    for path, folder in folders.items():
+        record = Record()
+        maps = reconstruct_scan(path, loaded, device, settings.progress)
+        provenance = record.provenance(
+            inputs=[path, model],
+            protocol=model_protocol(loaded),
+            method=f"convolutional network ({loaded.architecture.n_parameters:,} parameters)",
+            device=str(device),
+        )
+        write_result(folder, maps, provenance, settings, truth=load_truth(path), bids=bids)
+        click.echo(f"{folder}: {maps.mask.sum():,} voxels in {provenance.duration_s:.1f} s\n{summarise(maps)}")
+    settings.say(f"next: mrfpipe evaluate {folder} REFERENCE")

@@ -1,0 +1,42 @@
+"""``mrfpipe simulate``: protocol to dictionary."""
+
+from pathlib import Path
+
+import click
+
+from .options import INPUT, Settings, common_options
+
+
+@click.command()
+@click.argument("protocol", default="t1ff")
+@click.option("-o", "--output", type=INPUT, required=True, metavar="DICT.h5", help="Dictionary to write.")
+@click.option("--rank", type=click.IntRange(min=2), help="Basis vectors to keep.")
+@click.option(
+    "--energy", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Or: energy to keep. [0.99999]"
+)
+@common_options
+def command(settings: Settings, protocol: str, output: Path, rank: int | None, energy: float | None) -> None:
+    """Simulate the dictionary of PROTOCOL: a TOML file, or the name of one that comes with mrfpipe (t1ff, t1ff-small).
+
+    The signals are those of an ideally spoiled sequence.
+
+    Example: mrfpipe simulate t1ff -o t1ff.h5
+    """
+    from mrfpipe.dictionary import DEFAULT_ENERGY, build_dictionary
+    from mrfpipe.files.atomic import refuse_existing
+    from mrfpipe.files.dictionaries import save_dictionary
+    from mrfpipe.protocol import load_protocol
+
+    if rank is not None and energy is not None:
+        raise click.UsageError("--rank and --energy exclude each other.")
+    refuse_existing(output, force=settings.force)
+    loaded = load_protocol(protocol)
+    if rank is not None and rank > loaded.sequence.n_frames:
+        raise click.BadParameter(f"{loaded.name} has {loaded.sequence.n_frames} frames; no higher rank exists.")
+    dictionary = build_dictionary(loaded, rank=rank, energy=DEFAULT_ENERGY if energy is None else energy)
+    save_dictionary(dictionary, output, force=settings.force)
+    click.echo(
+        f"{output}: {dictionary.n_entries:,} entries of protocol {loaded.name}, rank {dictionary.rank}, "
+        f"{dictionary.energy:.6%} of their energy"
+    )
+    settings.say(f"next: mrfpipe match SCAN.h5 -d {output} -o RESULTS")

@@ -1,0 +1,108 @@
+"""``mrfpipe train``: scans whose maps are known to a network."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import INPUT, Settings, common_options
+
+if TYPE_CHECKING:
+    from mrfpipe.maps import ParameterMaps
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, type=INPUT, metavar="DATA...")
+@click.option("-o", "--output", type=INPUT, required=True, metavar="MODEL", help="Folder to write the network to.")
+@click.option("--preset", type=click.Choice(["paper", "small"]), default="small", show_default=True, help="Network.")
+@click.option(
+    "--labels",
+    type=click.Choice(["truth", "match"]),
+    default="truth",
+    show_default=True,
+    help="Maps to learn: DATA.truth.npz beside each scan, or exact matching.",
+)
+@click.option("-d", "--dictionary", type=INPUT, metavar="DICT.h5", help="For --labels match.")
+@click.option("--protocol", default="t1ff", show_default=True, help="What was scanned, for --labels truth.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Times to go through the data. [default: the preset's]")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted training.")
+@common_options
+def command(
+    settings: Settings,
+    data: tuple[Path, ...],
+    output: Path,
+    preset: str,
+    labels: str,
+    dictionary: Path | None,
+    protocol: str,
+    epochs: int | None,
+    resume: bool,
+) -> None:
+    """Train a network on DATA: raw scans (ISMRMRD) or frames files whose maps are known.
+
+    `small` is for a CPU and minutes, `paper` the network of Balsiger et al. (2020), which wants a GPU. After every
+    epoch the state is kept in MODEL.checkpoint, for --resume.
+
+    Example: mrfpipe train a.h5 b.h5 -o model --preset small
+    """
+    from mrfpipe.errors import OutputExistsError
+    from mrfpipe.files.atomic import refuse_existing, writing_folder
+    from mrfpipe.files.dictionaries import load_dictionary
+    from mrfpipe.learning.model import DESCRIPTION_FILE, save_model
+    from mrfpipe.learning.presets import PRESETS
+    from mrfpipe.learning.training import train
+    from mrfpipe.matching.match import match_series
+    from mrfpipe.pipeline import load_series
+    from mrfpipe.protocol import load_protocol
+
+    if (labels == "match") != (dictionary is not None):
+        raise click.UsageError("--labels match and --dictionary go together.")
+    refuse_existing(output, force=settings.force, marker=DESCRIPTION_FILE)
+    checkpoint = output.with_name(f"{output.name}.checkpoint")
+    if checkpoint.exists() and not resume and not settings.force:
+        raise OutputExistsError(f"{checkpoint} is there from a training; --resume goes on from it, --force drops it.")
+    if checkpoint.exists() and not resume:
+        checkpoint.unlink()
+    device = settings.device()
+    loaded = None if dictionary is None else load_dictionary(dictionary)
+    scanned = load_protocol(protocol) if loaded is None else loaded.protocol
+    series = [load_series(path, scanned, settings.progress) for path in data]
+    if loaded is None:
+        known = [_truth(path) for path in data]
+    else:
+        known = [match_series(scan, loaded, progress=settings.progress("match")) for scan in series]
+    advance = settings.progress("train")
+
+    def tell(epoch: int, n_epochs: int, loss: float) -> None:
+        advance(epoch, n_epochs)
+        if settings.verbosity > 0:
+            settings.say(f"epoch {epoch} of {n_epochs}: loss {loss:.3g}")
+
+    model = train(
+        series,
+        known,
+        preset=PRESETS[preset],
+        protocol=scanned,
+        device=device,
+        seed=settings.seed,
+        n_epochs=epochs,
+        progress=tell,
+        checkpoint=checkpoint,
+    )
+    with writing_folder(output, force=settings.force, marker=DESCRIPTION_FILE) as partial:
+        save_model(model, partial)
+    checkpoint.unlink(missing_ok=True)
+    click.echo(
+        f"{output}: preset {preset}, {model.architecture.n_parameters:,} parameters, trained on {len(data)} scans"
+    )
+    settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {output} -o RESULTS")
+
+
+def _truth(path: Path) -> "ParameterMaps":
+    from mrfpipe.errors import InputError
+    from mrfpipe.pipeline import load_truth, truth_path
+
+    maps = load_truth(path)
+    if maps is None:
+        raise InputError(f"{truth_path(path)} does not exist; --labels match -d DICT.h5 learns from matching instead.")
+    return maps

@@ -1,0 +1,237 @@
+"""Picture: all maps of a slice at a glance, beside their reference and the difference where there is one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mrfpipe.arrays import Bool, Double
+from mrfpipe.errors import MismatchError
+from mrfpipe.evaluation.metrics import counting_voxels
+from mrfpipe.files.atomic import writing
+from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps
+
+_Image = npt.NDArray[np.floating[Any]]
+
+_GREY = "0.62"
+"""Colour of voxels outside the mask; no colour map below passes through it."""
+_COLOURS = {"FF": "viridis", "T1H2O": "inferno", "T1fat": "inferno", "df": "coolwarm", "B1": "viridis"}
+_DIFFERENCE = "PuOr_r"
+_FIXED = {"FF": (0.0, 1.0)}
+_USUAL_MATCH = 0.9
+"""Lower end of the match's colours, unless a scan is worse."""
+_PERCENTILES = (1, 99)
+_MARGIN = 0.05
+"""Shown around the mask, as a share of its larger extent."""
+_PANEL_WIDTH = 2.6
+"""Width of a panel in inches."""
+_DPI = 150
+"""Dots an inch of a PNG."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Panel:
+    """One image with its colours."""
+
+    title: str
+    image: _Image
+    unit: str
+    colours: str
+    range: tuple[float, float]
+
+
+def draw_maps(
+    maps: ParameterMaps, path: Path, *, reference: ParameterMaps | None = None, slice_index: int = 0, title: str = ""
+) -> None:
+    """Draw `maps_figure` to a PNG, which replaces one that is there.
+
+    Raises
+    ------
+    IndexError, MismatchError
+        As `maps_figure`.
+    ResourceError
+        If the disk does not take the file.
+    """
+    figure = maps_figure(maps, reference=reference, slice_index=slice_index, title=title)
+    with writing(path, force=True) as partial:
+        figure.savefig(partial, dpi=_DPI, format="png")
+
+
+def maps_figure(
+    maps: ParameterMaps, *, reference: ParameterMaps | None = None, slice_index: int = 0, title: str = ""
+) -> Figure:
+    """Draw one slice of all maps.
+
+    The five parameters stand in a row, in the units of files. With a reference, it and the difference from it follow
+    below in the same columns; without one, M0 and match follow below. Voxels outside the mask are grey. Letters say
+    which sides of the patient the left and the upper edge are.
+
+    Parameters
+    ----------
+    maps
+        What to draw.
+    reference
+        What the maps should be.
+    slice_index
+        Which slice.
+    title
+        What to write above.
+
+    Raises
+    ------
+    IndexError
+        If there is no such slice.
+    MismatchError
+        If maps and reference differ in shape.
+    """
+    n_slices = maps.mask.shape[0]
+    if not 0 <= slice_index < n_slices:
+        raise IndexError(f"There is no slice {slice_index}; slices run from 0 to {n_slices - 1}.")
+    if reference is not None and reference.mask.shape != maps.mask.shape:
+        raise MismatchError(f"The maps have shape {maps.mask.shape} and the reference {reference.mask.shape}.")
+    if reference is None:
+        rows = {"maps": _parameters(maps, maps, slice_index), "quality": _quality(maps, slice_index)}
+    else:
+        rows = {
+            "maps": _parameters(maps, reference, slice_index),
+            "reference": _parameters(reference, reference, slice_index),
+            "maps \N{MINUS SIGN} reference": _differences(maps, reference, slice_index),
+        }
+    return _figure(rows, _window(maps, reference, slice_index), title, _letters(maps.affine))
+
+
+def _parameters(maps: ParameterMaps, ranged: ParameterMaps, s: int) -> list[_Panel]:
+    """Panels of the five parameters in the ranges that fit `ranged`."""
+    return [
+        _Panel(
+            title=p.name,
+            image=_masked(maps.in_file_units(p), maps.mask, s),
+            unit=p.unit,
+            colours=_COLOURS[p.name],
+            range=_range(ranged, p, s),
+        )
+        for p in PARAMETERS
+    ]
+
+
+def _quality(maps: ParameterMaps, s: int) -> list[_Panel]:
+    m0, match = (_masked(values, maps.mask, s) for values in (maps.m0, maps.match))
+    top = _percentile(m0, _PERCENTILES[1])
+    bottom = min(_USUAL_MATCH, np.floor(10 * _percentile(match, _PERCENTILES[0])) / 10)
+    return [
+        _Panel(title="M0", image=m0, unit="arbitrary", colours="magma", range=(0.0, top if top > 0 else 1.0)),
+        _Panel(title="match", image=match, unit="1", colours="magma", range=(max(0.0, bottom), 1.0)),
+    ]
+
+
+def _differences(maps: ParameterMaps, reference: ParameterMaps, s: int) -> list[_Panel]:
+    panels = []
+    for p in PARAMETERS:
+        image = _masked(maps.in_file_units(p) - reference.in_file_units(p), maps.mask & reference.mask, s)
+        top = _percentile(np.abs(image), 97) or 1.0
+        panels.append(_Panel(title=p.name, image=image, unit=p.unit, colours=_DIFFERENCE, range=(-top, top)))
+    return panels
+
+
+def _masked(values: _Image, mask: Bool, s: int) -> _Image:
+    image: _Image = np.where(mask[s], values[s], np.nan)
+    return image
+
+
+def _range(maps: ParameterMaps, parameter: Parameter, s: int) -> tuple[float, float]:
+    """Range of a parameter's colours: fixed, or what its values span where they count, without the outermost."""
+    if parameter.name in _FIXED:
+        return _FIXED[parameter.name]
+    counts = counting_voxels(maps, parameter)
+    image = _masked(maps.in_file_units(parameter), counts if counts[s].any() else maps.mask, s)
+    if parameter.field == "df":
+        top = _percentile(np.abs(image), _PERCENTILES[1]) or 1.0
+        return -top, top
+    low, high = (_percentile(image, percent) for percent in _PERCENTILES)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _percentile(image: _Image, percent: float) -> float:
+    values = image[np.isfinite(image)]
+    return float(np.percentile(values, percent)) if values.size else 0.0
+
+
+def _window(maps: ParameterMaps, reference: ParameterMaps | None, s: int) -> tuple[slice, slice]:
+    """Rows and columns of the mask and a margin around it; the whole slice where there is no mask."""
+    mask = maps.mask[s] if reference is None else maps.mask[s] | reference.mask[s]
+    if not mask.any():
+        return slice(None), slice(None)
+    inside = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    margin = 2 + int(_MARGIN * max(i[-1] - i[0] for i in inside))
+    rows, columns = (slice(max(0, int(i[0]) - margin), int(i[-1]) + 1 + margin) for i in inside)
+    return rows, columns
+
+
+def _letters(affine: Double) -> tuple[str, str]:
+    """Anatomical letters of the left and the upper side of an image; empty where the axis is oblique."""
+    letters = []
+    for axis in (0, 1):
+        direction = affine[:3, axis]
+        main = int(np.argmax(np.abs(direction)))
+        along = abs(direction[main]) > 0.9 * np.linalg.norm(direction)
+        # The first row and column are where the axis comes from.
+        letters.append(("LPI" if direction[main] > 0 else "RAS")[main] if along else "")
+    return letters[0], letters[1]
+
+
+def _figure(rows: dict[str, list[_Panel]], window: tuple[slice, slice], title: str, letters: tuple[str, str]) -> Figure:
+    first = next(iter(rows.values()))
+    n_y, n_x = first[0].image[window].shape
+    panel_height = _PANEL_WIDTH * min(max(n_y / n_x, 0.4), 2.0)
+    figure = Figure(
+        figsize=(_PANEL_WIDTH * len(first) + 0.3, (panel_height + 0.6) * len(rows) + 0.4), layout="constrained"
+    )
+    axes = figure.subplots(len(rows), len(first), squeeze=False)
+    above: list[str] = []
+    for line, (label, panels) in zip(axes, rows.items(), strict=True):
+        for axis in line[len(panels) :]:
+            axis.remove()
+        for axis, panel in zip(line, panels, strict=False):
+            _draw(figure, axis, panel, window)
+        titles = [p.title if p.unit == "1" else f"{p.title} ({p.unit})" for p in panels]
+        for axis, text in zip(line, titles, strict=False):
+            axis.set_title("" if titles == above else text, fontsize=11)
+        line[0].set_ylabel(label, fontsize=11)
+        above = titles
+    _write_letters(axes[0, 0], letters)
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _draw(figure: Figure, axis: Axes, panel: _Panel, window: tuple[slice, slice]) -> None:
+    low, high = panel.range
+    values = panel.image[window]
+    drawn = axis.imshow(
+        values,
+        cmap=colormaps[panel.colours].with_extremes(bad=_GREY),
+        vmin=low,
+        vmax=high,
+        origin="upper",
+        aspect="equal",
+        interpolation="nearest",
+    )
+    axis.set(xticks=[], yticks=[])
+    bar = figure.colorbar(drawn, ax=axis, location="bottom", fraction=0.06, pad=0.02, extend=_extend(values, low, high))
+    bar.ax.tick_params(labelsize=8)
+    bar.ax.locator_params(nbins=5)
+
+
+def _write_letters(axis: Axes, letters: tuple[str, str]) -> None:
+    axis.text(0.015, 0.5, letters[0], transform=axis.transAxes, ha="left", va="center", fontsize=8)
+    axis.text(0.5, 0.98, letters[1], transform=axis.transAxes, ha="center", va="top", fontsize=8)
+
+
+def _extend(values: _Image, low: float, high: float) -> str:
+    below, above = bool(np.any(values < low)), bool(np.any(values > high))
+    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]

@@ -1,0 +1,100 @@
+"""References: what maps are compared with, from any of the files that can hold it."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mrfpipe.arrays import Int
+from mrfpipe.errors import InputError
+from mrfpipe.files.maps import load_maps
+from mrfpipe.files.results import find_maps
+from mrfpipe.maps import PARAMETERS, ParameterMaps
+
+_DAMAGE = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_LAYOUT = "a truth .npz holds mask, FF, T1H2O (ms), T1fat (ms), df (Hz), B1 and, if there are regions, roi"
+
+
+def load_reference(path: Path) -> tuple[ParameterMaps, Int | None]:
+    """Read a reference and its regions.
+
+    Parameters
+    ----------
+    path
+        A result folder, a maps file, or a truth ``.npz`` with the arrays ``mask``, ``FF``, ``T1H2O`` (ms), ``T1fat``
+        (ms), ``df`` (Hz), ``B1`` and perhaps ``roi``, each `(slices, y, x)`, or `(y, x)` for a single slice.
+
+    Returns
+    -------
+        The maps, in SI units, and the labels of regions, `(slices, y, x)`, if the file has any. A truth says nothing of
+        M0, match, the grid's edge and geometry: these are 1, 1, 0 and the identity.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is of another kind, damaged, or not finite inside its mask.
+    """
+    if path.suffix == ".npz":
+        return _load_truth(path)
+    return load_maps(find_maps(path)), None
+
+
+def _load_truth(path: Path) -> tuple[ParameterMaps, Int | None]:
+    arrays = _read(path)
+    missing = [name for name in ("mask", *(p.name for p in PARAMETERS)) if name not in arrays]
+    if missing:
+        raise InputError(f"{path} has no array {missing[0]}; {_LAYOUT}.")
+    shape = arrays["mask"].shape
+    for name, array in arrays.items():
+        if array.shape != shape or len(shape) != 3:
+            raise InputError(f"{path}: {name} has shape {array.shape}, expected that of mask, (slices, y, x).")
+        if array.dtype.kind not in "buif":
+            raise InputError(f"{path}: {name} holds {array.dtype}, not numbers; {_LAYOUT}.")
+    mask = arrays["mask"].astype(np.float64) > 0
+    for parameter in PARAMETERS:
+        if not np.all(np.isfinite(arrays[parameter.name][mask])):
+            raise InputError(f"{path}: {parameter.name} is not finite everywhere inside the mask; {_LAYOUT}.")
+    return _as_maps(arrays, mask), _regions(arrays.get("roi"), path)
+
+
+def _read(path: Path) -> dict[str, npt.NDArray[np.generic]]:
+    known = ("mask", *(p.name for p in PARAMETERS), "roi")
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return {name: _with_slices(file[name]) for name in known if name in file}
+    except FileNotFoundError as e:
+        raise InputError(f"{path} does not exist; {_LAYOUT}.") from e
+    except (*_DAMAGE, AttributeError, LookupError) as e:
+        text = str(e).partition("\n")[0].removesuffix(".") or type(e).__name__
+        raise InputError(f"{path} cannot be read as .npz: {text}; {_LAYOUT}.") from e
+
+
+def _with_slices(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    return array[None] if array.ndim == 2 else array
+
+
+def _as_maps(arrays: dict[str, npt.NDArray[np.generic]], mask: npt.NDArray[np.bool_]) -> ParameterMaps:
+    def masked(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        return np.where(mask, values, np.nan).astype(np.float32)
+
+    fields = {p.field: masked(arrays[p.name].astype(np.float64) / p.scale) for p in PARAMETERS}
+    return ParameterMaps(
+        **fields,
+        m0=masked(1.0),
+        match=masked(1.0),
+        edge=np.zeros(mask.shape, np.uint8),
+        mask=mask,
+        affine=np.eye(4),
+    )
+
+
+def _regions(rois: npt.NDArray[np.generic] | None, path: Path) -> Int | None:
+    if rois is None:
+        return None
+    values = rois.astype(np.float64)
+    if not np.all(np.isfinite(values)) or not np.array_equal(values, np.round(values)):
+        raise InputError(f"{path}: roi does not hold whole numbers; {_LAYOUT}.")
+    labels = rois.astype(np.int64)
+    return labels if labels.any() else None

@@ -1,0 +1,208 @@
+"""Atomic: an output appears under its name whole, or not at all.
+
+What is written goes to a hidden name beside the output first and is renamed when it is complete, so that a run that
+fails or is killed leaves no half file under a final name and an output that was there before stays as it was.
+"""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mrfpipe.errors import OutputExistsError, ResourceError
+
+_CAUSES = {
+    errno.ENOSPC: "no space left on the disk; free some space or choose another -o",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another -o",
+    errno.EFBIG: "it grows larger than the disk or 'ulimit -f' allows; raise the limit or choose another -o",
+    errno.EACCES: "its folder is not writable; change the permissions or choose another -o",
+    errno.EPERM: "its folder is not writable; change the permissions or choose another -o",
+    errno.EROFS: "the disk is read-only; choose another -o",
+    errno.ENOTDIR: "a part of its path is a file, not a folder; choose another -o",
+    errno.EEXIST: "a part of its path is a file, not a folder; choose another -o",
+    errno.ENAMETOOLONG: "its name is too long; choose another -o",
+}
+_NOT_OF_THE_DISK = (BrokenPipeError, ConnectionError, TimeoutError, InterruptedError, ChildProcessError)
+
+
+def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> None:
+    """Refuse an output that is there already or cannot be written, before any work is done for it.
+
+    Parameters
+    ----------
+    path
+        The output to be.
+    force
+        Whether an existing output may be replaced.
+    marker
+        If the output is a folder, a name that a folder must hold to be replaced: a folder that is something else, with
+        other people's files in it, never is.
+
+    Raises
+    ------
+    OutputExistsError
+        If the output exists and `force` is not given, or it is something that is never replaced.
+    ResourceError
+        If the folder that is to hold the output is not one or is not writable.
+    """
+    if _exists(path):
+        if not force:
+            raise OutputExistsError(f"{path} exists already; give --force to replace it, or choose another -o.")
+        if marker is None and not path.is_file():
+            kind = "a folder" if path.is_dir() else "not a regular file"
+            raise OutputExistsError(f"{path} is {kind} and is not replaced by a file; choose another -o.")
+        if marker is not None and not path.is_dir():
+            raise OutputExistsError(f"{path} is a file and is not replaced by a folder; choose another -o.")
+        if marker is not None and not _replaceable(path, marker):
+            raise OutputExistsError(f"{path} is a folder without {marker} and is not replaced; choose another -o.")
+    holder = next(p for p in Path(os.path.realpath(path)).parents if _exists(p))
+    if not holder.is_dir():
+        raise ResourceError(f"{path} cannot be written: {_CAUSES[errno.ENOTDIR]}.")
+    if not os.access(holder, os.W_OK | os.X_OK):
+        raise ResourceError(f"{path} cannot be written: {_CAUSES[errno.EACCES]}.")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # what cannot be looked at cannot be written either, and says so then
+        return False
+
+
+def _replaceable(folder: Path, marker: str) -> bool:
+    try:
+        return _exists(folder / marker) or not any(folder.iterdir())
+    except OSError:
+        return False
+
+
+@contextmanager
+def writing(path: Path, *, force: bool) -> Iterator[Path]:
+    """Write a file under a temporary name that becomes `path` when the block ends well.
+
+    Parameters
+    ----------
+    path
+        The file to be; folders missing above it are made.
+    force
+        Whether an existing file is replaced.
+
+    Yields
+    ------
+        The path to write to, beside `path` and with its suffix.
+
+    Raises
+    ------
+    OutputExistsError
+        As `refuse_existing`.
+    ResourceError
+        If the disk does not take the file.
+    """
+    with _staged(path, force=force, marker=None) as partial:
+        yield partial
+
+
+@contextmanager
+def writing_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
+    """Fill a folder under a temporary name that becomes `path` when the block ends well.
+
+    An existing folder is swapped out only then, whole: nothing of it remains.
+
+    Parameters
+    ----------
+    path
+        The folder to be; folders missing above it are made.
+    force
+        Whether an existing folder is replaced.
+    marker
+        A name that an existing folder must hold to be replaced.
+
+    Yields
+    ------
+        An empty folder to write to, beside `path`.
+
+    Raises
+    ------
+    OutputExistsError
+        As `refuse_existing`.
+    ResourceError
+        If the disk does not take the files.
+    """
+    with _staged(path, force=force, marker=marker) as partial:
+        yield partial
+
+
+@contextmanager
+def _staged(path: Path, *, force: bool, marker: str | None) -> Iterator[Path]:
+    refuse_existing(path, force=force, marker=marker)
+    target = Path(os.path.realpath(path))
+    partial = _hidden(target, "partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
+        if marker is not None:
+            partial.mkdir()
+        yield partial
+        refuse_existing(path, force=force, marker=marker)
+        _swap_in(partial, target)
+    except (OSError, RuntimeError) as e:
+        cause = _cause(e, target, partial)
+        if cause is None:
+            raise
+        raise ResourceError(f"{path} cannot be written: {cause}.") from e
+    except ResourceError as e:  # from an output written inside this one: say its final name
+        raise ResourceError(str(e).replace(str(partial), str(path))) from e
+    finally:
+        with suppress(OSError):
+            _remove(partial)
+
+
+def _hidden(target: Path, role: str) -> Path:
+    suffix = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
+    return target.with_name(f".{target.name.removesuffix(suffix)}.{os.getpid()}.{role}{suffix}")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.lexists(path):
+        path.unlink()
+
+
+def _swap_in(partial: Path, target: Path) -> None:
+    if not target.is_dir():
+        partial.replace(target)
+        return
+    old = _hidden(target, "old")
+    target.rename(old)
+    try:
+        partial.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    _remove(old)
+
+
+def _cause(error: OSError | RuntimeError, target: Path, partial: Path) -> str | None:
+    """Say why the disk did not take the output; None if the error is about something else.
+
+    HDF5 reports the system's error inside its own text ("file write failed: ... errno = 28"), as OSError or, from
+    flush and close, as RuntimeError.
+    """
+    if isinstance(error, _NOT_OF_THE_DISK):
+        return None
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None:
+        found = re.search(r"errno = (\d+)", str(error))
+        number = int(found[1]) if found else None
+    if number is None:
+        return str(error).partition("\n")[0] if isinstance(error, OSError) else None
+    name = getattr(error, "filename", None)
+    if isinstance(name, str | bytes):
+        about = Path(os.fsdecode(name)).absolute()
+        if about != target and not about.is_relative_to(partial) and about not in target.parents:
+            return None
+    return _CAUSES.get(number, os.strerror(number).lower())

@@ -1,0 +1,71 @@
+"""Dictionaries on disk: ``dictionary.h5``."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.files.atomic import writing
+from mrfpipe.files.schemas import DICTIONARY
+from mrfpipe.files.sink import creating
+from mrfpipe.files.source import opening
+from mrfpipe.maps import PARAMETERS
+from mrfpipe.protocol import AXES, Grid
+
+_SIGNALS = {"basis": "frames rank", "water": "t1w b1 df rank", "fat": "t1f b1 df rank"}
+_PRODUCTS = {"water_energy": "t1w b1 df", "fat_energy": "t1f b1 df", "cross": "t1w t1f b1 df"}
+
+
+def save_dictionary(dictionary: Dictionary, path: Path, *, model: str = "spoiled", force: bool = False) -> None:
+    """Write a dictionary, its grid's axes in file units, and its protocol.
+
+    Parameters
+    ----------
+    dictionary
+        What to write.
+    path
+        The file to be.
+    model
+        Signal model that made it.
+    force
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    OutputExistsError, ResourceError
+        As `atomic.writing`.
+    """
+    with writing(path, force=force) as partial, creating(partial, DICTIONARY) as sink:
+        sink.text("model", model)
+        sink.number("energy", dictionary.energy)
+        sink.protocol(dictionary.protocol)
+        for name, axes in (_SIGNALS | _PRODUCTS).items():
+            sink.array(name, getattr(dictionary, name), axes, "1")
+        for parameter in PARAMETERS:
+            axis = getattr(dictionary.protocol.grid, parameter.field) * parameter.scale
+            sink.array(f"grid/{parameter.name}", axis, parameter.field, parameter.unit)
+
+
+def load_dictionary(path: Path) -> Dictionary:
+    """Read a dictionary.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, of another kind or damaged, or its protocol is not the one it was made for.
+    """
+    with opening(path, DICTIONARY) as source:
+        protocol = source.protocol()
+        sizes = {axis: getattr(protocol.grid, axis).size for axis in AXES} | {"frames": protocol.sequence.n_frames}
+        sizes |= source.shape("basis", _SIGNALS["basis"], np.complex64, sizes)
+        arrays = {name: source.array(name, axes, np.complex64, sizes) for name, axes in _SIGNALS.items()}
+        arrays |= {name: source.array(name, axes, np.float32, sizes) for name, axes in _PRODUCTS.items()}
+        for parameter in PARAMETERS:
+            axis = source.array(f"grid/{parameter.name}", parameter.field, np.float64, sizes)
+            _check_axis(parameter.name, axis / parameter.scale, protocol.grid, parameter.field)
+        return Dictionary(**arrays, energy=source.number("energy"), protocol=protocol)
+
+
+def _check_axis(name: str, axis: np.ndarray[tuple[int], np.dtype[np.float64]], grid: Grid, field: str) -> None:
+    if not np.allclose(axis, getattr(grid, field), rtol=1e-9, atol=1e-12):
+        raise ValueError(f"grid/{name} is not the axis of the protocol")

@@ -1,0 +1,107 @@
+"""Parameter maps on disk: ``maps.h5``, in the units of files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mrfpipe.arrays import Float
+from mrfpipe.files.atomic import writing
+from mrfpipe.files.provenance import Provenance
+from mrfpipe.files.schemas import MAPS
+from mrfpipe.files.sink import creating
+from mrfpipe.files.source import opening
+from mrfpipe.maps import PARAMETERS, ParameterMaps
+
+_AXES = "slices y x"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapsHeader:
+    """What a maps file holds, without its maps."""
+
+    n_slices: int
+    """Slices of the scan."""
+    matrix: tuple[int, int]
+    """Voxels along y and along x."""
+    provenance: Provenance
+    """How the maps were made."""
+
+
+def save_maps(maps: ParameterMaps, path: Path, provenance: Provenance, *, force: bool = False) -> None:
+    """Write parameter maps.
+
+    Parameters
+    ----------
+    maps
+        What to write.
+    path
+        The file to be.
+    provenance
+        How the maps were made.
+    force
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    OutputExistsError, ResourceError
+        As `atomic.writing`.
+    """
+    with writing(path, force=force) as partial:
+        write_maps(maps, partial, provenance)
+
+
+def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
+    """Write parameter maps to a temporary path, as part of something larger that is renamed as a whole.
+
+    Raises
+    ------
+    OSError
+        If the disk does not take the file.
+    """
+    with creating(path, MAPS) as sink:
+        sink.text("provenance", provenance.to_json())
+        for parameter in PARAMETERS:
+            sink.array(parameter.name, maps.in_file_units(parameter), _AXES, parameter.unit, gzip=True)
+        sink.array("M0", maps.m0, _AXES, "arbitrary", gzip=True)
+        sink.array("match", maps.match, _AXES, "1", gzip=True)
+        sink.array("edge", maps.edge, _AXES, "bits", gzip=True)
+        sink.array("mask", maps.mask, _AXES, "1", gzip=True)
+        sink.array("affine", maps.affine, "4 4", "mm")
+
+
+def load_maps(path: Path) -> ParameterMaps:
+    """Read parameter maps, back in SI units.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, of another kind or damaged, or a map is not finite inside the mask.
+    """
+    with opening(path, MAPS) as source:
+        mask = source.mask("mask")
+        sizes = source.shape("mask", _AXES, np.uint8)
+        fields: dict[str, Float] = {p.field: source.array(p.name, _AXES, np.float32, sizes) for p in PARAMETERS}
+        for parameter in PARAMETERS:
+            fields[parameter.field] /= np.float32(parameter.scale)
+        return ParameterMaps(
+            **fields,
+            m0=source.array("M0", _AXES, np.float32, sizes),
+            match=source.array("match", _AXES, np.float32, sizes),
+            edge=source.array("edge", _AXES, np.uint8, sizes),
+            mask=mask,
+            affine=source.finite("affine", "4 4", np.float64),
+        )
+
+
+def read_maps_header(path: Path) -> MapsHeader:
+    """Read what a maps file holds, leaving the maps where they are.
+
+    Raises
+    ------
+    InputError
+        As `load_maps`.
+    """
+    with opening(path, MAPS) as source:
+        sizes = source.shape("mask", _AXES, np.uint8)
+        return MapsHeader(n_slices=sizes["slices"], matrix=(sizes["y"], sizes["x"]), provenance=source.provenance())

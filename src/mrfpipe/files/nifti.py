@@ -1,0 +1,97 @@
+"""NIfTI: one image a map for viewers and statistics, with a JSON sidecar that says how it was made."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from mrfpipe.arrays import Float
+from mrfpipe.files.provenance import Provenance
+from mrfpipe.maps import PARAMETERS, ParameterMaps
+
+_EDGE_BITS = ", ".join(f"{1 << bit} {parameter.name}" for bit, parameter in enumerate(PARAMETERS))
+QUALITY = {
+    "M0": ("arbitrary", "scale between signal and simulated fingerprint: proton density times receive gain"),
+    "match": ("1", "normalised correlation of signal and fingerprint, 0 to 1"),
+    "edge": ("1", f"sum of a number for each parameter at an end of its grid: {_EDGE_BITS}"),
+}
+"""Unit and description of the maps that are not parameters."""
+
+
+def save_nifti(maps: ParameterMaps, folder: Path, provenance: Provenance) -> None:
+    """Write every map to ``NAME.nii.gz`` with a sidecar ``NAME.json`` beside it, NaN outside the mask.
+
+    Not atomic by itself; see `results.save_result`.
+
+    Parameters
+    ----------
+    maps
+        What to write.
+    folder
+        Where to; made if it is missing.
+    provenance
+        How the maps were made.
+
+    Raises
+    ------
+    OSError
+        If the disk does not take the files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for parameter in PARAMETERS:
+        write_image(maps.in_file_units(parameter), maps, folder / f"{parameter.name}.nii.gz")
+        write_json(sidecar(provenance, parameter.unit, parameter.title), folder / f"{parameter.name}.json")
+    for name, (unit, description) in QUALITY.items():
+        write_image(quality_map(maps, name), maps, folder / f"{name}.nii.gz")
+        write_json(sidecar(provenance, unit, description), folder / f"{name}.json")
+
+
+def quality_map(maps: ParameterMaps, name: str) -> Float:
+    """Return one of the maps of `QUALITY` as numbers. Shape `(slices, y, x)`."""
+    return getattr(maps, name.lower()).astype(np.float32)  # type: ignore[no-any-return]
+
+
+def write_image(values: Float, maps: ParameterMaps, path: Path) -> None:
+    """Write one map as a float32 NIfTI with axes (x, y, slice); the same map always gives the same bytes.
+
+    Parameters
+    ----------
+    values
+        The map. Shape `(slices, y, x)`.
+    maps
+        The maps it is one of, for mask and geometry.
+    path
+        The file to be.
+    """
+    masked = np.where(maps.mask, values, np.float32(np.nan)).astype(np.float32)
+    image: Any = nib.Nifti1Image(np.ascontiguousarray(masked.transpose(2, 1, 0)), maps.affine)  # type: ignore[no-untyped-call]
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(maps.affine, code=1)
+    image.set_qform(maps.affine, code=1)
+    nib.save(image, path)
+
+
+def sidecar(provenance: Provenance, unit: str, description: str) -> dict[str, object]:
+    """Say in the manner of BIDS what an image is and how it was made."""
+    return {
+        "Description": description,
+        "Units": unit,
+        "Sources": [{"path": path, "sha256": sha256} for path, sha256 in sorted(provenance.inputs.items())],
+        "EstimationAlgorithm": provenance.method,
+        "Protocol": {"Name": provenance.protocol_name, "Hash": provenance.protocol_hash},
+        "SoftwareVersions": provenance.versions,
+        "Command": shlex.join(provenance.command),
+        "Device": provenance.device,
+        "Seed": provenance.seed,
+        "StartTime": provenance.started,
+        "DurationSeconds": provenance.duration_s,
+        "Notes": provenance.notes,
+    }
+
+
+def write_json(content: dict[str, object], path: Path) -> None:
+    """Write a JSON file for people and programs."""
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

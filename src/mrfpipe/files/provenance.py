@@ -1,0 +1,110 @@
+"""Provenance: what a result was made from, by which command and with which software."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mrfpipe.errors import InputError
+
+_SOFTWARE = ("mrfpipe", "numpy", "torch", "sigpy", "numba")
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions of Python, of mrfpipe and of the libraries that numbers depend on, where installed."""
+    versions = {"python": platform.python_version()}
+    for name in _SOFTWARE:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """How a result came to be; written into every result."""
+
+    command: list[str]
+    """The command line, word by word."""
+    inputs: dict[str, str]
+    """sha256 of every input, by path."""
+    protocol_name: str
+    """Name of the protocol."""
+    protocol_hash: str
+    """Hash of the protocol."""
+    method: str
+    """How the parameters were estimated, in words."""
+    device: str
+    """What computed it."""
+    started: str
+    """Start in UTC, ISO 8601."""
+    duration_s: float
+    """Time it took in s."""
+    seed: int | None = None
+    """Seed of the random numbers, if any were drawn."""
+    versions: dict[str, str] = field(default_factory=software_versions)
+    """Version of each software."""
+    notes: dict[str, object] = field(default_factory=dict)
+    """Whatever else is to be known; values that JSON can hold."""
+
+    def to_json(self) -> str:
+        """Write as JSON, keys sorted."""
+        return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Provenance":
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the text is not JSON, or a key is missing, unknown or of another type.
+        """
+        values = json.loads(text)
+        names = {f.name for f in fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise ValueError(f"Provenance must have the keys {', '.join(sorted(names))}.")
+        _check_types(values)
+        return cls(**values)
+
+
+def _check_types(values: Mapping[str, object]) -> None:
+    for name in ("protocol_name", "protocol_hash", "method", "device", "started"):
+        _require(name, isinstance(values[name], str))
+    for name in ("inputs", "versions"):
+        table = values[name]
+        _require(name, isinstance(table, dict) and all(isinstance(v, str) for v in table.values()))
+    command, seed, duration = values["command"], values["seed"], values["duration_s"]
+    _require("command", isinstance(command, list) and all(isinstance(word, str) for word in command))
+    _require("notes", isinstance(values["notes"], dict))
+    _require("seed", seed is None or (isinstance(seed, int) and not isinstance(seed, bool)))
+    _require("duration_s", isinstance(duration, int | float) and not isinstance(duration, bool))
+
+
+def _require(name: str, holds: bool) -> None:
+    if not holds:
+        raise ValueError(f"Provenance has a {name} of the wrong type.")
+
+
+def sha256_of(path: Path) -> str:
+    """Compute the sha256 of a file, read in parts; of a folder, that over the names and sha256 of its files, sorted.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        total = hashlib.sha256()
+        for part in sorted(p for p in path.rglob("*") if p.is_file()):
+            total.update(f"{part.relative_to(path).as_posix()}\0{sha256_of(part)}\n".encode())
+        return total.hexdigest()
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror or e}; check the path and its permissions.") from e

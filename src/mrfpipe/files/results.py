@@ -1,0 +1,82 @@
+"""Results: the folder that a scan's maps are written to, for programs, viewers and people at once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mrfpipe.errors import InputError
+from mrfpipe.files.atomic import writing_folder
+from mrfpipe.files.bids import save_bids, subject_label
+from mrfpipe.files.maps import write_maps
+from mrfpipe.files.nifti import save_nifti
+from mrfpipe.files.provenance import Provenance
+from mrfpipe.maps import ParameterMaps
+
+MAPS_FILE = "maps.h5"
+"""The file that makes a folder a result."""
+
+
+def save_result(
+    folder: Path,
+    maps: ParameterMaps,
+    provenance: Provenance,
+    *,
+    bids: bool = False,
+    force: bool,
+    extra: Callable[[Path], None] | None = None,
+) -> None:
+    """Write a result folder: ``maps.h5`` and the images, all or nothing.
+
+    Parameters
+    ----------
+    folder
+        The folder to be; its name is the scan's.
+    maps
+        What to write.
+    provenance
+        How the maps were made.
+    bids
+        Whether the images are laid out as a BIDS derivative dataset.
+    force
+        Whether an existing result is replaced.
+    extra
+        Called with the unfinished folder to add files of its own.
+
+    Raises
+    ------
+    OutputExistsError
+        If the folder exists and `force` is not given, or holds something that is not a result.
+    ResourceError
+        If the disk does not take the files.
+    """
+    with writing_folder(folder, force=force, marker=MAPS_FILE) as partial:
+        write_maps(maps, partial / MAPS_FILE, provenance)
+        if bids:
+            save_bids(maps, partial, provenance, subject=subject_label(folder.name))
+        else:
+            save_nifti(maps, partial, provenance)
+        if extra is not None:
+            extra(partial)
+
+
+def find_maps(path: Path) -> Path:
+    """Return the maps file of a result: the file itself, that in a result folder, or that of the only result below it.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no result or more than one.
+    """
+    if not path.is_dir():
+        return path
+    if (path / MAPS_FILE).exists():
+        return path / MAPS_FILE
+    try:
+        below = sorted(path.glob(f"*/{MAPS_FILE}"))
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror}; check its permissions.") from e
+    if len(below) > 1:
+        names = ", ".join(p.parent.name for p in below[:5])
+        raise InputError(f"{path} holds {len(below)} results ({names}{', ...' if len(below) > 5 else ''}); name one.")
+    if not below:
+        raise InputError(f"{path} is a folder without {MAPS_FILE}; make a result with mrfpipe match or reconstruct.")
+    return below[0]

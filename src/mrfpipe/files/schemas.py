@@ -1,0 +1,45 @@
+"""Schemas: the kinds of HDF5 files that mrfpipe writes and reads, and how to tell which one a file is."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """A kind of file."""
+
+    name: str
+    """What the file's attribute ``schema`` says."""
+    noun: str
+    """What people call it."""
+    cure: str
+    """How to get one."""
+
+
+DICTIONARY = Schema(name="mrfpipe-dictionary/1", noun="a dictionary", cure="make one with mrfpipe simulate")
+FRAMES = Schema(name="mrfpipe-frames/1", noun="a frames file", cure="make one with mrfpipe frames")
+MAPS = Schema(name="mrfpipe-maps/1", noun="a maps file", cure="make one with mrfpipe match or mrfpipe reconstruct")
+
+
+def schema_of(path: Path) -> str | None:
+    """Return the schema that a file says it has; None for a file that is not of mrfpipe, or not readable."""
+    with suppress(OSError, RuntimeError, LookupError, ValueError, TypeError):
+        if path.is_file() and h5py.is_hdf5(path):
+            with h5py.File(path, "r", locking=False) as file:
+                return schema_in(file)
+    return None
+
+
+def schema_in(file: Any) -> str | None:  # noqa: ANN401 - h5py has no types
+    """Return the schema that an open file says it has."""
+    value = file.attrs.get("schema")
+    return as_text(value) if isinstance(value, bytes | str) else None
+
+
+def as_text(value: bytes | str) -> str:
+    """Return a text attribute as a text, whatever way it was stored."""
+    return value if isinstance(value, str) else bytes(value).decode()

@@ -1,0 +1,150 @@
+"""Source: an HDF5 file of a known schema open for reading, every value checked before it is believed."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from mrfpipe.arrays import check_dtype, check_shape
+from mrfpipe.errors import InputError
+from mrfpipe.files.provenance import Provenance
+from mrfpipe.files.schemas import Schema, as_text, schema_in
+from mrfpipe.protocol import Protocol, parse_protocol
+
+_DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
+"""What h5py, and the checks of what it read, raise for a file that is not what it should be."""
+_MOST_COMPRESSION = 1100
+"""Gzip shrinks data at most 1032-fold; a dataset that claims more is not all there."""
+
+
+class Source:
+    """An open file whose schema is right; hands out checked values."""
+
+    def __init__(self, file: Any, path: Path, schema: Schema) -> None:  # noqa: ANN401 - h5py has no types
+        self._file, self._path, self._schema = file, path, schema
+
+    def error(self, complaint: str) -> InputError:
+        """Make the error for something wrong with the file."""
+        return InputError(f"{self._path}: {complaint}; {self._schema.cure}.")
+
+    def text(self, name: str) -> str:
+        """Return an attribute that is a text."""
+        value = self._file.attrs.get(name)
+        if not isinstance(value, bytes | str):
+            raise self.error(f"attribute {name} is missing or no text")
+        return as_text(value)
+
+    def number(self, name: str) -> float:
+        """Return an attribute that is a finite number."""
+        value = self._file.attrs.get(name)
+        if not isinstance(value, float | int | np.floating) or not np.isfinite(value):
+            raise self.error(f"attribute {name} is missing or no finite number")
+        return float(value)
+
+    def shape(
+        self, name: str, axes: str, dtype: npt.DTypeLike, sizes: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
+        """Check a dataset against its axes and type without reading it; return the size of every axis."""
+        dataset = self._file.get(name)
+        if not isinstance(dataset, h5py.Dataset):
+            raise self.error(f"dataset {name} is missing")
+        known = check_shape(name, dataset, axes, sizes)
+        check_dtype(name, dataset, dtype)
+        if dataset.nbytes > _MOST_COMPRESSION * dataset.id.get_storage_size():
+            raise self.error(f"dataset {name} is not all there")
+        return known
+
+    def array(
+        self, name: str, axes: str, dtype: npt.DTypeLike, sizes: Mapping[str, int] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read a dataset that must have these axes and this type."""
+        self.shape(name, axes, dtype, sizes)
+        dataset = self._file[name]
+        array = np.empty(dataset.shape, dataset.dtype)
+        if array.size:
+            dataset.read_direct(array)
+        return array
+
+    def finite(
+        self, name: str, axes: str, dtype: npt.DTypeLike, sizes: Mapping[str, int] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read a dataset as `array`, none of whose values may be infinite or NaN."""
+        array = self.array(name, axes, dtype, sizes)
+        if not all(np.all(np.isfinite(part)) for part in array):
+            raise self.error(f"dataset {name} has values that are not finite")
+        return array
+
+    def mask(self, name: str, sizes: Mapping[str, int] | None = None) -> npt.NDArray[np.bool_]:
+        """Read a mask. Shape `(slices, y, x)`."""
+        values = self.array(name, "slices y x", np.uint8, sizes)
+        if np.any(values > 1):
+            raise self.error(f"dataset {name} has values other than 0 and 1")
+        return values.astype(np.bool_)
+
+    def protocol(self) -> Protocol:
+        """Read the protocol and check that it is the one the file was made for."""
+        text = self.text("protocol_toml")
+        try:
+            protocol = parse_protocol(text, "its protocol")
+        except InputError as e:
+            raise self.error(str(e).removesuffix(".")) from e
+        if protocol.hash != self.text("protocol_hash"):
+            raise self.error(f"its protocol '{protocol.name}' does not have the hash that the file was made with")
+        return protocol
+
+    def provenance(self) -> Provenance:
+        """Read how the file came to be."""
+        return Provenance.from_json(self.text("provenance"))
+
+
+@contextmanager
+def opening(path: Path, schema: Schema) -> Iterator[Source]:
+    """Open a file of a schema for reading; whatever is found wrong with it inside the block is an InputError.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, of another kind, truncated, damaged or inconsistent.
+    """
+    _refuse_unreadable(path, schema)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            _refuse_other(schema_in(file), path, schema)
+            yield Source(file, path, schema)
+    except InputError:
+        raise
+    except _DAMAGE as e:
+        raise InputError(f"{path} is damaged, incomplete or inconsistent: {_first_line(e)}; {schema.cure}.") from e
+
+
+def _refuse_other(found: str | None, path: Path, schema: Schema) -> None:
+    if found != schema.name:
+        kind = "an HDF5 file that mrfpipe did not write" if found is None else f"a {found} file"
+        raise InputError(f"{path} is {kind}, {schema.noun} was expected; {schema.cure}.")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)  # str(KeyError) is a repr
+    return text.strip().partition("\n")[0].removesuffix(".") or type(error).__name__
+
+
+def _refuse_unreadable(path: Path, schema: Schema) -> None:
+    expected = f"{schema.noun} was expected; {schema.cure}"
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, {expected}.")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is not a regular file, {expected}.")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise InputError(f"{path} is empty, {expected}.")
+    except FileNotFoundError as e:
+        raise InputError(f"{path} does not exist, {expected}.") from e
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror}; check the path and its permissions.") from e
+    if not h5py.is_hdf5(path):
+        raise InputError(f"{path} is not an HDF5 file, {expected}.")

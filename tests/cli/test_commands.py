@@ -1,0 +1,185 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+from mrfpipe.cli import COMMANDS
+
+MAPS = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "match", "edge")
+
+
+def test_help_lists_all_commands_and_every_help_has_an_example(run):
+    listed = run("--help").output
+    for name in COMMANDS:
+        assert f"\n  {name} " in listed
+        text = run(name, "--help").output
+        assert f"Example: mrfpipe {name}" in text
+        for option in ("--device", "--threads", "--seed", "--force", "--verbose", "--quiet"):
+            assert option in text
+    assert version("mrfpipe") in run("--version").output
+
+
+def test_help_does_not_import_what_is_heavy():
+    code = """if True:
+        import sys, mrfpipe.cli
+        mrfpipe.cli.main(['--help'], standalone_mode=False)
+        print([name for name in ('numpy', 'torch', 'numba', 'sigpy', 'h5py') if name in sys.modules])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_match_writes_a_result_folder(run, study, tmp_path):
+    result = run("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path / "out")
+    folder = tmp_path / "out" / "leg"
+    assert f"{folder}: " in result.stdout
+    assert "next: mrfpipe evaluate" in result.stderr
+    assert not list(tmp_path.rglob("*.partial*"))
+    truth = np.load(study / "leg.truth.npz")
+    with h5py.File(folder / "maps.h5") as file:
+        for name in (*MAPS, "mask"):
+            assert file[name].shape == (2, 64, 64)
+        mask, ff = file["mask"][...] > 0, file["FF"][...]
+        assert np.all(np.isfinite(ff) == mask)
+        inside = mask & (truth["mask"] > 0)
+        assert inside.sum() > 0.97 * (truth["mask"] > 0).sum()
+        assert np.corrcoef(ff[inside], truth["FF"][inside])[0, 1] > 0.9
+        assert np.corrcoef(file["df"][...][inside], truth["df"][inside])[0, 1] > 0.9
+    for name in MAPS:
+        image = nibabel.load(folder / f"{name}.nii.gz")
+        assert image.shape == (64, 64, 2)
+        sidecar = json.loads((folder / f"{name}.json").read_text())
+        assert sidecar["Sources"][0]["sha256"]
+    np.testing.assert_array_equal(np.isfinite(nibabel.load(folder / "FF.nii.gz").get_fdata()[5, :, 1]), mask[1, :, 5])
+    assert sorted(p.name for p in folder.glob("*.png")) == ["maps-0.png", "maps-1.png"]
+
+
+def test_raw_scan_and_frames_give_the_same_maps(run, study, tmp_path):
+    run("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path / "raw")
+    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path / "frames", "--method", "brute")
+    with h5py.File(tmp_path / "raw/leg/maps.h5") as raw, h5py.File(tmp_path / "frames/leg/maps.h5") as frames:
+        for name in ("FF", "B1", "df"):
+            same = np.isclose(raw[name][...], frames[name][...], equal_nan=True)
+            assert same.mean() > 0.999
+
+
+def test_bids(run, study, tmp_path):
+    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path, "--bids")
+    folder = tmp_path / "leg"
+    assert json.loads((folder / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+    seconds = nibabel.load(next(folder.rglob("*_T1map.nii.gz"))).get_fdata()
+    assert 0.1 < np.nanmedian(seconds) < 3
+
+
+def test_train_reconstruct_and_evaluate(run, study, tmp_path):
+    model, common = tmp_path / "model", ("--protocol", study / "small.toml", "--epochs", 2)
+    run("train", study / "leg.frames.h5", study / "leg.h5", "-o", model, *common)
+    assert sorted(p.name for p in model.iterdir()) == ["model.json", "model.safetensors"]
+    assert not list(tmp_path.glob("*checkpoint*"))
+    run("train", study / "leg.h5", "-o", model, *common, code=5)
+    run("reconstruct", study / "leg.h5", "--model", model, "-o", tmp_path / "out")
+    result = run("evaluate", tmp_path / "out" / "leg", study / "leg.truth.npz", "--json")
+    errors = json.loads(result.stdout)
+    assert set(errors) == {"FF", "T1H2O", "T1fat", "df", "B1"}
+    assert errors["T1H2O"]["unit"] == "ms"
+    assert errors["FF"]["n_missing"] < 0.03 * errors["FF"]["n_voxels"]
+    table = run("evaluate", tmp_path / "out" / "leg", study / "leg.truth.npz").stdout
+    assert table.splitlines()[1].startswith("FF ")
+    assert "network" in run("info", model).stdout
+    assert "convolutional network" in run("info", tmp_path / "out").stdout
+
+
+def test_labels_by_matching(run, study, tmp_path):
+    run(
+        "train",
+        study / "leg.frames.h5",
+        "-o",
+        tmp_path / "m",
+        "--labels",
+        "match",
+        "-d",
+        study / "small.h5",
+        "--epochs",
+        1,
+    )
+    run("train", study / "leg.frames.h5", "-o", tmp_path / "n", "--labels", "match", code=2)
+
+
+def test_an_interrupted_training_is_resumed(run, study, tmp_path):
+    common = ("--protocol", study / "small.toml", "--epochs", 1)
+    checkpoint = tmp_path / "model.checkpoint"
+    checkpoint.write_bytes(b"not a checkpoint")
+    result = run("train", study / "leg.frames.h5", "-o", tmp_path / "model", *common, code=5)
+    assert "--resume goes on from it, --force drops it" in result.stderr
+    run("train", study / "leg.frames.h5", "-o", tmp_path / "model", *common, "--resume", code=3)
+    run("train", study / "leg.frames.h5", "-o", tmp_path / "model", *common, "--force")
+
+
+def test_info_knows_every_kind_of_file(run, study):
+    for path, kind in (
+        ("t1ff", "protocol"),
+        (study / "small.toml", "protocol"),
+        (study / "leg.h5", "raw scan"),
+        (study / "leg.frames.h5", "frames"),
+        (study / "small.h5", "dictionary"),
+    ):
+        first, *rest = run("info", path).stdout.splitlines()
+        assert first.split(":")[1].strip().startswith(kind)
+        assert len(rest) > 3
+
+
+def test_seeds_make_other_people_and_the_same_seed_the_same(run, study, tmp_path):
+    def phantom(name, *options):
+        run("phantom", tmp_path / name, "--protocol", study / "small.toml", "--coils", 2, *options)
+        with h5py.File(tmp_path / name) as file:
+            return file["dataset/data"][100]["data"]
+
+    first, again, other = phantom("a.h5"), phantom("b.h5", "--seed", 0), phantom("c.h5", "--seed", 1)
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+def test_quiet_says_nothing_but_results(run, study, tmp_path):
+    result = run("simulate", study / "small.toml", "-o", tmp_path / "d.h5", "-q")
+    assert result.stderr == ""
+    assert result.stdout.startswith(f"{tmp_path / 'd.h5'}: 7,260 entries")
+    run("simulate", study / "small.toml", "-o", tmp_path / "e.h5", "-q", "-v", code=2)
+    run("simulate", study / "small.toml", "-o", tmp_path / "e.h5", "--rank", 5, "--energy", 0.9, code=2)
+    run("simulate", study / "small.toml", "-o", tmp_path / "e.h5", "--rank", 176, code=2)
+
+
+def test_verbose_shows_the_traceback(tmp_path):
+    line = [sys.executable, "-c", "from mrfpipe.cli import main; main()", "info", str(tmp_path / "none.h5")]
+    short = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (short.returncode, short.stderr.count("\n")) == (3, 1)
+    long = subprocess.run([*line, "-v"], capture_output=True, text=True, check=False)
+    assert long.returncode == 3
+    assert "Traceback" in long.stderr
+    assert long.stderr.endswith(short.stderr)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_leaves_nothing_behind(study, tmp_path):
+    """Interrupt a phantom of twenty slices, which takes long enough to be caught in the middle."""
+    line = [
+        sys.executable,
+        "-c",
+        "from mrfpipe.cli import main; main()",
+        "phantom",
+        str(tmp_path / "a.h5"),
+        "--slices",
+        "20",
+    ]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert stderr.strip() == "mrfpipe: interrupted; nothing was written under a final name."
+    assert not list(tmp_path.iterdir())

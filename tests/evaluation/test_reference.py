@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from mrfpipe.errors import InputError
+from mrfpipe.evaluation.metrics import evaluate
+from mrfpipe.evaluation.reference import load_reference
+from mrfpipe.files.results import save_result
+
+SHAPE = (2, 8, 9)
+
+
+@pytest.fixture
+def truth() -> dict[str, np.ndarray]:
+    """A truth as simulations write it: zero outside the mask, whose values go beyond one, and in file units."""
+    rng = np.random.default_rng(0)
+    mask = rng.integers(0, 3, SHAPE).astype(np.uint8)
+    limits = {"FF": (0, 1), "T1H2O": (600, 1600), "T1fat": (250, 350), "df": (-50, 50), "B1": (0.5, 1)}
+    images = {k: np.where(mask > 0, rng.uniform(*v, SHAPE), 0).astype(np.float32) for k, v in limits.items()}
+    return images | {"mask": mask, "roi": rng.integers(0, 4, SHAPE).astype(np.uint8)}
+
+
+def test_truth_in_file_units_becomes_maps_in_si(tmp_path, truth):
+    np.savez_compressed(tmp_path / "truth.npz", **truth)
+    maps, rois = load_reference(tmp_path / "truth.npz")
+    inside = truth["mask"] > 0
+    np.testing.assert_array_equal(maps.mask, inside)
+    np.testing.assert_allclose(maps.t1w[inside], truth["T1H2O"][inside] / 1000, rtol=1e-6)
+    np.testing.assert_allclose(maps.t1f[inside], truth["T1fat"][inside] / 1000, rtol=1e-6)
+    np.testing.assert_array_equal(maps.df[inside], truth["df"][inside])
+    assert np.isnan(maps.df[~inside]).all()
+    np.testing.assert_array_equal(rois, truth["roi"])
+    assert rois.dtype == np.int64
+
+
+def test_single_slice_and_no_regions(tmp_path, truth):
+    single = {name: array[0] for name, array in truth.items()}
+    np.savez(tmp_path / "one.npz", **single)
+    assert load_reference(tmp_path / "one.npz")[0].mask.shape == (1, 8, 9)
+    for roi in (None, np.zeros(SHAPE, np.uint8)):
+        np.savez(tmp_path / "none.npz", **{k: v for k, v in (truth | {"roi": roi}).items() if v is not None})
+        assert load_reference(tmp_path / "none.npz")[1] is None
+
+
+def test_regions_may_be_whole_numbers_of_any_type(tmp_path, truth):
+    np.savez(tmp_path / "truth.npz", **truth | {"roi": truth["roi"].astype(np.float32)})
+    np.testing.assert_array_equal(load_reference(tmp_path / "truth.npz")[1], truth["roi"])
+
+
+def test_result_folder_and_maps_file(tmp_path, make, provenance):
+    maps = make(0)
+    save_result(tmp_path / "out" / "scan", maps, provenance, force=False)
+    for path in ("out", "out/scan", "out/scan/maps.h5"):
+        reference, rois = load_reference(tmp_path / path)
+        assert rois is None
+        assert evaluate(maps, reference)["T1H2O"].rmse < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"df": None}, "has no array df"),
+        ({"mask": None}, "has no array mask"),
+        ({"T1H2O": np.zeros((2, 9, 8))}, "T1H2O has shape"),
+        ({"FF": np.full(SHAPE, np.nan)}, "FF is not finite"),
+        ({"B1": np.full(SHAPE, "a")}, "B1 holds"),
+        ({"FF": np.full(SHAPE, None)}, "cannot be read as .npz: Object arrays"),
+        ({"roi": np.full(SHAPE, 1.5)}, "whole numbers"),
+        ({"roi": np.full(SHAPE, np.inf)}, "whole numbers"),
+        ({"roi": np.ones((2, 3, 4), int)}, "roi has shape"),
+    ],
+)
+def test_impossible_truth_is_refused(tmp_path, truth, change, words):
+    path = tmp_path / "truth.npz"
+    np.savez(path, **{k: v for k, v in (truth | change).items() if v is not None}, allow_pickle=True)
+    with pytest.raises(InputError, match=words) as caught:
+        load_reference(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_nan_outside_the_mask_is_no_matter(tmp_path, truth):
+    truth["df"][truth["mask"] == 0] = np.nan
+    np.savez(tmp_path / "truth.npz", **truth)
+    load_reference(tmp_path / "truth.npz")
+
+
+def test_damaged_truth_is_refused(tmp_path, truth):
+    path = tmp_path / "truth.npz"
+    np.savez_compressed(path, **truth)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    expected, _ = load_reference(path)
+    for i in range(200):
+        damaged = bytearray(content)
+        if i % 2:
+            damaged = damaged[: rng.integers(len(damaged))]
+        else:
+            damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            got, _ = load_reference(path)
+        except InputError as e:
+            assert str(path) in str(e)
+        else:
+            np.testing.assert_array_equal(got.df, expected.df)
+    for text in (b"", b"text"):
+        path.write_bytes(text)
+        with pytest.raises(InputError, match=r"cannot be read as \.npz"):
+            load_reference(path)
+
+
+def test_what_is_not_there_is_refused(tmp_path):
+    for name in ("absent.npz", "absent.h5", "absent"):
+        with pytest.raises(InputError, match=f"{name} does not exist"):
+            load_reference(tmp_path / name)

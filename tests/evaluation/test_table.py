@@ -1,0 +1,53 @@
+import json
+
+import numpy as np
+
+from mrfpipe.evaluation.metrics import MapError, evaluate
+from mrfpipe.evaluation.table import as_json, format_table
+
+NAN = float("nan")
+
+
+def errors(**changes) -> dict[str, MapError]:
+    values = {"rmse": 41.26, "bias": -3.14, "nrmse": 0.0271, "psnr": 31.57, "ssim": 0.9871, "r2": 0.998}
+    counts = {"n_regions": None, "n_voxels": 12345, "n_missing": 6}
+    other = dict.fromkeys(values, NAN) | counts | {"n_voxels": 0}
+    return {"T1H2O": MapError(**values | counts | changes), "df": MapError(**other)}
+
+
+def test_table_is_aligned_and_has_units():
+    lines = format_table(errors()).splitlines()
+    assert lines[:3] == [
+        "map    unit  RMSE  bias   NRMSE  PSNR/dB   SSIM     R2  voxels  missing",
+        "T1H2O  ms    41.3  -3.1  0.0271     31.6  0.987  0.998   12345        6",
+        "df     Hz       -     -       -        -      -      -       0        6",
+    ]
+    assert lines[4].startswith("T1H2O counts where the reference FF is at most 0.7, T1fat where it is above 0.3")
+
+
+def test_table_says_what_r2_is_over():
+    assert "R2 over voxels" in format_table(errors())
+    assert "R2 over up to 21 region means" in format_table(errors(n_regions=21))
+
+
+def test_table_of_all_maps_has_a_row_each(make):
+    lines = format_table(evaluate(make(1), make(0))).splitlines()
+    assert [line.split()[0] for line in lines[1:6]] == ["FF", "T1H2O", "T1fat", "df", "B1"]
+    assert len({len(line) for line in lines[:6]}) == 1
+
+
+def test_json_is_strict_and_complete():
+    content = json.loads(as_json(errors(psnr=np.inf)), parse_constant=lambda name: f"not JSON: {name}")
+    assert content["T1H2O"] == {
+        "unit": "ms",
+        "rmse": 41.26,
+        "bias": -3.14,
+        "nrmse": 0.0271,
+        "psnr": None,
+        "ssim": 0.9871,
+        "r2": 0.998,
+        "n_regions": None,
+        "n_voxels": 12345,
+        "n_missing": 6,
+    }
+    assert content["df"]["rmse"] is None

@@ -1,0 +1,123 @@
+"""A disk that fills up, in a process of its own: HDF5 is known to crash at its end after a failed flush."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mrfpipe.errors import ResourceError
+from mrfpipe.files.dictionaries import save_dictionary
+from mrfpipe.files.frames import save_frames
+from mrfpipe.files.maps import save_maps
+from mrfpipe.files.results import save_result
+from mrfpipe.files.schemas import MAPS
+from mrfpipe.files.sink import creating
+
+SAVE_ALL = """
+import sys
+from pathlib import Path
+import numpy as np
+from mrfpipe.errors import ResourceError
+from mrfpipe.files.frames import save_frames
+from mrfpipe.files.provenance import Provenance
+from mrfpipe.files.results import save_result
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.protocol import load_protocol
+
+folder = Path(sys.argv[1])
+protocol = load_protocol("t1ff-small")
+provenance = Provenance(command=[], inputs={}, protocol_name="p", protocol_hash="h", method="m", device="cpu",
+                        started="2026-01-02T03:04:05+00:00", duration_s=1.0)
+rng = np.random.default_rng(0)
+shape = (2, 60, 61)
+image = rng.random(shape).astype(np.float32)
+maps = ParameterMaps(ff=image, t1w=image, t1f=image, df=image, b1=image, m0=image, match=image,
+                     edge=np.zeros(shape, np.uint8), mask=np.ones(shape, bool), affine=np.eye(4))
+series = FrameSeries(name="s", images=np.ones((2, 175, 60, 61), np.complex64), mask=maps.mask, affine=np.eye(4),
+                     sequence_hash=protocol.sequence.hash)
+for save in (lambda: save_frames(series, folder / "frames.h5", protocol=protocol, provenance=provenance),
+             lambda: save_result(folder / "scan", maps, provenance, force=False)):
+    try:
+        save()
+    except ResourceError as e:
+        print(e)
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 100 kB, where mounting one is allowed."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)]
+    try:
+        allowed = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        allowed = False
+    if not allowed:
+        pytest.skip("mounting a small disk needs root and a system that lets it")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(small_disk):
+    done = subprocess.run(
+        [sys.executable, "-c", SAVE_ALL, str(small_disk)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    why = "no space left on the disk; free some space or choose another -o."
+    assert done.stdout.splitlines() == [
+        f"{small_disk}/{name} cannot be written: {why}" for name in ("frames.h5", "scan")
+    ]
+    assert list(small_disk.iterdir()) == []
+
+
+@pytest.fixture
+def small_files():
+    """No file may grow beyond 3 kB."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_file_size_limit_is_one_line_and_leaves_nothing(tmp_path, dictionary, series, maps, provenance, small_files):
+    saves = {
+        "dictionary.h5": lambda path: save_dictionary(dictionary, path),
+        "frames.h5": lambda path: save_frames(series, path, protocol=dictionary.protocol, provenance=provenance),
+        "maps.h5": lambda path: save_maps(maps, path, provenance),
+        "scan": lambda path: save_result(path, maps, provenance, force=False),
+    }
+    for name, save in saves.items():
+        with pytest.raises(
+            ResourceError, match=rf"{name} cannot be written: .*'ulimit -f'.*choose another -o"
+        ) as caught:
+            save(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt_while_hdf5_writes_is_raised_after_it(tmp_path, monkeypatch):
+    class Interrupted:
+        def __init__(self, raw):
+            self.raw = raw
+
+        def __getattr__(self, name):
+            return getattr(self.raw, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.raw.close()
+
+        def write(self, _data):
+            raise KeyboardInterrupt
+
+    real_open = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *args, **kwargs: Interrupted(real_open(self, *args, **kwargs)))
+    with pytest.raises(KeyboardInterrupt), creating(tmp_path / "maps.h5", MAPS) as sink:
+        sink.text("provenance", "{}")

@@ -1,0 +1,76 @@
+import dataclasses
+import hashlib
+import json
+import platform
+
+import numpy as np
+import pytest
+
+from mrfpipe.errors import InputError
+from mrfpipe.files.provenance import Provenance, sha256_of, software_versions
+
+
+def test_json_round_trip(provenance):
+    assert Provenance.from_json(provenance.to_json()) == provenance
+    assert json.loads(provenance.to_json())["seed"] == 7
+    without_seed = dataclasses.replace(provenance, seed=None)
+    assert Provenance.from_json(without_seed.to_json()) == without_seed
+
+
+def test_versions_of_all_that_numbers_depend_on(provenance):
+    assert set(provenance.versions) == {"python", "mrfpipe", "numpy", "torch", "sigpy", "numba"}
+    assert software_versions()["numpy"] == np.__version__
+    assert software_versions()["python"] == platform.python_version()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("command", "mrfpipe"),
+        ("command", [1]),
+        ("inputs", []),
+        ("inputs", {"a": 1}),
+        ("versions", None),
+        ("seed", "7"),
+        ("seed", True),
+        ("duration_s", "1"),
+        ("method", None),
+        ("notes", []),
+        ("unknown", 1),
+    ],
+)
+def test_impossible_json_is_refused(provenance, key, value):
+    content = json.loads(provenance.to_json()) | {key: value}
+    with pytest.raises(ValueError, match="Provenance"):
+        Provenance.from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}"])
+def test_what_is_no_provenance_is_refused(text):
+    with pytest.raises(ValueError):
+        Provenance.from_json(text)
+
+
+def test_sha256_of_file(tmp_path):
+    data = np.random.default_rng(0).bytes(3_000_001)
+    (tmp_path / "scan.dat").write_bytes(data)
+    assert sha256_of(tmp_path / "scan.dat") == hashlib.sha256(data).hexdigest()
+
+
+def test_sha256_of_folder_depends_on_names_and_contents_only(tmp_path):
+    def make(folder, files):
+        for name, text in files:
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / name).write_text(text)
+        return sha256_of(tmp_path / folder)
+
+    files = [("model.json", "{}"), ("deep/weights", "1"), ("a", "2")]
+    total = make("one", files)
+    assert make("two", files[::-1]) == total
+    assert make("three", [*files[:2], ("a", "3")]) != total
+    assert make("four", [*files[:2], ("b", "2")]) != total
+
+
+def test_sha256_of_what_is_not_there_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match=r"absent cannot be read: No such file"):
+        sha256_of(tmp_path / "absent")

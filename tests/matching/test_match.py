@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from helpers import complex_normal
+
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.errors import MismatchError
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.maps import PARAMETERS
+from mrfpipe.matching.match import match_series
+from mrfpipe.physics.simulate import fingerprints
+from mrfpipe.protocol import load_protocol
+
+
+@pytest.fixture(scope="module")
+def dictionary():
+    return build_dictionary(load_protocol("t1ff-small"), rank=15)
+
+
+def series_of(dictionary, values, scale, mask, **changes):
+    """Two slices of 4 x 5 voxels with the given parameters `(slices, y, x)`."""
+    flat = fingerprints(dictionary.protocol, **{name: array.ravel() for name, array in values.items()})
+    images = np.moveaxis((flat * scale.reshape(-1, 1)).reshape(*mask.shape, -1), -1, 1)
+    content = {
+        "name": "t",
+        "images": np.ascontiguousarray(images.astype(np.complex64)),
+        "mask": mask,
+        "affine": np.diag([1.0, 2, 3, 1]),
+    }
+    return FrameSeries(**(content | {"sequence_hash": dictionary.protocol.sequence.hash} | changes))
+
+
+def random_case(dictionary):
+    rng, grid, shape = np.random.default_rng(0), dictionary.protocol.grid, (2, 4, 5)
+    values = {p.field: rng.choice(getattr(grid, p.field), shape) for p in PARAMETERS}
+    values["ff"] = rng.choice(grid.ff[2:8], shape)
+    scale = (5 * complex_normal(rng, *shape) + 1).astype(complex)
+    mask = rng.random(shape) < 0.8
+    return values, scale, mask
+
+
+@pytest.mark.parametrize("method", ["exact", "brute"])
+def test_noise_free_voxels_give_their_parameters(dictionary, method):
+    values, scale, mask = random_case(dictionary)
+    steps = []
+    maps = match_series(
+        series_of(dictionary, values, scale, mask), dictionary, method, progress=lambda *s: steps.append(s)
+    )
+    np.testing.assert_array_equal(maps.mask, mask)
+    np.testing.assert_array_equal(maps.affine, np.diag([1.0, 2, 3, 1]))
+    assert steps == [(1, 2), (2, 2)]
+    for parameter in PARAMETERS:
+        found = getattr(maps, parameter.field)
+        assert np.all(np.isnan(found[~mask]))
+        np.testing.assert_allclose(found[mask], values[parameter.field][mask], rtol=1e-6)
+    np.testing.assert_allclose(maps.m0[mask], np.abs(scale)[mask], rtol=1e-3)
+    np.testing.assert_allclose(maps.match[mask], 1, atol=1e-4)
+
+
+def test_edges_are_told_by_bit(dictionary):
+    values, scale, mask = random_case(dictionary)
+    maps = match_series(series_of(dictionary, values, scale, mask), dictionary)
+    for n, parameter in enumerate(PARAMETERS):
+        axis = getattr(dictionary.protocol.grid, parameter.field)
+        at_end = np.isin(values[parameter.field], axis[[0, -1]]) & mask
+        np.testing.assert_array_equal((maps.edge >> n) & 1, at_end)
+
+
+def test_match_is_the_correlation_over_all_frames(dictionary):
+    """Noise of the signal's own norm, nearly all of it outside the basis, halves the energy explained."""
+    values, scale, mask = random_case(dictionary)
+    series = series_of(dictionary, values, np.ones_like(scale), mask)
+    power = np.mean(np.abs(series.images) ** 2, axis=1, keepdims=True)
+    noisy = series.images + np.sqrt(power) * complex_normal(np.random.default_rng(1), *series.images.shape)
+    maps = match_series(series_of(dictionary, values, scale, mask, images=noisy.astype(np.complex64)), dictionary)
+    assert np.mean(maps.match[mask] ** 2) == pytest.approx(0.5, abs=0.07)
+
+
+def test_voxels_without_signal_stay_out(dictionary):
+    values, scale, mask = random_case(dictionary)
+    mask[:] = True
+    scale[1, 2, 3] = 0
+    scale[0] = 0
+    maps = match_series(series_of(dictionary, values, scale, mask), dictionary)
+    assert not maps.mask[0].any()
+    assert not maps.mask[1, 2, 3]
+    assert maps.mask[1].sum() == 19
+    assert np.isnan(maps.ff[1, 2, 3])
+
+
+def test_frames_of_another_sequence_are_refused(dictionary):
+    values, scale, mask = random_case(dictionary)
+    with pytest.raises(
+        MismatchError, match="frames of t are of another sequence than the dictionary's protocol 't1ff-small'"
+    ):
+        match_series(series_of(dictionary, values, scale, mask, sequence_hash="other"), dictionary)

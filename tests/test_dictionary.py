@@ -1,0 +1,94 @@
+import itertools
+
+import numpy as np
+import pytest
+from helpers import small_protocol
+
+from mrfpipe.dictionary import build_dictionary, entry_gram
+from mrfpipe.physics.simulate import component_signals, fingerprints
+from mrfpipe.protocol import AXES, load_protocol
+
+
+@pytest.fixture(scope="module")
+def small():
+    return build_dictionary(load_protocol("t1ff-small"), rank=30)
+
+
+@pytest.fixture(scope="module")
+def t1ff():
+    return build_dictionary(load_protocol("t1ff"))
+
+
+def test_all_entries_are_addressable_in_the_order_of_the_axes(t1ff):
+    grid = t1ff.protocol.grid
+    assert t1ff.n_entries == 7_182_000
+    number = np.ravel_multi_index((4, 100, 3, 20, 11), grid.shape)
+    parameters = t1ff.parameters(np.array([number]))
+    assert [parameters[name][0] for name in AXES] == [
+        grid.ff[4],
+        grid.t1w[100],
+        grid.t1f[3],
+        grid.df[20],
+        grid.b1[11],
+    ]
+    for outside in (-1, t1ff.n_entries):
+        with pytest.raises(IndexError, match="from 0 to 7181999"):
+            t1ff.entries(np.array([outside]))
+
+
+def test_an_entry_is_the_compressed_fingerprint_of_its_parameters(t1ff):
+    rng = np.random.default_rng(1)
+    numbers = rng.integers(0, t1ff.n_entries, 300)
+    simulated = fingerprints(t1ff.protocol, **t1ff.parameters(numbers))
+    np.testing.assert_allclose(t1ff.entries(numbers), t1ff.compress(simulated), rtol=0, atol=3e-7)
+    # Rank 12 keeps 99.999 % of the energy: what an entry loses is small beside it.
+    lost = np.linalg.norm(simulated - t1ff.entries(numbers) @ t1ff.basis.T, axis=1)
+    assert np.median(lost / np.linalg.norm(simulated, axis=1)) < 4e-3
+
+
+def test_residual_energy_by_rank_has_its_reference_values():
+    """Values of another implementation's SVD; to two digits at the ranks it states two digits for."""
+    protocol = load_protocol("t1ff")
+    values = np.linalg.eigvalsh(entry_gram(component_signals(protocol), protocol.grid))[::-1]
+    residual = 1 - np.cumsum(values) / values.sum()
+    for rank, expected in ((6, 4.7e-4), (8, 1.1e-4), (10, 2.4e-5), (12, 9e-6), (15, 3e-7)):
+        assert residual[rank - 1] == pytest.approx(expected, rel=0.25)
+
+
+def test_the_gram_matrix_is_that_of_all_entries_made_one_by_one():
+    protocol = small_protocol(
+        fat_fraction="[[0.0, 1.0, 0.25]]",
+        t1_water_ms="[[600, 1600, 500]]",
+        df_hz="[[-60, 60, 60]]",
+        b1="[[0.4, 1.0, 0.3]]",
+    )
+    grid = protocol.grid
+    combinations = np.array(list(itertools.product(*(getattr(grid, name) for name in AXES)))).T
+    entries = fingerprints(protocol, **dict(zip(AXES, combinations, strict=True))).astype(complex)
+    assert len(entries) == grid.n_entries
+    gram = entry_gram(component_signals(protocol), grid)
+    np.testing.assert_allclose(gram, entries.T @ entries.conj(), rtol=0, atol=1e-6 * np.abs(gram).max())
+
+
+def test_energy_and_rank_choose_the_basis(small):
+    protocol = small.protocol
+    for energy in (0.99, 0.9999):
+        dictionary = build_dictionary(protocol, energy=energy)
+        assert dictionary.energy >= energy
+        assert build_dictionary(protocol, rank=dictionary.rank - 1).energy < energy
+    np.testing.assert_allclose(small.basis.conj().T @ small.basis, np.eye(30), atol=1e-6)
+    for rank in (1, 176):
+        with pytest.raises(ValueError, match="Rank must be from 2 to the number of frames, 175"):
+            build_dictionary(protocol, rank=rank)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        build_dictionary(protocol, energy=1.0)
+
+
+def test_norms_and_cross_terms_are_those_of_the_signals(small):
+    i, j, b, f = 3, 1, 2, 7
+    water, fat = small.water[i, b, f], small.fat[j, b, f]
+    assert small.water_energy[i, b, f] == pytest.approx(np.vdot(water, water).real, rel=1e-5)
+    assert small.fat_energy[j, b, f] == pytest.approx(np.vdot(fat, fat).real, rel=1e-5)
+    assert small.cross[i, j, b, f] == pytest.approx(np.vdot(water, fat).real, abs=1e-6)
+    # Off-resonance is a phase common to water and fat: it changes no norm and no cross term.
+    np.testing.assert_allclose(small.cross.std(axis=3), 0, atol=2e-5)
