@@ -59,14 +59,14 @@ class RawScan:
     @property
     def n_slices(self) -> int:
         """Slices of the scan."""
-        return self.kspace.shape[0]
+        return int(self.kspace.shape[0])
 
     @property
     def n_coils(self) -> int:
         """Receive coils of the scan."""
-        return self.kspace.shape[1]
+        return int(self.kspace.shape[1])
 
     @property
     def n_spokes(self) -> int:
         """Spokes of a slice."""
-        return self.kspace.shape[2]
+        return int(self.kspace.shape[2])

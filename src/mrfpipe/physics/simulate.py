@@ -99,7 +99,8 @@ def spoke_signals(
         check_shape(name, values, "voxels", sizes)
     water = flash_echoes(sequence, t1w, b1, tissue.t2_water)
     fat = flash_echoes(sequence, t1f, b1, tissue.t2_fat) * fat_phasor(sequence, tissue)
-    phase = np.exp(2j * np.pi * np.outer(df, sequence.te))
+    te, te_of = np.unique(sequence.te, return_inverse=True)
+    phase = np.exp(2j * np.pi * np.outer(df, te))[:, te_of]
     signals: np.ndarray[tuple[int, int], np.dtype[np.complex128]] = (
         (1 - ff)[:, None] * water + ff[:, None] * fat
     ) * phase

@@ -8,7 +8,7 @@ Magn Reson Med 83:621, 2020), with an inversion that does not depend on B1.
 import numpy as np
 from numba import njit, prange
 
-from mrfpipe.arrays import Double
+from mrfpipe.arrays import Double, Int
 from mrfpipe.protocol import Sequence
 
 STEADY_STATE_REPETITIONS = 2
@@ -31,26 +31,30 @@ def _recover(mz: float, decay: float) -> float:
 def _flash_echoes(
     t1: Double,
     b1: Double,
-    flip: Double,
-    te: Double,
-    tr: Double,
+    flips: Double,
+    flip_of: Int,
+    trs: Double,
+    tr_of: Int,
+    decay_te: Double,
     ti: float,
     recovery: float,
-    t2: float,
     repetitions: int,
 ) -> Double:
-    echoes = np.empty((t1.size, flip.size))
-    decay_te = np.exp(-te / t2)
+    """Simulate pairs of T1 and B1.
+
+    A train has few different pulses and intervals: `flip_of` and `tr_of` say which of `flips` and `trs` a spoke has, so
+    that sines and exponentials are computed once a voxel.
+    """
+    echoes = np.empty((t1.size, flip_of.size))
     for v in prange(t1.size):
-        decay_ti, decay_recovery = np.exp(-ti / t1[v]), np.exp(-recovery / t1[v])
-        decay_tr = np.exp(-tr / t1[v])
-        sine, cosine = np.sin(b1[v] * flip), np.cos(b1[v] * flip)
+        sine, cosine = np.sin(b1[v] * flips), np.cos(b1[v] * flips)
+        decay_tr, decay_ti, decay_recovery = np.exp(-trs / t1[v]), np.exp(-ti / t1[v]), np.exp(-recovery / t1[v])
         mz = 1.0
         for _ in range(repetitions):
             mz = _recover(_invert(mz), decay_ti)
-            for spoke in range(flip.size):
-                echoes[v, spoke] = mz * sine[spoke] * decay_te[spoke]
-                mz = _recover(mz * cosine[spoke], decay_tr[spoke])
+            for spoke in range(flip_of.size):
+                echoes[v, spoke] = mz * sine[flip_of[spoke]] * decay_te[spoke]
+                mz = _recover(mz * cosine[flip_of[spoke]], decay_tr[tr_of[spoke]])
             mz = _recover(mz, decay_recovery)
     return echoes
 
@@ -79,7 +83,9 @@ def flash_echoes(
     """
     s = sequence
     t1, b1 = np.ascontiguousarray(t1, np.float64), np.ascontiguousarray(b1, np.float64)
-    echoes: Double = _flash_echoes(t1, b1, s.flip, s.te, s.tr, s.inversion_time, s.recovery, t2, repetitions)
+    pulses, intervals = np.unique(s.flip, return_inverse=True), np.unique(s.tr, return_inverse=True)
+    decay_te = np.exp(-s.te / t2)
+    echoes: Double = _flash_echoes(t1, b1, *pulses, *intervals, decay_te, s.inversion_time, s.recovery, repetitions)
     return echoes
 
 

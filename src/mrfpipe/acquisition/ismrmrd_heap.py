@@ -1,0 +1,116 @@
+"""Tables of HDF5 with variable-length columns, read without the conversion of the HDF5 library.
+
+The library trusts the pointers of such a table: on a damaged file it takes a minute to give up, or ends the process.
+What it does is simple enough to do with checks. A row holds, for each variable-length column, a length, the address of
+a collection of the global heap and a number in it; a collection is a run of numbered objects (HDF5 File Format
+Specification, version 3.0, section III.E). It is also faster, and holds no more in memory than is asked for.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+POINTER: Final = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
+"""How a row of a file points to the values of a variable-length column."""
+
+_COLLECTION_HEAD = 16  # b"GCOL", version, 3 reserved, size (8)
+_OBJECT_HEAD = 16  # number (2), reference count (2), 4 reserved, size (8)
+_COLLECTIONS_KEPT = 8
+
+
+class Heap:
+    """Reads raw rows, and the values they point to, from an open HDF5 file.
+
+    All methods raise ValueError where the file contradicts itself, and OSError where it cannot be read.
+    """
+
+    def __init__(self, file: h5py.File, path: Path) -> None:
+        plist = file.id.get_create_plist()
+        self.size = path.stat().st_size
+        self.is_plain = plist.get_sizes() == (8, 8)
+        self._start = int(plist.get_userblock())
+        self._stream = path.open("rb")
+        self._collections: dict[int, dict[int, memoryview]] = {}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def rows(self, dataset: h5py.Dataset, row: np.dtype[Any]) -> npt.NDArray[Any] | None:
+        """Read the rows of a one-dimensional table as they lie in the file.
+
+        Returns
+        -------
+            Rows of type `row`, or None if they are compressed or lie in a way that only the library can read.
+        """
+        plist, n = dataset.id.get_create_plist(), int(dataset.size)
+        if not self.is_plain or plist.get_nfilters() or plist.get_external_count():
+            return None
+        if n * row.itemsize > self.size:
+            raise ValueError(f"{n} rows do not fit into the file")
+        if plist.get_layout() == h5py.h5d.CONTIGUOUS and dataset.id.get_offset() is not None:
+            return np.frombuffer(self._read(dataset.id.get_offset(), n * row.itemsize), row)
+        if plist.get_layout() == h5py.h5d.CHUNKED:
+            return np.frombuffer(b"".join(self._chunks(dataset, n, row.itemsize)), row)[:n]
+        return None
+
+    def _chunks(self, dataset: h5py.Dataset, n: int, row_size: int) -> Iterator[bytes]:
+        (n_chunk,) = dataset.chunks
+        for start in range(0, n, n_chunk):
+            chunk = dataset.id.get_chunk_info_by_coord((start,))
+            if chunk.byte_offset is None or chunk.size != n_chunk * row_size:
+                raise ValueError(f"rows from {start} on are missing")
+            yield self._read(chunk.byte_offset, chunk.size)
+
+    def values(self, pointer: np.void, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Read the values that a `POINTER` points to."""
+        length, address, index = (int(pointer[name]) for name in ("length", "address", "index"))
+        if length == 0:
+            return np.empty(0, dtype)
+        content = self._collection(address).get(index)
+        if content is None or length * dtype.itemsize > len(content):
+            raise ValueError(f"no {length} values at number {index} of the heap at {address}")
+        return np.frombuffer(content, dtype, count=length)
+
+    def _read(self, start: int, n: int) -> bytes:
+        if not 0 <= start <= start + n <= self.size:
+            raise ValueError(f"bytes {start} to {start + n} lie beyond the end")
+        self._stream.seek(start)
+        content = self._stream.read(n)
+        if len(content) != n:
+            raise ValueError(f"bytes {start} to {start + n} cannot be read")
+        return content
+
+    def _collection(self, address: int) -> dict[int, memoryview]:
+        """Read a collection of the heap; the last few are kept, as neighbouring rows share them."""
+        if address not in self._collections:
+            start = self._start + address
+            head = self._read(start, _COLLECTION_HEAD)
+            size = int.from_bytes(head[8:], "little")
+            if head[:5] != b"GCOL\x01" or size < _COLLECTION_HEAD:
+                raise ValueError(f"no heap at {address}")
+            if len(self._collections) >= _COLLECTIONS_KEPT:
+                del self._collections[next(iter(self._collections))]
+            self._collections[address] = _objects(memoryview(self._read(start, size)))
+        return self._collections[address]
+
+
+def _objects(collection: memoryview) -> dict[int, memoryview]:
+    """Find the objects of a collection by their numbers; ValueError if one is longer than the collection."""
+    objects: dict[int, memoryview] = {}
+    at = _COLLECTION_HEAD
+    while at + _OBJECT_HEAD <= len(collection):
+        number = int.from_bytes(collection[at : at + 2], "little")
+        size = int.from_bytes(collection[at + 8 : at + 16], "little")
+        if number == 0:  # the free space, the last there is
+            break
+        at += _OBJECT_HEAD
+        if at + size > len(collection):
+            raise ValueError(f"number {number} leaves its heap")
+        objects[number] = collection[at : at + size]
+        at += -(-size // 8) * 8
+    return objects

@@ -1,0 +1,182 @@
+"""Which acquisitions of an ISMRMRD file are the spokes of the image, and whether there is each of them once.
+
+Decided on the heads alone, before any sample is read: by flags, repetition, slice and spoke number, never by the order
+in the file.
+"""
+
+from pathlib import Path
+
+import ismrmrd
+import numpy as np
+
+from mrfpipe.acquisition.ismrmrd_file import Heads
+from mrfpipe.arrays import Bool, Int
+from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.protocol import Sequence
+
+_OTHER_PURPOSE = (
+    ismrmrd.ACQ_IS_NAVIGATION_DATA,
+    ismrmrd.ACQ_IS_PHASECORR_DATA,
+    ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
+    ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
+    ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+    ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
+    ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
+    ismrmrd.ACQ_IS_PHASE_STABILIZATION,
+)
+
+
+def has_flag(heads: Heads | np.void, *flags: int) -> Bool:
+    """Whether each head has any of the flags, numbered from 1 as in ISMRMRD."""
+    bits = np.uint64(sum(1 << (flag - 1) for flag in flags))
+    any_of: Bool = (heads["flags"] & bits) != 0
+    return any_of
+
+
+def noise_of(heads: Heads) -> Heads:
+    """Select the noise measurements."""
+    return heads[has_flag(heads, ismrmrd.ACQ_IS_NOISE_MEASUREMENT)]
+
+
+def imaging_of(heads: Heads) -> Heads:
+    """Select what was measured for the image: no noise, no navigators, no calibration that is nothing else."""
+    calibration = has_flag(heads, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) & ~has_flag(
+        heads, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
+    )
+    return heads[~(has_flag(heads, ismrmrd.ACQ_IS_NOISE_MEASUREMENT, *_OTHER_PURPOSE) | calibration)]
+
+
+def last_repetition(imaging: Heads, path: Path) -> Heads:
+    """Select the last average of the last repetition, whose magnetization is the steadiest.
+
+    Raises
+    ------
+    InputError
+        If it lacks a slice that earlier ones have.
+    """
+    order = _repetition(imaging)
+    last: Heads = imaging[order == order.max()]
+    lacking = np.setdiff1d(imaging["slice"], last["slice"])
+    if lacking.size:
+        raise InputError(f"{path}: the last repetition has no slice {lacking[0]}; measure or convert the scan again.")
+    return last
+
+
+def n_repetitions(imaging: Heads) -> int:
+    """Count the different repetitions and averages."""
+    return int(np.unique(_repetition(imaging)).size)
+
+
+def _repetition(imaging: Heads) -> Int:
+    """Give each acquisition one number for repetition and average, rising in time."""
+    numbers: Int = (imaging["repetition"] << 16) + imaging["average"]
+    return numbers
+
+
+def check_alike(imaging: Heads, path: Path) -> None:
+    """Check that all acquisitions have the coils, samples and encoding of the first.
+
+    Raises
+    ------
+    InputError
+        If one has not; the error names the first that differs.
+    """
+    for field, what in (
+        ("active_channels", "coils"),
+        ("number_of_samples", "samples"),
+        ("trajectory_dimensions", "trajectory dimensions"),
+        ("encoding_space_ref", "as its encoding's number"),
+    ):
+        other = np.flatnonzero(imaging[field] != imaging[field][0])
+        if other.size:
+            head = imaging[other[0]]
+            raise InputError(
+                f"{path}: acquisition {head['number']} (slice {head['slice']}, spoke {head['kspace_encode_step_1']}) "
+                f"has {head[field]} {what}, those before have {imaging[field][0]}; measure or convert the scan again."
+            )
+    if imaging["active_channels"][0] == 0:
+        raise InputError(f"{path}: the acquisitions have no coils; convert the scan again.")
+    partition = np.flatnonzero(imaging["kspace_encode_step_2"])
+    if partition.size:
+        raise InputError(
+            f"{path}: acquisition {imaging['number'][partition[0]]} is of partition "
+            f"{imaging['kspace_encode_step_2'][partition[0]]} of a 3-D scan; mrfpipe reads slices of radial spokes."
+        )
+
+
+def check_samples(imaging: Heads, sequence: Sequence, path: Path) -> None:
+    """Check that every readout keeps as many samples as the sequence has.
+
+    Raises
+    ------
+    MismatchError
+        If one does not, discarded samples taken off.
+    """
+    kept = imaging["number_of_samples"] - imaging["discard_pre"] - imaging["discard_post"]
+    wrong = np.flatnonzero(kept != sequence.n_samples)
+    if wrong.size == 0:
+        return
+    head, n_kept = imaging[wrong[0]], kept[wrong[0]]
+    found = f"readouts have {n_kept} samples"
+    if head["discard_pre"] or head["discard_post"]:
+        found = (
+            f"acquisition {head['number']} keeps {n_kept} of {head['number_of_samples']} samples, "
+            f"it discards {head['discard_pre']} before and {head['discard_post']} after"
+        )
+    raise MismatchError(
+        f"{path}: {found}, but the protocol has {sequence.n_samples} samples a spoke (matrix {sequence.matrix}, "
+        f"oversampling {sequence.readout_oversampling}); use the protocol that the scan was measured with."
+    )
+
+
+def check_complete(imaging: Heads, n_spokes: int, n_slices: int | None, path: Path) -> int:
+    """Check that each slice has each spoke once.
+
+    Parameters
+    ----------
+    imaging
+        Heads of the spokes.
+    n_spokes
+        Spokes of a slice in the protocol.
+    n_slices
+        Slices that the file announces, if it does.
+    path
+        The file, for errors.
+
+    Returns
+    -------
+        The number of slices.
+
+    Raises
+    ------
+    InputError
+        If a spoke is missing or there twice.
+    MismatchError
+        If all slices have the same spokes, but more or fewer than `n_spokes`.
+    """
+    slices, spokes = imaging["slice"], imaging["kspace_encode_step_1"]
+    present = np.unique(slices)
+    gap = np.flatnonzero(present != np.arange(present.size))
+    if gap.size:
+        raise InputError(f"{path}: slice {gap[0]} has no spokes, slice {present[-1]} has; measure or convert again.")
+    if n_slices is not None and present.size < n_slices:
+        raise InputError(
+            f"{path}: has spokes of {present.size} slices, its header announces {n_slices}; measure or convert again."
+        )
+    n_measured = int(spokes.max()) + 1
+    if n_measured > n_spokes:
+        raise MismatchError(
+            f"{path}: has {n_measured} spokes a slice, the protocol has {n_spokes}; "
+            "use the protocol that the scan was measured with."
+        )
+    for s in present:
+        count = np.bincount(spokes[slices == s], minlength=n_measured)
+        for wrong, what in ((np.flatnonzero(count > 1), "more than once"), (np.flatnonzero(count == 0), "missing")):
+            if wrong.size:
+                raise InputError(f"{path}: slice {s}, spoke {wrong[0]} is {what}; measure or convert the scan again.")
+    if n_measured < n_spokes:
+        raise MismatchError(
+            f"{path}: has {n_measured} spokes a slice, the protocol has {n_spokes}; "
+            "the scan was stopped early, or use the protocol that it was measured with."
+        )
+    return int(present.size)

@@ -1,0 +1,106 @@
+"""Trajectories stored in ISMRMRD files, turned into cycles/FOV.
+
+ISMRMRD defines no unit for them. A file says which it uses in its trajectoryDescription, as a userParameterString
+``trajectory_unit``; a file that says nothing must be in cycles/FOV, which is checked and never guessed.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from mrfpipe.acquisition.ismrmrd_file import Acquisition
+from mrfpipe.acquisition.ismrmrd_header import Header
+from mrfpipe.arrays import Float
+from mrfpipe.errors import InputError
+from mrfpipe.protocol import Sequence
+
+CYCLES_PER_FOV = "cycles/FOV"
+"""The unit of mrfpipe and of files that declare none."""
+
+_AGREEMENT = 1e-3  # cycles/FOV between slices: far below what moves a voxel, far above float32 in any unit
+_LEAST_EXTENT = 0.9  # of matrix / 2: every wrong unit is far smaller, a scanner's gradient delays are not
+
+
+def units(sequence: Sequence) -> dict[str, float]:
+    """List the units that can be declared, each with what one of it is in cycles/FOV."""
+    return {
+        CYCLES_PER_FOV: 1.0,
+        "1/m": sequence.fov,
+        "rad": sequence.matrix / (2 * np.pi),
+        "normalized": float(sequence.matrix),
+    }
+
+
+class StoredTrajectory:
+    """Collects the trajectory of all slices, which must agree, and checks its extent."""
+
+    def __init__(self, header: Header, sequence: Sequence, path: Path) -> None:
+        known = {name.lower(): scale for name, scale in units(sequence).items()}
+        declared = (header.trajectory_unit or CYCLES_PER_FOV).strip()
+        if declared.lower() not in known:
+            raise InputError(
+                f"{path}: trajectory_unit '{declared}' is not known; declare one of {', '.join(units(sequence))}."
+            )
+        self.declared = header.trajectory_unit is not None
+        self.unit, self.scale = declared, np.float32(known[declared.lower()])
+        self.sequence, self.path = sequence, path
+        self.spokes: Float = np.zeros((sequence.n_spokes, sequence.n_samples, 2), np.float32)
+        self.seen = np.zeros(sequence.n_spokes, np.bool_)
+
+    def add(self, acquisition: Acquisition) -> None:
+        """Take the trajectory of an acquisition, that of the first slice before those of others.
+
+        Raises
+        ------
+        InputError
+            If it has not 2 dimensions, is not finite, or differs from another slice's.
+        """
+        s, spoke = int(acquisition.head["slice"]), int(acquisition.head["kspace_encode_step_1"])
+        where = f"{self.path}: the trajectory of slice {s}, spoke {spoke}"
+        if not np.isfinite(acquisition.trajectory).all():
+            raise InputError(f"{where} is not finite; convert the scan again.")
+        points = acquisition.trajectory * self.scale
+        n_dimensions = points.shape[1]
+        if n_dimensions not in {2, 3} or np.any(np.abs(points[:, 2:]) > _AGREEMENT):
+            found = "leaves the plane kz = 0" if n_dimensions == 3 else f"has {n_dimensions} dimensions"
+            raise InputError(f"{where} {found}; mrfpipe reads (kx, ky) of slices.")
+        points = points[:, :2]
+        if self.seen[spoke] and np.abs(points - self.spokes[spoke]).max() > _AGREEMENT:
+            raise InputError(f"{where} differs from another slice's; mrfpipe needs the same spokes in all slices.")
+        if not self.seen[spoke] or s == 0:
+            self.spokes[spoke] = points
+        self.seen[spoke] = True
+
+    def result(self) -> Float:
+        """Return the trajectory in cycles/FOV, shape `(spokes, samples, 2)`, its extent checked.
+
+        Raises
+        ------
+        InputError
+            If it reaches beyond the grid, or ends so far inside that its unit must be another.
+        """
+        edge, step = self.sequence.matrix / 2, 1 / self.sequence.readout_oversampling
+        extent = float(np.hypot(self.spokes[..., 0], self.spokes[..., 1]).max())
+        too_far = extent > edge + step / 2
+        too_near = extent < (_LEAST_EXTENT * edge if self.declared else edge - step)
+        if not (too_far or too_near):
+            return self.spokes
+        raise InputError(f"{self.path}: {self._complaint(extent, edge, too_far)}")
+
+    def _complaint(self, extent: float, edge: float, too_far: bool) -> str:
+        what = "trajectory beyond the grid" if too_far else "trajectory far too small for the grid"
+        unit = f"declared as {self.unit}" if self.declared else f"no trajectory_unit declared, so {self.unit}"
+        likely = self._likely_unit(extent / float(self.scale))
+        looks = f"it looks like {likely}" if likely else "it looks like no unit that mrfpipe knows"
+        return (
+            f"{what}, |k| reaches {extent:.4g} cycles/FOV instead of {edge:g} ({unit}); {looks}, "
+            "declare its unit as the string trajectory_unit in the header's trajectoryDescription."
+        )
+
+    def _likely_unit(self, stored: float) -> str | None:
+        """Name the unit in which the stored extent would be half the matrix, if there is one."""
+        edge = self.sequence.matrix / 2
+        for name, scale in units(self.sequence).items():
+            if name != self.unit and abs(stored * scale / edge - 1) < 1 - _LEAST_EXTENT:
+                return name
+        return None
