@@ -1,7 +1,9 @@
 """Frames: the undersampled image of every few spokes, the series that fingerprints are read from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import numba
 import numpy as np
 
 from mrfpipe.acquisition.scan import RawScan
@@ -38,15 +40,22 @@ def reconstruct_frames(scan: RawScan, sequence: Sequence, progress: Progress | N
     for s in range(scan.n_slices):
         kspace = prewhiten(scan.kspace[s], scan.noise)
         maps = estimate_coil_maps(kspace, scan.trajectory, matrix)
-        for frame in range(n_frames):
-            spokes = slice(frame * sequence.spokes_per_frame, (frame + 1) * sequence.spokes_per_frame)
-            images[s, frame] = _frame(kspace[:, spokes], scan.trajectory[spokes], maps)
+        for frame, image in enumerate(_frames(kspace, scan.trajectory, maps, sequence.spokes_per_frame)):
+            images[s, frame] = image
             if progress is not None:
                 progress(s * n_frames + frame + 1, scan.n_slices * n_frames)
         masks[s] = tissue_mask(images[s])
     return FrameSeries(name=scan.name, images=images, mask=masks, affine=scan.affine, sequence_hash=sequence.hash)
 
 
-def _frame(kspace: Complex, trajectory: Float, maps: Complex) -> Complex:
+def _frames(kspace: Complex, trajectory: Float, maps: Complex, spokes_per_frame: int) -> Iterator[Complex]:
+    """Reconstruct the frames of a slice in order, as many at once as there are threads. Shape `(y, x)` each."""
     matrix = maps.shape[-1]
-    return combine_coils(nufft_adjoint(kspace * ramp_weights(trajectory, matrix), trajectory, matrix), maps)
+
+    def reconstruct(first: int) -> Complex:
+        spokes = slice(first, first + spokes_per_frame)
+        weights = ramp_weights(trajectory[spokes], matrix)
+        return combine_coils(nufft_adjoint(kspace[:, spokes] * weights, trajectory[spokes], matrix), maps)
+
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        yield from pool.map(reconstruct, range(0, len(trajectory), spokes_per_frame))

@@ -1,0 +1,162 @@
+"""Architecture: the layers of a network, computed from a receptive field and a budget of parameters.
+
+Algorithm 1 of Balsiger et al., Med Image Anal 64:101741 (2020), with two misprints put right: the indicator of Eq. 3 is
+``i <= N_LT mod N_B``, as the paper's own example needs, and the search compares distances to the budget with distances.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """Temporal and spatial blocks in turn, then one linear 1 x 1 convolution. The tuples have one value a block.
+
+    A receptive field of 1 has one temporal block, and a 1 x 1 convolution in the spatial block's place.
+    """
+
+    receptive_field: int
+    """Voxels along y and along x that one voxel of the output depends on; odd."""
+    n_inputs: int
+    """Channels of the input: two a frame."""
+    n_outputs: int
+    """Channels of the output: one a map."""
+    layers: tuple[int, ...]
+    """Layers of each temporal block (L)."""
+    temporal_channels: tuple[int, ...]
+    """Channels that each layer of a temporal block adds (C_T)."""
+    spatial_channels: tuple[int, ...]
+    """Channels that each spatial block gives (C_S)."""
+
+    def __post_init__(self) -> None:
+        _check_receptive_field(self.receptive_field)
+        n_blocks = _count_blocks(self.receptive_field)
+        for name in ("layers", "temporal_channels", "spatial_channels"):
+            values = getattr(self, name)
+            if len(values) != n_blocks or min(values) < 1:
+                raise ValueError(
+                    f"A receptive field of {self.receptive_field} needs {n_blocks} values of at least 1 in {name}, "
+                    f"not {values}."
+                )
+        if min(self.n_inputs, self.n_outputs) < 1:
+            raise ValueError(f"A network needs inputs and outputs, not {self.n_inputs} and {self.n_outputs}.")
+
+    @property
+    def spatial_kernel(self) -> int:
+        """Voxels along either side of a spatial block's convolution."""
+        return 3 if self.receptive_field > 1 else 1
+
+    @property
+    def n_nonlinearities(self) -> int:
+        """Convolutions that a ReLU follows: all but the last."""
+        return sum(self.layers) + len(self.spatial_channels)
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases of all convolutions; those of batch normalisation do not count."""
+        return sum(kernel**2 * n_in * n_out + n_out for kernel, n_in, n_out in self.convolutions())
+
+    def convolutions(self) -> Iterator[tuple[int, int, int]]:
+        """Yield kernel side, input channels and output channels of every convolution, from input to output."""
+        n_channels = self.n_inputs
+        for layers, growth, spatial in zip(self.layers, self.temporal_channels, self.spatial_channels, strict=True):
+            for _ in range(layers):
+                yield 1, n_channels, growth
+                n_channels += growth
+            yield self.spatial_kernel, n_channels, spatial
+            n_channels = spatial
+        yield 1, n_channels, self.n_outputs
+
+
+def build_architecture(
+    *,
+    receptive_field: int,
+    n_parameters: int,
+    n_inputs: int = 350,
+    n_outputs: int = 5,
+    n_nonlinearities: int = 21,
+    spatial_stop: int = 64,
+    spatial_step: int = 32,
+    temporal_stop: int = 32,
+    temporal_step: int = 32,
+) -> Architecture:
+    """Find the architecture of a receptive field whose number of parameters is closest to a budget.
+
+    Parameters
+    ----------
+    receptive_field
+        Voxels along y and along x that one voxel of the output depends on; odd.
+    n_parameters
+        The budget: weights and biases of all convolutions.
+    n_inputs
+        Channels of the input: two a frame.
+    n_outputs
+        Channels of the output: one a map.
+    n_nonlinearities
+        Convolutions that a ReLU follows: one a spatial block, the others shared out among the temporal blocks.
+    spatial_stop, spatial_step
+        Channels of the last spatial block, and how many fewer each one has than the one before.
+    temporal_stop, temporal_step
+        Least channels of a temporal block's layers, and how many fewer each block has than the one before.
+
+    Raises
+    ------
+    ValueError
+        If the receptive field is not odd, the non-linearities do not give every block a layer, or the least number of
+        parameters is beyond the budget.
+    """
+    _check_receptive_field(receptive_field)
+    n_blocks = _count_blocks(receptive_field)
+    if n_nonlinearities < 2 * n_blocks:
+        raise ValueError(
+            f"A receptive field of {receptive_field} needs at least {2 * n_blocks} non-linearities, one for each of "
+            f"its {n_blocks} temporal and {n_blocks} spatial blocks, not {n_nonlinearities}."
+        )
+    if min(spatial_stop, temporal_stop) < 1 or min(spatial_step, temporal_step) < 0:
+        raise ValueError("The stops of the channels must be at least 1 and their steps at least 0.")
+    quotient, remainder = divmod(n_nonlinearities - n_blocks, n_blocks)
+    least = Architecture(
+        receptive_field=receptive_field,
+        n_inputs=n_inputs,
+        n_outputs=n_outputs,
+        layers=tuple(quotient + (i < remainder) for i in range(n_blocks)),  # Eq. 3
+        temporal_channels=(temporal_stop,) * n_blocks,
+        spatial_channels=tuple(i * spatial_step + spatial_stop for i in reversed(range(n_blocks))),  # Eq. 2
+    )
+    if least.n_parameters > n_parameters:
+        raise ValueError(
+            f"A receptive field of {receptive_field} with {n_nonlinearities} non-linearities needs at least "
+            f"{least.n_parameters:,} parameters, more than {n_parameters:,}; allow more, or lower spatial_stop, "
+            "spatial_step or temporal_stop."
+        )
+    return _closest(least, n_parameters, temporal_step)
+
+
+def _closest(least: Architecture, n_parameters: int, temporal_step: int) -> Architecture:
+    """Widen the temporal blocks of `least` until its number of parameters is closest to `n_parameters`."""
+    stop = least.temporal_channels[0]
+
+    def widened(start: int) -> Architecture:  # Eqs. 4 and 5
+        channels = tuple(max(start - i * temporal_step, stop) for i in range(len(least.layers)))
+        return replace(least, temporal_channels=channels)
+
+    # The number rises with the start from `stop` on, and below it Eq. 5 changes nothing: bisection finds the two starts
+    # around the budget that the paper's search finds step by step.
+    above = stop
+    while widened(above).n_parameters < n_parameters:
+        above *= 2
+    starts = range(stop, above + 1)
+    first = bisect_left(starts, n_parameters, key=lambda start: widened(start).n_parameters)
+    around = [widened(start) for start in starts[max(first - 1, 0) : first + 1]]
+    return min(around, key=lambda architecture: abs(architecture.n_parameters - n_parameters))
+
+
+def _check_receptive_field(receptive_field: int) -> None:
+    if receptive_field < 1 or receptive_field % 2 == 0:
+        raise ValueError(f"A receptive field must be an odd number of voxels (1, 3, 5, ...), not {receptive_field}.")
+
+
+def _count_blocks(receptive_field: int) -> int:
+    """Temporal blocks, and as many spatial ones."""
+    return max(1, (receptive_field - 1) // 2)

@@ -1,0 +1,75 @@
+"""Encoding: frames as a small network reads them, a few numbers a voxel instead of all frames.
+
+A large network that is trained for long may read the frames as they are (Balsiger et al., 2020). One that is trained
+for minutes learns faster from what frames say of the parameters: each voxel is compressed to its coefficients in the
+dictionary's basis, loses its phase and its length, which say nothing of the parameters, and every coefficient is
+brought to about mean 0 and deviation 1, by the same numbers for all scans: what a patient is made of does not matter.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrfpipe.arrays import Complex, Float, check_dtype, check_shape
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.learning.scaling import check_frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Encoding:
+    """Turns frames into coefficients."""
+
+    basis: Complex
+    """Orthonormal temporal basis. Shape `(frames, rank)`."""
+    mean: Complex
+    """Mean of every coefficient over the training voxels. Shape `(rank)`."""
+    deviation: Float
+    """Standard deviation of every coefficient's real and imaginary part. Shape `(rank)`."""
+
+    def __post_init__(self) -> None:
+        sizes = check_shape("basis", self.basis, "frames rank")
+        check_shape("mean", self.mean, "rank", sizes)
+        check_shape("deviation", self.deviation, "rank", sizes)
+        for name, dtype in (("basis", np.complex64), ("mean", np.complex64), ("deviation", np.float32)):
+            array = getattr(self, name)
+            check_dtype(name, array, dtype)
+            if not np.all(np.isfinite(array)):
+                raise ValueError(f"{name} is not finite everywhere.")
+        if not np.all(self.deviation > 0):
+            raise ValueError("deviation must be positive.")
+
+    @classmethod
+    def of(cls, basis: Complex, scans: Sequence[FrameSeries]) -> "Encoding":
+        """Measure mean and deviation over all voxels of the masks of some scans."""
+        parts = [_directions(basis, scan.images[s][:, scan.mask[s]]) for scan in scans for s in range(scan.n_slices)]
+        coefficients = np.concatenate(parts, axis=1)
+        mean = coefficients.mean(axis=1)
+        deviation = np.sqrt(np.mean(np.abs(coefficients - mean[:, None]) ** 2, axis=1) / 2)
+        deviation = np.where(deviation > 0, deviation, 1).astype(np.float32)
+        return cls(basis=basis, mean=mean.astype(np.complex64), deviation=deviation)
+
+    def encode(self, series: FrameSeries) -> FrameSeries:
+        """Put standardised coefficients in the place of frames, `(slices, rank, y, x)`, zero outside the mask.
+
+        Raises
+        ------
+        InputError
+            As `check_frames`.
+        """
+        check_frames(series)
+        images = np.zeros((series.n_slices, self.mean.size, *series.mask.shape[1:]), np.complex64)
+        for coefficients, frames, mask in zip(images, series.images, series.mask, strict=True):
+            directions = _directions(self.basis, frames[:, mask])
+            coefficients[:, mask] = (directions - self.mean[:, None]) / self.deviation[:, None]
+        return dataclasses.replace(series, images=images)
+
+
+def _directions(basis: Complex, signals: Complex) -> Complex:
+    """Coefficients `(rank, voxels)` of unit norm, the first one real and positive; zero where there is no signal."""
+    coefficients = basis.conj().T @ signals
+    norm = np.linalg.norm(coefficients, axis=0)
+    phase = np.exp(-1j * np.angle(coefficients[0]))
+    directions: Complex = coefficients * np.divide(phase, norm, out=np.zeros_like(phase), where=norm > 0)
+    return directions

@@ -1,0 +1,229 @@
+"""TrainedModel: a network with all that is needed to use it, and its folder on disk.
+
+The folder holds ``model.safetensors`` (the weights) and ``model.json`` (everything else). Reading it executes nothing.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from mrfpipe.errors import InputError
+from mrfpipe.learning.architecture import Architecture
+from mrfpipe.learning.encoding import Encoding
+from mrfpipe.learning.network import FingerprintNetwork
+from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.maps import PARAMETERS
+
+T = TypeVar("T")
+
+SCHEMA = "mrfpipe-model/1"
+WEIGHTS_FILE = "model.safetensors"
+DESCRIPTION_FILE = "model.json"
+ENCODING = "encoding."
+"""Begins the names of the tensors of the encoding, if frames are encoded; complex ones have their parts last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainedModel:
+    """A network in evaluation mode, and what it was made for."""
+
+    network: FingerprintNetwork
+    """The network with its weights."""
+    architecture: Architecture
+    """Its layers."""
+    scaling: MapScaling
+    """Turns its output into maps."""
+    encoding: Encoding | None
+    """Turns frames into what it reads; None if it reads the frames."""
+    sequence_hash: str
+    """Hash of the sequence whose frames it reads."""
+    protocol_hash: str
+    """Hash of the protocol it was trained with."""
+    protocol_toml: str
+    """Text of that protocol's file."""
+    record: Mapping[str, Any]
+    """How it was trained; plain values, as JSON has them."""
+
+
+def save_model(model: TrainedModel, folder: Path) -> None:
+    """Write a model into a folder, which is made if it is not there."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    if model.encoding is not None:
+        tensors |= _encoding_tensors(model.encoding)
+    save_file(tensors, folder / WEIGHTS_FILE)
+    description = {
+        "schema": SCHEMA,
+        "architecture": asdict(model.architecture),
+        "maps": [
+            {"name": parameter.name, "low": low, "high": high}
+            for parameter, low, high in zip(PARAMETERS, model.scaling.low, model.scaling.high, strict=True)
+        ],
+        "sequence_hash": model.sequence_hash,
+        "protocol_hash": model.protocol_hash,
+        "protocol_toml": model.protocol_toml,
+        "record": dict(model.record),
+    }
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path, device: torch.device) -> TrainedModel:
+    """Read a model that `save_model` wrote.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, is of another kind or schema, or its tensors do not fit its architecture.
+    """
+    path = folder / DESCRIPTION_FILE
+    values = _read_description(path)
+    try:
+        architecture, scaling = _architecture(values["architecture"]), _scaling(values["maps"])
+        sequence_hash, protocol_hash, protocol_toml = (
+            _typed(values[key], str) for key in ("sequence_hash", "protocol_hash", "protocol_toml")
+        )
+        record = _typed(values["record"], dict)
+    except KeyError as e:
+        raise InputError(f"{path} does not describe a model: {e} is missing; train the model again.") from e
+    except (TypeError, ValueError, OverflowError) as e:
+        raise InputError(f"{path} does not describe a model: {str(e).rstrip('.')}; train the model again.") from e
+    network, encoding = _read_weights(folder / WEIGHTS_FILE, architecture)
+    return TrainedModel(
+        network=network.to(device),
+        encoding=encoding,
+        architecture=architecture,
+        scaling=scaling,
+        sequence_hash=sequence_hash,
+        protocol_hash=protocol_hash,
+        protocol_toml=protocol_toml,
+        record=record,
+    )
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; give the folder that the training wrote.") from None
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror}; check the file.") from e
+    except (ValueError, RecursionError) as e:
+        raise InputError(f"{path} is not a JSON file; copy the model's folder again.") from e
+    schema = description.get("schema") if isinstance(description, dict) else None
+    if schema != SCHEMA:
+        raise InputError(f"{path} has schema {schema!r}, this version reads {SCHEMA!r}; train the model again.")
+    return dict(description)
+
+
+def _typed(value: object, kind: type[T]) -> T:
+    """Return a value of a file if it is of that kind, and of no other."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.40} is not of type {kind.__name__}")
+    return value
+
+
+def _architecture(values: Mapping[str, Any]) -> Architecture:
+    def counts(key: str) -> tuple[int, ...]:
+        return tuple(_typed(value, int) for value in _typed(values[key], list))
+
+    architecture = Architecture(
+        receptive_field=_typed(values["receptive_field"], int),
+        n_inputs=_typed(values["n_inputs"], int),
+        n_outputs=_typed(values["n_outputs"], int),
+        layers=counts("layers"),
+        temporal_channels=counts("temporal_channels"),
+        spatial_channels=counts("spatial_channels"),
+    )
+    if architecture.n_inputs % 2 or architecture.n_outputs != len(PARAMETERS):
+        raise ValueError(f"{architecture.n_inputs} inputs and {architecture.n_outputs} outputs are not frames and maps")
+    return architecture
+
+
+def _scaling(maps: object) -> MapScaling:
+    entries = [_typed(entry, dict) for entry in _typed(maps, list)]
+    if [entry["name"] for entry in entries] != [parameter.name for parameter in PARAMETERS]:
+        raise ValueError(f"its maps are not {', '.join(parameter.name for parameter in PARAMETERS)}")
+    return MapScaling(
+        low=tuple(_typed(entry["low"], float) for entry in entries),
+        high=tuple(_typed(entry["high"], float) for entry in entries),
+    )
+
+
+def _read_weights(path: Path, architecture: Architecture) -> tuple[FingerprintNetwork, Encoding | None]:
+    """Read the weights of an architecture and its encoding; nothing is allocated before names and shapes fit."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise InputError(f"{path} is missing; copy the model's folder again.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+            stored = {name: file.get_tensor(name) for name in shapes if name.startswith(ENCODING)}
+            shapes = {name: shape for name, shape in shapes.items() if name not in stored}
+            n_convolutions = sum(len(shape) == 4 for shape in shapes.values())
+            n_values = sum(math.prod(shape) for shape in shapes.values())
+            if n_convolutions != architecture.n_nonlinearities + 1 or n_values < architecture.n_parameters:
+                raise InputError(f"{path} does not hold the layers that {DESCRIPTION_FILE} tells of; train again.")
+            network = FingerprintNetwork(architecture, "meta")
+            _check_shapes(path, shapes, network)
+            tensors = {name: file.get_tensor(name) for name in shapes}
+    except SafetensorError as e:
+        raise InputError(f"{path} is not a safetensors file or is cut off; copy the model's folder again.") from e
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror or e}; check the file.") from e
+    for name, tensor in tensors.items():
+        _check_values(path, name, tensor, network.state_dict()[name].dtype)
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(tensors)
+    network = network.requires_grad_(requires_grad=False).eval()
+    return network, _encoding(path, stored, architecture.n_inputs // 2) if stored else None
+
+
+def _encoding_tensors(encoding: Encoding) -> dict[str, Tensor]:
+    return {
+        f"{ENCODING}basis": torch.view_as_real(torch.from_numpy(encoding.basis.copy())),
+        f"{ENCODING}mean": torch.view_as_real(torch.from_numpy(encoding.mean.copy())),
+        f"{ENCODING}deviation": torch.from_numpy(encoding.deviation.copy()),
+    }
+
+
+def _encoding(path: Path, stored: Mapping[str, Tensor], rank: int) -> Encoding:
+    try:
+        encoding = Encoding(
+            basis=torch.view_as_complex(stored[f"{ENCODING}basis"]).numpy(),
+            mean=torch.view_as_complex(stored[f"{ENCODING}mean"]).numpy(),
+            deviation=stored[f"{ENCODING}deviation"].numpy(),
+        )
+    except (KeyError, RuntimeError, TypeError, ValueError) as e:
+        raise InputError(f"{path}: the encoding is not whole ({e}); train the model again.") from e
+    if encoding.mean.size != rank:
+        raise InputError(f"{path}: the encoding has rank {encoding.mean.size}, the network reads {rank}; train again.")
+    return encoding
+
+
+def _check_values(path: Path, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
+    if tensor.dtype != dtype:
+        raise InputError(f"{path}: {name} is {tensor.dtype}, expected {dtype}; train the model again.")
+    if not torch.isfinite(tensor).all():
+        raise InputError(f"{path}: {name} is not finite everywhere; train the model again.")
+
+
+def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]], network: FingerprintNetwork) -> None:
+    expected: dict[str, Tensor] = network.state_dict()
+    for name in sorted(expected.keys() ^ shapes.keys()):
+        problem = "is missing" if name in expected else "is not known"
+        raise InputError(f"{path}: tensor {name} {problem}; weights and {DESCRIPTION_FILE} are not of one model.")
+    for name, tensor in expected.items():
+        if shapes[name] != tuple(tensor.shape):
+            raise InputError(
+                f"{path}: tensor {name} has shape {shapes[name]}, expected {tuple(tensor.shape)}; weights and "
+                f"{DESCRIPTION_FILE} are not of one model."
+            )

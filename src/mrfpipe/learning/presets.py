@@ -1,0 +1,81 @@
+"""Presets: what makes a training, by name."""
+
+from dataclasses import dataclass
+
+from mrfpipe.learning.architecture import Architecture, build_architecture
+from mrfpipe.maps import PARAMETERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """The network to build and how to train it."""
+
+    name: str
+    """Short name."""
+    receptive_field: int
+    """Voxels along y and along x that one voxel of the maps depends on."""
+    n_parameters: int
+    """Budget of weights and biases."""
+    n_nonlinearities: int = 21
+    """Convolutions that a ReLU follows."""
+    spatial_stop: int = 64
+    """Channels of the last spatial block."""
+    spatial_step: int = 32
+    """How many fewer channels each spatial block has than the one before."""
+    temporal_stop: int = 32
+    """Least channels of a temporal block's layers."""
+    temporal_step: int = 32
+    """How many fewer channels each temporal block has than the one before."""
+    rank: int | None = None
+    """Coefficients in the dictionary's basis that frames are encoded as; None for the frames themselves."""
+    patch_size: int = 32
+    """Voxels along y and along x of a patch of the maps."""
+    batch_size: int = 20
+    """Patches a step."""
+    n_epochs: int = 75
+    """How often the training data is gone through."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate at the start."""
+    final_learning_rate: float = 1e-3
+    """Adam's learning rate at the end; it falls along half a cosine if it differs from that at the start."""
+
+    def architecture(self, n_frames: int) -> Architecture:
+        """Build the architecture for scans of so many frames, encoded if the preset says so."""
+        return build_architecture(
+            receptive_field=self.receptive_field,
+            n_parameters=self.n_parameters,
+            n_inputs=2 * (n_frames if self.rank is None else self.rank),
+            n_outputs=len(PARAMETERS),
+            n_nonlinearities=self.n_nonlinearities,
+            spatial_stop=self.spatial_stop,
+            spatial_step=self.spatial_step,
+            temporal_stop=self.temporal_stop,
+            temporal_step=self.temporal_step,
+        )
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(name="paper", receptive_field=15, n_parameters=5_000_000),
+        Preset(
+            name="small",
+            receptive_field=5,
+            n_parameters=60_000,
+            n_nonlinearities=7,
+            spatial_stop=24,
+            spatial_step=8,
+            temporal_stop=16,
+            temporal_step=16,
+            rank=16,
+            # Batch normalisation takes the mean out of a batch: patches must be small and many, or maps that hardly
+            # vary within a patch, as df and B1, lose their level.
+            patch_size=8,
+            batch_size=64,
+            n_epochs=90,
+            learning_rate=5e-3,
+            final_learning_rate=2e-5,
+        ),
+    )
+}
+"""By name: ``paper``, the network of Balsiger et al. (2020), which wants a GPU, and ``small``, minutes on a CPU."""

@@ -1,0 +1,149 @@
+"""Scaling: frames of mean 0 and deviation 1 go into a network, maps from 0 to 1 come out.
+
+Section 2.5 of Balsiger et al., Med Image Anal 64:101741 (2020): frames are normalised scan by scan, maps by the ends of
+the grid.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mrfpipe.arrays import Complex, Double, Float
+from mrfpipe.errors import InputError
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.maps import PARAMETERS
+from mrfpipe.protocol import Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalScaling:
+    """Mean and standard deviation that are taken out of a scan's frames, real and imaginary part apart."""
+
+    mean_real: float
+    """Mean of the real parts."""
+    std_real: float
+    """Standard deviation of the real parts."""
+    mean_imag: float
+    """Mean of the imaginary parts."""
+    std_imag: float
+    """Standard deviation of the imaginary parts."""
+
+    @classmethod
+    def of(cls, series: FrameSeries) -> "SignalScaling":
+        """Measure a scan: two means and two deviations, each over the voxels of the mask in all slices and all frames.
+
+        Air does not count, so that the numbers do not depend on how much of it the field of view holds.
+
+        Raises
+        ------
+        InputError
+            If a frame is not finite somewhere, the mask is empty, or there is no signal in it.
+        """
+        count, sums, squares = 0, np.zeros(2), np.zeros(2)
+        check_frames(series)
+        for frames, mask in zip(series.images, series.mask, strict=True):
+            parts = frames[:, mask].astype(np.complex128)
+            count += parts.size
+            sums += parts.real.sum(), parts.imag.sum()
+            squares += np.square(parts.real).sum(), np.square(parts.imag).sum()
+        mean = sums / count
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        if not np.all(std > 0):
+            raise InputError(f"{series.name}: the frames hold no signal inside the mask; check the scan.")
+        return cls(mean_real=float(mean[0]), std_real=float(std[0]), mean_imag=float(mean[1]), std_imag=float(std[1]))
+
+    def window(self, frames: Complex, y: int, x: int, height: int, width: int) -> Float:
+        """Cut a window out of a slice and normalise it; where it reaches over the slice's border it is zero.
+
+        Zero is the mean after normalisation. Training and inference both pad so, which makes an estimate independent of
+        the window it was made in.
+
+        Parameters
+        ----------
+        frames
+            One slice. Shape `(frames, y, x)`.
+        y, x
+            First row and column of the window; may lie outside.
+        height, width
+            Size of the window.
+
+        Returns
+        -------
+            Real parts of all frames, then imaginary parts. Shape `(2 frames, height, width)`.
+        """
+        n_frames, n_y, n_x = frames.shape
+        window = np.zeros((2 * n_frames, height, width), np.float32)
+        y0, y1, x0, x1 = max(y, 0), min(y + height, n_y), max(x, 0), min(x + width, n_x)
+        if y0 < y1 and x0 < x1:
+            source = frames[:, y0:y1, x0:x1]
+            inside = window[:, y0 - y : y1 - y, x0 - x : x1 - x]
+            inside[:n_frames] = (source.real - np.float32(self.mean_real)) / np.float32(self.std_real)
+            inside[n_frames:] = (source.imag - np.float32(self.mean_imag)) / np.float32(self.std_imag)
+        return window
+
+
+UNSCALED = SignalScaling(mean_real=0.0, std_real=1.0, mean_imag=0.0, std_imag=1.0)
+"""For frames that are encoded, and so standardised already."""
+
+
+def check_frames(series: FrameSeries) -> None:
+    """Check that a network can read a scan.
+
+    Raises
+    ------
+    InputError
+        If a frame is not finite somewhere, or the mask is empty.
+    """
+    for number, frames in enumerate(series.images, start=1):
+        if not np.all(np.isfinite(frames)):
+            raise InputError(f"{series.name}: the frames of slice {number} are not finite; reconstruct them again.")
+    if not series.mask.any():
+        raise InputError(f"{series.name}: the mask holds no voxel; there is nothing to reconstruct.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapScaling:
+    """The ends between which each map is scaled to 0..1, in SI units and in the order of `PARAMETERS`."""
+
+    low: tuple[float, ...]
+    """Becomes 0."""
+    high: tuple[float, ...]
+    """Becomes 1."""
+
+    def __post_init__(self) -> None:
+        if len(self.low) != len(PARAMETERS) or len(self.high) != len(PARAMETERS):
+            raise ValueError(f"A scaling of {len(PARAMETERS)} maps has {len(self.low)} and {len(self.high)} ends.")
+        for low, high, parameter in zip(self.low, self.high, PARAMETERS, strict=True):
+            if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+                raise ValueError(f"The scaling of {parameter.name} from {low} to {high} is not a range.")
+
+    @classmethod
+    def of(cls, grid: Grid) -> "MapScaling":
+        """Take the least and the largest value of every axis of a grid."""
+        axes = [getattr(grid, parameter.field) for parameter in PARAMETERS]
+        return cls(low=tuple(float(axis[0]) for axis in axes), high=tuple(float(axis[-1]) for axis in axes))
+
+    def to_unit(self, maps: npt.NDArray[np.floating]) -> Float:
+        """Scale maps in SI units to 0..1, a range of one value to 0. Shape `(maps, ...)`, maps as in `PARAMETERS`."""
+        low, span = self._columns(maps.ndim)
+        unit: Float = ((maps - low) / np.where(span > 0, span, 1)).astype(np.float32)
+        return unit
+
+    def from_unit(self, maps: npt.NDArray[np.floating]) -> Float:
+        """Scale maps back to SI units and clip them to the range. Shape `(maps, ...)`, maps as in `PARAMETERS`."""
+        low, span = self._columns(maps.ndim)
+        physical: Float = np.clip(low + maps * span, low, low + span).astype(np.float32)
+        return physical
+
+    def at_ends(self, maps: Float) -> npt.NDArray[np.bool_]:
+        """Tell where maps in SI units, as `from_unit` gives them, lie at an end of the range. Shape `(maps, ...)`."""
+        low, span = self._columns(maps.ndim)
+        ends: npt.NDArray[np.bool_] = (maps <= low.astype(np.float32)) | (maps >= (low + span).astype(np.float32))
+        return ends
+
+    def _columns(self, n_axes: int) -> tuple[Double, Double]:
+        shape = (-1, *(1,) * (n_axes - 1))
+        low, high = np.array(self.low).reshape(shape), np.array(self.high).reshape(shape)
+        return low, high - low

@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import complex_normal
+
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.errors import InputError
+from mrfpipe.evaluation.metrics import r2
+from mrfpipe.learning.encoding import Encoding
+from mrfpipe.learning.inference import reconstruct
+from mrfpipe.learning.model import load_model, save_model
+from mrfpipe.learning.training import train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def basis(protocol):
+    return build_dictionary(protocol, rank=4).basis
+
+
+def test_encoded_training_scans_are_standardised(basis, make_scan):
+    scans = [make_scan(seed)[0] for seed in (1, 2)]
+    encoding = Encoding.of(basis, scans)
+    encoded = [encoding.encode(scan) for scan in scans]
+    inside = np.concatenate([scan.images[s][:, scan.mask[s]] for scan in encoded for s in range(2)], axis=1)
+    np.testing.assert_allclose(inside.mean(axis=1), 0, atol=1e-4)
+    np.testing.assert_allclose(np.mean(np.abs(inside) ** 2, axis=1), 2, rtol=1e-3)
+    for scan in encoded:
+        assert scan.images.shape == (2, 4, *scan.mask.shape[1:])
+        assert np.all(scan.images[:, 0][~scan.mask] == 0)
+        # The first coefficient is real.
+        shifted = scan.images[:, 0] * encoding.deviation[0] + encoding.mean[0]
+        np.testing.assert_allclose(shifted.imag[scan.mask], 0, atol=1e-5)
+
+
+def test_encoding_forgets_scale_and_phase_and_nothing_else(basis, make_scan):
+    """The slow twin: voxel by voxel, projected, turned, scaled."""
+    scan, _ = make_scan(1)
+    encoding = Encoding.of(basis, [scan])
+    rng = np.random.default_rng(0)
+    factor = complex_normal(rng, 2, 1, *scan.mask.shape[1:])
+    changed = replace(scan, images=(scan.images * factor).astype(np.complex64))
+    np.testing.assert_allclose(encoding.encode(changed).images, encoding.encode(scan).images, atol=2e-3)
+    s, y, x = np.argwhere(scan.mask)[77]
+    c = [np.vdot(basis[:, r], scan.images[s, :, y, x]) for r in range(4)]
+    c = np.array(c) * np.exp(-1j * np.angle(c[0])) / np.linalg.norm(c)
+    expected = (c - encoding.mean) / encoding.deviation
+    np.testing.assert_allclose(encoding.encode(scan).images[s, :, y, x], expected, atol=1e-3)
+
+
+def test_bad_frames_and_bad_encodings_are_refused(basis, make_scan):
+    scan, _ = make_scan(1)
+    encoding = Encoding.of(basis, [scan])
+    spoiled = scan.images.copy()
+    spoiled[1, 2, 3, 4] = np.nan
+    with pytest.raises(InputError, match="the frames of slice 2 are not finite"):
+        encoding.encode(replace(scan, images=spoiled))
+    with pytest.raises(InputError, match="mask holds no voxel"):
+        encoding.encode(replace(scan, mask=np.zeros_like(scan.mask)))
+    with pytest.raises(ValueError, match="mean has shape"):
+        replace(encoding, mean=encoding.mean[1:])
+    with pytest.raises(ValueError, match="deviation must be positive"):
+        replace(encoding, deviation=np.zeros_like(encoding.deviation))
+
+
+@pytest.fixture
+def encoded_model(protocol, tiny_preset, make_scan):
+    series, labels = zip(*(make_scan(seed) for seed in (1, 2, 3)), strict=True)
+    preset = replace(tiny_preset, rank=8, n_epochs=40, patch_size=4, batch_size=32)
+    return train(series, labels, preset=preset, protocol=protocol, device=CPU)
+
+
+def test_a_network_that_reads_coefficients_is_trained_saved_and_used(encoded_model, protocol, make_scan, tmp_path):
+    assert encoded_model.architecture.n_inputs == 16
+    save_model(encoded_model, tmp_path)
+    loaded = load_model(tmp_path, CPU)
+    scan, truth = make_scan(11)
+    maps, again = (reconstruct(scan, model, protocol, device=CPU) for model in (encoded_model, loaded))
+    np.testing.assert_array_equal(maps.ff, again.ff)
+    for field, least in (("ff", 0.8), ("df", 0.8), ("b1", 0.4)):
+        assert r2(getattr(maps, field)[maps.mask], getattr(truth, field)[maps.mask]) > least, field
+
+
+@pytest.mark.parametrize("damage", ["missing", "nan", "shape", "rank"])
+def test_a_damaged_encoding_is_refused(encoded_model, tmp_path, damage):
+    from safetensors.torch import load_file, save_file
+
+    save_model(encoded_model, tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    if damage == "missing":
+        del tensors["encoding.mean"]
+    elif damage == "nan":
+        tensors["encoding.deviation"][1] = torch.nan
+    elif damage == "shape":
+        tensors["encoding.mean"] = tensors["encoding.mean"][1:].clone()
+    else:
+        tensors |= {
+            k: v.repeat_interleave(2, dim=-2 if k.endswith("basis") else 0)
+            for k, v in tensors.items()
+            if k.startswith("enc")
+        }
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=r"model\.safetensors: the encoding"):
+        load_model(tmp_path, CPU)

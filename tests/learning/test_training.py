@@ -1,0 +1,191 @@
+"""Training: it learns, it is reproducible, and an interruption leaves no trace in the weights."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.learning.inference import reconstruct
+from mrfpipe.learning.presets import PRESETS
+from mrfpipe.learning.training import learning_rate, train
+from mrfpipe.maps import PARAMETERS
+
+CPU = torch.device("cpu")
+
+
+class InterruptionError(Exception):
+    """Stands for whatever ends a training early."""
+
+
+def weights(model):
+    return model.network.state_dict()
+
+
+def assert_same_weights(one, other):
+    assert weights(one).keys() == weights(other).keys()
+    for name, tensor in weights(one).items():
+        assert torch.equal(tensor, weights(other)[name]), name
+
+
+@pytest.fixture
+def scans(make_scan):
+    series, labels = zip(*(make_scan(seed) for seed in (1, 2)), strict=True)
+    return series, labels
+
+
+@pytest.fixture
+def run(protocol, tiny_preset, scans):
+    """Return a function that trains the tiny preset on the two scans."""
+
+    def run_(**changes):
+        settings = {"preset": tiny_preset, "protocol": protocol, "device": CPU, "seed": 5} | changes
+        return train(*scans, **settings)
+
+    return run_
+
+
+def stop_after(epoch):
+    def progress(done, _n_epochs, _loss):
+        if done == epoch:
+            raise InterruptionError
+
+    return progress
+
+
+def test_a_trained_network_finds_the_maps_of_a_scan_it_has_not_seen(protocol, tiny_preset, make_scan):
+    """It explains what 16 frames tell of a map; swapped axes, parts or maps would leave nothing."""
+    series, labels = zip(*(make_scan(seed) for seed in range(1, 7)), strict=True)
+    losses = []
+    model = train(
+        series,
+        labels,
+        preset=replace(tiny_preset, n_epochs=40, patch_size=4, batch_size=32),
+        protocol=protocol,
+        device=CPU,
+        progress=lambda *epoch: losses.append(epoch[2]),
+    )
+    assert losses[-1] < 0.15 * losses[0]
+    scan, truth = make_scan(11)
+    maps = reconstruct(scan, model, protocol, device=CPU)
+    for parameter, least in zip(PARAMETERS, (0.8, 0.15, 0.0, 0.8, 0.5), strict=True):
+        sound = truth.mask & (truth.ff < 0.7) if parameter.field == "t1w" else truth.mask
+        estimate, expected = (getattr(m, parameter.field)[sound] for m in (maps, truth))
+        assert 1 - np.mean((estimate - expected) ** 2) / np.var(expected) > least, parameter.name
+
+
+@pytest.mark.parametrize("with_validation", [False, True])
+def test_training_taken_up_again_is_bit_identical_to_one_never_interrupted(run, make_scan, tmp_path, with_validation):
+    scan, labels = make_scan(9, n_slices=1)
+    validation = ([scan], [labels]) if with_validation else None
+    whole = run(validation=validation)
+    checkpoint = tmp_path / "run.checkpoint"
+    for epoch in (1, 2):
+        with pytest.raises(InterruptionError):
+            run(validation=validation, checkpoint=checkpoint, progress=stop_after(epoch))
+    epochs = []
+    resumed = run(validation=validation, checkpoint=checkpoint, progress=lambda *epoch: epochs.append(epoch[:2]))
+    assert epochs == [(3, 3)]
+    assert_same_weights(resumed, whole)
+    assert resumed.record == whole.record
+    assert [path.name for path in tmp_path.iterdir()] == ["run.checkpoint"]
+
+
+def test_the_checkpoint_of_a_finished_training_gives_its_model_again(run, tmp_path):
+    checkpoint = tmp_path / "run.checkpoint"
+    model = run(checkpoint=checkpoint)
+    assert_same_weights(run(checkpoint=checkpoint, progress=stop_after(3)), model)
+
+
+def test_seed_decides_the_weights_and_the_global_random_state_is_left_alone(run):
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - the state that must not change
+    first, again, other = run(n_epochs=1), run(n_epochs=1), run(n_epochs=1, seed=6)
+    assert_same_weights(first, again)
+    assert not torch.equal(weights(first)["output.weight"], weights(other)["output.weight"])
+    assert torch.equal(before[0], torch.get_rng_state())
+    np.testing.assert_array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_validation_chooses_the_epoch_that_fits_best(run, tiny_preset, make_scan, tmp_path):
+    """With a rate that first helps and then ruins, the last epoch is not the best."""
+    scan, labels = make_scan(9, n_slices=1)
+    preset = replace(tiny_preset, learning_rate=1e-4, final_learning_rate=3.0, n_epochs=6)
+    model = run(preset=preset, validation=([scan], [labels]))
+    losses = model.record["validation_losses"]
+    assert len(losses) == 6
+    best = losses.index(min(losses))
+    assert best < 5
+
+    def stop_at_best(done, _n_epochs, _loss):
+        if done == best + 1:
+            raise InterruptionError
+
+    checkpoint = tmp_path / "run.checkpoint"
+    with pytest.raises(InterruptionError):
+        run(preset=preset, validation=([scan], [labels]), progress=stop_at_best, checkpoint=checkpoint)
+    with safe_open(checkpoint, framework="pt") as file:
+        best_weights = {name: file.get_tensor(f"network.{name}").clone() for name in weights(model)}
+    assert all(torch.equal(best_weights[name], tensor) for name, tensor in weights(model).items())
+
+
+def test_model_knows_what_it_was_trained_for(run, protocol, tiny_preset):
+    model = run(n_epochs=1)
+    assert model.sequence_hash == protocol.sequence.hash
+    assert (model.protocol_hash, model.protocol_toml) == (protocol.hash, protocol.toml)
+    assert model.architecture == tiny_preset.architecture(16)
+    assert model.scaling.low == (0.0, 0.5, 0.2, -120.0, 0.3)
+    assert not model.network.training
+    record = json.loads(json.dumps(model.record))
+    assert record["seed"] == 5
+    assert [scan["name"] for scan in record["scans"]] == ["scan1", "scan2"]
+
+
+def test_divergence_is_told_with_its_cure(run, tiny_preset):
+    preset = replace(tiny_preset, learning_rate=1e30, final_learning_rate=1e30)
+    with pytest.raises(
+        InputError, match=r"diverged in epoch \d of 3: .* Lower the learning rate of preset tiny \(1e\+30\)"
+    ):
+        run(preset=preset)
+
+
+def test_scan_of_another_sequence_is_refused(run, protocol, tiny_preset, make_scan):
+    scan, labels = make_scan(1)
+    with pytest.raises(MismatchError, match="scan1 has 16 frames of sequence 0123, protocol tiny 16 of"):
+        train([replace(scan, sequence_hash="0123")], [labels], preset=tiny_preset, protocol=protocol, device=CPU)
+
+
+def test_checkpoint_of_another_training_is_refused(run, tmp_path):
+    checkpoint = tmp_path / "run.checkpoint"
+    run(n_epochs=1, checkpoint=checkpoint)
+    with pytest.raises(MismatchError, match=r"another training \(its n_epochs and seed differ\); delete it"):
+        run(n_epochs=2, seed=1, checkpoint=checkpoint)
+
+
+def test_damaged_checkpoint_is_refused(run, tmp_path):
+    checkpoint = tmp_path / "run.checkpoint"
+    run(n_epochs=1, checkpoint=checkpoint)
+    whole = checkpoint.read_bytes()
+    with safe_open(checkpoint, framework="pt") as file:
+        metadata, names = file.metadata(), sorted(file.keys())
+        without_one = {name: file.get_tensor(name).clone() for name in names[:-1]}
+    checkpoint.write_bytes(whole[:-1000])
+    with pytest.raises(InputError, match=r"run\.checkpoint is not a whole checkpoint; delete it"):
+        run(n_epochs=1, checkpoint=checkpoint)
+    save_file(without_one, checkpoint, metadata)
+    with pytest.raises(InputError, match="not a whole checkpoint"):
+        run(n_epochs=1, checkpoint=checkpoint)
+    save_file(without_one, checkpoint, metadata | {"schema": "mrfpipe-checkpoint/0"})
+    with pytest.raises(InputError, match="has schema 'mrfpipe-checkpoint/0'"):
+        run(n_epochs=1, checkpoint=checkpoint)
+
+
+def test_learning_rate_falls_along_half_a_cosine_or_stays():
+    small, paper = PRESETS["small"], PRESETS["paper"]
+    assert learning_rate(small, 0) == pytest.approx(small.learning_rate)
+    assert learning_rate(small, 0.5) == pytest.approx((small.learning_rate + small.final_learning_rate) / 2)
+    assert learning_rate(small, 1) == pytest.approx(small.final_learning_rate)
+    assert {learning_rate(paper, progress) for progress in (0, 0.3, 1)} == {1e-3}
