@@ -17,7 +17,16 @@ def command(settings: Settings, path: Path) -> None:  # noqa: ARG001 - all comma
     Example: mrfpipe info thigh.h5
     """
     for key, value in _describe(path).items():
-        click.echo(f"{key + ':':22} {value}")
+        click.echo(f"{key.replace('_', ' ') + ':':22} {_text(value)}")
+
+
+def _text(value: object) -> str:
+    """Write a value for people: ranges and sizes without brackets, yes and no, a dash for what the file does not say."""
+    if isinstance(value, list):
+        return ", ".join(dict.fromkeys(map(_text, value)))
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _describe(path: Path) -> Mapping[str, object]:

@@ -198,9 +198,9 @@ def _encoding_tensors(encoding: Encoding) -> dict[str, Tensor]:
 def _encoding(path: Path, stored: Mapping[str, Tensor], rank: int) -> Encoding:
     try:
         encoding = Encoding(
-            basis=torch.view_as_complex(stored[f"{ENCODING}basis"]).numpy(),
-            mean=torch.view_as_complex(stored[f"{ENCODING}mean"]).numpy(),
-            deviation=stored[f"{ENCODING}deviation"].numpy(),
+            basis=torch.view_as_complex(stored[f"{ENCODING}basis"]).numpy().copy(),  # not left in the mapped file
+            mean=torch.view_as_complex(stored[f"{ENCODING}mean"]).numpy().copy(),
+            deviation=stored[f"{ENCODING}deviation"].numpy().copy(),
         )
     except (KeyError, RuntimeError, TypeError, ValueError) as e:
         raise InputError(f"{path}: the encoding is not whole ({e}); train the model again.") from e
