@@ -21,9 +21,9 @@ def command(settings: Settings, path: Path) -> None:  # noqa: ARG001 - all comma
 
 
 def _text(value: object) -> str:
-    """Write a value for people: ranges and sizes without brackets, yes and no, a dash for what the file does not say."""
+    """Write a value for people: lists without brackets, yes and no, a dash for what the file does not say."""
     if isinstance(value, list):
-        return ", ".join(dict.fromkeys(map(_text, value)))
+        return ", ".join(map(_text, value))
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
