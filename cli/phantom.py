@@ -29,7 +29,7 @@ def command(settings: Settings, output: Path, anatomy: str, slices: int, coils: 
     Example: mrfpipe phantom thigh.h5 --slices 2 --seed 7
     """
     from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
-    from mrfpipe.files.atomic import refuse_existing, writing
+    from mrfpipe.files.atomic import refuse_existing, require_space, writing
     from mrfpipe.phantom.anatomy import ANATOMIES
     from mrfpipe.phantom.scanner import scan
     from mrfpipe.phantom.truth import save_truth
@@ -48,6 +48,7 @@ def command(settings: Settings, output: Path, anatomy: str, slices: int, coils: 
         seed=settings.seed,
     )
     raw = scan(phantom, loaded, n_coils=coils, snr=snr, seed=settings.seed, name=output.stem)
+    require_space(output, raw.kspace.nbytes + slices * raw.trajectory.nbytes)
     with writing(truth, force=settings.force) as partial:
         save_truth(phantom, partial)
     with writing(output, force=settings.force) as partial:

@@ -1,6 +1,8 @@
 """What a user can get wrong: each ends with its exit code, one line that names file and cure, and no half result."""
 
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -160,6 +162,19 @@ def test_a_full_disk(run, study, tmp_path, monkeypatch):
     result = run("simulate", study / "small.toml", "-o", tmp_path / "d.h5", code=6)
     assert "no space left on the disk; free some space" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_too_small(study, small_disk):
+    """In a process of its own: HDF5 is known to crash after a failed flush."""
+    line = ("phantom", small_disk / "a.h5", "--protocol", study / "small.toml", "--coils", 2)
+    code = "import sys; from mrfpipe.cli import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, line)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 6
+    assert "a.h5 cannot be written: it takes 4 MB and 0 MB are free; free some space" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(small_disk.iterdir())
 
 
 def test_memory(run, study, tmp_path, monkeypatch):

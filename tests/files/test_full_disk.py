@@ -47,22 +47,6 @@ for save in (lambda: save_frames(series, folder / "frames.h5", protocol=protocol
 """
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 100 kB, where mounting one is allowed."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)]
-    try:
-        allowed = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except OSError:
-        allowed = False
-    if not allowed:
-        pytest.skip("mounting a small disk needs root and a system that lets it")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_full_disk_is_one_line_and_leaves_nothing(small_disk):
     done = subprocess.run(
         [sys.executable, "-c", SAVE_ALL, str(small_disk)], capture_output=True, text=True, timeout=120, check=False

@@ -65,6 +65,25 @@ def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> No
         raise ResourceError(f"{path} cannot be written: {_CAUSES[errno.EACCES]}.")
 
 
+def require_space(path: Path, n_bytes: int) -> None:
+    """Refuse an output that the disk has no room for.
+
+    For files whose writer does not survive a full disk: the HDF5 library may crash the process.
+
+    Raises
+    ------
+    ResourceError
+        If fewer than `n_bytes`, and a hundredth more, are free where `path` is to be.
+    """
+    holder = next(p for p in Path(os.path.realpath(path)).parents if _exists(p))
+    free = shutil.disk_usage(holder).free
+    if free < 1.01 * n_bytes:
+        raise ResourceError(
+            f"{path} cannot be written: it takes {n_bytes / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; "
+            "free some space or choose another -o."
+        )
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
