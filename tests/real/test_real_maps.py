@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
 from mrfpipe.cli import main
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real"
