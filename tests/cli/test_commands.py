@@ -165,21 +165,20 @@ def test_verbose_shows_the_traceback(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_leaves_nothing_behind(study, tmp_path):
+def test_ctrl_c_leaves_nothing_behind(tmp_path):
     """Interrupt a phantom of twenty slices, which takes long enough to be caught in the middle."""
-    line = [
-        sys.executable,
-        "-c",
-        "from mrfpipe.cli import main; main()",
-        "phantom",
-        str(tmp_path / "a.h5"),
-        "--slices",
-        "20",
-    ]
-    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    time.sleep(8)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    # Shells start background jobs with interrupts ignored, which the tests may be in.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from mrfpipe.cli import main; main()"
+    )
+    line = [sys.executable, "-c", code, "phantom", str(tmp_path / "a.h5"), "--slices", "20"]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(8)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, stderr
     assert stderr.strip() == "mrfpipe: interrupted; nothing was written under a final name."
     assert not list(tmp_path.iterdir())
