@@ -41,7 +41,8 @@ def test_match_writes_a_result_folder(run, study, tmp_path):
     assert f"{folder}: " in result.stdout
     assert "next: mrfpipe evaluate" in result.stderr
     assert not list(tmp_path.rglob("*.partial*"))
-    truth = np.load(study / "leg.truth.npz")
+    with np.load(study / "leg.truth.npz") as file:
+        truth = dict(file)
     with h5py.File(folder / "maps.h5") as file:
         for name in (*MAPS, "mask"):
             assert file[name].shape == (2, 64, 64)
