@@ -117,4 +117,5 @@ def truth_path(path: Path) -> Path:
 
 def load_truth(path: Path) -> ParameterMaps | None:
     """Return the truth that lies beside a raw scan or frames file, if there is any."""
-    return load_reference(truth_path(path))[0] if truth_path(path).exists() else None
+    truth = truth_path(path)
+    return load_reference(truth)[0] if truth.exists() else None

@@ -63,7 +63,7 @@ def test_without_orders_above_zero_it_is_ideally_spoiled():
 
 
 def test_the_train_of_t1ff_differs_from_ideal_spoiling_by_as_much_as_others_find():
-    """0.3 to 2.2 % with an increment of 50 degrees, by another package on four signals; more without RF spoiling."""
+    """torchsim 0.0.8 is reported to find 0.3 to 2.2 % on four signals at 50 degrees; without RF spoiling it is more."""
     protocol, rng = load_protocol("t1ff"), np.random.default_rng(0)
     tissue = {"t1": rng.uniform(0.5, 2, 30), "t2": np.full(30, 0.04), "b1": rng.uniform(0.3, 1, 30), "df": np.zeros(30)}
     ideal = flash_echoes(protocol.sequence, tissue["t1"], tissue["b1"], 0.04)

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from mrfpipe.arrays import Double, check_shape
+from mrfpipe.arrays import Double
 from mrfpipe.physics.spoiled import STEADY_STATE_REPETITIONS
-from mrfpipe.physics.train import Train, train_of
+from mrfpipe.physics.train import Train, check_signals, train_of
 from mrfpipe.protocol import Sequence
 
 N_SPINS = 256
@@ -75,9 +75,6 @@ def bloch_echoes(
         Echoes for an equilibrium magnetisation of 1, in the phase of the receiver, which follows the RF. Shape
         `(signals, spokes)`.
     """
-    sizes = check_shape("t1", t1, "signals")
-    for name, values in (("t2", t2), ("b1", b1), ("df", df)):
-        check_shape(name, values, "signals", sizes)
-    t1, t2, b1, df = (np.ascontiguousarray(v, np.float64) for v in (t1, t2, b1, df))
+    t1, t2, b1, df = check_signals(np.float64, t1=t1, t2=t2, b1=b1, df=df)
     echoes: npt.NDArray[np.complex128] = _bloch_echoes(train_of(sequence), t1, t2, b1, df, repetitions, n_spins)
     return echoes

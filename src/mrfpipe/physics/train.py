@@ -7,11 +7,12 @@ magnetisation turns back by the difference of their phases. With the phase of pu
 increment, that difference is ``n + 1`` times the increment after pulse n.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from mrfpipe.arrays import Double, Int
+from mrfpipe.arrays import Double, Int, check_shape
 from mrfpipe.protocol import Sequence
 
 
@@ -40,3 +41,13 @@ def train_of(sequence: Sequence) -> Train:
     times, time_of = np.unique(np.stack([sequence.te, sequence.tr], axis=1), axis=0, return_inverse=True)
     turns = np.mod((1 + np.arange(sequence.n_spokes)) * sequence.rf_spoiling_increment, 2 * np.pi)
     return Train(flips, flip_of, times, time_of.reshape(-1), turns, sequence.inversion_time, sequence.recovery)
+
+
+def check_signals(
+    dtype: npt.DTypeLike, *, t1: Double, t2: Double, b1: Double, df: Double
+) -> tuple[npt.NDArray[Any], ...]:
+    """Check that T1, T2, B1 and df have one value a signal, and return them in this order as kernels take them."""
+    sizes = check_shape("t1", t1, "signals")
+    for name, values in (("t2", t2), ("b1", b1), ("df", df)):
+        check_shape(name, values, "signals", sizes)
+    return tuple(np.ascontiguousarray(values, dtype) for values in (t1, t2, b1, df))

@@ -1,0 +1,64 @@
+"""What runs on a GPU, against its twin on the CPU."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import complex_normal
+
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.learning.inference import reconstruct
+from mrfpipe.learning.presets import PRESETS
+from mrfpipe.learning.training import train
+from mrfpipe.maps import PARAMETERS
+from mrfpipe.matching.brute import match_brute
+from mrfpipe.matching.match import match_series
+from mrfpipe.protocol import load_protocol
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU that torch can use"),
+]
+GPU = torch.device("cuda:0")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def dictionary():
+    return build_dictionary(load_protocol("t1ff-small"), rank=12)
+
+
+@pytest.fixture(scope="module")
+def series(dictionary):
+    """One slice of 40 x 40 voxels that are noisy entries."""
+    rng = np.random.default_rng(0)
+    entries = dictionary.entries(rng.integers(0, dictionary.n_entries, 1600)) @ dictionary.basis.T
+    entries = entries + 0.1 * np.abs(entries).mean() * complex_normal(rng, *entries.shape)
+    return FrameSeries(
+        name="s",
+        images=np.ascontiguousarray(entries.T.reshape(1, -1, 40, 40).astype(np.complex64)),
+        mask=np.ones((1, 40, 40), bool),
+        affine=np.eye(4),
+        sequence_hash=dictionary.protocol.sequence.hash,
+    )
+
+
+def test_brute_force_is_the_same(dictionary):
+    signals = complex_normal(np.random.default_rng(1), 300, dictionary.rank)
+    gpu, cpu = (match_brute(signals, dictionary, device) for device in (GPU, CPU))
+    np.testing.assert_allclose(gpu.score, cpu.score, rtol=1e-5)
+
+
+def test_a_network_trained_on_it_gives_the_same_maps_on_both(dictionary, series):
+    labels = match_series(series, dictionary)
+    protocol = dictionary.protocol
+    model = train([series], [labels], preset=replace(PRESETS["small"], n_epochs=2), protocol=protocol, device=GPU)
+    gpu, cpu = (reconstruct(series, model, protocol, device=device) for device in (GPU, CPU))
+    for parameter in PARAMETERS:
+        axis = getattr(protocol.grid, parameter.field)
+        # tf32 convolutions round to 1e-3.
+        np.testing.assert_allclose(
+            getattr(gpu, parameter.field), getattr(cpu, parameter.field), atol=1e-2 * (axis[-1] - axis[0])
+        )
