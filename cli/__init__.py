@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "Train a network on scans whose maps are known.",
     "reconstruct": "Turn scans into quantitative maps by a network.",
     "evaluate": "Say how far maps are from a reference.",
+    "study": "Run an experiment: a table and a figure.",
     "info": "Say what a file is.",
 }
 """In the order of a study; each is the function `command` of the module of its name."""

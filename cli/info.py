@@ -69,6 +69,7 @@ def _dictionary(path: Path) -> Mapping[str, object]:
     return {
         "kind": "dictionary",
         "protocol": f"{dictionary.protocol.name} ({dictionary.protocol.hash[:12]})",
+        "signal model": str(dictionary.model),
         "entries": f"{dictionary.n_entries:,}",
         "rank": dictionary.rank,
         "energy kept": f"{dictionary.energy:.6%}",

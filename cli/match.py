@@ -48,7 +48,7 @@ def command(
         provenance = record.provenance(
             inputs=[path, dictionary],
             protocol=loaded.protocol,
-            method=f"dictionary matching ({method}, {loaded.n_entries:,} entries, rank {loaded.rank})",
+            method=f"dictionary matching ({method}, {loaded.n_entries:,} entries, rank {loaded.rank}, {loaded.model})",
             device=str(device),
         )
         write_result(folder, maps, provenance, settings, truth=load_truth(path), bids=bids)

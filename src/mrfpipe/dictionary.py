@@ -8,13 +8,15 @@ The basis is the joint SVD of all entries, found without building them: their Gr
 Signals are compressed as ``c = conj(basis).T s`` (McGivney et al., IEEE Trans Med Imaging 33:2311, 2014).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+import torch
 
 from mrfpipe.arrays import Complex, Double, Float, Int, check_dtype, check_shape, frozen
-from mrfpipe.physics.simulate import ComponentSignals, component_signals
+from mrfpipe.physics.simulate import SPOILED, ComponentSignals, SignalModel, component_signals
 from mrfpipe.protocol import AXES, Grid, Protocol
 
 DEFAULT_ENERGY = 0.99999
@@ -41,6 +43,8 @@ class Dictionary:
     """Share of the entries' energy inside the basis, 0 to 1."""
     protocol: Protocol
     """What was simulated."""
+    model: SignalModel = SPOILED
+    """How."""
 
     def __post_init__(self) -> None:
         grid = self.protocol.grid
@@ -108,20 +112,36 @@ class Dictionary:
         return {name: getattr(self.protocol.grid, name)[i] for name, i in zip(AXES, positions, strict=True)}
 
 
-def build_dictionary(protocol: Protocol, *, rank: int | None = None, energy: float = DEFAULT_ENERGY) -> Dictionary:
+def build_dictionary(
+    protocol: Protocol,
+    *,
+    model: SignalModel = SPOILED,
+    rank: int | None = None,
+    energy: float = DEFAULT_ENERGY,
+    device: torch.device | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dictionary:
     """Simulate a protocol's components and compress them.
 
     Parameters
     ----------
     protocol
         Sequence, tissue and grid.
+    model
+        How signals are simulated; see `mrfpipe.physics.simulate`.
     rank
         Number of basis vectors; if not given, the least that keeps `energy`.
     energy
         Share of the entries' energy to keep, above 0 and below 1.
+    device
+        Where to simulate; the CPU if not given.
+    progress
+        Called with the number of signals simulated and of all.
 
     Raises
     ------
+    ResourceError
+        If the device is a GPU that Numba cannot use.
     ValueError
         If the rank is not from 2 to the number of frames, or the energy not between 0 and 1.
     """
@@ -130,7 +150,7 @@ def build_dictionary(protocol: Protocol, *, rank: int | None = None, energy: flo
         raise ValueError(f"Rank must be from 2 to the number of frames, {n_frames}, not {rank}.")
     if not 0 < energy < 1:
         raise ValueError(f"Energy to keep must lie between 0 and 1, not {energy}.")
-    signals = component_signals(protocol)
+    signals = component_signals(protocol, model, device, progress)
     basis, kept = _joint_basis(signals, protocol.grid, rank, energy)
     water, fat = signals.water @ basis.conj(), signals.fat @ basis.conj()
     return Dictionary(
@@ -142,6 +162,7 @@ def build_dictionary(protocol: Protocol, *, rank: int | None = None, energy: flo
         cross=np.einsum("iefr,jefr->ijef", water.conj(), fat, optimize=True).real.copy(),
         energy=kept,
         protocol=protocol,
+        model=model,
     )
 
 

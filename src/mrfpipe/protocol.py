@@ -48,12 +48,16 @@ class Sequence:
     """Echo time in s. Shape `(spokes)`."""
     tr: Double
     """Repetition time in s. Shape `(spokes)`."""
+    inversion_efficiency: float
+    """Share of the longitudinal magnetisation that the inversion turns over, 0 to 1."""
     inversion_time: float
     """From inversion to first excitation, in s."""
     recovery: float
     """From the end of the train to the next inversion, in s."""
     rf_spoiling_increment: float
     """Increment of the quadratic RF phase, in rad."""
+    excitation_time_bandwidth: float
+    """Time-bandwidth product of the excitation, a Hann-windowed sinc."""
     spokes_per_frame: int
     """Consecutive spokes that make one frame."""
     angle_increment: float
@@ -323,9 +327,11 @@ def _sequence(table: _Table) -> Sequence:
         flip=flip,
         te=te,
         tr=tr,
+        inversion_efficiency=table.number("inversion_efficiency", 0, 1),
         inversion_time=table.number("inversion_time_ms", above=0) * 1e-3,
         recovery=table.number("recovery_ms", least=0) * 1e-3,
         rf_spoiling_increment=np.deg2rad(table.number("rf_spoiling_increment_deg", -360, 360)),
+        excitation_time_bandwidth=table.number("excitation_time_bandwidth", above=0),
         spokes_per_frame=table.count("spokes_per_frame"),
         angle_increment=np.deg2rad(table.number("angle_increment_deg", -360, 360)),
         matrix=table.count("matrix"),

@@ -25,7 +25,9 @@ description = "sixteen frames"
 [sequence]
 inversion_time_ms = 8.0
 recovery_ms = 1000.0
+inversion_efficiency = 1.0
 rf_spoiling_increment_deg = 50.0
+excitation_time_bandwidth = 4.0
 spokes_per_frame = 4
 angle_increment_deg = 111.25
 matrix = 32

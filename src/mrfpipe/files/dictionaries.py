@@ -8,15 +8,16 @@ from mrfpipe.dictionary import Dictionary
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.schemas import DICTIONARY
 from mrfpipe.files.sink import creating
-from mrfpipe.files.source import opening
+from mrfpipe.files.source import Source, opening
 from mrfpipe.maps import PARAMETERS
+from mrfpipe.physics.simulate import MODELS, SignalModel
 from mrfpipe.protocol import AXES, Grid
 
 _SIGNALS = {"basis": "frames rank", "water": "t1w b1 df rank", "fat": "t1f b1 df rank"}
 _PRODUCTS = {"water_energy": "t1w b1 df", "fat_energy": "t1f b1 df", "cross": "t1w t1f b1 df"}
 
 
-def save_dictionary(dictionary: Dictionary, path: Path, *, model: str = "spoiled", force: bool = False) -> None:
+def save_dictionary(dictionary: Dictionary, path: Path, *, force: bool = False) -> None:
     """Write a dictionary, its grid's axes in file units, and its protocol.
 
     Parameters
@@ -25,8 +26,6 @@ def save_dictionary(dictionary: Dictionary, path: Path, *, model: str = "spoiled
         What to write.
     path
         The file to be.
-    model
-        Signal model that made it.
     force
         Whether an existing file is replaced.
 
@@ -36,7 +35,8 @@ def save_dictionary(dictionary: Dictionary, path: Path, *, model: str = "spoiled
         As `atomic.writing`.
     """
     with writing(path, force=force) as partial, creating(partial, DICTIONARY) as sink:
-        sink.text("model", model)
+        sink.text("model", dictionary.model.spoiling)
+        sink.text("slice_profile", "yes" if dictionary.model.slice_profile else "no")
         sink.number("energy", dictionary.energy)
         sink.protocol(dictionary.protocol)
         for name, axes in (_SIGNALS | _PRODUCTS).items():
@@ -63,7 +63,15 @@ def load_dictionary(path: Path) -> Dictionary:
         for parameter in PARAMETERS:
             axis = source.array(f"grid/{parameter.name}", parameter.field, np.float64, sizes)
             _check_axis(parameter.name, axis / parameter.scale, protocol.grid, parameter.field)
-        return Dictionary(**arrays, energy=source.number("energy"), protocol=protocol)
+        return Dictionary(**arrays, energy=source.number("energy"), protocol=protocol, model=_model(source))
+
+
+def _model(source: Source) -> SignalModel:
+    spoiling, profile = source.text("model"), source.text("slice_profile")
+    for known in MODELS:
+        if spoiling == known and profile in ("yes", "no"):
+            return SignalModel(spoiling=known, slice_profile=profile == "yes")
+    raise source.error(f"has a signal model that is not known, {spoiling!r} with slice_profile {profile!r}")
 
 
 def _check_axis(name: str, axis: np.ndarray[tuple[int], np.dtype[np.float64]], grid: Grid, field: str) -> None:

@@ -11,49 +11,130 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from mrfpipe.arrays import Double
-from mrfpipe.physics.spoiled import STEADY_STATE_REPETITIONS
-from mrfpipe.physics.train import Train, check_signals, train_of
+from mrfpipe.physics.train import (
+    STEADY_STATE_REPETITIONS,
+    WHOLE,
+    Parts,
+    Train,
+    check_signals,
+    invert,
+    recover,
+    train_of,
+)
 from mrfpipe.protocol import Sequence
 
 N_SPINS = 256
 """Spins, unless told otherwise."""
 
+ComplexDouble = npt.NDArray[np.complex128]
+
+
+@njit(cache=True)
+def rotate(mx: float, mz: float, cosine: float, sine: float) -> tuple[float, float]:
+    """Turn z towards x."""
+    return cosine * mx + sine * mz, cosine * mz - sine * mx
+
+
+@njit(cache=True)
+def _pulse(mx: Double, mz: Double, angle: float) -> None:
+    cosine, sine = np.cos(angle), np.sin(angle)
+    for j in range(mx.size):
+        mx[j], mz[j] = rotate(mx[j], mz[j], cosine, sine)
+
+
+@njit(cache=True)
+def _mean(mx: Double, my: Double) -> complex:
+    """Signal of all spins."""
+    re, im = 0.0, 0.0
+    for j in range(mx.size):
+        re += mx[j]
+        im += my[j]
+    return complex(re / mx.size, im / mx.size)
+
+
+@njit(cache=True)
+def _repetition_time(mx: Double, my: Double, mz: Double, dephasing: ComplexDouble, turn: complex, decay: float) -> None:
+    """Relax, precess by `turn` and dephase, each spin by its own angle."""
+    for j in range(mx.size):
+        moved = complex(mx[j], my[j]) * (turn * dephasing[j])
+        mx[j], my[j], mz[j] = moved.real, moved.imag, recover(mz[j], decay, 1.0)
+
+
+@njit(cache=True)
+def _relax_without_transverse(mx: Double, my: Double, mz: Double, efficiency: float, decay: float) -> None:
+    """Crush the transverse magnetisation, let `-efficiency` times the longitudinal recover."""
+    for j in range(mx.size):
+        mx[j], my[j], mz[j] = 0, 0, recover(invert(mz[j], efficiency), decay, 1.0)
+
+
+@njit(cache=True)
+def _part(
+    train: Train,
+    weight: float,
+    t1: float,
+    t2: float,
+    b1: float,
+    df: float,
+    repetitions: int,
+    dephasing: ComplexDouble,
+    frames: ComplexDouble,
+) -> None:
+    """Add the signal of one part to `frames` `(frames)`."""
+    mx, my, mz = np.zeros(dephasing.size), np.zeros(dephasing.size), np.ones(dephasing.size)
+    for repetition in range(repetitions):
+        _relax_without_transverse(mx, my, mz, train.inversion_efficiency, np.exp(-train.inversion_time / t1))
+        for i in range(frames.size):
+            frame = 0j
+            for spoke in range(i * train.spokes_per_frame, (i + 1) * train.spokes_per_frame):
+                te, tr = train.times[train.time_of[spoke]]
+                _pulse(mx, mz, b1 * train.flips[train.flip_of[spoke]])
+                frame += _mean(mx, my) * np.exp(te * (2j * np.pi * df - 1 / t2))
+                turn = np.exp(tr * (2j * np.pi * df - 1 / t2) - 1j * train.turns[spoke])
+                _repetition_time(mx, my, mz, dephasing, turn, np.exp(-tr / t1))
+            if repetition == repetitions - 1:
+                frames[i] += weight * frame
+        _relax_without_transverse(mx, my, mz, -1.0, np.exp(-train.recovery / t1))
+
 
 @njit(parallel=True, cache=True)
-def _bloch_echoes(
-    train: Train, t1: Double, t2: Double, b1: Double, df: Double, repetitions: int, n_spins: int
-) -> npt.NDArray[np.complex128]:
-    echoes = np.empty((t1.size, train.flip_of.size), np.complex128)
-    dephasing = np.exp(2j * np.pi * np.arange(n_spins) / n_spins)
+def _all(
+    train: Train,
+    parts: Parts,
+    t1: Double,
+    t2: Double,
+    b1: Double,
+    df: Double,
+    repetitions: int,
+    dephasing: ComplexDouble,
+    signals: ComplexDouble,
+) -> None:
     for v in prange(t1.size):
-        mz = np.ones(n_spins)
-        for _ in range(repetitions):
-            mxy = np.zeros(n_spins, np.complex128)
-            mz = 1 + (-mz - 1) * np.exp(-train.inversion_time / t1[v])
-            for spoke in range(train.flip_of.size):
-                flip = b1[v] * train.flips[train.flip_of[spoke]]
-                te, tr = train.times[train.time_of[spoke]]
-                mx = np.cos(flip) * mxy.real + np.sin(flip) * mz
-                mz = np.cos(flip) * mz - np.sin(flip) * mxy.real
-                mxy = mx + 1j * mxy.imag
-                echoes[v, spoke] = mxy.mean() * np.exp(te * (2j * np.pi * df[v] - 1 / t2[v]))
-                mxy *= dephasing * np.exp(tr * (2j * np.pi * df[v] - 1 / t2[v]) - 1j * train.turns[spoke])
-                mz = 1 + (mz - 1) * np.exp(-tr / t1[v])
-            mz = 1 + (mz - 1) * np.exp(-train.recovery / t1[v])
-    return echoes
+        for part in range(parts.weights.size):
+            _part(
+                train,
+                parts.weights[part] / train.spokes_per_frame,
+                t1[v],
+                t2[v],
+                b1[v] * parts.flip_scales[part],
+                df[v] + parts.shifts[part],
+                repetitions,
+                dephasing,
+                signals[v],
+            )
 
 
-def bloch_echoes(
+def bloch_signals(
     sequence: Sequence,
     *,
     t1: Double,
     t2: Double,
     b1: Double,
     df: Double,
+    parts: Parts = WHOLE,
     repetitions: int = STEADY_STATE_REPETITIONS,
     n_spins: int = N_SPINS,
-) -> npt.NDArray[np.complex128]:
-    """Simulate the echo of every spoke with isochromats.
+) -> ComplexDouble:
+    """Simulate the signal of every frame with isochromats.
 
     Parameters
     ----------
@@ -65,6 +146,8 @@ def bloch_echoes(
         Flip angle efficacy. Shape `(signals)`.
     df
         Off-resonance in Hz. Shape `(signals)`.
+    parts
+        What each signal is the sum of.
     repetitions
         How many times the sequence is played from equilibrium; the last is returned.
     n_spins
@@ -72,9 +155,11 @@ def bloch_echoes(
 
     Returns
     -------
-        Echoes for an equilibrium magnetisation of 1, in the phase of the receiver, which follows the RF. Shape
-        `(signals, spokes)`.
+        Mean echo of the spokes of each frame, for an equilibrium magnetisation of 1, in the phase of the receiver,
+        which follows the RF. Shape `(signals, frames)`.
     """
-    t1, t2, b1, df = check_signals(np.float64, t1=t1, t2=t2, b1=b1, df=df)
-    echoes: npt.NDArray[np.complex128] = _bloch_echoes(train_of(sequence), t1, t2, b1, df, repetitions, n_spins)
-    return echoes
+    t1, t2, b1, df = check_signals(t1=t1, t2=t2, b1=b1, df=df)
+    dephasing = np.exp(2j * np.pi * np.arange(n_spins) / n_spins)
+    signals = np.zeros((t1.size, sequence.n_frames), np.complex128)
+    _all(train_of(sequence), parts, t1, t2, b1, df, repetitions, dephasing, signals)
+    return signals

@@ -1,0 +1,53 @@
+"""Slice profile: how much of the flip angle each layer of the slice gets.
+
+The excitation is a Hann-windowed sinc. A layer's flip angle is proportional to the pulse's spectrum there (small-tip
+approximation: Pauly, Nishimura and Macovski, J Magn Reson 81:43, 1989; what it predicts is right to 1 % of the centre's
+signal up to 15 degrees, to 10 % at 60), and the phase across the slice is refocused. The nominal flip angle is that of
+the slice's centre. With time-bandwidth product TB the pulse of duration T is
+``sinc(TB t / T) (1 + cos(2 pi t / T)) / 2`` for t from -T / 2 to T / 2, and a layer at z slice thicknesses from the
+centre sees it at the frequency ``TB z / T``.
+"""
+
+import numpy as np
+
+from mrfpipe.arrays import Double
+from mrfpipe.physics.train import Parts
+
+N_LAYERS = 12
+"""Layers on one side of the slice; the other side is the same. With ten times as many, farther out, the signals of
+T1-FF change by less than 1e-3 of their norm, for time-bandwidth products from 2 to 8."""
+EXTENT = 1.2
+"""Distance from the centre, in slice thicknesses, up to which layers are simulated."""
+N_TIMES = 512
+"""Steps of the integral over the pulse; far finer than its windowed lobes."""
+
+
+def flip_profile(time_bandwidth: float, z: Double) -> Double:
+    """Compute the flip angle of layers relative to that of the centre.
+
+    Parameters
+    ----------
+    time_bandwidth
+        Time-bandwidth product of the pulse.
+    z
+        Distances from the centre in slice thicknesses. Shape `(layers)`.
+
+    Returns
+    -------
+        Relative flip angles, negative in some side lobes. Shape `(layers)`.
+    """
+    t = (np.arange(N_TIMES) + 0.5) / N_TIMES - 0.5
+    pulse = np.sinc(time_bandwidth * t) * (1 + np.cos(2 * np.pi * t)) / 2
+    spectrum: Double = np.cos(2 * np.pi * time_bandwidth * np.outer(z, t)) @ (pulse / pulse.sum())
+    return spectrum
+
+
+def layers_of(time_bandwidth: float) -> Parts:
+    """Divide a slice into `N_LAYERS` layers of equal thickness at ``(i + 1/2) EXTENT / N_LAYERS`` from its centre.
+
+    Their weights make a slice that got the nominal flip angle from edge to edge, and none outside, emit what it emits
+    without a profile.
+    """
+    z = (np.arange(N_LAYERS) + 0.5) * EXTENT / N_LAYERS
+    weights = np.full(N_LAYERS, 2 * EXTENT / N_LAYERS)
+    return Parts(weights=weights, flip_scales=flip_profile(time_bandwidth, z), shifts=np.zeros(N_LAYERS))

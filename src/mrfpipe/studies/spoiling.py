@@ -1,0 +1,270 @@
+"""What the signal models disagree by, in signals and in maps.
+
+Voxels are drawn evenly over the inner part of the protocol's grid. Each is simulated by one model, without noise, and
+matched with the dictionary of another; where both are the same, what is left is the error of the grid itself. This is
+done for several increments of the RF phase, without and with slice profile.
+"""
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mrfpipe.arrays import Complex, Double
+from mrfpipe.dictionary import Dictionary, build_dictionary
+from mrfpipe.evaluation.metrics import LEAST_FAT_FOR_FAT, MOST_FAT_FOR_WATER
+from mrfpipe.maps import PARAMETERS
+from mrfpipe.matching.exact import match_exact
+from mrfpipe.physics.simulate import SignalModel, Spoiling, fingerprints
+from mrfpipe.protocol import AXES, Protocol
+
+INCREMENTS_DEG = (0.0, 50.0, 117.0)
+"""Increments of the RF phase: none, the protocol's, and the one of Zur et al. (Magn Reson Med 21:251, 1991)."""
+INNER = 0.8
+"""Share of each grid axis, around its middle, that voxels are drawn from, so that errors to either side show."""
+N_VOXELS = {"small": 200, "paper": 4000}
+"""Voxels at each scale."""
+PROTOCOLS = {"small": "t1ff-small", "paper": "t1ff"}
+"""Protocol at each scale; both have the same train."""
+MUSCLE = {"ff": 0.05, "t1w": 1.2, "t1f": 0.3, "df": 0.0, "b1": 0.8}
+"""The voxel whose signals are drawn: ff, t1w and t1f of leg muscle, in SI units."""
+
+_PAIRS: tuple[tuple[Spoiling, Spoiling], ...] = (
+    ("spoiled", "spoiled"),
+    ("epg", "epg"),
+    ("epg", "spoiled"),
+    ("spoiled", "epg"),
+    ("bloch", "epg"),
+    ("bloch", "spoiled"),
+)
+"""Model of the signals, model of the dictionary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Signals of one model matched with the dictionary of another."""
+
+    increment_deg: float
+    """Increment of the RF phase in degrees."""
+    signals: SignalModel
+    """What simulated the voxels."""
+    dictionary: SignalModel
+    """What simulated the dictionary."""
+    difference: float
+    """Median over voxels of the norm of the difference between both models' signals, relative to the first's."""
+    difference_95: float
+    """95th percentile of the same."""
+    bias: dict[str, float]
+    """Mean error of each map, keyed by name, in file units."""
+    rmse: dict[str, float]
+    """Root mean square error of each map, keyed by name, in file units."""
+
+
+def compare_models(
+    protocol: Protocol,
+    *,
+    n_voxels: int,
+    seed: int = 0,
+    device: torch.device | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Comparison]:
+    """Match every model's signals with the dictionaries of others.
+
+    T1H2O counts where the true FF is at most 0.7, T1fat where it is above 0.3, as in `mrfpipe.evaluation.metrics`.
+
+    Parameters
+    ----------
+    protocol
+        Sequence, tissue and grid; its increment is replaced by each of `INCREMENTS_DEG`.
+    n_voxels
+        How many voxels are drawn.
+    seed
+        Of the voxels.
+    device
+        Where to simulate; the CPU if not given.
+    progress
+        Called with the number of comparisons done and of all.
+    """
+    truth = draw_voxels(protocol, n_voxels, seed)
+    comparisons: list[Comparison] = []
+    for increment in INCREMENTS_DEG:
+        sequence = replace(protocol.sequence, rf_spoiling_increment=np.deg2rad(increment))
+        work = _Work(replace(protocol, sequence=sequence), truth, device)
+        for signals, dictionary in _pairs():
+            comparisons.append(_compare(work, increment, signals, dictionary, truth))
+            if progress is not None:
+                progress(len(comparisons), len(INCREMENTS_DEG) * len(list(_pairs())))
+    return comparisons
+
+
+def draw_voxels(protocol: Protocol, n_voxels: int, seed: int) -> dict[str, Double]:
+    """Draw the parameters of voxels evenly over the `INNER` part of the grid. Shape `(voxels)` each, in SI units."""
+    rng = np.random.default_rng(seed)
+
+    def drawn(axis: Double) -> Double:
+        middle, half = (axis[0] + axis[-1]) / 2, INNER * (axis[-1] - axis[0]) / 2
+        return rng.uniform(middle - half, middle + half, n_voxels)
+
+    return {p.field: drawn(getattr(protocol.grid, p.field)) for p in PARAMETERS}
+
+
+def _pairs() -> Iterator[tuple[SignalModel, SignalModel]]:
+    """All pairs without slice profile, all with it, and signals with it matched by a dictionary that has none."""
+    for slice_profile in (False, True):
+        for signals, dictionary in _PAIRS:
+            yield (
+                SignalModel(spoiling=signals, slice_profile=slice_profile),
+                SignalModel(spoiling=dictionary, slice_profile=slice_profile),
+            )
+    for dictionary in ("epg", "spoiled"):
+        yield SignalModel(spoiling="epg", slice_profile=True), SignalModel(spoiling=dictionary)
+
+
+class _Work:
+    """Signals and dictionaries of a protocol, each simulated once."""
+
+    def __init__(self, protocol: Protocol, truth: dict[str, Double], device: torch.device | None) -> None:
+        self._protocol, self._truth, self._device = protocol, truth, device
+        self._signals: dict[SignalModel, Complex] = {}
+        self._dictionaries: dict[SignalModel, Dictionary] = {}
+
+    def signals(self, model: SignalModel) -> Complex:
+        if model not in self._signals:
+            self._signals[model] = _simulated(self._protocol, self._truth, model, self._device)
+        return self._signals[model]
+
+    def dictionary(self, model: SignalModel) -> Dictionary:
+        if model not in self._dictionaries:
+            self._dictionaries[model] = build_dictionary(self._protocol, model=model, device=self._device)
+        return self._dictionaries[model]
+
+
+def _simulated(
+    protocol: Protocol, voxels: dict[str, Double], model: SignalModel, device: torch.device | None = None
+) -> Complex:
+    ff, t1w, t1f, df, b1 = (voxels[name] for name in AXES)
+    return fingerprints(protocol, ff=ff, t1w=t1w, t1f=t1f, df=df, b1=b1, model=model, device=device)
+
+
+def _compare(
+    work: _Work, increment: float, signals: SignalModel, dictionary: SignalModel, truth: dict[str, Double]
+) -> Comparison:
+    ours, theirs, built = work.signals(signals), work.signals(dictionary), work.dictionary(dictionary)
+    distance = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(ours, axis=1)
+    found = built.parameters(match_exact(built.compress(ours), built).entry)
+    counts = {"t1w": truth["ff"] <= MOST_FAT_FOR_WATER, "t1f": truth["ff"] > LEAST_FAT_FOR_FAT}
+    errors = {
+        p.name: ((found[p.field] - truth[p.field]) * p.scale)[counts.get(p.field, slice(None))] for p in PARAMETERS
+    }
+    return Comparison(
+        increment_deg=increment,
+        signals=signals,
+        dictionary=dictionary,
+        difference=float(np.median(distance)),
+        difference_95=float(np.percentile(distance, 95)),
+        bias={name: float(error.mean()) for name, error in errors.items()},
+        rmse={name: float(np.sqrt(np.mean(error**2))) for name, error in errors.items()},
+    )
+
+
+def format_comparisons(comparisons: list[Comparison]) -> str:
+    """Lay comparisons out as a table for people: bias and, in parentheses, RMSE of the maps."""
+    shown = {"FF": ".3f", "T1H2O": ".1f", "B1": ".3f", "df": ".1f"}
+    units = {p.name: "" if p.unit == "1" else f" ({p.unit})" for p in PARAMETERS}
+    header = ["RF phase", "signals", "dictionary", "difference", *(f"{name}{units[name]}" for name in shown)]
+    rows = [
+        [
+            f"{c.increment_deg:g} deg",
+            str(c.signals),
+            str(c.dictionary),
+            f"{c.difference:.2%} ({c.difference_95:.2%})",
+            *(f"{c.bias[name]:+{digits}} ({c.rmse[name]:{digits}})" for name, digits in shown.items()),
+        ]
+        for c in comparisons
+    ]
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+    remark = (
+        "Difference: median (95th percentile) over voxels, relative to the signal's norm. Maps: bias (RMSE); T1H2O "
+        f"where FF is at most {MOST_FAT_FOR_WATER}."
+    )
+    return "\n".join([*lines, "", remark])
+
+
+def write_comparisons(comparisons: list[Comparison], path: Path) -> None:
+    """Write comparisons as CSV, one a row, with all five maps."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        names = [f"{kind}_{p.name}_{p.unit}".removesuffix("_1") for p in PARAMETERS for kind in ("bias", "rmse")]
+        writer.writerow(["increment_deg", "signals", "dictionary", "difference_median", "difference_p95", *names])
+        for c in comparisons:
+            maps = [value[p.name] for p in PARAMETERS for value in (c.bias, c.rmse)]
+            writer.writerow([c.increment_deg, c.signals, c.dictionary, c.difference, c.difference_95, *maps])
+
+
+def draw_comparisons(protocol: Protocol, comparisons: list[Comparison], path: Path) -> None:
+    """Draw a muscle's signals by all models, and what the dictionary's model does to the maps, as a PNG."""
+    figure = Figure(figsize=(13, 9), layout="constrained")
+    axes = figure.subplot_mosaic("SSSDDD;TTFFBB", height_ratios=(4, 5))
+    panels = {"T1H2O": axes["T"], "FF": axes["F"], "B1": axes["B"]}
+    _draw_signals(axes["S"], axes["D"], protocol)
+    for name, panel in panels.items():
+        _draw_biases(panel, comparisons, name)
+        panel.tick_params(labelleft=name == "T1H2O")
+    panels["T1H2O"].legend(fontsize=8, title="RF phase increment", title_fontsize=8)
+    figure.suptitle(
+        f"What the signal models disagree by ({protocol.name}; below: signals of one model, dictionary of another)"
+    )
+    figure.savefig(path, dpi=150, format="png")
+
+
+def _draw_signals(top: Axes, difference: Axes, protocol: Protocol) -> None:
+    """Draw the magnitude of the muscle's signal frame by frame, and how far the models are from ideal spoiling."""
+    voxel = {name: np.array([value]) for name, value in MUSCLE.items()}
+    ideal = np.abs(_simulated(protocol, voxel, SignalModel())[0])
+    top.plot(ideal, color="0.7", linewidth=4, label="spoiled")
+    for number, increment in enumerate(INCREMENTS_DEG):
+        sequence = replace(protocol.sequence, rf_spoiling_increment=np.deg2rad(increment))
+        played = replace(protocol, sequence=sequence)
+        for slice_profile in (False, True):
+            model = SignalModel(spoiling="epg", slice_profile=slice_profile)
+            signal = np.abs(_simulated(played, voxel, model)[0])
+            line, label = f"C{number}{':' if slice_profile else '-'}", f"{_short(model)}, {increment:g} deg"
+            top.plot(signal, line, label=label)
+            difference.plot(100 * (signal - ideal) / ideal.max(), line, label=label)
+    top.set(title=f"muscle, T1 {1e3 * MUSCLE['t1w']:g} ms, B1 {MUSCLE['b1']:g}", xlabel="frame", ylabel="|signal| / M0")
+    difference.axhline(0, color="0.7", linewidth=4, zorder=0)
+    difference.set_yscale("symlog", linthresh=2)
+    difference.set_yticks([-10, -2, -1, 0, 1, 2, 10, 50], ["-10", "-2", "-1", "0", "1", "2", "10", "50"])
+    difference.set(title="difference from ideal spoiling", xlabel="frame", ylabel="% of its highest signal")
+    top.legend(fontsize=8)
+    for axes in (top, difference):
+        axes.set_xlim(0, ideal.size - 1)
+
+
+def _draw_biases(axes: Axes, comparisons: list[Comparison], name: str) -> None:
+    """Draw the bias of one map for every pair of models, a bar an increment."""
+    pairs = list(dict.fromkeys((c.signals, c.dictionary) for c in comparisons))
+    for number, increment in enumerate(INCREMENTS_DEG):
+        biases = {(c.signals, c.dictionary): c.bias[name] for c in comparisons if c.increment_deg == increment}
+        places = np.arange(len(pairs)) + 0.27 * (number - 1)
+        axes.barh(places, [biases[pair] for pair in pairs], 0.25, color=f"C{number}", label=f"{increment:g} deg")
+    labels = [f"{_short(signals)} by {_short(dictionary)}" for signals, dictionary in pairs]
+    axes.set_yticks(np.arange(len(pairs)), labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.grid(axis="x", linewidth=0.4)
+    unit = next(p.unit for p in PARAMETERS if p.name == name)
+    axes.set_xlabel(f"bias of {name}" + ("" if unit == "1" else f" in {unit}"))
+
+
+def _short(model: SignalModel) -> str:
+    return f"{model.spoiling}+profile" if model.slice_profile else model.spoiling
