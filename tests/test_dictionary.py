@@ -5,7 +5,7 @@ import pytest
 from helpers import small_protocol
 
 from mrfpipe.dictionary import build_dictionary, entry_gram
-from mrfpipe.physics.simulate import component_signals, fingerprints
+from mrfpipe.physics.simulate import SignalModel, component_signals, fingerprints
 from mrfpipe.protocol import AXES, load_protocol
 
 
@@ -92,3 +92,15 @@ def test_norms_and_cross_terms_are_those_of_the_signals(small):
     assert small.cross[i, j, b, f] == pytest.approx(np.vdot(water, fat).real, abs=1e-6)
     # Off-resonance is a phase common to water and fat: it changes no norm and no cross term.
     np.testing.assert_allclose(small.cross.std(axis=3), 0, atol=2e-5)
+
+
+def test_entries_are_of_the_signal_model_asked_for():
+    """Phase graphs have a phase that df alone does not make; their entries are still mixtures of their components."""
+    protocol, model = load_protocol("t1ff-small"), SignalModel(spoiling="epg")
+    dictionary = build_dictionary(protocol, model=model, rank=40)
+    assert dictionary.model == model
+    numbers = np.random.default_rng(2).integers(0, dictionary.n_entries, 50)
+    simulated = fingerprints(protocol, **dictionary.parameters(numbers), model=model)
+    ideal = fingerprints(protocol, **dictionary.parameters(numbers))
+    np.testing.assert_allclose(dictionary.entries(numbers), dictionary.compress(simulated), rtol=0, atol=3e-6)
+    assert np.linalg.norm(simulated - ideal) > 5e-3 * np.linalg.norm(ideal)

@@ -58,6 +58,12 @@ def test_hash_ignores_layout_and_follows_values():
         ("flip_deg = 15.0", "flip_deg = 190.0", r"sequence\.train\[3\]\.flip_deg must be from 0 to 180"),
         ("flip_deg = 15.0", "flip_deg = nan", r"sequence\.train\[3\]\.flip_deg must be a finite number"),
         ("spokes_per_frame = 8", "spokes_per_frame = 9", r"sequence\.spokes_per_frame = 9 must divide 1400"),
+        (
+            "inversion_efficiency = 1.0",
+            "inversion_efficiency = 1.1",
+            r"sequence\.inversion_efficiency must be from 0 to 1",
+        ),
+        ("time_bandwidth = 4.0", "time_bandwidth = 0.0", r"sequence\.excitation_time_bandwidth must be above 0, not 0"),
         ("water_t2_ms = 40.0", 'water_t2_ms = "40"', r"tissue\.water_t2_ms must be a finite number, not '40'"),
         ("fat_shifts_hz = [-101.1, ", "fat_shifts_hz = [", r"tissue\.fat_shifts_hz has 5 peaks, fat_amplitudes has 6"),
         ("fat_amplitudes = [0.0586", "fat_amplitudes = [0.5", r"tissue\.fat_amplitudes must be shares of one"),

@@ -183,3 +183,32 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path):
     assert process.returncode == 130, stderr
     assert stderr.strip() == "mrfpipe: interrupted; nothing was written under a final name."
     assert not list(tmp_path.iterdir())
+
+
+def test_dictionaries_of_every_model_are_told_apart_and_match(run, study, tmp_path):
+    for model in ("epg", "bloch"):
+        dictionary = tmp_path / f"{model}.h5"
+        result = run("simulate", study / "small.toml", "-o", dictionary, "--model", model)
+        assert f"protocol t1ff-small, {model}, rank" in result.stdout
+        assert f"signal model:          {model}\n" in run("info", dictionary).stdout
+    result = run("match", study / "leg.frames.h5", "-d", tmp_path / "epg.h5", "-o", tmp_path / "out")
+    assert "FF" in result.stdout
+    sidecar = json.loads(next((tmp_path / "out").rglob("FF.json")).read_text())
+    assert sidecar["EstimationAlgorithm"].endswith("epg)")
+
+
+def test_a_slice_profile_is_part_of_the_model(run, study, tmp_path):
+    run("simulate", study / "small.toml", "-o", tmp_path / "p.h5", "--slice-profile")
+    assert "spoiled with slice profile" in run("info", tmp_path / "p.h5").stdout
+
+
+def test_study_writes_a_table_and_a_figure(run, tmp_path, monkeypatch):
+    from mrfpipe.studies import spoiling
+
+    monkeypatch.setattr(spoiling, "INCREMENTS_DEG", (50.0,))
+    monkeypatch.setitem(spoiling.N_VOXELS, "small", 12)
+    result = run("study", "spoiling", "-o", tmp_path / "s")
+    assert "epg with slice profile" in result.stdout
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["spoiling.csv", "spoiling.png"]
+    run("study", "spoiling", "-o", tmp_path / "s", code=5)
+    run("study", "nothing", "-o", tmp_path / "t", code=2)

@@ -14,6 +14,7 @@ from mrfpipe.files.frames import load_frames, read_frames_header, save_frames
 from mrfpipe.files.maps import load_maps, read_maps_header, save_maps
 from mrfpipe.files.schemas import schema_of
 from mrfpipe.maps import PARAMETERS
+from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import Protocol, load_protocol
 
 LOADERS = {"dictionary.h5": load_dictionary, "frames.h5": load_frames, "maps.h5": load_maps}
@@ -50,6 +51,17 @@ def test_dictionary_round_trip(saved, dictionary):
     assert got.energy == dictionary.energy
     assert got.protocol.hash == dictionary.protocol.hash
     assert got.protocol.name == "t1ff-small"
+
+
+def test_dictionary_keeps_its_signal_model(dictionary, tmp_path):
+    model = SignalModel(spoiling="epg", slice_profile=True)
+    save_dictionary(dataclasses.replace(dictionary, model=model), tmp_path / "d.h5")
+    assert load_dictionary(tmp_path / "d.h5").model == model
+    for name, value in (("model", "bssfp"), ("slice_profile", "maybe")):
+        save_dictionary(dictionary, tmp_path / "d.h5", force=True)
+        with h5py.File(tmp_path / "d.h5", "r+") as file:
+            file.attrs[name] = value
+        assert_refused(load_dictionary, tmp_path / "d.h5", repr(value), "make one with mrfpipe simulate")
 
 
 def test_dictionary_file_says_what_it_holds(saved, dictionary):
