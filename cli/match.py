@@ -22,10 +22,21 @@ if TYPE_CHECKING:
     show_default=True,
     help="Both find the best of all entries; brute visits every one.",
 )
+@click.option(
+    "--refine/--no-refine",
+    default=True,
+    help="Go on from the best entry to the best signal between entries. [default: refine]",
+)
 @click.option("--bids", is_flag=True, help="Write the images as a BIDS derivative dataset.")
 @common_options
 def command(
-    settings: Settings, inputs: tuple[Path, ...], dictionary: Path, output: Path, method: "Method", bids: bool
+    settings: Settings,
+    inputs: tuple[Path, ...],
+    dictionary: Path,
+    output: Path,
+    method: "Method",
+    refine: bool,
+    bids: bool,
 ) -> None:
     """Match each INPUT, a raw scan (ISMRMRD) or a frames file, with every entry of a dictionary.
 
@@ -44,11 +55,12 @@ def command(
     loaded = load_dictionary(dictionary)
     for path, folder in folders.items():
         record = Record()
-        maps = match_scan(path, loaded, method, device, settings.progress)
+        maps = match_scan(path, loaded, method, device, settings.progress, refined=refine)
         provenance = record.provenance(
             inputs=[path, dictionary],
             protocol=loaded.protocol,
-            method=f"dictionary matching ({method}, {loaded.n_entries:,} entries, rank {loaded.rank}, {loaded.model})",
+            method=f"dictionary matching ({method}{', refined' if refine else ''}, {loaded.n_entries:,} entries, "
+            f"rank {loaded.rank}, {loaded.model})",
             device=str(device),
         )
         write_result(folder, maps, provenance, settings, truth=load_truth(path), bids=bids)

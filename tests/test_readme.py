@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
 
 def test_commands(folder):
     (commands,) = blocks("sh")
-    assert commands.count("mrfpipe ") == 6
+    assert commands.count("mrfpipe ") == 7
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["sh", "-eu"],

@@ -91,11 +91,17 @@ def _check_memory(n_slices: int, protocol: Protocol) -> None:
 
 
 def match_scan(
-    path: Path, dictionary: Dictionary, method: Method, device: torch.device, progress: Progress
+    path: Path,
+    dictionary: Dictionary,
+    method: Method,
+    device: torch.device,
+    progress: Progress,
+    *,
+    refined: bool = False,
 ) -> ParameterMaps:
     """Turn a raw scan or a frames file into maps by matching; errors as `load_series` and `match_series`."""
     series = load_series(path, dictionary.protocol, progress)
-    return match_series(series, dictionary, method, device=device, progress=progress("match"))
+    return match_series(series, dictionary, method, refined=refined, device=device, progress=progress("match"))
 
 
 def model_protocol(model: TrainedModel) -> Protocol:

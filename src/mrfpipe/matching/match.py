@@ -13,6 +13,7 @@ from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.refine import Estimates, refine
 from mrfpipe.matching.score import Matches
 
 Method = Literal["exact", "brute"]
@@ -24,6 +25,7 @@ def match_series(
     dictionary: Dictionary,
     method: Method = "exact",
     *,
+    refined: bool = False,
     device: torch.device = CPU,
     progress: Callable[[int, int], None] | None = None,
 ) -> ParameterMaps:
@@ -40,6 +42,8 @@ def match_series(
         Of the sequence that the frames were measured with.
     method
         ``exact`` or ``brute``; both find the same, brute visits every entry.
+    refined
+        Whether the estimates leave the grid for the best signal between its entries; see `mrfpipe.matching.refine`.
     device
         Where brute matching computes; exact matching runs on the CPU.
     progress
@@ -67,14 +71,20 @@ def match_series(
                 matches = match_exact(coefficients, dictionary)
             else:
                 matches = match_brute(coefficients, dictionary, device)
-            _fill(matches, signals, coefficients, dictionary, {k: v[s] for k, v in values.items()}, edge[s], inside)
+            found = refine(coefficients, matches.entry, dictionary) if refined else _on_grid(matches, dictionary)
+            _fill(found, signals, coefficients, dictionary, {k: v[s] for k, v in values.items()}, edge[s], inside)
         if progress is not None:
             progress(s + 1, series.n_slices)
     return ParameterMaps(**values, edge=edge, mask=mask, affine=series.affine)
 
 
+def _on_grid(matches: Matches, dictionary: Dictionary) -> Estimates:
+    """Take the matched entries as they are."""
+    return Estimates(parameters=dictionary.parameters(matches.entry), signals=dictionary.entries(matches.entry))
+
+
 def _fill(
-    matches: Matches,
+    found: Estimates,
     signals: Complex,
     coefficients: Complex,
     dictionary: Dictionary,
@@ -82,16 +92,14 @@ def _fill(
     edge: Byte,
     inside: Bool,
 ) -> None:
-    """Write the matches of a slice's voxels `inside` into its maps."""
-    entries = dictionary.entries(matches.entry)
-    overlap = np.abs(np.sum(entries.conj() * coefficients, axis=1))
-    length = np.linalg.norm(entries, axis=1)
+    """Write the estimates of a slice's voxels `inside` into its maps."""
+    overlap = np.abs(np.sum(found.signals.conj() * coefficients, axis=1))
+    length = np.linalg.norm(found.signals, axis=1)
     values["m0"][inside] = overlap / length**2
     values["match"][inside] = overlap / (length * np.linalg.norm(signals, axis=1))
-    parameters = dictionary.parameters(matches.entry)
-    for field, estimate in parameters.items():
+    for field, estimate in found.parameters.items():
         values[field][inside] = estimate
-    edge[inside] = edge_bits(parameters, dictionary)
+    edge[inside] = edge_bits(found.parameters, dictionary)
 
 
 def edge_bits(parameters: dict[str, Double], dictionary: Dictionary) -> Byte:
