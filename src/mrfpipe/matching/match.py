@@ -41,7 +41,7 @@ def match_series(
     method
         ``exact`` or ``brute``; both find the same, brute visits every entry.
     device
-        Where brute matching computes; exact matching runs on the CPU.
+        Where to compute.
     progress
         Called after every slice with the slices done and all slices.
 
@@ -49,6 +49,8 @@ def match_series(
     ------
     MismatchError
         If the frames are of another sequence than the dictionary.
+    ResourceError
+        If the device is a GPU that exact matching cannot use.
     """
     if series.sequence_hash != dictionary.protocol.sequence.hash:
         raise MismatchError(
@@ -64,7 +66,7 @@ def match_series(
             signals = np.ascontiguousarray(series.images[s][:, inside].T)
             coefficients = dictionary.compress(signals)
             if method == "exact":
-                matches = match_exact(coefficients, dictionary)
+                matches = match_exact(coefficients, dictionary, device)
             else:
                 matches = match_brute(coefficients, dictionary, device)
             _fill(matches, signals, coefficients, dictionary, {k: v[s] for k, v in values.items()}, edge[s], inside)
