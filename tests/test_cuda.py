@@ -14,6 +14,7 @@ from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.training import train
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.brute import match_brute
+from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
 from mrfpipe.protocol import load_protocol
@@ -62,6 +63,37 @@ def test_brute_force_is_the_same(dictionary):
     signals = complex_normal(np.random.default_rng(1), 300, dictionary.rank)
     gpu, cpu = (match_brute(signals, dictionary, device) for device in (GPU, CPU))
     np.testing.assert_allclose(gpu.score, cpu.score, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [8, 12, 20])
+@pytest.mark.parametrize("name", ["t1ff-small", "t1ff"])
+def test_exact_matching_is_the_same(name, rank):
+    """Entries with a random phase and noise from none to a hundred times their norm."""
+    rng, n = np.random.default_rng(rank), 2000
+    dictionary = build_dictionary(load_protocol(name), rank=rank)
+    clean = dictionary.entries(rng.integers(0, dictionary.n_entries, n))
+    clean *= np.exp(2j * np.pi * rng.random(n))[:, None] / np.linalg.norm(clean, axis=1, keepdims=True)
+    level = rng.choice([0, 0.003, 0.03, 0.1, 0.3, 1, 100], n) / np.sqrt(rank)
+    signals = (clean + level[:, None] * complex_normal(rng, n, rank)).astype(np.complex64)
+    gpu, cpu = (match_exact(signals, dictionary, device) for device in (GPU, CPU))
+    np.testing.assert_allclose(gpu.score, cpu.score, rtol=1e-5)
+    scores = [scores_in_double(dictionary, signals, found.entry) for found in (gpu, cpu)]
+    np.testing.assert_allclose(*scores, rtol=1e-5)
+    np.testing.assert_allclose(scores[0], gpu.score, rtol=1e-5)
+    parts = [match_exact(some, dictionary, GPU) for some in np.array_split(signals, 7)]
+    np.testing.assert_array_equal(np.concatenate([part.entry for part in parts]), gpu.entry)
+    np.testing.assert_array_equal(np.concatenate([part.score for part in parts]), gpu.score)
+
+
+def scores_in_double(dictionary, signals, numbers):
+    entries, signals = dictionary.entries(numbers).astype(complex), signals.astype(complex)
+    overlap = np.abs(np.sum(entries.conj() * signals, axis=1)) ** 2
+    return overlap / np.sum(np.abs(entries) ** 2, axis=1) / np.sum(np.abs(signals) ** 2, axis=1)
+
+
+def test_a_series_is_matched_on_the_gpu(dictionary, series):
+    gpu, cpu = (match_series(series, dictionary, device=device) for device in (GPU, CPU))
+    np.testing.assert_allclose(gpu.match, cpu.match, rtol=1e-5)
 
 
 def test_a_network_trained_on_it_gives_the_same_maps_on_both(dictionary, series):

@@ -92,6 +92,17 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(kind, int(number or 0)) if kind == "cuda" else torch.device("cpu")
 
 
+def check_numba_gpu(task: str) -> None:
+    """Raise ResourceError unless Numba can use an NVIDIA GPU; `task` is what to do on the CPU instead.
+
+    torch may see a GPU that Numba cannot use, where the CUDA toolkit's compiler is missing.
+    """
+    from numba import cuda  # Numba looks for a GPU when it is imported
+
+    if not cuda.is_available():
+        raise ResourceError(f"Numba finds no NVIDIA GPU it can use (`numba -s` says why); {task} with --device cpu.")
+
+
 def available_memory() -> int:
     """Bytes of memory that can be had without swapping."""
     meminfo = Path("/proc/meminfo")

@@ -20,6 +20,7 @@ T1 that cannot beat it for any fat fraction are told by the test of `mrfpipe.mat
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numba import njit, prange
 
 from mrfpipe.arrays import Complex, Double, Float, Int, check_shape
@@ -147,7 +148,7 @@ def _project(signals: Float, y: Float, product: Float) -> None:
 
 
 @njit(cache=True, inline="always")
-def _may_win(
+def may_win(
     limit: np.float32, p: np.float32, q: np.float32, r: np.float32, a: np.float32, b: np.float32, c: np.float32
 ) -> np.bool_:
     """Whether a pair scores above `limit` for any fat fraction; letters as in `mrfpipe.matching.score`."""
@@ -169,14 +170,16 @@ def _visit(
         hits = 0
         for i in range(w.shape[1]):
             p, r = w[0, i] * w[0, i] + w[1, i] * w[1, i], w[0, i] * f[0, j] + w[1, i] * f[1, j]
-            hits += int(_may_win(limit, p, q, r, water_energy[i], b, cross[j, i]))
+            hits += int(may_win(limit, p, q, r, water_energy[i], b, cross[j, i]))
         if hits == 0:
             continue
         for i in range(w.shape[1]):
             a, c = water_energy[i], cross[j, i]
             p, r = w[0, i] * w[0, i] + w[1, i] * w[1, i], w[0, i] * f[0, j] + w[1, i] * f[1, j]
-            if _may_win(np.float32(score * (1 - MARGIN)), p, q, r, a, b, c):
-                found, position = best_on_grid(ff, float(p), float(q), float(r), float(a), float(b), float(c))
+            if may_win(np.float32(score * (1 - MARGIN)), p, q, r, a, b, c):
+                found, position = best_on_grid(
+                    ff, np.float64(p), np.float64(q), np.float64(r), np.float64(a), np.float64(b), np.float64(c)
+                )
                 if found > score:
                     score = found
                     entry[0], entry[1], entry[2] = position, i, j
@@ -221,7 +224,7 @@ def _search(
     return entries, scores
 
 
-def match_exact(coefficients: Complex, dictionary: Dictionary) -> Matches:
+def match_exact(coefficients: Complex, dictionary: Dictionary, device: torch.device | None = None) -> Matches:
     """Find the entry with the highest score for every voxel.
 
     Parameters
@@ -230,12 +233,23 @@ def match_exact(coefficients: Complex, dictionary: Dictionary) -> Matches:
         Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
     dictionary
         All entries.
+    device
+        Where to compute; the CPU if not given.
 
     Returns
     -------
         What `mrfpipe.matching.brute.match_brute` returns, up to float32 rounding. Of entries that score the same, as
         all T1H2O do at FF = 1, that with the lowest positions on the axes of its (B1, df) group is returned.
+
+    Raises
+    ------
+    ResourceError
+        If the device is a GPU that Numba cannot use, or a dictionary is too large for it.
     """
+    if device is not None and device.type == "cuda":
+        from mrfpipe.matching.cuda import match_exact_cuda  # Numba looks for a GPU when it is imported
+
+        return match_exact_cuda(coefficients, dictionary, device)
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
     groups = group_dictionary(dictionary)
     unit = unit_signals(coefficients)
@@ -251,6 +265,13 @@ def match_exact(coefficients: Complex, dictionary: Dictionary) -> Matches:
         dictionary.protocol.grid.ff,
     )
     ff, t1w, t1f, group = entries.T
+    return Matches(
+        entry=entry_numbers(dictionary, group=group, ff=ff, t1w=t1w, t1f=t1f), score=scores.astype(np.float32)
+    )
+
+
+def entry_numbers(dictionary: Dictionary, *, group: Int, ff: Int, t1w: Int, t1f: Int) -> Int:
+    """Return the numbers of entries given by group and positions within it. Shape `(voxels)`."""
     b1, df = np.divmod(group, dictionary.protocol.grid.df.size)
-    numbers = np.ravel_multi_index((ff, t1w, t1f, df, b1), dictionary.protocol.grid.shape)
-    return Matches(entry=numbers, score=scores.astype(np.float32))
+    numbers: Int = np.ravel_multi_index((ff, t1w, t1f, df, b1), dictionary.protocol.grid.shape)
+    return numbers

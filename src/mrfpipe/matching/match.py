@@ -45,7 +45,7 @@ def match_series(
     refined
         Whether the estimates leave the grid for the best signal between its entries; see `mrfpipe.matching.refine`.
     device
-        Where brute matching computes; exact matching runs on the CPU.
+        Where to compute.
     progress
         Called after every slice with the slices done and all slices.
 
@@ -53,6 +53,8 @@ def match_series(
     ------
     MismatchError
         If the frames are of another sequence than the dictionary.
+    ResourceError
+        If the device is a GPU that exact matching cannot use.
     """
     if series.sequence_hash != dictionary.protocol.sequence.hash:
         raise MismatchError(
@@ -68,7 +70,7 @@ def match_series(
             signals = np.ascontiguousarray(series.images[s][:, inside].T)
             coefficients = dictionary.compress(signals)
             if method == "exact":
-                matches = match_exact(coefficients, dictionary)
+                matches = match_exact(coefficients, dictionary, device)
             else:
                 matches = match_brute(coefficients, dictionary, device)
             found = refine(coefficients, matches.entry, dictionary) if refined else _on_grid(matches, dictionary)

@@ -66,7 +66,8 @@ def best_fat_fraction(p: float, q: float, r: float, a: float, b: float, c: float
     if det <= 0.0:
         return -1.0
     half_trace = 0.5 * (p * b + q * a) - r * c
-    top = (half_trace + math.sqrt(max(half_trace * half_trace - det * (p * q - r * r), 0.0))) / det
+    under_root = half_trace * half_trace - det * (p * q - r * r)
+    top = (half_trace + (math.sqrt(under_root) if under_root > 0.0 else 0.0)) / det
     # The eigenvector solves (p - top a) u + (r - top c) x = 0, or the second row; take the better posed of the two.
     u1, x1 = top * c - r, p - top * a
     u2, x2 = q - top * b, top * c - r
@@ -77,13 +78,26 @@ def best_fat_fraction(p: float, q: float, r: float, a: float, b: float, c: float
 
 
 @njit(cache=True)
+def _upper_neighbour(ff: Double, x: float) -> int:
+    """Position of the first fat fraction not below x, but from 1 to the last; np.searchsorted is not known to CUDA."""
+    low, high = 1, ff.size - 1
+    while low < high:
+        middle = (low + high) // 2
+        if ff[middle] < x:
+            low = middle + 1
+        else:
+            high = middle
+    return high
+
+
+@njit(cache=True)
 def best_on_grid(ff: Double, p: float, q: float, r: float, a: float, b: float, c: float) -> tuple[float, int]:
     """Best score over the fat fractions of a grid, and its position; the lower position if two score the same."""
     last = ff.size - 1
     best, position = score_at(ff[0], p, q, r, a, b, c), 0
     x = best_fat_fraction(p, q, r, a, b, c)
     if x > 0.0:
-        above = min(max(int(np.searchsorted(ff, x)), 1), last)
+        above = _upper_neighbour(ff, x)
         for i in range(above - 1, above + 1):
             score = score_at(ff[i], p, q, r, a, b, c)
             if score > best:

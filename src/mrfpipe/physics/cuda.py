@@ -17,8 +17,7 @@ import numpy.typing as npt
 import torch
 from numba import cuda, float32, float64
 
-from mrfpipe.arrays import Double
-from mrfpipe.errors import ResourceError
+from mrfpipe.arrays import Double, check_numba_gpu
 from mrfpipe.physics.bloch import N_SPINS, rotate
 from mrfpipe.physics.epg import longitudinal, transverse
 from mrfpipe.physics.train import (
@@ -185,8 +184,7 @@ def simulator_on(device: torch.device, spoiling: str) -> Callable[..., Signals]:
     ResourceError
         If Numba cannot use the GPU.
     """
-    if not cuda.is_available():
-        raise ResourceError("Numba finds no NVIDIA GPU it can use (`numba -s` says why); simulate with --device cpu.")
+    check_numba_gpu("simulate")
     kernel, precision = {
         "spoiled": (_spoiled, np.complex128),
         "epg": (_epg, np.complex64),

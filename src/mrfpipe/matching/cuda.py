@@ -1,0 +1,260 @@
+"""Exact matching on an NVIDIA GPU: the search of `mrfpipe.matching.exact`, a block of threads a voxel.
+
+The threads of a block share out the bounds of all groups, then, group by group from the highest bound down, the inner
+products of the group's signals with the voxel and the pairs of T1. What decides whether a pair can win and which fat
+fraction is its best is compiled from the very functions that the CPU calls.
+
+Every voxel has a block of its own and every reduction a fixed order, so that results do not depend on how many voxels
+are matched together. Of entries of a group that score the same, that with the lowest positions in the group is taken;
+of groups, the one visited first, that is the one with the higher bound or else the lower number.
+
+Inner products are summed in the order of the CPU, but with fused multiply-adds: scores differ from those of the CPU by
+float32 rounding, and entries that score the same but for that rounding may be told apart differently.
+
+Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``) runs this without a GPU, slowly.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numba import cuda, float32, float64, int64
+
+from mrfpipe.arrays import Complex, Double, Float, Int, check_numba_gpu, check_shape
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.errors import ResourceError
+from mrfpipe.matching.exact import MARGIN, entry_numbers, group_dictionary, may_win
+from mrfpipe.matching.score import Matches, best_on_grid, unit_signals
+
+THREADS = 128
+"""Threads a block, a power of two; a few more than a group of T1-FF has T1H2O or signals (114 and 122)."""
+VOXELS_AT_ONCE = 65_536
+"""Voxels on the GPU at a time."""
+SHARED_BYTES = 48 * 1024 - 16 * THREADS
+"""Shared memory that a block may ask for on every GPU, less what `_highest` works in."""
+
+single: Any = float32
+"""Turns a number into single precision."""
+double: Any = float64
+"""Turns a number into double precision; to Numba, float() of a single one is single."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Layout:
+    """A dictionary as the kernel reads it: neighbouring threads read neighbouring numbers."""
+
+    signals: Float
+    """Water, then fat, in real and imaginary parts. Shape `(groups, rank, 2, t1w + t1f)`."""
+    energy: Float
+    """Shape `(groups, t1w + t1f)`."""
+    cross: Float
+    """Shape `(groups, t1f, t1w)`."""
+    space: Float
+    """Shape `(dimensions, rank, 2, groups)`."""
+    remainder: Float
+    """Shape `(groups)`."""
+    ff: Double
+    """Fat fractions of the grid. Shape `(ff)`."""
+
+    @property
+    def shared_bytes(self) -> int:
+        """Shared memory a block needs: fat fractions, the voxel, inner products and bounds."""
+        n_groups, rank, _, n_signals = self.signals.shape
+        return int(8 * self.ff.size + 4 * (2 * rank + 2 * n_signals + n_groups))
+
+
+@cuda.jit(device=True)
+def _highest(value: float, number: int, values: Double, numbers: Int) -> tuple[float, int]:
+    """Highest value of all threads, with its number; of equal values that with the lowest number."""
+    thread = cuda.threadIdx.x
+    values[thread], numbers[thread] = value, number
+    half = THREADS // 2
+    while half > 0:
+        cuda.syncthreads()
+        if thread < half:
+            theirs, ours = values[thread + half], values[thread]
+            if theirs > ours or (theirs == ours and numbers[thread + half] < numbers[thread]):
+                values[thread], numbers[thread] = theirs, numbers[thread + half]
+        half //= 2
+    cuda.syncthreads()
+    highest, its_number = values[0], numbers[0]
+    cuda.syncthreads()  # all have read before anyone writes again
+    return highest, its_number
+
+
+@cuda.jit(device=True)
+def _bound(voxel: Float, space: Float, remainder: Float, bounds: Float) -> None:
+    """Bound the score of every group, a thread a group; voxel is (2 rank)."""
+    for group in range(cuda.threadIdx.x, bounds.size, THREADS):
+        length, square_re, square_im = single(0), single(0), single(0)
+        for d in range(space.shape[0]):
+            re, im = single(0), single(0)
+            for k in range(space.shape[1]):
+                ur, ui, yr, yi = space[d, k, 0, group], space[d, k, 1, group], voxel[2 * k], voxel[2 * k + 1]
+                re += ur * yr + ui * yi
+                im += ur * yi - ui * yr
+            length += re * re + im * im
+            square_re += re * re - im * im
+            square_im += re * im + re * im
+        turned = math.sqrt(square_re * square_re + square_im * square_im)
+        bound = math.sqrt(single(0.5) * (length + turned)) + remainder[group]
+        bounds[group] = bound * bound
+
+
+@cuda.jit(device=True)
+def _project(signals: Float, voxel: Float, product: Float) -> None:
+    """Inner products <signal, y> of a group's signals with the voxel, a thread a signal, to (2 signals)."""
+    n_signals = signals.shape[2]
+    for i in range(cuda.threadIdx.x, n_signals, THREADS):
+        re, im = single(0), single(0)
+        for k in range(signals.shape[0]):
+            sr, si, yr, yi = signals[k, 0, i], signals[k, 1, i], voxel[2 * k], voxel[2 * k + 1]
+            re += sr * yr + si * yi
+            im += sr * yi - si * yr
+        product[i], product[n_signals + i] = re, im
+
+
+@cuda.jit(device=True)
+def _visit(product: Float, energy: Float, cross: Float, ff: Double, score: float) -> tuple[float, int]:
+    """Search this thread's pairs of a group for a score above `score`; its T1H2O are every `THREADS`-th.
+
+    Returns
+    -------
+        The score, and the entry's number within the group over the axes T1fat, T1H2O, FF.
+    """
+    n_fat, n_water = cross.shape
+    number = 0
+    for j in range(n_fat):
+        fr, fi = product[n_water + j], product[2 * n_water + n_fat + j]
+        b, q = energy[n_water + j], fr * fr + fi * fi
+        for i in range(cuda.threadIdx.x, n_water, THREADS):
+            wr, wi = product[i], product[n_water + n_fat + i]
+            a, c, p, r = energy[i], cross[j, i], wr * wr + wi * wi, wr * fr + wi * fi
+            if may_win(single(score * (1 - MARGIN)), p, q, r, a, b, c):
+                found, position = best_on_grid(ff, double(p), double(q), double(r), double(a), double(b), double(c))
+                if found > score:
+                    score = found
+                    number = (j * n_water + i) * ff.size + position
+    return score, number
+
+
+@cuda.jit
+def _search(
+    y: Float,
+    signals: Float,
+    energy: Float,
+    cross: Float,
+    space: Float,
+    remainder: Float,
+    ff: Double,
+    entries: Int,
+    scores: Double,
+) -> None:
+    """Best (group, number within it) and score of every unit signal, a block a signal; y is (voxels, 2 rank)."""
+    values = cuda.shared.array(THREADS, float64)
+    numbers = cuda.shared.array(THREADS, int64)
+    # Both are all of the dynamic shared memory: its start in double precision, the rest in single.
+    doubles = cuda.shared.array(0, float64)
+    singles = cuda.shared.array(0, float32)
+    n_products = 2 * signals.shape[3]
+    grid = doubles[: ff.size]
+    singles = singles[2 * ff.size :]
+    voxel = singles[: y.shape[1]]
+    product = singles[y.shape[1] : y.shape[1] + n_products]
+    bounds = singles[y.shape[1] + n_products : y.shape[1] + n_products + remainder.size]
+    thread, block = cuda.threadIdx.x, cuda.blockIdx.x
+    for i in range(thread, grid.size, THREADS):
+        grid[i] = ff[i]
+    for i in range(thread, voxel.size, THREADS):
+        voxel[i] = y[block, i]
+    cuda.syncthreads()
+    _bound(voxel, space, remainder, bounds)
+    score, best_group, best_number = 0.0, 0, 0
+    while True:
+        # A thread reads those bounds only that it wrote, until all have agreed on the highest.
+        own, number = -1.0, 0
+        for i in range(thread, bounds.size, THREADS):
+            if bounds[i] > own:
+                own, number = double(bounds[i]), i
+        bound, group = _highest(own, number, values, numbers)
+        if bound < 0 or bound < score * (1 - MARGIN):
+            break
+        if group % THREADS == thread:
+            bounds[group] = -1
+        _project(signals[group], voxel, product)
+        cuda.syncthreads()
+        own, number = _visit(product, energy[group], cross[group], grid, score)
+        found, number = _highest(own, number, values, numbers)
+        if found > score:
+            score, best_group, best_number = found, group, number
+    if thread == 0:
+        entries[block, 0], entries[block, 1], scores[block] = best_group, best_number, score
+
+
+def match_exact_cuda(coefficients: Complex, dictionary: Dictionary, device: torch.device) -> Matches:
+    """Find the entry with the highest score for every voxel; see `mrfpipe.matching.exact.match_exact`.
+
+    Parameters
+    ----------
+    coefficients
+        Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
+    dictionary
+        All entries.
+    device
+        The GPU.
+
+    Raises
+    ------
+    ResourceError
+        If Numba cannot use the GPU, or a group of the dictionary does not fit its shared memory.
+    """
+    check_numba_gpu("match")
+    check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
+    layout = _laid_out(dictionary)
+    unit = np.ascontiguousarray(unit_signals(coefficients), np.complex64).view(np.float32)
+    entries, scores = np.empty((len(unit), 2), np.int64), np.empty(len(unit))
+    with cuda.gpus[device.index or 0]:
+        on_gpu = [
+            cuda.to_device(array)
+            for array in (layout.signals, layout.energy, layout.cross, layout.space, layout.remainder, layout.ff)
+        ]
+        for start in range(0, len(unit), VOXELS_AT_ONCE):
+            some = slice(start, start + VOXELS_AT_ONCE)
+            y = cuda.to_device(unit[some])
+            found = cuda.device_array((len(y), 2), np.int64), cuda.device_array(len(y), np.float64)
+            _search[len(y), THREADS, 0, layout.shared_bytes](y, *on_gpu, *found)
+            entries[some], scores[some] = (array.copy_to_host() for array in found)
+    group, number = entries.T
+    n_fat, n_water = layout.cross.shape[1:]
+    t1f, t1w, ff = np.unravel_index(number, (n_fat, n_water, layout.ff.size))
+    return Matches(
+        entry=entry_numbers(dictionary, group=group, ff=ff, t1w=t1w, t1f=t1f), score=scores.astype(np.float32)
+    )
+
+
+def _laid_out(dictionary: Dictionary) -> _Layout:
+    """Lay out a dictionary for the kernel.
+
+    Raises
+    ------
+    ResourceError
+        If a block would need more shared memory than it can have.
+    """
+    groups = group_dictionary(dictionary)
+    layout = _Layout(
+        signals=np.concatenate([groups.water, groups.fat], axis=3),
+        energy=np.concatenate([groups.water_energy, groups.fat_energy], axis=1),
+        cross=groups.cross,
+        space=np.ascontiguousarray(groups.space.transpose(1, 2, 3, 0)),
+        remainder=groups.remainder,
+        ff=np.ascontiguousarray(dictionary.protocol.grid.ff),
+    )
+    if layout.shared_bytes > SHARED_BYTES:
+        raise ResourceError(
+            f"A block of the GPU would need {layout.shared_bytes:,} bytes of shared memory for this dictionary's "
+            f"{groups.remainder.size:,} pairs of B1 and df and {layout.energy.shape[1]:,} T1 values, and has "
+            f"{SHARED_BYTES:,}; match with --device cpu."
+        )
+    return layout
