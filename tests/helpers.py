@@ -5,7 +5,13 @@ from importlib import resources
 
 import numpy as np
 
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.matching.brute import match_brute
+from mrfpipe.matching.exact import match_exact
 from mrfpipe.protocol import Protocol, parse_protocol
+
+SAME_SCORE = 1e-5
+"""Relative: float32 sums of up to 20 products, and the rounding margin of the search."""
 
 
 def small_protocol(*, matrix: int = 48, **keys: object) -> Protocol:
@@ -31,3 +37,20 @@ def exact_dft(images: np.ndarray, trajectory: np.ndarray) -> np.ndarray:
 def complex_normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """Circular complex noise of unit variance."""
     return ((rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) / np.sqrt(2)).astype(np.complex64)
+
+
+def assert_same_matches(dictionary: Dictionary, signals: np.ndarray) -> None:
+    """The score is brute force's, and so is the entry unless another one scores the same."""
+    exact, brute = match_exact(signals, dictionary), match_brute(signals, dictionary)
+    np.testing.assert_allclose(exact.score, brute.score, rtol=SAME_SCORE)
+    other = exact.entry != brute.entry
+    ours, theirs = (scores_in_double(dictionary, signals[other], m.entry[other]) for m in (exact, brute))
+    np.testing.assert_allclose(ours, theirs, rtol=SAME_SCORE)
+    # The entry we name really has the score we state.
+    np.testing.assert_allclose(scores_in_double(dictionary, signals, exact.entry), exact.score, rtol=SAME_SCORE)
+
+
+def scores_in_double(dictionary: Dictionary, signals: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    entries, signals = dictionary.entries(numbers).astype(complex), signals.astype(complex)
+    overlap = np.abs(np.sum(entries.conj() * signals, axis=1)) ** 2
+    return overlap / np.sum(np.abs(entries) ** 2, axis=1) / np.sum(np.abs(signals) ** 2, axis=1)

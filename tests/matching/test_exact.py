@@ -2,7 +2,7 @@ import functools
 
 import numpy as np
 import pytest
-from helpers import complex_normal
+from helpers import SAME_SCORE, assert_same_matches, complex_normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,8 +13,6 @@ from mrfpipe.matching.score import best_fat_fraction, best_on_grid, score_at
 from mrfpipe.physics.simulate import SignalModel, fingerprints
 from mrfpipe.protocol import load_protocol
 
-SAME_SCORE = 1e-5
-"""Relative: float32 sums of up to 20 products, and the rounding margin of the search."""
 N_VOXELS = 60
 
 
@@ -33,23 +31,6 @@ def noisy_signals(dictionary: Dictionary, n: int, seed: int) -> np.ndarray:
     pure = rng.random(n) < 0.1
     signals = np.where(pure, 0, 1)[:, None] * clean + np.where(pure, 1, level)[:, None] * noise
     return (signals * 10.0 ** rng.uniform(-6, 6, n)[:, None]).astype(np.complex64)
-
-
-def assert_same_matches(dictionary: Dictionary, signals: np.ndarray) -> None:
-    """The score is brute force's, and so is the entry unless another one scores the same."""
-    exact, brute = match_exact(signals, dictionary), match_brute(signals, dictionary)
-    np.testing.assert_allclose(exact.score, brute.score, rtol=SAME_SCORE)
-    other = exact.entry != brute.entry
-    ours, theirs = (scores_in_double(dictionary, signals[other], m.entry[other]) for m in (exact, brute))
-    np.testing.assert_allclose(ours, theirs, rtol=SAME_SCORE)
-    # The entry we name really has the score we state.
-    np.testing.assert_allclose(scores_in_double(dictionary, signals, exact.entry), exact.score, rtol=SAME_SCORE)
-
-
-def scores_in_double(dictionary: Dictionary, signals: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    entries, signals = dictionary.entries(numbers).astype(complex), signals.astype(complex)
-    overlap = np.abs(np.sum(entries.conj() * signals, axis=1)) ** 2
-    return overlap / np.sum(np.abs(entries) ** 2, axis=1) / np.sum(np.abs(signals) ** 2, axis=1)
 
 
 @pytest.mark.parametrize("rank", [8, 12, 20])
