@@ -7,15 +7,16 @@ import numpy as np
 import torch
 
 from mrfpipe.arrays import Bool, Byte, Complex, Double, Float
-from mrfpipe.dictionary import Dictionary
+from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.group import match_group
 from mrfpipe.matching.score import Matches
 
-Method = Literal["exact", "brute"]
+Method = Literal["exact", "group", "brute"]
 CPU = torch.device("cpu")
 
 
@@ -24,6 +25,7 @@ def match_series(
     dictionary: Dictionary,
     method: Method = "exact",
     *,
+    groups: EntryGroups | None = None,
     device: torch.device = CPU,
     progress: Callable[[int, int], None] | None = None,
 ) -> ParameterMaps:
@@ -39,21 +41,29 @@ def match_series(
     dictionary
         Of the sequence that the frames were measured with.
     method
-        ``exact`` or ``brute``; both find the same, brute visits every entry.
+        ``exact`` or ``brute``, which find the same, brute by visiting every entry; or ``group``, which finds it for
+        nearly every voxel.
+    groups
+        Of the dictionary's entries; group matching needs them.
     device
-        Where brute matching computes; exact matching runs on the CPU.
+        Where group and brute matching compute; exact matching runs on the CPU.
     progress
         Called after every slice with the slices done and all slices.
 
     Raises
     ------
     MismatchError
-        If the frames are of another sequence than the dictionary.
+        If the frames are of another sequence than the dictionary, or groups are needed and there are none.
     """
     if series.sequence_hash != dictionary.protocol.sequence.hash:
         raise MismatchError(
             f"The frames of {series.name} are of another sequence than the dictionary's protocol "
             f"'{dictionary.protocol.name}'; make both with one protocol."
+        )
+    if method == "group" and groups is None:
+        raise MismatchError(
+            f"The dictionary of protocol '{dictionary.protocol.name}' has no groups; "
+            "make it again with mrfpipe simulate --groups."
         )
     mask = series.mask & np.any(series.images != 0, axis=1)
     values = {name: np.full(mask.shape, np.nan, np.float32) for name in (*(p.field for p in PARAMETERS), "m0", "match")}
@@ -63,14 +73,21 @@ def match_series(
         if inside.any():
             signals = np.ascontiguousarray(series.images[s][:, inside].T)
             coefficients = dictionary.compress(signals)
-            if method == "exact":
-                matches = match_exact(coefficients, dictionary)
-            else:
-                matches = match_brute(coefficients, dictionary, device)
+            matches = _match(coefficients, dictionary, method, groups, device)
             _fill(matches, signals, coefficients, dictionary, {k: v[s] for k, v in values.items()}, edge[s], inside)
         if progress is not None:
             progress(s + 1, series.n_slices)
     return ParameterMaps(**values, edge=edge, mask=mask, affine=series.affine)
+
+
+def _match(
+    coefficients: Complex, dictionary: Dictionary, method: Method, groups: EntryGroups | None, device: torch.device
+) -> Matches:
+    if method == "group" and groups is not None:
+        return match_group(coefficients, dictionary, groups, device=device)
+    if method == "brute":
+        return match_brute(coefficients, dictionary, device)
+    return match_exact(coefficients, dictionary)
 
 
 def _fill(
