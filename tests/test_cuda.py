@@ -14,6 +14,7 @@ from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.training import train
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.brute import match_brute
+from mrfpipe.matching.group import build_groups, match_group
 from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
 from mrfpipe.protocol import load_protocol
@@ -62,6 +63,14 @@ def test_brute_force_is_the_same(dictionary):
     signals = complex_normal(np.random.default_rng(1), 300, dictionary.rank)
     gpu, cpu = (match_brute(signals, dictionary, device) for device in (GPU, CPU))
     np.testing.assert_allclose(gpu.score, cpu.score, rtol=1e-5)
+
+
+def test_group_matching_is_the_same(dictionary):
+    groups = build_groups(dictionary, device=GPU)
+    signals = complex_normal(np.random.default_rng(2), 300, dictionary.rank)
+    gpu, cpu = (match_group(signals, dictionary, groups, kept=1, device=device) for device in (GPU, CPU))
+    np.testing.assert_allclose(gpu.score, cpu.score, rtol=1e-5)
+    np.testing.assert_allclose(gpu.score, match_brute(signals, dictionary).score, rtol=1e-5)
 
 
 def test_a_network_trained_on_it_gives_the_same_maps_on_both(dictionary, series):

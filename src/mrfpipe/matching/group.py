@@ -8,26 +8,32 @@ those of `mrfpipe.matching.score`.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from numba import njit, prange
 from torch import Tensor
 
-from mrfpipe.arrays import Complex, Int, check_shape
+from mrfpipe.arrays import Complex, Float, Int, ShortInt, check_shape
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.matching.score import Matches, unit_signals
 
-DEFAULT_GROUPS = 8000
+DEFAULT_GROUPS = 16000
 """Number of groups of a grid of millions of entries; see `default_groups`."""
 LEAST_GROUP = 16
 """Entries a group of a small grid has at least, unless told otherwise."""
 DEFAULT_KEPT = 0.01
 """Share of the groups whose entries are searched."""
+LEAST_KEPT = 20
+"""Groups that are searched at least; matters on a small grid only."""
 BRANCHES = 20
 """Into how many parts a set of entries is divided at a time."""
 ENTRIES_AT_ONCE = 1 << 18
-SCORES_AT_ONCE = 1 << 18
-"""Few enough to stay in a cache."""
+SCORES_AT_ONCE = 1 << 24
+"""Scores of voxels and entries that a GPU makes at once."""
+BLOCK = 256
+"""Entries that the CPU makes at once: few enough to stay in the fastest cache."""
 PAIRS_AT_ONCE = 1 << 24
 """Pairs of a voxel and a group it keeps, about 400 MB with what sorting them takes."""
 
@@ -45,10 +51,7 @@ class _Components:
 
     @classmethod
     def of(cls, dictionary: Dictionary, device: torch.device) -> "_Components":
-        water, fat = (
-            torch.from_numpy(np.array(signals.swapaxes(1, 2)).reshape(len(signals), -1, dictionary.rank)).to(device)
-            for signals in (dictionary.water, dictionary.fat)
-        )
+        water, fat = (torch.from_numpy(_by_cell(s)).to(device) for s in (dictionary.water, dictionary.fat))
         return cls(ff=torch.from_numpy(dictionary.protocol.grid.ff.astype(np.float32)).to(device), water=water, fat=fat)
 
     def units(self, numbers: Tensor) -> Tensor:
@@ -180,7 +183,7 @@ def match_group(
     groups
         The same entries in groups.
     kept
-        Share of the groups to search, above 0 and up to 1, which is brute force. At least one is.
+        Share of the groups to search, above 0 and up to 1, which is brute force; at least `LEAST_KEPT` groups are.
     device
         Where to compute; the CPU if not given.
 
@@ -194,51 +197,170 @@ def match_group(
     check_shape("entries", groups.entries, "entries", {"entries": dictionary.n_entries})
     if not 0 < kept <= 1:
         raise ValueError(f"Share of groups to keep must be above 0 and up to 1, not {kept}.")
-    unit = torch.from_numpy(unit_signals(coefficients)).to(device or "cpu")
-    components = _Components.of(dictionary, unit.device)
-    entries = torch.from_numpy(groups.entries.copy()).to(unit.device)
-    representatives = torch.from_numpy(groups.representatives.copy()).to(unit.device)
-    n_kept = math.ceil(kept * groups.n_groups)
-    found = [
-        _search(part, _shortlist(part, representatives, n_kept), components, entries, groups.offsets.tolist())
-        for part in unit.split(max(1, PAIRS_AT_ONCE // n_kept))
-    ]
-    score, number = (torch.cat(values).cpu().numpy() for values in zip(*found, strict=True))
-    return Matches(entry=number, score=np.square(score))
+    unit = unit_signals(coefficients)
+    n_kept = min(groups.n_groups, max(LEAST_KEPT, math.ceil(kept * groups.n_groups)))
+    search = _on_cpu if device is None or device.type == "cpu" else partial(_on_device, device=device)
+    at_once = max(1, PAIRS_AT_ONCE // n_kept)
+    starts = range(0, max(1, len(unit)), at_once)
+    found = [search(unit[start : start + at_once], dictionary, groups, n_kept) for start in starts]
+    numbers, scores = (np.concatenate(values) for values in zip(*found, strict=True))
+    return Matches(entry=numbers, score=scores)
 
 
-def _shortlist(unit: Tensor, representatives: Tensor, n_kept: int) -> Tensor:
-    """Find the groups whose representatives correlate best with each voxel. Shape `(voxels, kept)`."""
-    at_once = max(1, SCORES_AT_ONCE // len(representatives))
-    parts = [
-        (part @ representatives.mH).abs().topk(n_kept, dim=1, sorted=False).indices.int() for part in unit.split(at_once)
-    ]
-    return torch.cat(parts)
+def _on_cpu(unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: int) -> tuple[Int, Float]:
+    """Find the numbers and scores of the best entries. Shape `(voxels)` each."""
+    grid = dictionary.protocol.grid
+    y = np.stack([unit.real, unit.imag], axis=-1)
+    representatives = np.stack([groups.representatives.T.real, groups.representatives.T.imag], axis=1)
+    shortlist = _shortlist(y, representatives, n_kept).ravel()
+    water, fat = (_by_cell(signals).view(np.float32) for signals in (dictionary.water, dictionary.fat))
+    pairs = np.argsort(shortlist, kind="stable")
+    ends = np.cumsum(np.bincount(shortlist, minlength=groups.n_groups))
+    numbers, scores = _search(
+        y, pairs, ends, n_kept, groups.entries, groups.offsets, water, fat, grid.ff.astype(np.float32)
+    )
+    of_pair = scores.reshape(-1, n_kept)
+    best = np.argmax(of_pair, axis=1)[:, None]
+    return np.take_along_axis(numbers.reshape(-1, n_kept), best, 1)[:, 0], np.take_along_axis(of_pair, best, 1)[:, 0]
 
 
+def _by_cell(signals: Complex) -> Complex:
+    """Shape `(t1, b1, df, rank)` to `(t1, df b1, rank)`, as entries are numbered."""
+    return np.array(signals.swapaxes(1, 2)).reshape(len(signals), -1, signals.shape[-1])
+
+
+@njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
+def _scores(units: Float, y: Float, re: Float, im: Float) -> np.float32:
+    """Leave |<unit, y>|^2 of units (rank, 2, entries) and one voxel (rank, 2) in `re`; return the greatest."""
+    re[:], im[:] = 0, 0
+    for k in range(y.shape[0]):
+        sr, si, yr, yi = units[k, 0], units[k, 1], y[k, 0], y[k, 1]
+        for i in range(re.size):
+            re[i] += sr[i] * yr + si[i] * yi
+            im[i] += sr[i] * yi - si[i] * yr
+    most = np.float32(0)
+    for i in range(re.size):
+        re[i] = re[i] * re[i] + im[i] * im[i]
+        most = max(most, re[i])
+    return most
+
+
+@njit(cache=True)
+def _likeliest(y: Float, representatives: Float, kept: ShortInt) -> None:
+    """Leave the groups whose representatives (rank, 2, groups) score best for one voxel (rank, 2) in `kept`."""
+    n_groups = representatives.shape[2]
+    scores, work = np.empty(n_groups, np.float32), np.empty(n_groups, np.float32)
+    _scores(representatives, y, scores, work)
+    least = np.partition(scores, n_groups - kept.size)[n_groups - kept.size]
+    # Those above the least that is kept, then as many of those equal to it as there is room for.
+    n = 0
+    for group in range(n_groups):
+        if scores[group] > least:
+            kept[n] = group
+            n += 1
+    for group in range(n_groups):
+        if n < kept.size and scores[group] == least:
+            kept[n] = group
+            n += 1
+
+
+@njit(parallel=True, cache=True)
+def _shortlist(y: Float, representatives: Float, n_kept: int) -> ShortInt:
+    """Find the likeliest groups of every voxel. Shape `(voxels, kept)`."""
+    kept = np.empty((len(y), n_kept), np.int32)
+    for v in prange(len(y)):
+        _likeliest(y[v], representatives, kept[v])
+    return kept
+
+
+@njit(cache=True)
+def _make_units(numbers: ShortInt, water: Float, fat: Float, ff: Float, units: Float) -> None:
+    """Make entries of unit norm; water and fat are (t1, df b1, 2 rank), units (rank, 2, entries)."""
+    n_water, n_cells, n_fat, rank = water.shape[0], water.shape[1], fat.shape[0], units.shape[0]
+    for i in range(numbers.size):
+        rest, cell = divmod(numbers[i], n_cells)
+        rest, t1f = divmod(rest, n_fat)
+        x, t1w = divmod(rest, n_water)
+        w, f, v, u = water[t1w, cell], fat[t1f, cell], ff[x], np.float32(1) - ff[x]
+        energy = np.float32(0)
+        for k in range(2 * rank):
+            part = u * w[k] + v * f[k]
+            units[k // 2, k % 2, i] = part
+            energy += part * part
+        scale = np.float32(1) / np.sqrt(energy)
+        for k in range(rank):
+            units[k, 0, i] *= scale
+            units[k, 1, i] *= scale
+
+
+@njit(cache=True)
+def _search_block(
+    y: Float, pairs: Int, n_kept: int, block: ShortInt, units: Float, numbers: Int, scores: Float
+) -> None:
+    """Search a block of entries, made in `units`, for the voxels of some pairs; keep what beats `scores`."""
+    found, work = np.empty(block.size, np.float32), np.empty(block.size, np.float32)
+    for pair in pairs:
+        best = _scores(units, y[pair // n_kept], found, work)
+        if best > scores[pair]:
+            scores[pair] = best
+            numbers[pair] = block[np.argmax(found)]
+
+
+@njit(parallel=True, cache=True)
 def _search(
-    unit: Tensor, shortlist: Tensor, components: _Components, entries: Tensor, offsets: list[int]
-) -> tuple[Tensor, Tensor]:
-    """Search the groups on each voxel's shortlist; each group's entries are made once for all voxels that keep it.
+    y: Float,
+    pairs: Int,
+    ends: Int,
+    n_kept: int,
+    entries: ShortInt,
+    offsets: Int,
+    water: Float,
+    fat: Float,
+    ff: Float,
+) -> tuple[Int, Float]:
+    """Search the entries of each group for all voxels that keep it; the entries are made once, a block at a time.
 
-    Returns
-    -------
-        Correlation of the best entry, and its number. Shape `(voxels)` each.
+    Pair p is of voxel ``p // n_kept``; those of group g are ``pairs[ends[g - 1]:ends[g]]``. Returned are the best entry
+    of every pair and its score.
     """
-    correlation = torch.full((len(unit),), -1.0, device=unit.device)
-    number = torch.zeros(len(unit), dtype=torch.int64, device=unit.device)
-    by_group, pairs = shortlist.flatten().sort(stable=True)
-    voxels = pairs // shortlist.shape[1]
-    ends = torch.bincount(by_group, minlength=len(offsets) - 1).cumsum(0).tolist()
-    for group, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+    numbers, scores = np.zeros(pairs.size, np.int64), np.full(pairs.size, -1, np.float32)
+    for group in prange(ends.size):
+        of_group = pairs[(ends[group - 1] if group else 0) : ends[group]]
+        if of_group.size > 0:
+            for start in range(offsets[group], offsets[group + 1], BLOCK):
+                block = entries[start : min(start + BLOCK, offsets[group + 1])]
+                units = np.empty((y.shape[1], 2, block.size), np.float32)
+                _make_units(block, water, fat, ff, units)
+                _search_block(y, of_group, n_kept, block, units, numbers, scores)
+    return numbers, scores
+
+
+def _on_device(
+    unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: int, device: torch.device
+) -> tuple[Int, Float]:
+    """Do what `_on_cpu` does by torch."""
+    y, components = torch.from_numpy(unit).to(device), _Components.of(dictionary, device)
+    entries, representatives = (
+        torch.from_numpy(array.copy()).to(device) for array in (groups.entries, groups.representatives)
+    )
+    kept = [
+        (part @ representatives.mH).abs().topk(n_kept, dim=1, sorted=False).indices
+        for part in y.split(max(1, SCORES_AT_ONCE // groups.n_groups))
+    ]
+    by_group, pairs = torch.cat(kept).flatten().sort(stable=True)
+    voxels = pairs // n_kept
+    ends = torch.bincount(by_group, minlength=groups.n_groups).cumsum(0).tolist()
+    correlation = torch.full((len(y),), -1.0, device=device)
+    number = torch.zeros(len(y), dtype=torch.int64, device=device)
+    for group, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         if start == end:
             continue
-        numbers = entries[offsets[group] : offsets[group + 1]]
+        numbers = entries[groups.offsets[group] : groups.offsets[group + 1]]
         units = components.units(numbers).mH
         for part in voxels[start:end].split(max(1, SCORES_AT_ONCE // len(numbers))):
-            best, index = (unit[part] @ units).abs().max(dim=1)
+            best, index = (y[part] @ units).abs().max(dim=1)
             before = correlation[part]
             better = best > before
             correlation[part] = torch.where(better, best, before)
             number[part] = torch.where(better, numbers[index].long(), number[part])
-    return correlation, number
+    return number.cpu().numpy(), correlation.square().cpu().numpy()
