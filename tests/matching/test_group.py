@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import itertools
 
 import h5py
 import numpy as np
@@ -112,7 +113,7 @@ def test_the_more_groups_kept_the_more_voxels_find_their_entry():
     signals = noisy_signals(dictionary, 400, seed=1)
     shares = (1e-6, 0.03, 0.1, 0.3, 1)
     scores = [match_group(signals, dictionary, groups, kept).score for kept in shares]
-    for less, more in zip(scores, scores[1:], strict=False):
+    for less, more in itertools.pairwise(scores):
         assert np.all(more >= less * (1 - SAME_SCORE))
     assert np.mean(scores[0] < scores[-1] * (1 - SAME_SCORE)) > 0.02  # the least that is kept is not enough for all
 

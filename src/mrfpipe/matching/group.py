@@ -19,11 +19,11 @@ from mrfpipe.arrays import Complex, Float, Int, ShortInt, check_shape
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.matching.score import Matches, unit_signals
 
-DEFAULT_GROUPS = 16000
+DEFAULT_GROUPS = 8000
 """Number of groups of a grid of millions of entries; see `default_groups`."""
 LEAST_GROUP = 16
 """Entries a group of a small grid has at least, unless told otherwise."""
-DEFAULT_KEPT = 0.01
+DEFAULT_KEPT = 0.02
 """Share of the groups whose entries are searched."""
 LEAST_KEPT = 20
 """Groups that are searched at least; matters on a small grid only."""
@@ -51,8 +51,9 @@ class _Components:
 
     @classmethod
     def of(cls, dictionary: Dictionary, device: torch.device) -> "_Components":
-        water, fat = (torch.from_numpy(_by_cell(s)).to(device) for s in (dictionary.water, dictionary.fat))
-        return cls(ff=torch.from_numpy(dictionary.protocol.grid.ff.astype(np.float32)).to(device), water=water, fat=fat)
+        ff = dictionary.protocol.grid.ff.astype(np.float32)
+        arrays = {"ff": ff, "water": _by_cell(dictionary.water), "fat": _by_cell(dictionary.fat)}
+        return cls(**{name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
 
     def units(self, numbers: Tensor) -> Tensor:
         """Make entries by number, of unit norm. Shape `(entries)` to `(entries, rank)`."""
@@ -130,7 +131,7 @@ def build_groups(
 
 
 def _divided(members: Tensor, units: Tensor, offsets: Int, random: np.random.Generator) -> Iterator[Tensor]:
-    """Divide entries, with their unit signals, into groups between offsets; yield the numbers of one after the other."""
+    """Divide entries, with their unit signals, into groups between offsets; yield the numbers of each."""
     n_groups = len(offsets) - 1
     if n_groups == 1:
         yield members.sort().values
@@ -162,7 +163,8 @@ def _representative(units: Tensor) -> Tensor:
     """Mean of a group's unit signals, each turned to the phase of the first, of unit norm. Shape `(rank)`."""
     phase = torch.sgn(units @ units[0].conj())
     mean = (units * phase.conj()[:, None]).mean(0)
-    return mean / torch.linalg.vector_norm(mean)
+    representative: Tensor = mean / torch.linalg.vector_norm(mean)
+    return representative
 
 
 def match_group(
@@ -345,7 +347,7 @@ def _on_device(
     )
     kept = [
         (part @ representatives.mH).abs().topk(n_kept, dim=1, sorted=False).indices
-        for part in y.split(max(1, SCORES_AT_ONCE // groups.n_groups))
+        for part in torch.split(y, max(1, SCORES_AT_ONCE // groups.n_groups))
     ]
     by_group, pairs = torch.cat(kept).flatten().sort(stable=True)
     voxels = pairs // n_kept
@@ -357,7 +359,7 @@ def _on_device(
             continue
         numbers = entries[groups.offsets[group] : groups.offsets[group + 1]]
         units = components.units(numbers).mH
-        for part in voxels[start:end].split(max(1, SCORES_AT_ONCE // len(numbers))):
+        for part in torch.split(voxels[start:end], max(1, SCORES_AT_ONCE // len(numbers))):
             best, index = (y[part] @ units).abs().max(dim=1)
             before = correlation[part]
             better = best > before
