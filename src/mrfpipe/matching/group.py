@@ -19,11 +19,11 @@ from mrfpipe.arrays import Complex, Float, Int, ShortInt, check_shape
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.matching.score import Matches, unit_signals
 
-DEFAULT_GROUPS = 8000
+DEFAULT_GROUPS = 16000
 """Number of groups of a grid of millions of entries; see `default_groups`."""
 LEAST_GROUP = 16
 """Entries a group of a small grid has at least, unless told otherwise."""
-DEFAULT_KEPT = 0.02
+DEFAULT_KEPT = 0.01
 """Share of the groups whose entries are searched."""
 LEAST_KEPT = 20
 """Groups that are searched at least; matters on a small grid only."""
@@ -84,7 +84,7 @@ def build_groups(
 
     As in the paper, a group is a random entry not yet in a group together with those not yet in a group that correlate
     best with it, as many as make all groups of one size (but for one entry). The paper compares each such entry with
-    all that are left, which for N entries and G groups is N G / 2 products: hours for millions of entries. So here entries
+    all that are left, N G / 2 products for N entries and G groups: too many for millions of entries. So here they
     are divided by that rule into `BRANCHES` groups first, and each of these by the same rule again, until groups have
     the size wanted; that takes N `BRANCHES` products a time, and makes a group end where the larger one it was cut
     from ends. All entries take part, whatever their place on the grid.
