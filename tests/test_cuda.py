@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import complex_normal
+from helpers import complex_normal, scores_in_double
 
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.imaging.series import FrameSeries
@@ -15,6 +15,7 @@ from mrfpipe.learning.training import train
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.group import build_groups, match_group
 from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
 from mrfpipe.protocol import load_protocol
@@ -85,15 +86,17 @@ def test_exact_matching_is_the_same(name, rank):
     np.testing.assert_array_equal(np.concatenate([part.score for part in parts]), gpu.score)
 
 
-def scores_in_double(dictionary, signals, numbers):
-    entries, signals = dictionary.entries(numbers).astype(complex), signals.astype(complex)
-    overlap = np.abs(np.sum(entries.conj() * signals, axis=1)) ** 2
-    return overlap / np.sum(np.abs(entries) ** 2, axis=1) / np.sum(np.abs(signals) ** 2, axis=1)
-
-
 def test_a_series_is_matched_on_the_gpu(dictionary, series):
     gpu, cpu = (match_series(series, dictionary, device=device) for device in (GPU, CPU))
     np.testing.assert_allclose(gpu.match, cpu.match, rtol=1e-5)
+
+
+def test_group_matching_is_the_same(dictionary):
+    groups = build_groups(dictionary, device=GPU)
+    signals = complex_normal(np.random.default_rng(2), 300, dictionary.rank)
+    gpu, cpu = (match_group(signals, dictionary, groups, kept=1, device=device) for device in (GPU, CPU))
+    np.testing.assert_allclose(gpu.score, cpu.score, rtol=1e-5)
+    np.testing.assert_allclose(gpu.score, match_brute(signals, dictionary).score, rtol=1e-5)
 
 
 def test_a_network_trained_on_it_gives_the_same_maps_on_both(dictionary, series):

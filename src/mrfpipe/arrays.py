@@ -21,6 +21,7 @@ Complex = npt.NDArray[np.complex64]
 Bool = npt.NDArray[np.bool_]
 Byte = npt.NDArray[np.uint8]
 Int = npt.NDArray[np.int64]
+ShortInt = npt.NDArray[np.int32]
 
 
 def check_shape(

@@ -15,12 +15,14 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from mrfpipe.arrays import Complex, Double, Float, Int, check_dtype, check_shape, frozen
+from mrfpipe.arrays import Complex, Double, Float, Int, ShortInt, check_dtype, check_shape, frozen
 from mrfpipe.physics.simulate import SPOILED, ComponentSignals, SignalModel, component_signals
 from mrfpipe.protocol import AXES, Grid, Protocol
 
 DEFAULT_ENERGY = 0.99999
 """Share of the entries' energy the basis keeps unless told otherwise; rank 12 for T1-FF."""
+UNIT_TOLERANCE = 1e-3
+"""By how much the norm of a group's representative may differ from 1; float32 rounds it by far less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,6 +112,42 @@ class Dictionary:
         """Return the parameters of entries by number, in SI units, keyed as `AXES`. Shape `(entries)` each."""
         positions = np.unravel_index(numbers, self.protocol.grid.shape)
         return {name: getattr(self.protocol.grid, name)[i] for name, i in zip(AXES, positions, strict=True)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EntryGroups:
+    """A dictionary's entries divided into groups of entries that are alike, each with one that stands for all.
+
+    Made by `mrfpipe.matching.group.build_groups`.
+    """
+
+    entries: ShortInt
+    """Numbers of all entries, one group after the other, rising within a group. Shape `(entries)`."""
+    offsets: Int
+    """Where in `entries` each group starts, and the end of the last. Shape `(groups + 1)`."""
+    representatives: Complex
+    """Unit signals that stand for the groups. Shape `(groups, rank)`."""
+
+    def __post_init__(self) -> None:
+        sizes = check_shape("representatives", self.representatives, "groups rank")
+        check_shape("offsets", self.offsets, "edges", {"edges": sizes["groups"] + 1})
+        check_shape("entries", self.entries, "entries")
+        for name, dtype in (("entries", np.int32), ("offsets", np.int64), ("representatives", np.complex64)):
+            check_dtype(name, getattr(self, name), dtype)
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+        n_entries = self.entries.size
+        if self.offsets[0] != 0 or self.offsets[-1] != n_entries or np.any(np.diff(self.offsets) <= 0):
+            raise ValueError(f"The offsets of the groups do not rise from 0 to the number of entries, {n_entries}.")
+        if self.entries.min() < 0 or self.entries.max() >= n_entries or not np.all(np.bincount(self.entries) == 1):
+            raise ValueError(f"The groups do not hold every entry from 0 to {n_entries - 1} once.")
+        # Written so that NaN is refused, too.
+        if not np.all(np.abs(np.linalg.norm(self.representatives, axis=1) - 1) < UNIT_TOLERANCE):
+            raise ValueError("The signals that stand for the groups are not all of unit norm.")
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return int(self.representatives.shape[0])
 
 
 def build_dictionary(

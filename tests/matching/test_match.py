@@ -6,6 +6,7 @@ from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import PARAMETERS
+from mrfpipe.matching.group import build_groups
 from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import fingerprints
 from mrfpipe.protocol import load_protocol
@@ -38,12 +39,17 @@ def random_case(dictionary):
     return values, scale, mask
 
 
-@pytest.mark.parametrize("method", ["exact", "brute"])
+@pytest.mark.parametrize("method", ["exact", "group", "brute"])
 def test_noise_free_voxels_give_their_parameters(dictionary, method):
+    groups = build_groups(dictionary, 30) if method == "group" else None
     values, scale, mask = random_case(dictionary)
     steps = []
     maps = match_series(
-        series_of(dictionary, values, scale, mask), dictionary, method, progress=lambda *s: steps.append(s)
+        series_of(dictionary, values, scale, mask),
+        dictionary,
+        method,
+        groups=groups,
+        progress=lambda *s: steps.append(s),
     )
     np.testing.assert_array_equal(maps.mask, mask)
     np.testing.assert_array_equal(maps.affine, np.diag([1.0, 2, 3, 1]))
@@ -93,3 +99,9 @@ def test_frames_of_another_sequence_are_refused(dictionary):
         MismatchError, match="frames of t are of another sequence than the dictionary's protocol 't1ff-small'"
     ):
         match_series(series_of(dictionary, values, scale, mask, sequence_hash="other"), dictionary)
+
+
+def test_group_matching_without_groups_is_refused(dictionary):
+    values, scale, mask = random_case(dictionary)
+    with pytest.raises(MismatchError, match="'t1ff-small' has no groups; make it again with mrfpipe simulate --groups"):
+        match_series(series_of(dictionary, values, scale, mask), dictionary, "group")

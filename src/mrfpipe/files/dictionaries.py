@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mrfpipe.dictionary import Dictionary
+from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.schemas import DICTIONARY
 from mrfpipe.files.sink import creating
@@ -15,10 +15,13 @@ from mrfpipe.protocol import AXES, Grid
 
 _SIGNALS = {"basis": "frames rank", "water": "t1w b1 df rank", "fat": "t1f b1 df rank"}
 _PRODUCTS = {"water_energy": "t1w b1 df", "fat_energy": "t1f b1 df", "cross": "t1w t1f b1 df"}
+_GROUPS = {"entries": "entries", "offsets": "edges", "representatives": "groups rank"}
 
 
-def save_dictionary(dictionary: Dictionary, path: Path, *, force: bool = False) -> None:
-    """Write a dictionary, its grid's axes in file units, and its protocol.
+def save_dictionary(
+    dictionary: Dictionary, path: Path, groups: EntryGroups | None = None, *, force: bool = False
+) -> None:
+    """Write a dictionary, its grid's axes in file units, its protocol and, if it has some, its groups.
 
     Parameters
     ----------
@@ -26,6 +29,8 @@ def save_dictionary(dictionary: Dictionary, path: Path, *, force: bool = False) 
         What to write.
     path
         The file to be.
+    groups
+        Of the dictionary's entries, for group matching.
     force
         Whether an existing file is replaced.
 
@@ -44,6 +49,9 @@ def save_dictionary(dictionary: Dictionary, path: Path, *, force: bool = False) 
         for parameter in PARAMETERS:
             axis = getattr(dictionary.protocol.grid, parameter.field) * parameter.scale
             sink.array(f"grid/{parameter.name}", axis, parameter.field, parameter.unit)
+        if groups is not None:
+            for name, axes in _GROUPS.items():
+                sink.array(f"groups/{name}", getattr(groups, name), axes, "1", gzip=name == "entries")
 
 
 def load_dictionary(path: Path) -> Dictionary:
@@ -64,6 +72,26 @@ def load_dictionary(path: Path) -> Dictionary:
             axis = source.array(f"grid/{parameter.name}", parameter.field, np.float64, sizes)
             _check_axis(parameter.name, axis / parameter.scale, protocol.grid, parameter.field)
         return Dictionary(**arrays, energy=source.number("energy"), protocol=protocol, model=_model(source))
+
+
+def load_groups(path: Path) -> EntryGroups | None:
+    """Read the groups of a dictionary; None if it has none.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, of another kind or damaged, or its groups are not of its entries.
+    """
+    with opening(path, DICTIONARY) as source:
+        if not source.holds("groups"):
+            return None
+        sizes = source.shape("basis", _SIGNALS["basis"], np.complex64) | {"entries": source.protocol().grid.n_entries}
+        sizes |= source.shape("groups/representatives", _GROUPS["representatives"], np.complex64, sizes)
+        sizes["edges"] = sizes["groups"] + 1
+        types = {"entries": np.int32, "offsets": np.int64, "representatives": np.complex64}
+        return EntryGroups(
+            **{name: source.array(f"groups/{name}", axes, types[name], sizes) for name, axes in _GROUPS.items()}
+        )
 
 
 def _model(source: Source) -> SignalModel:

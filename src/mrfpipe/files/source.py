@@ -45,6 +45,10 @@ class Source:
             raise self.error(f"attribute {name} is missing or no finite number")
         return float(value)
 
+    def holds(self, name: str) -> bool:
+        """Tell whether the file has a dataset, or folder of datasets, of this name."""
+        return name in self._file
+
     def shape(
         self, name: str, axes: str, dtype: npt.DTypeLike, sizes: Mapping[str, int] | None = None
     ) -> dict[str, int]:

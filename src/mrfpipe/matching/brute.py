@@ -1,5 +1,7 @@
 """Brute-force matching: every entry is made and compared with every voxel. The oracle of the other methods."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -10,7 +12,12 @@ from mrfpipe.matching.score import Matches, unit_signals
 VOXELS_AT_ONCE = 512
 
 
-def match_brute(coefficients: Complex, dictionary: Dictionary, device: torch.device | None = None) -> Matches:
+def match_brute(
+    coefficients: Complex,
+    dictionary: Dictionary,
+    device: torch.device | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Matches:
     """Compare every voxel with every entry; of entries that score the same the lowest number of a group is returned.
 
     Entries are made for one (B1, df) at a time, so that neither they nor their scores fill the memory.
@@ -23,6 +30,8 @@ def match_brute(coefficients: Complex, dictionary: Dictionary, device: torch.dev
         All entries.
     device
         Where to compute; the CPU if not given.
+    progress
+        Called with the pairs of B1 and df done and of all.
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
     unit = torch.from_numpy(unit_signals(coefficients)).to(device or "cpu")
@@ -43,4 +52,6 @@ def match_brute(coefficients: Complex, dictionary: Dictionary, device: torch.dev
                 better = best > score[part]
                 score[part] = torch.where(better, best, score[part])
                 number[part] = torch.where(better, within[index] + df * shape[4] + b1, number[part])
+            if progress is not None:
+                progress(b1 * shape[3] + df + 1, shape[3] * shape[4])
     return Matches(entry=number.cpu().numpy(), score=score.square().cpu().numpy())

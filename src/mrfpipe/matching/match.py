@@ -7,16 +7,17 @@ import numpy as np
 import torch
 
 from mrfpipe.arrays import Bool, Byte, Complex, Double, Float
-from mrfpipe.dictionary import Dictionary
+from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.group import match_group
 from mrfpipe.matching.refine import Estimates, refine
 from mrfpipe.matching.score import Matches
 
-Method = Literal["exact", "brute"]
+Method = Literal["exact", "group", "brute"]
 CPU = torch.device("cpu")
 
 
@@ -25,6 +26,7 @@ def match_series(
     dictionary: Dictionary,
     method: Method = "exact",
     *,
+    groups: EntryGroups | None = None,
     refined: bool = False,
     device: torch.device = CPU,
     progress: Callable[[int, int], None] | None = None,
@@ -41,18 +43,21 @@ def match_series(
     dictionary
         Of the sequence that the frames were measured with.
     method
-        ``exact`` or ``brute``; both find the same, brute visits every entry.
+        ``exact`` or ``brute``, which find the same, brute by visiting every entry; or ``group``, which finds it for
+        nearly every voxel.
+    groups
+        Of the dictionary's entries; group matching needs them.
     refined
         Whether the estimates leave the grid for the best signal between its entries; see `mrfpipe.matching.refine`.
     device
-        Where to compute.
+        Where to match; refinement runs on the CPU.
     progress
-        Called after every slice with the slices done and all slices.
+        Called by brute matching, which takes long, with the pairs of B1 and df done and of all.
 
     Raises
     ------
     MismatchError
-        If the frames are of another sequence than the dictionary.
+        If the frames are of another sequence than the dictionary, or groups are needed and there are none.
     ResourceError
         If the device is a GPU that exact matching cannot use.
     """
@@ -61,47 +66,57 @@ def match_series(
             f"The frames of {series.name} are of another sequence than the dictionary's protocol "
             f"'{dictionary.protocol.name}'; make both with one protocol."
         )
+    if method == "group" and groups is None:
+        raise MismatchError(
+            f"The dictionary of protocol '{dictionary.protocol.name}' has no groups; "
+            "make it again with mrfpipe simulate --groups."
+        )
     mask = series.mask & np.any(series.images != 0, axis=1)
-    values = {name: np.full(mask.shape, np.nan, np.float32) for name in (*(p.field for p in PARAMETERS), "m0", "match")}
+    coefficients = np.concatenate([dictionary.compress(_inside(series, mask, s)) for s in range(series.n_slices)])
+    matches = _match(coefficients, dictionary, method, groups, device, progress)
+    found = refine(coefficients, matches.entry, dictionary) if refined else _on_grid(matches, dictionary)
+    maps = {field: estimate.astype(np.float32) for field, estimate in found.parameters.items()}
+    overlap = np.abs(np.sum(found.signals.conj() * coefficients, axis=1))
+    length = np.linalg.norm(found.signals, axis=1)
+    norm = np.concatenate([np.linalg.norm(_inside(series, mask, s), axis=1) for s in range(series.n_slices)])
+    maps |= {"m0": overlap / length**2, "match": overlap / (length * norm)}
     edge = np.zeros(mask.shape, np.uint8)
-    for s in range(series.n_slices):
-        inside = mask[s]
-        if inside.any():
-            signals = np.ascontiguousarray(series.images[s][:, inside].T)
-            coefficients = dictionary.compress(signals)
-            if method == "exact":
-                matches = match_exact(coefficients, dictionary, device)
-            else:
-                matches = match_brute(coefficients, dictionary, device)
-            found = refine(coefficients, matches.entry, dictionary) if refined else _on_grid(matches, dictionary)
-            _fill(found, signals, coefficients, dictionary, {k: v[s] for k, v in values.items()}, edge[s], inside)
-        if progress is not None:
-            progress(s + 1, series.n_slices)
-    return ParameterMaps(**values, edge=edge, mask=mask, affine=series.affine)
+    edge[mask] = edge_bits(found.parameters, dictionary)
+    return ParameterMaps(
+        **{name: _image(values, mask) for name, values in maps.items()}, edge=edge, mask=mask, affine=series.affine
+    )
+
+
+def _inside(series: FrameSeries, mask: Bool, s: int) -> Complex:
+    """Signals of the voxels of a slice inside the mask. Shape `(voxels, frames)`."""
+    return np.ascontiguousarray(series.images[s][:, mask[s]].T)
+
+
+def _image(values: Float, mask: Bool) -> Float:
+    """Put the values of the voxels inside the mask where they belong. Shape `(slices, y, x)`, NaN outside."""
+    image = np.full(mask.shape, np.nan, np.float32)
+    image[mask] = values
+    return image
+
+
+def _match(
+    coefficients: Complex,
+    dictionary: Dictionary,
+    method: Method,
+    groups: EntryGroups | None,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None,
+) -> Matches:
+    if method == "group" and groups is not None:
+        return match_group(coefficients, dictionary, groups, device=device)
+    if method == "brute":
+        return match_brute(coefficients, dictionary, device, progress)
+    return match_exact(coefficients, dictionary, device)
 
 
 def _on_grid(matches: Matches, dictionary: Dictionary) -> Estimates:
     """Take the matched entries as they are."""
     return Estimates(parameters=dictionary.parameters(matches.entry), signals=dictionary.entries(matches.entry))
-
-
-def _fill(
-    found: Estimates,
-    signals: Complex,
-    coefficients: Complex,
-    dictionary: Dictionary,
-    values: dict[str, Float],
-    edge: Byte,
-    inside: Bool,
-) -> None:
-    """Write the estimates of a slice's voxels `inside` into its maps."""
-    overlap = np.abs(np.sum(found.signals.conj() * coefficients, axis=1))
-    length = np.linalg.norm(found.signals, axis=1)
-    values["m0"][inside] = overlap / length**2
-    values["match"][inside] = overlap / (length * np.linalg.norm(signals, axis=1))
-    for field, estimate in found.parameters.items():
-        values[field][inside] = estimate
-    edge[inside] = edge_bits(found.parameters, dictionary)
 
 
 def edge_bits(parameters: dict[str, Double], dictionary: Dictionary) -> Byte:

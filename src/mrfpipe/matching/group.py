@@ -1,0 +1,368 @@
+"""Fast group matching: voxels meet groups of alike entries first, and the entries of only the likeliest groups.
+
+After Cauley et al., Magn Reson Med 74:523 (2015), on compressed signals (McGivney et al., IEEE Trans Med Imaging
+33:2311, 2014). It is an approximation: the best entry is missed where its group is not among those kept. Scores are
+those of `mrfpipe.matching.score`.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numba import njit, prange
+from torch import Tensor
+
+from mrfpipe.arrays import Complex, Float, Int, ShortInt, check_shape
+from mrfpipe.dictionary import Dictionary, EntryGroups
+from mrfpipe.matching.score import Matches, unit_signals
+
+DEFAULT_GROUPS = 16000
+"""Number of groups of a grid of millions of entries; see `default_groups`."""
+LEAST_GROUP = 16
+"""Entries a group of a small grid has at least, unless told otherwise."""
+DEFAULT_KEPT = 0.01
+"""Share of the groups whose entries are searched."""
+LEAST_KEPT = 20
+"""Groups that are searched at least; matters on a small grid only."""
+BRANCHES = 20
+"""Into how many parts a set of entries is divided at a time."""
+ENTRIES_AT_ONCE = 1 << 18
+SCORES_AT_ONCE = 1 << 24
+"""Scores of voxels and entries that a GPU makes at once."""
+BLOCK = 256
+"""Entries that the CPU makes at once: few enough to stay in the fastest cache."""
+PAIRS_AT_ONCE = 1 << 24
+"""Pairs of a voxel and a group it keeps, about 400 MB with what sorting them takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Components:
+    """A dictionary's components on a device, to make entries there."""
+
+    ff: Tensor
+    """Shape `(ff)`."""
+    water: Tensor
+    """Shape `(t1w, df b1, rank)`."""
+    fat: Tensor
+    """Shape `(t1f, df b1, rank)`."""
+
+    @classmethod
+    def of(cls, dictionary: Dictionary, device: torch.device) -> "_Components":
+        ff = dictionary.protocol.grid.ff.astype(np.float32)
+        arrays = {"ff": ff, "water": _by_cell(dictionary.water), "fat": _by_cell(dictionary.fat)}
+        return cls(**{name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
+
+    def units(self, numbers: Tensor) -> Tensor:
+        """Make entries by number, of unit norm. Shape `(entries)` to `(entries, rank)`."""
+        n_water, n_cells, rank = self.water.shape
+        rest, cell = numbers // n_cells, numbers % n_cells
+        rest, t1f = rest // len(self.fat), rest % len(self.fat)
+        ff, t1w = rest // n_water, rest % n_water
+        water = self.water.view(-1, rank).index_select(0, t1w * n_cells + cell)
+        fat = self.fat.view(-1, rank).index_select(0, t1f * n_cells + cell)
+        entries = torch.lerp(torch.view_as_real(water), torch.view_as_real(fat), self.ff[ff][:, None, None])
+        norm = torch.linalg.vector_norm(entries.flatten(1), dim=1)
+        return torch.view_as_complex(entries / norm[:, None, None])
+
+
+def default_groups(n_entries: int) -> int:
+    """Return the number of groups that entries are divided into unless told otherwise."""
+    return max(1, min(DEFAULT_GROUPS, n_entries // LEAST_GROUP))
+
+
+def build_groups(
+    dictionary: Dictionary,
+    n_groups: int | None = None,
+    seed: int = 0,
+    device: torch.device | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> EntryGroups:
+    """Divide a dictionary's entries into groups that are alike.
+
+    As in the paper, a group is a random entry not yet in a group together with those not yet in a group that correlate
+    best with it, as many as make all groups of one size (but for one entry). The paper compares each such entry with
+    all that are left, N G / 2 products for N entries and G groups: too many for millions of entries. So here they
+    are divided by that rule into `BRANCHES` groups first, and each of these by the same rule again, until groups have
+    the size wanted; that takes N `BRANCHES` products a time, and makes a group end where the larger one it was cut
+    from ends. All entries take part, whatever their place on the grid.
+
+    Memory is that of all entries in the dictionary's basis, once, and half as much for work.
+
+    Parameters
+    ----------
+    dictionary
+        Whose entries are grouped.
+    n_groups
+        Number of groups; `default_groups` if not given.
+    seed
+        Of the random entries.
+    device
+        Where to compute; the CPU if not given.
+    progress
+        Called with the number of entries grouped and of all.
+
+    Raises
+    ------
+    ValueError
+        If there are to be no groups or more than entries.
+    """
+    n = dictionary.n_entries
+    n_groups = default_groups(n) if n_groups is None else n_groups
+    if not 1 <= n_groups <= n:
+        raise ValueError(f"Number of groups must be from 1 to the number of entries, {n}, not {n_groups}.")
+    device = device or torch.device("cpu")
+    offsets = n * np.arange(n_groups + 1) // n_groups
+    components, random = _Components.of(dictionary, device), np.random.default_rng(seed)
+    units = torch.empty((n, dictionary.rank), dtype=torch.complex64, device=device)
+    for start in range(0, n, ENTRIES_AT_ONCE):
+        part = slice(start, min(start + ENTRIES_AT_ONCE, n))
+        units[part] = components.units(torch.arange(part.start, part.stop, device=device))
+    entries, representatives = np.empty(n, np.int32), np.empty((n_groups, dictionary.rank), np.complex64)
+    for group, members in enumerate(_divided(torch.arange(n, device=device), units, offsets, random)):
+        part = slice(offsets[group], offsets[group + 1])
+        entries[part] = members.cpu().numpy()
+        representatives[group] = _representative(units[members]).cpu().numpy()
+        if progress is not None:
+            progress(int(part.stop), n)
+    return EntryGroups(entries=entries, offsets=offsets, representatives=representatives)
+
+
+def _divided(members: Tensor, units: Tensor, offsets: Int, random: np.random.Generator) -> Iterator[Tensor]:
+    """Divide entries, with their unit signals, into groups between offsets; yield the numbers of each."""
+    n_groups = len(offsets) - 1
+    if n_groups == 1:
+        yield members.sort().values
+        return
+    branches = min(BRANCHES, n_groups)
+    bounds = n_groups * np.arange(branches + 1) // branches
+    for part, indices in enumerate(_cauley_groups(units, np.diff(offsets[bounds]), random)):
+        inside = offsets[bounds[part] : bounds[part + 1] + 1]
+        yield from _divided(members[indices], units[indices] if len(inside) > 2 else units[:0], inside, random)
+
+
+def _cauley_groups(units: Tensor, sizes: Int, random: np.random.Generator) -> Iterator[Tensor]:
+    """Yield the indices of groups: a random unit signal not in one yet, and those most correlated with it."""
+    free = torch.ones(len(units), dtype=torch.bool, device=units.device)
+    for size in sizes[:-1].tolist():
+        # Drawn until free: the chance of that is the share that is left, never below that of one group.
+        first = int(random.integers(len(units)))
+        while not free[first]:
+            first = int(random.integers(len(units)))
+        correlation = (units @ units[first].conj()).abs()
+        correlation[~free] = -1
+        members = correlation.topk(size, sorted=False).indices
+        free[members] = False
+        yield members
+    yield free.nonzero()[:, 0]
+
+
+def _representative(units: Tensor) -> Tensor:
+    """Mean of a group's unit signals, each turned to the phase of the first, of unit norm. Shape `(rank)`."""
+    phase = torch.sgn(units @ units[0].conj())
+    mean = (units * phase.conj()[:, None]).mean(0)
+    representative: Tensor = mean / torch.linalg.vector_norm(mean)
+    return representative
+
+
+def match_group(
+    coefficients: Complex,
+    dictionary: Dictionary,
+    groups: EntryGroups,
+    kept: float = DEFAULT_KEPT,
+    device: torch.device | None = None,
+) -> Matches:
+    """Find the best entry of the groups whose representatives correlate best with each voxel.
+
+    Parameters
+    ----------
+    coefficients
+        Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
+    dictionary
+        All entries.
+    groups
+        The same entries in groups.
+    kept
+        Share of the groups to search, above 0 and up to 1, which is brute force; at least `LEAST_KEPT` groups are.
+    device
+        Where to compute; the CPU if not given.
+
+    Raises
+    ------
+    ValueError
+        If the groups are not of this dictionary's size, or the share is not above 0 and up to 1.
+    """
+    check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
+    check_shape("representatives", groups.representatives, "groups rank", {"rank": dictionary.rank})
+    check_shape("entries", groups.entries, "entries", {"entries": dictionary.n_entries})
+    if not 0 < kept <= 1:
+        raise ValueError(f"Share of groups to keep must be above 0 and up to 1, not {kept}.")
+    unit = unit_signals(coefficients)
+    n_kept = min(groups.n_groups, max(LEAST_KEPT, math.ceil(kept * groups.n_groups)))
+    search = _on_cpu if device is None or device.type == "cpu" else partial(_on_device, device=device)
+    at_once = max(1, PAIRS_AT_ONCE // n_kept)
+    starts = range(0, max(1, len(unit)), at_once)
+    found = [search(unit[start : start + at_once], dictionary, groups, n_kept) for start in starts]
+    numbers, scores = (np.concatenate(values) for values in zip(*found, strict=True))
+    return Matches(entry=numbers, score=scores)
+
+
+def _on_cpu(unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: int) -> tuple[Int, Float]:
+    """Find the numbers and scores of the best entries. Shape `(voxels)` each."""
+    grid = dictionary.protocol.grid
+    y = np.stack([unit.real, unit.imag], axis=-1)
+    representatives = np.stack([groups.representatives.T.real, groups.representatives.T.imag], axis=1)
+    shortlist = _shortlist(y, representatives, n_kept).ravel()
+    water, fat = (_by_cell(signals).view(np.float32) for signals in (dictionary.water, dictionary.fat))
+    pairs = np.argsort(shortlist, kind="stable")
+    ends = np.cumsum(np.bincount(shortlist, minlength=groups.n_groups))
+    numbers, scores = _search(
+        y, pairs, ends, n_kept, groups.entries, groups.offsets, water, fat, grid.ff.astype(np.float32)
+    )
+    of_pair = scores.reshape(-1, n_kept)
+    best = np.argmax(of_pair, axis=1)[:, None]
+    return np.take_along_axis(numbers.reshape(-1, n_kept), best, 1)[:, 0], np.take_along_axis(of_pair, best, 1)[:, 0]
+
+
+def _by_cell(signals: Complex) -> Complex:
+    """Shape `(t1, b1, df, rank)` to `(t1, df b1, rank)`, as entries are numbered."""
+    return np.array(signals.swapaxes(1, 2)).reshape(len(signals), -1, signals.shape[-1])
+
+
+@njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
+def _scores(units: Float, y: Float, re: Float, im: Float) -> np.float32:
+    """Leave |<unit, y>|^2 of units (rank, 2, entries) and one voxel (rank, 2) in `re`; return the greatest."""
+    re[:], im[:] = 0, 0
+    for k in range(y.shape[0]):
+        sr, si, yr, yi = units[k, 0], units[k, 1], y[k, 0], y[k, 1]
+        for i in range(re.size):
+            re[i] += sr[i] * yr + si[i] * yi
+            im[i] += sr[i] * yi - si[i] * yr
+    most = np.float32(0)
+    for i in range(re.size):
+        re[i] = re[i] * re[i] + im[i] * im[i]
+        most = max(most, re[i])
+    return most
+
+
+@njit(cache=True)
+def _likeliest(y: Float, representatives: Float, kept: ShortInt) -> None:
+    """Leave the groups whose representatives (rank, 2, groups) score best for one voxel (rank, 2) in `kept`."""
+    n_groups = representatives.shape[2]
+    scores, work = np.empty(n_groups, np.float32), np.empty(n_groups, np.float32)
+    _scores(representatives, y, scores, work)
+    least = np.partition(scores, n_groups - kept.size)[n_groups - kept.size]
+    # Those above the least that is kept, then as many of those equal to it as there is room for.
+    n = 0
+    for group in range(n_groups):
+        if scores[group] > least:
+            kept[n] = group
+            n += 1
+    for group in range(n_groups):
+        if n < kept.size and scores[group] == least:
+            kept[n] = group
+            n += 1
+
+
+@njit(parallel=True, cache=True)
+def _shortlist(y: Float, representatives: Float, n_kept: int) -> ShortInt:
+    """Find the likeliest groups of every voxel. Shape `(voxels, kept)`."""
+    kept = np.empty((len(y), n_kept), np.int32)
+    for v in prange(len(y)):
+        _likeliest(y[v], representatives, kept[v])
+    return kept
+
+
+@njit(cache=True)
+def _make_units(numbers: ShortInt, water: Float, fat: Float, ff: Float, units: Float) -> None:
+    """Make entries of unit norm; water and fat are (t1, df b1, 2 rank), units (rank, 2, entries)."""
+    n_water, n_cells, n_fat, rank = water.shape[0], water.shape[1], fat.shape[0], units.shape[0]
+    for i in range(numbers.size):
+        rest, cell = divmod(numbers[i], n_cells)
+        rest, t1f = divmod(rest, n_fat)
+        x, t1w = divmod(rest, n_water)
+        w, f, v, u = water[t1w, cell], fat[t1f, cell], ff[x], np.float32(1) - ff[x]
+        energy = np.float32(0)
+        for k in range(2 * rank):
+            part = u * w[k] + v * f[k]
+            units[k // 2, k % 2, i] = part
+            energy += part * part
+        scale = np.float32(1) / np.sqrt(energy)
+        for k in range(rank):
+            units[k, 0, i] *= scale
+            units[k, 1, i] *= scale
+
+
+@njit(cache=True)
+def _search_block(
+    y: Float, pairs: Int, n_kept: int, block: ShortInt, units: Float, numbers: Int, scores: Float
+) -> None:
+    """Search a block of entries, made in `units`, for the voxels of some pairs; keep what beats `scores`."""
+    found, work = np.empty(block.size, np.float32), np.empty(block.size, np.float32)
+    for pair in pairs:
+        best = _scores(units, y[pair // n_kept], found, work)
+        if best > scores[pair]:
+            scores[pair] = best
+            numbers[pair] = block[np.argmax(found)]
+
+
+@njit(parallel=True, cache=True)
+def _search(
+    y: Float,
+    pairs: Int,
+    ends: Int,
+    n_kept: int,
+    entries: ShortInt,
+    offsets: Int,
+    water: Float,
+    fat: Float,
+    ff: Float,
+) -> tuple[Int, Float]:
+    """Search the entries of each group for all voxels that keep it; the entries are made once, a block at a time.
+
+    Pair p is of voxel ``p // n_kept``; those of group g are ``pairs[ends[g - 1]:ends[g]]``. Returned are the best entry
+    of every pair and its score.
+    """
+    numbers, scores = np.zeros(pairs.size, np.int64), np.full(pairs.size, -1, np.float32)
+    for group in prange(ends.size):
+        of_group = pairs[(ends[group - 1] if group else 0) : ends[group]]
+        if of_group.size > 0:
+            for start in range(offsets[group], offsets[group + 1], BLOCK):
+                block = entries[start : min(start + BLOCK, offsets[group + 1])]
+                units = np.empty((y.shape[1], 2, block.size), np.float32)
+                _make_units(block, water, fat, ff, units)
+                _search_block(y, of_group, n_kept, block, units, numbers, scores)
+    return numbers, scores
+
+
+def _on_device(
+    unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: int, device: torch.device
+) -> tuple[Int, Float]:
+    """Do what `_on_cpu` does by torch."""
+    y, components = torch.from_numpy(unit).to(device), _Components.of(dictionary, device)
+    entries, representatives = (
+        torch.from_numpy(array.copy()).to(device) for array in (groups.entries, groups.representatives)
+    )
+    kept = [
+        (part @ representatives.mH).abs().topk(n_kept, dim=1, sorted=False).indices
+        for part in torch.split(y, max(1, SCORES_AT_ONCE // groups.n_groups))
+    ]
+    by_group, pairs = torch.cat(kept).flatten().sort(stable=True)
+    voxels = pairs // n_kept
+    ends = torch.bincount(by_group, minlength=groups.n_groups).cumsum(0).tolist()
+    correlation = torch.full((len(y),), -1.0, device=device)
+    number = torch.zeros(len(y), dtype=torch.int64, device=device)
+    for group, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        if start == end:
+            continue
+        numbers = entries[groups.offsets[group] : groups.offsets[group + 1]]
+        units = components.units(numbers).mH
+        for part in torch.split(voxels[start:end], max(1, SCORES_AT_ONCE // len(numbers))):
+            best, index = (y[part] @ units).abs().max(dim=1)
+            before = correlation[part]
+            better = best > before
+            correlation[part] = torch.where(better, best, before)
+            number[part] = torch.where(better, numbers[index].long(), number[part])
+    return number.cpu().numpy(), correlation.square().cpu().numpy()
