@@ -92,6 +92,15 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(kind, int(number or 0)) if kind == "cuda" else torch.device("cpu")
 
 
+def limit_threads(threads: int) -> None:
+    """Compute with this many threads of the CPU, where numba or torch computes from the calling thread."""
+    import numba
+
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set when numba is imported
+    numba.set_num_threads(min(threads, most))
+    torch.set_num_threads(threads)
+
+
 def available_memory() -> int:
     """Bytes of memory that can be had without swapping."""
     meminfo = Path("/proc/meminfo")
