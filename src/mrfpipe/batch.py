@@ -99,7 +99,7 @@ def run_on_cluster(jobs: Sequence[Job], address: str, say: Callable[[str], None]
         n_workers = len(client.scheduler_info()["workers"])
         say(f"{len(jobs)} scan(s) for {n_workers} worker(s) at {address}{'' if n_workers else '; waiting for one'}")
         futures = dict(zip(client.map(run_on_worker, jobs, pure=False), jobs, strict=True))
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             yield _outcome(future, futures.pop(future), address)
 
 
