@@ -79,8 +79,8 @@ def do_all(jobs: Sequence[Job], failures: Sequence[Outcome], settings: Settings,
     except KeyboardInterrupt:
         if n_scans == 1:
             raise
-        message = f"{states['done']} of {n_scans} scans were done and stay; nothing is half-written."
-        raise KeyboardInterrupt(message) from None
+        rest = "workers finish the scans they are at" if scheduler else "nothing is half-written"
+        raise KeyboardInterrupt(f"{states['done']} of {n_scans} scans were done and stay; {rest}.") from None
     _end(states, failed, settings)
 
 

@@ -5,6 +5,7 @@ worker reads the input and writes the result itself, under a name that becomes f
 can be lost with its worker at any time and be given to another one, which finds either nothing or all of the result.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import CancelledError
@@ -121,6 +122,7 @@ def _connect(address: str) -> "Client":
         from distributed.comm import get_address_host_port
     except ImportError as e:
         raise ResourceError("--scheduler needs Dask, which is not installed; pip install 'mrfpipe[cluster]'.") from e
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what goes wrong is raised, and told once
     try:
         get_address_host_port(address)  # a client made with a wrong address cannot be closed
         return Client(address, timeout=CONNECT_S, set_as_default=False)
@@ -139,6 +141,9 @@ def _outcome(future: Any, job: Job, address: str) -> Outcome:  # noqa: ANN401 - 
         return failure(job.source, ResourceError(complaint))
     except (CancelledError, CommClosedError) as e:
         raise ResourceError(f"The scheduler {address} went away; run again, what is done is skipped.") from e
-    except ImportError as e:
-        raise ResourceError(f"A worker cannot import what it needs ({e}); install mrfpipe there.") from e
+    except (ImportError, RuntimeError) as e:
+        if isinstance(e, RuntimeError) and "deserialization" not in str(e):
+            raise
+        complaint = "cannot import what a scan needs; install the same mrfpipe on its scheduler and its workers."
+        raise ResourceError(f"The cluster at {address} {complaint}") from e
     return outcome
