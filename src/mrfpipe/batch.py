@@ -10,9 +10,11 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mrfpipe import __version__
 from mrfpipe.arrays import limit_threads
 from mrfpipe.errors import MrfpipeError, OutputExistsError, ResourceError
 from mrfpipe.jobs import Job
@@ -97,7 +99,7 @@ def run_on_cluster(jobs: Sequence[Job], address: str, say: Callable[[str], None]
     with _connect(address) as client:
         from distributed import as_completed
 
-        n_workers = len(client.scheduler_info()["workers"])
+        n_workers = _count_workers(client)
         say(f"{len(jobs)} scan(s) for {n_workers} worker(s) at {address}{'' if n_workers else '; waiting for one'}")
         futures = dict(zip(client.map(run_on_worker, jobs, pure=False), jobs, strict=True))
         for future in as_completed(futures, loop=client.loop):
@@ -128,6 +130,16 @@ def _connect(address: str) -> "Client":
         return Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as e:
         raise ResourceError(f"The scheduler {address} cannot be reached: {e}; check the address.") from e
+
+
+def _count_workers(client: "Client") -> int:
+    """Count the workers that are there; refuse them before they die of a job that they cannot read."""
+    found: dict[str, object] = client.run(version, "mrfpipe", on_error="return")
+    for worker, its_version in found.items():
+        if its_version != __version__:
+            complaint = f"has not mrfpipe {__version__} as this machine has; install it there"
+            raise ResourceError(f"Worker {worker} {complaint} ({its_version}).")
+    return len(found)
 
 
 def _outcome(future: Any, job: Job, address: str) -> Outcome:  # noqa: ANN401 - distributed has no types

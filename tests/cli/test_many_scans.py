@@ -274,6 +274,12 @@ def test_frames_on_a_cluster(archive, cluster, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.frames.h5", "b.frames.h5"]
 
 
+def test_workers_with_another_mrfpipe_are_refused(archive, cluster, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "__version__", "9.9")
+    result = run(*match(archive, tmp_path), "--scheduler", cluster, code=6)
+    assert "has not mrfpipe 9.9 as this machine has; install it there (0.1.0)" in result.stderr
+
+
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])
 def test_a_scheduler_that_cannot_be_reached(archive, run, tmp_path, monkeypatch, address):
     pytest.importorskip("distributed")
