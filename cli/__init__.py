@@ -52,19 +52,25 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except MrfpipeError as e:
-            return _fail(ctx, e)
+            return fail(ctx, e)
         except MemoryError:
-            return _fail(ctx, ResourceError("The memory is used up; close other programs or use a larger machine."))
-        except KeyboardInterrupt:
-            click.echo("mrfpipe: interrupted; nothing was written under a final name.", err=True)
+            return fail(ctx, ResourceError("The memory is used up; close other programs or use a larger machine."))
+        except KeyboardInterrupt as e:
+            click.echo(f"mrfpipe: interrupted; {e if e.args else 'nothing was written under a final name.'}", err=True)
             return ctx.exit(INTERRUPTED)
 
 
-def _fail(ctx: click.Context, error: MrfpipeError) -> NoReturn:
+def fail(ctx: click.Context, error: MrfpipeError) -> NoReturn:
+    """Say what went wrong and exit with its code."""
+    complain(ctx, error)
+    ctx.exit(error.exit_code)
+
+
+def complain(ctx: click.Context, error: MrfpipeError) -> None:
+    """Say what went wrong in one line, with a traceback only if asked for by -v."""
     if ctx.meta.get(VERBOSE):
         traceback.print_exception(error, file=sys.stderr)
     click.echo(f"mrfpipe: {' '.join(str(error).split())}", err=True)
-    ctx.exit(error.exit_code)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import INPUT, Settings, common_options
+from .options import INPUT, Settings, Where, common_options, scheduler_option
 
 if TYPE_CHECKING:
     from mrfpipe.matching.match import Method
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=INPUT, required=True, metavar="OUT", help="Folder for one result folder a scan.")
 @click.option(
     "--method",
-    type=click.Choice(["exact", "brute"]),
+    type=click.Choice(["exact", "group", "brute"]),
     default="exact",
     show_default=True,
-    help="Both find the best of all entries; brute visits every one.",
+    help="exact and brute find the best of all entries, brute by visiting every one; group finds it for nearly every "
+    "voxel, in a dictionary that has groups.",
 )
 @click.option(
     "--refine/--no-refine",
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     help="Go on from the best entry to the best signal between entries. [default: refine]",
 )
 @click.option("--bids", is_flag=True, help="Write the images as a BIDS derivative dataset.")
+@scheduler_option
 @common_options
 def command(
     settings: Settings,
@@ -37,32 +39,39 @@ def command(
     method: "Method",
     refine: bool,
     bids: bool,
+    where: Where,
 ) -> None:
     """Match each INPUT, a raw scan (ISMRMRD) or a frames file, with every entry of a dictionary.
 
     Writes OUT/SCAN/ with maps.h5, a NIfTI image a map and a picture; where SCAN.truth.npz lies beside the input, the
-    picture shows it too.
+    picture shows it too. A result that was made of the same scan with the same dictionary is skipped, and after a scan
+    that fails the others go on; the exit code tells at the end.
 
     Example: mrfpipe match thigh.h5 -d t1ff.h5 -o results
     """
     from mrfpipe.files.dictionaries import load_dictionary
-    from mrfpipe.pipeline import load_truth, match_scan
+    from mrfpipe.jobs import MatchJob
 
-    from .output import Record, result_folders, summarise, write_result
+    from .output import do_all, targets
 
-    device = settings.device_for_matching(method)
-    folders = result_folders(inputs, output, force=settings.force)
-    loaded = load_dictionary(dictionary)
-    for path, folder in folders.items():
-        record = Record()
-        maps = match_scan(path, loaded, method, device, settings.progress, refined=refine)
-        provenance = record.provenance(
-            inputs=[path, dictionary],
-            protocol=loaded.protocol,
-            method=f"dictionary matching ({method}{', refined' if refine else ''}, {loaded.n_entries:,} entries, "
-            f"rank {loaded.rank}, {loaded.model})",
-            device=str(device),
+    device = where.device(settings)
+    folders, failures = targets(map(where.path, inputs), lambda name: where.path(output) / name)
+    load_dictionary(dictionary)  # a wrong one is refused once, not scan by scan
+    jobs = [
+        MatchJob(
+            source=path,
+            target=folder,
+            dictionary=where.path(dictionary),
+            method=method,
+            refined=refine,
+            device=device,
+            bids=bids,
+            force=settings.force,
+            command=settings.command,
+            batch=where.batch,
+            threads=settings.threads,
         )
-        write_result(folder, maps, provenance, settings, truth=load_truth(path), bids=bids)
-        click.echo(f"{folder}: {maps.mask.sum():,} voxels in {provenance.duration_s:.1f} s\n{summarise(maps)}")
-    settings.say(f"next: mrfpipe evaluate {folder} REFERENCE")
+        for path, folder in folders.items()
+    ]
+    do_all(jobs, failures, settings, where.scheduler)
+    settings.say(f"next: mrfpipe evaluate {jobs[-1].target} REFERENCE")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from uuid import uuid4
 
 import click
 from tqdm import tqdm
@@ -27,12 +28,19 @@ class Settings:
 
     device_name: str
     """auto, cpu, cuda or cuda:N."""
+    threads: int | None
+    """CPU threads to use; None for all cores."""
     seed: int
     """Seed of all random numbers."""
     force: bool
     """Whether existing outputs are replaced."""
     verbosity: int
     """-1 quiet, 0 normal, 1 verbose."""
+
+    @property
+    def command(self) -> list[str]:
+        """The command line, word by word."""
+        return ["mrfpipe", *sys.argv[1:]]
 
     def device(self) -> "torch.device":
         """Find the device asked for, and say which one `auto` chose."""
@@ -42,18 +50,6 @@ class Settings:
         if self.device_name == "auto":
             self.say(f"device: {device} (chosen by auto)")
         return device
-
-    def device_for_matching(self, method: str) -> "torch.device":
-        """Find the device for a matching method: `auto` is the CPU for the exact one, which runs nowhere else."""
-        import torch
-
-        from mrfpipe.errors import ResourceError
-
-        if method != "exact":
-            return self.device()
-        if self.device_name not in ("auto", "cpu"):
-            raise ResourceError("Exact matching runs on the CPU; use --device cpu, or --method brute on a GPU.")
-        return torch.device("cpu")
 
     def say(self, text: str) -> None:
         """Write a message to standard error unless quiet."""
@@ -99,21 +95,51 @@ def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callabl
             raise click.UsageError("--verbose and --quiet exclude each other.")
         click.get_current_context().meta[VERBOSE] = verbose
         if threads is not None:
-            _limit_threads(threads)
-        settings = Settings(device_name=device, seed=seed, force=force, verbosity=int(verbose) - int(quiet))
+            from mrfpipe.arrays import limit_threads
+
+            limit_threads(threads)
+        settings = Settings(
+            device_name=device, threads=threads, seed=seed, force=force, verbosity=int(verbose) - int(quiet)
+        )
         command(settings, *args, **kwargs)
 
     return with_settings
 
 
-def _limit_threads(threads: int) -> None:
-    import numba
-    import torch
-
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set when numba is imported
-    numba.set_num_threads(min(threads, most))
-    torch.set_num_threads(threads)
-
-
 INPUT = click.Path(path_type=Path)
 """A path to read from or write to; whether it can be is found out, with its own exit code, where that happens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """What --scheduler says: on which machines many scans are worked on."""
+
+    scheduler: str | None
+    """Address of a Dask cluster's scheduler; None for this machine."""
+    batch: str
+    """What this call is known by on the cluster; empty on this machine."""
+
+    def path(self, path: Path) -> Path:
+        """Return a path that does not depend on the folder that a worker was started in."""
+        return path.absolute() if self.scheduler else path
+
+    def device(self, settings: Settings) -> str:
+        """Find the device to compute on; which one `auto` is on a cluster is for the worker to find."""
+        return settings.device_name if self.scheduler else str(settings.device())
+
+
+def _where(ctx: click.Context, param: click.Parameter, scheduler: str | None) -> Where:  # noqa: ARG001 - click's signature
+    return Where(scheduler=scheduler, batch=uuid4().hex if scheduler else "")
+
+
+scheduler_option = click.option(
+    "--scheduler",
+    "where",
+    metavar="ADDRESS",
+    callback=_where,
+    help="Run on the Dask cluster of this scheduler (tcp://host:8786), a scan a task. The workers read the inputs and "
+    "write the results themselves, so all paths must be visible to them under the same names. A worker makes one scan "
+    "at a time: start it with --nthreads 1, and limit it by --threads where several share a machine. Needs "
+    "mrfpipe[cluster]. [default: this machine, scan after scan]",
+)
+"""Where to run, for commands that take many scans; gives the command a `Where`."""

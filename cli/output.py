@@ -1,84 +1,106 @@
-"""What a command leaves behind for a scan: the result folder, with a picture and a record of how it was made."""
+"""What a command does with its scans: where their results go, what it tells of each, and how it ends."""
 
-import sys
-import time
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
+import click
 
-from mrfpipe.errors import MismatchError
-from mrfpipe.evaluation.picture import draw_maps
+from mrfpipe.batch import Outcome, failure, run_here, run_on_cluster
+from mrfpipe.errors import InputError, MismatchError, MrfpipeError
 from mrfpipe.files.atomic import refuse_existing
-from mrfpipe.files.provenance import Provenance, sha256_of
-from mrfpipe.files.results import MAPS_FILE, save_result
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.files.results import MAPS_FILE
+from mrfpipe.jobs import Job
 from mrfpipe.pipeline import scan_name
-from mrfpipe.protocol import Protocol
 
+from . import complain
 from .options import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """Takes the time of a piece of work from its creation on, for the provenance of what it makes."""
+def targets(inputs: Iterable[Path], place: Callable[[str], Path]) -> tuple[dict[Path, Path], list[Outcome]]:
+    """Return where the result of every input goes, by the scan's name, and the failures of those that have none.
 
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    clock: float = field(default_factory=time.perf_counter)
-
-    def provenance(
-        self, *, inputs: list[Path], protocol: Protocol, method: str, device: str, seed: int | None = None
-    ) -> Provenance:
-        """Say what was done with what, up to now."""
-        return Provenance(
-            command=["mrfpipe", *sys.argv[1:]],
-            inputs={str(path): sha256_of(path) for path in inputs},
-            protocol_name=protocol.name,
-            protocol_hash=protocol.hash,
-            method=method,
-            device=device,
-            started=self.started.isoformat(timespec="seconds"),
-            duration_s=round(time.perf_counter() - self.clock, 3),
-            seed=seed,
-        )
+    Raises
+    ------
+    MismatchError
+        If two inputs would share a result.
+    """
+    found: dict[Path, Path] = {}
+    failures = []
+    for path in dict.fromkeys(inputs):
+        try:
+            target = place(scan_name(path))
+        except MrfpipeError as e:
+            failures.append(failure(path, e))
+            continue
+        for twin in (other for other in found if found[other] == target):
+            raise MismatchError(f"{twin} and {path} would both be written to {target}; take them one by one.")
+        found[path] = target
+    return found, failures
 
 
-def result_folders(inputs: tuple[Path, ...], output: Path, *, force: bool) -> dict[Path, Path]:
-    """Return the result folder of every input, refused if one exists or two inputs would share one."""
-    folders = {path: output / scan_name(path) for path in inputs}
+def result_folders(inputs: Iterable[Path], output: Path, *, force: bool) -> dict[Path, Path]:
+    """Return the result folder of every input, refused if an input cannot be read or a folder exists."""
+    folders, failures = targets(inputs, lambda name: output / name)
+    for outcome in failures:
+        raise outcome.error or InputError(outcome.text)
     for folder in folders.values():
-        twins = [other for other in folders if folders[other] == folder]
-        if len(twins) > 1:
-            raise MismatchError(f"{twins[0]} and {twins[1]} would both be written to {folder}; match them one by one.")
         refuse_existing(folder, force=force, marker=MAPS_FILE)
     return folders
 
 
-def write_result(
-    folder: Path,
-    maps: ParameterMaps,
-    provenance: Provenance,
-    settings: Settings,
-    *,
-    truth: ParameterMaps | None,
-    bids: bool,
-) -> None:
-    """Write a result folder with a picture of every slice, beside the truth where there is one."""
+def do_all(jobs: Sequence[Job], failures: Sequence[Outcome], settings: Settings, scheduler: str | None) -> None:
+    """Do jobs, here or on a cluster, and tell what becomes of each; exit with an error at the end if any failed.
 
-    def draw(partial: Path) -> None:
-        for s in range(len(maps.mask)):
-            name = "maps.png" if len(maps.mask) == 1 else f"maps-{s}.png"
-            draw_maps(maps, partial / name, reference=truth, slice_index=s, title=f"{folder.name}, slice {s}")
+    Parameters
+    ----------
+    jobs
+        What to do.
+    failures
+        Of scans that there are no jobs for.
+    settings
+        What the common options say.
+    scheduler
+        Address of a cluster's scheduler; None for this machine.
+    """
+    n_scans = len(jobs) + len(failures)
+    states: Counter[str] = Counter()
+    failed: dict[Path, int] = {}
+    outcomes = run_on_cluster(jobs, scheduler, settings.say) if scheduler else run_here(jobs, settings.progress)
+    try:
+        with closing(outcomes):
+            for outcome in chain(failures, outcomes):
+                _tell(outcome, settings)
+                states[outcome.state] += 1
+                if outcome.error is not None:
+                    failed[outcome.source] = outcome.error.exit_code
+    except KeyboardInterrupt:
+        if n_scans == 1:
+            raise
+        rest = "workers finish the scans they are at" if scheduler else "nothing is half-written"
+        raise KeyboardInterrupt(f"{states['done']} of {n_scans} scans were done and stay; {rest}.") from None
+    _end(states, failed, settings)
 
-    save_result(folder, maps, provenance, bids=bids, force=settings.force, extra=draw)
+
+def _tell(outcome: Outcome, settings: Settings) -> None:
+    if outcome.error is not None:
+        complain(click.get_current_context(), outcome.error)
+    elif outcome.state == "skipped":
+        settings.say(f"skipped: {outcome.text}")
+    else:
+        click.echo(outcome.text)
 
 
-def summarise(maps: ParameterMaps) -> str:
-    """Return a line a map: median and the range of nine voxels in ten, in file units."""
-    lines = []
-    for parameter in PARAMETERS:
-        low, middle, high = np.percentile(maps.in_file_units(parameter)[maps.mask], [5, 50, 95])
-        unit = "" if parameter.unit == "1" else f" {parameter.unit}"
-        lines.append(f"  {parameter.name:6} {middle:8.4g}{unit}   (5 to 95 %: {low:.4g} to {high:.4g})")
-    return "\n".join(lines)
+def _end(states: Counter[str], failed: dict[Path, int], settings: Settings) -> None:
+    """Say in a line how many scans came to what, if there were several, and exit as the failures ask for."""
+    tally = f"{states['done']} done, {states['skipped']} skipped, {states['failed']} failed"
+    several = states.total() > 1
+    if failed:
+        if several:
+            click.echo(f"mrfpipe: {tally}: {', '.join(map(str, failed))}", err=True)
+        codes = set(failed.values())
+        click.get_current_context().exit(codes.pop() if len(codes) == 1 else InputError.exit_code)
+    if several:
+        settings.say(tally)

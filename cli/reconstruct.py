@@ -20,16 +20,17 @@ def command(settings: Settings, inputs: tuple[Path, ...], output: Path, model: P
 
     Example: mrfpipe reconstruct thigh.h5 --model model -o results
     """
+    from mrfpipe.jobs import Record, summarise, write_result
     from mrfpipe.learning.model import load_model
     from mrfpipe.pipeline import load_truth, model_protocol, reconstruct_scan
 
-    from .output import Record, result_folders, summarise, write_result
+    from .output import result_folders
 
     device = settings.device()
     folders = result_folders(inputs, output, force=settings.force)
     loaded = load_model(model, device)
     for path, folder in folders.items():
-        record = Record()
+        record = Record(command=settings.command)
         maps = reconstruct_scan(path, loaded, device, settings.progress)
         provenance = record.provenance(
             inputs=[path, model],
@@ -37,6 +38,6 @@ def command(settings: Settings, inputs: tuple[Path, ...], output: Path, model: P
             method=f"convolutional network ({loaded.architecture.n_parameters:,} parameters)",
             device=str(device),
         )
-        write_result(folder, maps, provenance, settings, truth=load_truth(path), bids=bids)
-        click.echo(f"{folder}: {maps.mask.sum():,} voxels in {provenance.duration_s:.1f} s\n{summarise(maps)}")
+        write_result(folder, maps, provenance, truth=load_truth(path), bids=bids, force=settings.force)
+        click.echo(f"{folder}: {summarise(maps, provenance)}")
     settings.say(f"next: mrfpipe evaluate {folder} REFERENCE")

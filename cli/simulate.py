@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--energy", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Or: energy to keep. [0.99999]"
 )
+@click.option("--groups", is_flag=True, help="Group the entries, too, for match --method group; takes minutes.")
 @common_options
 def command(
     settings: Settings,
@@ -35,6 +36,7 @@ def command(
     slice_profile: bool,
     rank: int | None,
     energy: float | None,
+    groups: bool,
 ) -> None:
     """Simulate the dictionary of PROTOCOL: a TOML file, or the name of one that comes with mrfpipe (t1ff, t1ff-small).
 
@@ -57,17 +59,24 @@ def command(
     loaded = load_protocol(protocol)
     if rank is not None and rank > loaded.sequence.n_frames:
         raise click.BadParameter(f"{loaded.name} has {loaded.sequence.n_frames} frames; no higher rank exists.")
+    device = settings.device()
     dictionary = build_dictionary(
         loaded,
         model=SignalModel(spoiling=spoiling, slice_profile=slice_profile),
         rank=rank,
         energy=DEFAULT_ENERGY if energy is None else energy,
-        device=settings.device(),
+        device=device,
         progress=settings.progress("simulate"),
     )
-    save_dictionary(dictionary, output, force=settings.force)
+    grouped = None
+    if groups:
+        from mrfpipe.matching.group import build_groups
+
+        grouped = build_groups(dictionary, seed=settings.seed, device=device, progress=settings.progress("group"))
+    save_dictionary(dictionary, output, grouped, force=settings.force)
     click.echo(
         f"{output}: {dictionary.n_entries:,} entries of protocol {loaded.name}, {dictionary.model}, "
         f"rank {dictionary.rank}, {dictionary.energy:.6%} of their energy"
+        + (f", {grouped.n_groups:,} groups" if grouped else "")
     )
     settings.say(f"next: mrfpipe match SCAN.h5 -d {output} -o RESULTS")

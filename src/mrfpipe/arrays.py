@@ -104,6 +104,15 @@ def check_numba_gpu(task: str) -> None:
         raise ResourceError(f"Numba finds no NVIDIA GPU it can use (`numba -s` says why); {task} with --device cpu.")
 
 
+def limit_threads(threads: int) -> None:
+    """Compute with this many threads of the CPU, where numba or torch computes from the calling thread."""
+    import numba
+
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set when numba is imported
+    numba.set_num_threads(min(threads, most))
+    torch.set_num_threads(threads)
+
+
 def available_memory() -> int:
     """Bytes of memory that can be had without swapping."""
     meminfo = Path("/proc/meminfo")

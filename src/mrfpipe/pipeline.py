@@ -12,7 +12,7 @@ import torch
 
 from mrfpipe.acquisition.ismrmrd import read_ismrmrd
 from mrfpipe.arrays import available_memory
-from mrfpipe.dictionary import Dictionary
+from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.evaluation.reference import load_reference
 from mrfpipe.files.frames import load_frames, read_frames_header
@@ -97,11 +97,14 @@ def match_scan(
     device: torch.device,
     progress: Progress,
     *,
+    groups: EntryGroups | None = None,
     refined: bool = False,
 ) -> ParameterMaps:
     """Turn a raw scan or a frames file into maps by matching; errors as `load_series` and `match_series`."""
     series = load_series(path, dictionary.protocol, progress)
-    return match_series(series, dictionary, method, refined=refined, device=device, progress=progress("match"))
+    return match_series(
+        series, dictionary, method, groups=groups, refined=refined, device=device, progress=progress("match")
+    )
 
 
 def model_protocol(model: TrainedModel) -> Protocol:

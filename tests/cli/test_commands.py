@@ -212,3 +212,28 @@ def test_study_writes_a_table_and_a_figure(run, tmp_path, monkeypatch):
     assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["spoiling.csv", "spoiling.png"]
     run("study", "spoiling", "-o", tmp_path / "s", code=5)
     run("study", "nothing", "-o", tmp_path / "t", code=2)
+
+
+def test_group_matching_needs_groups_and_finds_what_exact_finds(run, study, tmp_path):
+    result = run(
+        "match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path, "--method", "group", code=4
+    )
+    assert "make it again with mrfpipe simulate --groups" in result.stderr
+    assert " groups" in run("simulate", study / "small.toml", "-o", tmp_path / "g.h5", "--groups").stdout
+    maps = {}
+    for method in ("group", "exact"):
+        out = tmp_path / method
+        run("match", study / "leg.frames.h5", "-d", tmp_path / "g.h5", "-o", out, "--method", method, "--no-refine")
+        with h5py.File(out / "leg" / "maps.h5") as file:
+            maps[method] = file["FF"][...][file["mask"][...] > 0]
+    assert np.mean(maps["group"] == maps["exact"]) > 0.9
+
+
+def test_refinement_is_on_by_default_and_leaves_the_grid(run, study, tmp_path):
+    values = {}
+    for name, words in (("refined", ()), ("grid", ("--no-refine",))):
+        run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path / name, *words)
+        with h5py.File(tmp_path / name / "leg" / "maps.h5") as file:
+            values[name] = {key: file[key][...][file["mask"][...] > 0] for key in ("df", "match")}
+    assert len(np.unique(values["grid"]["df"])) <= 13 < len(np.unique(values["refined"]["df"]))
+    assert np.all(values["refined"]["match"] >= values["grid"]["match"] - 1e-6)

@@ -1,7 +1,10 @@
 import errno
 import os
+import shutil
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -69,6 +72,38 @@ def test_killed_run_leaves_no_half_file_under_the_final_name(tmp_path):
     assert not (tmp_path / "out.h5").exists()
     assert [n.startswith(".out.") for n in names(tmp_path)] == [True]
     fill(tmp_path / "out.h5")
+    assert names(tmp_path) == ["out.h5"], "what the killed run left is gone"
+
+
+def test_what_other_runs_still_write_is_let_be(tmp_path):
+    """A process that lives, a host that cannot be asked and a name that only looks alike; not what is a day old."""
+    with writing_folder(tmp_path / "out", force=False, marker="result.txt") as partial:
+        living = partial.name.replace(f"-{os.getpid()}-", f"-{os.getppid()}-")
+        host = partial.name.split(".")[2].split("-")[0]
+        elsewhere, abandoned, alike = (partial.name.replace(host, other) for other in ("0" * 8, "1" * 8, "other"))
+    for name in (living, elsewhere, abandoned, alike):
+        (tmp_path / name).mkdir()
+    os.utime(tmp_path / abandoned, (0, 0))
+    shutil.rmtree(tmp_path / "out")
+    fill_folder(tmp_path / "out")
+    assert names(tmp_path) == sorted([living, elsewhere, alike, "out"])
+
+
+def test_two_threads_do_not_write_to_one_name(tmp_path):
+    def write(text: str) -> None:
+        with suppress(OutputExistsError, ResourceError), writing_folder(path, force=False, marker="a") as partial:
+            (partial / "a").write_text(text)
+            both.wait(timeout=10)
+            (partial / "b").write_text(text)
+
+    path, both = tmp_path / "out", threading.Barrier(2)
+    threads = [threading.Thread(target=write, args=(text,)) for text in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (path / "a").read_text() == (path / "b").read_text()
+    assert names(tmp_path) == ["out"]
 
 
 def test_existing_output_is_refused_before_the_block_runs(tmp_path):

@@ -2,14 +2,22 @@
 
 What is written goes to a hidden name beside the output first and is renamed when it is complete, so that a run that
 fails or is killed leaves no half file under a final name and an output that was there before stays as it was.
+
+The hidden name belongs to one thread of one process of one host, so that two runs never write to the same one, be it on
+a disk that many hosts share. What a killed run left there is removed by the next that makes the same output.
 """
 
 import errno
+import hashlib
 import os
+import platform
 import re
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from mrfpipe.errors import OutputExistsError, ResourceError
@@ -23,9 +31,12 @@ _CAUSES = {
     errno.EROFS: "the disk is read-only; choose another -o",
     errno.ENOTDIR: "a part of its path is a file, not a folder; choose another -o",
     errno.EEXIST: "a part of its path is a file, not a folder; choose another -o",
+    errno.ENOTEMPTY: "another run has just written it; run again to see whether it is done",
     errno.ENAMETOOLONG: "its name is too long; choose another -o",
 }
 _NOT_OF_THE_DISK = (BrokenPipeError, ConnectionError, TimeoutError, InterruptedError, ChildProcessError)
+_ABANDONED_S = 86400
+"""What another host has not touched for so long, in s, was left behind by a run that is no more."""
 
 
 def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> None:
@@ -161,12 +172,13 @@ def _staged(path: Path, *, force: bool, marker: str | None) -> Iterator[Path]:
     partial = _hidden(target, "partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
+        _remove_leftovers(target, "partial")
         if marker is not None:
             partial.mkdir()
         yield partial
         refuse_existing(path, force=force, marker=marker)
-        _swap_in(partial, target)
+        _swap_in(partial, target, force=force)
+        _remove_leftovers(target, "old")
     except (OSError, RuntimeError) as e:
         cause = _cause(e, target, partial)
         if cause is None:
@@ -180,8 +192,51 @@ def _staged(path: Path, *, force: bool, marker: str | None) -> Iterator[Path]:
 
 
 def _hidden(target: Path, role: str) -> Path:
+    stem, suffix = _split(target)
+    return target.with_name(f".{stem}.{_host()}-{os.getpid()}-{threading.get_native_id()}.{role}{suffix}")
+
+
+def _split(target: Path) -> tuple[str, str]:
     suffix = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
-    return target.with_name(f".{target.name.removesuffix(suffix)}.{os.getpid()}.{role}{suffix}")
+    return target.name.removesuffix(suffix), suffix
+
+
+@cache
+def _host() -> str:
+    """Name what a process id is unique in: the host and, in a container, its own processes."""
+    namespace = ""
+    with suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return hashlib.sha256(f"{platform.node()} {namespace}".encode()).hexdigest()[:8]
+
+
+def _remove_leftovers(target: Path, role: str) -> None:
+    """Remove what killed runs left beside an output; what a run still writes to is let be."""
+    stem, suffix = map(re.escape, _split(target))
+    hidden = re.compile(rf"\.{stem}\.([0-9a-f]{{8}})-(\d+)-(\d+)\.{role}{suffix}")
+    for path in target.parent.iterdir():
+        if (found := hidden.fullmatch(path.name)) and _abandoned(path, found[1], int(found[2]), int(found[3])):
+            with suppress(OSError):
+                _remove(path)
+
+
+def _abandoned(path: Path, host: str, process: int, thread: int) -> bool:
+    if host == _host() and os.name == "posix":  # elsewhere there is no asking for a process without harming it
+        return (process, thread) == (os.getpid(), threading.get_native_id()) or not _alive(process)
+    try:
+        return time.time() - path.stat().st_mtime > _ABANDONED_S
+    except OSError:
+        return False
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is someone else's, or cannot be asked
+        return True
+    return True
 
 
 def _remove(path: Path) -> None:
@@ -191,9 +246,9 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _swap_in(partial: Path, target: Path) -> None:
-    if not target.is_dir():
-        partial.replace(target)
+def _swap_in(partial: Path, target: Path, *, force: bool) -> None:
+    if not force or not target.is_dir():
+        partial.replace(target)  # a folder that another run filled this very moment is not replaced by the system
         return
     old = _hidden(target, "old")
     target.rename(old)

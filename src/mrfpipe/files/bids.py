@@ -16,6 +16,7 @@ from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 
 _VERSION = "1.10.0"
+_DESCRIPTION_FILE = "dataset_description.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,11 @@ def subject_label(name: str) -> str:
     return re.sub(r"[^0-9A-Za-z]", "", name) or "01"
 
 
+def is_bids(root: Path) -> bool:
+    """Return whether a folder is a BIDS dataset."""
+    return (root / _DESCRIPTION_FILE).exists()
+
+
 def save_bids(maps: ParameterMaps, root: Path, provenance: Provenance, *, subject: str) -> None:
     """Write maps as one subject of a BIDS derivative dataset.
 
@@ -84,7 +90,7 @@ def save_bids(maps: ParameterMaps, root: Path, provenance: Provenance, *, subjec
         values, title = _values(maps, image)
         write_image(values, maps, folder / f"sub-{subject}_{image.ending}.nii.gz")
         write_json(_sidecar(provenance, image, title), folder / f"sub-{subject}_{image.ending}.json")
-    write_json(_dataset_description(provenance), root / "dataset_description.json")
+    write_json(_dataset_description(provenance), root / _DESCRIPTION_FILE)
     ignored = [f"**/*_{image.ending}.*" for image in _IMAGES if not image.standard]
     (root / ".bidsignore").write_text("\n".join([*ignored, "/maps.h5", "/*.png", "/*.html"]) + "\n", encoding="utf-8")
 

@@ -1,0 +1,226 @@
+"""Jobs: from a scan's file to its result on disk, with a picture and a record of how it was made.
+
+A job holds paths and options and no data, so that another process or machine can do it as well (see `batch`).
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mrfpipe.arrays import resolve_device
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.errors import InputError
+from mrfpipe.evaluation.picture import draw_maps
+from mrfpipe.files.atomic import refuse_existing
+from mrfpipe.files.bids import is_bids
+from mrfpipe.files.dictionaries import load_dictionary, load_groups
+from mrfpipe.files.frames import read_frames_header, save_frames
+from mrfpipe.files.maps import read_maps_header
+from mrfpipe.files.provenance import Provenance, sha256_of
+from mrfpipe.files.results import MAPS_FILE, save_result
+from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.matching.match import Method
+from mrfpipe.pipeline import Progress, load_series, load_truth, match_scan
+from mrfpipe.protocol import Protocol
+
+_FRAMES_METHOD = "adjoint NUFFT, frame by frame"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Takes the time of a piece of work from its creation on, for the provenance of what it makes."""
+
+    command: list[str]
+    """The command line that asked for it, word by word."""
+    notes: Mapping[str, object] = field(default_factory=dict)
+    """What else is to be known of it."""
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When it began."""
+    clock: float = field(default_factory=time.perf_counter)
+    """The same, to measure from."""
+
+    def provenance(
+        self, *, inputs: list[Path], protocol: Protocol, method: str, device: str, seed: int | None = None
+    ) -> Provenance:
+        """Say what was done with what, up to now."""
+        return Provenance(
+            command=self.command,
+            inputs={str(path): sha256_of(path) for path in inputs},
+            protocol_name=protocol.name,
+            protocol_hash=protocol.hash,
+            method=method,
+            device=device,
+            started=self.started.isoformat(timespec="seconds"),
+            duration_s=round(time.perf_counter() - self.clock, 3),
+            seed=seed,
+            notes=dict(self.notes),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(ABC):
+    """What turns one scan into one result."""
+
+    source: Path
+    """The scan."""
+    target: Path
+    """The result."""
+    force: bool
+    """Whether an existing result is replaced."""
+    command: list[str]
+    """The command line that asked for it, word by word."""
+    batch: str = ""
+    """Noted in the result, so that a job that is given out again after it was done knows; empty if none is."""
+    threads: int | None = None
+    """CPU threads to use; None for all cores."""
+
+    @abstractmethod
+    def made(self) -> Provenance | None:
+        """Return how the result that is there was made; None if there is none, or none that can be read."""
+
+    @abstractmethod
+    def repeats(self, made: Provenance) -> bool:
+        """Return whether the job would only make again what was made so.
+
+        Raises
+        ------
+        InputError
+            If an input cannot be read.
+        """
+
+    @abstractmethod
+    def run(self, progress: Progress) -> str:
+        """Make the result; return what to tell of it.
+
+        Raises
+        ------
+        MrfpipeError
+            If an input is not what it should be, or the result exists and is not to be replaced.
+        """
+
+    def record(self) -> Record:
+        """Begin the record of the result."""
+        return Record(command=self.command, notes={"batch": self.batch} if self.batch else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchJob(Job):
+    """Maps of a scan by dictionary matching, in a result folder."""
+
+    dictionary: Path
+    """The dictionary's file."""
+    method: Method
+    """How to match."""
+    refined: bool
+    """Whether the estimates leave the grid."""
+    device: str
+    """Where to: auto, cpu, cuda or cuda:N."""
+    bids: bool
+    """Whether the images are laid out as a BIDS derivative dataset."""
+
+    def made(self) -> Provenance | None:
+        """Return how the maps that are there were made; None if there are none of this layout."""
+        try:
+            made = read_maps_header(self.target / MAPS_FILE).provenance
+        except InputError:
+            return None
+        return made if is_bids(self.target) == self.bids else None
+
+    def repeats(self, made: Provenance) -> bool:
+        """Return whether the maps were made of the same scan with the same dictionary and method."""
+        inputs = sorted(map(sha256_of, (self.source, self.dictionary)))
+        return inputs == sorted(made.inputs.values()) and made.method.startswith(self._method)
+
+    @property
+    def _method(self) -> str:
+        return f"dictionary matching ({self.method}, {'refined' if self.refined else 'on the grid'},"
+
+    def run(self, progress: Progress) -> str:
+        """Match the scan and write its result folder; return a summary of the maps."""
+        refuse_existing(self.target, force=self.force, marker=MAPS_FILE)
+        dictionary = _dictionary(self.dictionary, sha256_of(self.dictionary))
+        device, record = resolve_device(self.device), self.record()
+        groups = load_groups(self.dictionary) if self.method == "group" else None
+        maps = match_scan(self.source, dictionary, self.method, device, progress, groups=groups, refined=self.refined)
+        provenance = record.provenance(
+            inputs=[self.source, self.dictionary],
+            protocol=dictionary.protocol,
+            method=f"{self._method} {dictionary.n_entries:,} entries, rank {dictionary.rank}, {dictionary.model})",
+            device=str(device),
+        )
+        write_result(self.target, maps, provenance, truth=load_truth(self.source), bids=self.bids, force=self.force)
+        return f"{self.target}: {summarise(maps, provenance)}"
+
+
+@lru_cache(maxsize=1)
+def _dictionary(path: Path, sha256: str) -> Dictionary:  # noqa: ARG001 - a file that has changed is read again
+    return load_dictionary(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramesJob(Job):
+    """Frames of a raw scan, in a file."""
+
+    protocol: Protocol
+    """What was scanned."""
+
+    def made(self) -> Provenance | None:
+        """Return how the frames that are there were made; None if there are none."""
+        try:
+            return read_frames_header(self.target).provenance
+        except InputError:
+            return None
+
+    def repeats(self, made: Provenance) -> bool:
+        """Return whether the frames were made of the same scan with the same protocol."""
+        same_inputs = list(made.inputs.values()) == [sha256_of(self.source)]
+        return same_inputs and (made.protocol_hash, made.method) == (self.protocol.hash, _FRAMES_METHOD)
+
+    def run(self, progress: Progress) -> str:
+        """Reconstruct the frames and write their file; return their shape."""
+        refuse_existing(self.target, force=self.force)
+        record = self.record()
+        series = load_series(self.source, self.protocol, progress)
+        provenance = record.provenance(
+            inputs=[self.source], protocol=self.protocol, method=_FRAMES_METHOD, device="cpu"
+        )
+        save_frames(series, self.target, protocol=self.protocol, provenance=provenance, force=self.force)
+        return (
+            f"{self.target}: {series.n_slices} slice(s), {series.n_frames} frames of {series.images.shape[-2]} x "
+            f"{series.images.shape[-1]}, {series.mask.sum():,} voxels of tissue"
+        )
+
+
+def write_result(
+    folder: Path,
+    maps: ParameterMaps,
+    provenance: Provenance,
+    *,
+    truth: ParameterMaps | None,
+    bids: bool,
+    force: bool,
+) -> None:
+    """Write a result folder with a picture of every slice, beside the truth where there is one."""
+
+    def draw(partial: Path) -> None:
+        for s in range(len(maps.mask)):
+            name = "maps.png" if len(maps.mask) == 1 else f"maps-{s}.png"
+            draw_maps(maps, partial / name, reference=truth, slice_index=s, title=f"{folder.name}, slice {s}")
+
+    save_result(folder, maps, provenance, bids=bids, force=force, extra=draw)
+
+
+def summarise(maps: ParameterMaps, provenance: Provenance) -> str:
+    """Return voxels and time, and a line a map: median and the range of nine voxels in ten, in file units."""
+    lines = [f"{maps.mask.sum():,} voxels in {provenance.duration_s:.1f} s"]
+    for parameter in PARAMETERS:
+        low, middle, high = np.percentile(maps.in_file_units(parameter)[maps.mask], [5, 50, 95])
+        unit = "" if parameter.unit == "1" else f" {parameter.unit}"
+        lines.append(f"  {parameter.name:6} {middle:8.4g}{unit}   (5 to 95 %: {low:.4g} to {high:.4g})")
+    return "\n".join(lines)
