@@ -191,7 +191,7 @@ def test_a_gpu_that_is_not_there(run, study, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     line = ("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path, "--device")
     assert "no GPU" in run(*line, "cuda", "--method", "brute", code=6).stderr
-    assert "runs on the CPU" in run(*line, "cuda", code=6).stderr
+    assert "no GPU" in run(*line, "cuda", code=6).stderr
 
 
 def test_a_zero_voxel_is_nan_and_outside_the_mask(run, study, tmp_path):

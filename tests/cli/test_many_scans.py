@@ -44,10 +44,11 @@ def match(archive, output, *names):
 
 
 def call(*words):
-    """Run a command line; return its exit code, what it printed, and the lines of what it said."""
+    """Run a command line; return its exit code, what it printed, and the lines of what it said but for the device."""
     result = CliRunner().invoke(main, [str(word) for word in words])
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-    return result.exit_code, result.stdout, result.stderr.splitlines()
+    said = [line for line in result.stderr.splitlines() if not line.startswith("device: ")]
+    return result.exit_code, result.stdout, said
 
 
 def assert_same_maps(one, other):
