@@ -1,9 +1,10 @@
 """Matching: time, agreement with brute force and error against the truth of every method, beside torchsim's matcher.
 
-    python benchmarks/match.py [FRAMES.h5] [--device cpu|cuda]
+    python benchmarks/match.py [FRAMES.h5] [--device cpu|cuda] [--groups DICT.h5] [--figure FIGURE.png]
 
-Without frames a phantom is scanned first. FRAMES.truth.npz beside the frames gives the truth. Everything runs once on
-few voxels before it is timed. Exact matching takes all voxels, several times; brute force, ours and torchsim's
+Without frames a phantom is scanned first. FRAMES.truth.npz beside the frames gives the truth. DICT.h5 is a
+dictionary made with `mrfpipe simulate t1ff --groups`, for group matching. Everything runs once on few voxels before it
+is timed. Exact matching takes all voxels, several times; brute force, ours and torchsim's
 (https://pypi.org/project/torchsim, `DictionaryMatcher` on the same compressed entries), as many as it does in seconds.
 
 The count: brute force makes and compares 7,182,000 entries of rank 12, 8 operations each, 0.7 Gflop a voxel. The bounds
@@ -19,18 +20,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from harness import peak_memory_gb, report
+from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Complex, Int
-from mrfpipe.dictionary import Dictionary, build_dictionary
-from mrfpipe.evaluation.metrics import evaluate
+from mrfpipe.dictionary import Dictionary, EntryGroups, build_dictionary
+from mrfpipe.evaluation.metrics import counting_voxels
 from mrfpipe.evaluation.reference import load_reference
+from mrfpipe.files.dictionaries import load_dictionary, load_groups
 from mrfpipe.files.frames import load_frames
 from mrfpipe.imaging.frames import reconstruct_frames
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.maps import ParameterMaps
+from mrfpipe.maps import PARAMETERS, ParameterMaps
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
-from mrfpipe.matching.match import match_series
+from mrfpipe.matching.group import match_group
 from mrfpipe.matching.refine import refine
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import scan
@@ -39,6 +42,8 @@ from mrfpipe.protocol import Protocol, load_protocol
 N_BRUTE = 200
 """Voxels of brute force, spread over the slice."""
 RANKS = (8, 12, 20)
+KEPT = (0.001, 0.002, 0.005, 0.01, 0.02)
+"""Shares of groups kept."""
 
 
 def milliseconds_a_voxel(work: Callable[[], object], n_voxels: int, runs: int) -> float:
@@ -67,27 +72,106 @@ def every_entry(dictionary: Dictionary) -> torch.Tensor:
     return entries
 
 
-def by_torchsim(signals: Complex, dictionary: Dictionary) -> tuple[float, Int] | None:
-    """Milliseconds a voxel and the entries that torchsim's brute force finds; None without torchsim."""
+def by_torchsim(signals: Complex, dictionary: Dictionary) -> float | None:
+    """Milliseconds a voxel of torchsim's brute force; None without torchsim."""
     try:
         from torchsim.estimators import DictionaryMatcher
     except ImportError:
         return None
     matcher = DictionaryMatcher(dictionary=every_entry(dictionary))
-    queries = torch.from_numpy(signals)
-    taken = milliseconds_a_voxel(lambda: matcher.match(queries), len(signals), runs=1)
-    return taken, matcher.match(queries).indices[:, 0].numpy()
+    matcher.match(torch.from_numpy(signals[:8]))
+    return milliseconds_a_voxel(lambda: matcher.match(torch.from_numpy(signals)), len(signals), runs=1)
 
 
-def errors(series: FrameSeries, dictionary: Dictionary, truth: ParameterMaps | None) -> dict[str, str]:
-    """RMSE of the maps on the grid and refined."""
-    if truth is None:
-        return {}
-    found = {}
-    for name, refined in (("grid", False), ("refined", True)):
-        maps = match_series(series, dictionary, refined=refined)
-        found[f"rmse_{name}"] = ", ".join(f"{k} {e.rmse:.4g}" for k, e in evaluate(maps, truth, None).items())
-    return found
+class Comparison:
+    """Collects the times and errors of the methods on one series of frames."""
+
+    def __init__(self, series: FrameSeries, truth: ParameterMaps | None, device: torch.device) -> None:
+        self.series, self.truth, self.device = series, truth, device
+        self.signals = series.images[0][:, series.mask[0]].T
+        self.rows: dict[str, float] = {}
+        self.facts: dict[str, object] = {"voxels": len(self.signals)}
+        self.t1_errors: dict[str, float] = {}
+
+    def error(self, name: str, dictionary: Dictionary, entries: Int, *, refined: bool = False) -> None:
+        """Note the RMSE of all maps that entries of the first slice's voxels give."""
+        if self.truth is None:
+            return
+        coefficients = dictionary.compress(self.signals)
+        found = refine(coefficients, entries, dictionary).parameters if refined else dictionary.parameters(entries)
+        mask = self.series.mask[0]
+        rmse = {}
+        for p in PARAMETERS:
+            truth = getattr(self.truth, p.field)[0]
+            counts = counting_voxels(self.truth, p)[0] & mask
+            image = np.full(mask.shape, np.nan)
+            image[mask] = found[p.field]
+            rmse[p.name] = float(np.sqrt(np.mean((image - truth)[counts] ** 2))) * p.scale
+        self.facts[f"rmse_{name}"] = ", ".join(f"{key} {value:.4g}" for key, value in rmse.items())
+        self.t1_errors[name] = rmse["T1H2O"]
+
+    def exact_and_brute(self, dictionary: Dictionary) -> None:
+        """Time exact matching and brute force at one rank."""
+        rank, coefficients = dictionary.rank, dictionary.compress(self.signals)
+        some = np.ascontiguousarray(coefficients[:: len(coefficients) // N_BRUTE])
+        exact = match_exact(some, dictionary, self.device)
+        brute = match_brute(some[:8], dictionary, self.device)
+        name = f"exact, rank {rank}"
+        self.rows[name] = milliseconds_a_voxel(
+            lambda: match_exact(coefficients, dictionary, self.device), len(coefficients), runs=3
+        )
+        self.error(name, dictionary, match_exact(coefficients, dictionary, self.device).entry)
+        start = time.perf_counter()
+        brute = match_brute(some, dictionary, self.device)
+        self.rows[f"brute, rank {rank}"] = 1e3 * (time.perf_counter() - start) / len(some)
+        self.facts[f"worst_score_rank_{rank}"] = f"{np.max(np.abs(exact.score / brute.score - 1)):.1e}"
+
+    def beside_torchsim(self, dictionary: Dictionary) -> None:
+        """Time torchsim's brute force on the same entries."""
+        coefficients = dictionary.compress(self.signals)
+        taken = by_torchsim(np.ascontiguousarray(coefficients[:: len(coefficients) // N_BRUTE]), dictionary)
+        if taken is None:
+            self.facts["torchsim"] = "not installed; pip install mrfpipe[bench]"
+            return
+        self.rows[f"torchsim brute, rank {dictionary.rank}"] = taken
+        self.facts["exact_over_torchsim"] = round(taken / self.rows[f"exact, rank {dictionary.rank}"])
+
+    def refinement(self, dictionary: Dictionary) -> None:
+        """Time what refinement adds to exact matching."""
+        coefficients = dictionary.compress(self.signals)
+        entries = match_exact(coefficients, dictionary).entry
+        refine(coefficients[:8], entries[:8], dictionary)
+        added = milliseconds_a_voxel(lambda: refine(coefficients, entries, dictionary), len(coefficients), runs=3)
+        name = f"exact and refined, rank {dictionary.rank}"
+        self.rows[name] = self.rows[f"exact, rank {dictionary.rank}"] + added
+        self.error(name, dictionary, entries, refined=True)
+
+    def group(self, dictionary: Dictionary, groups: EntryGroups) -> None:
+        """Time group matching for several shares of groups kept, and count where it finds the best score."""
+        coefficients = dictionary.compress(self.signals)
+        best = match_exact(coefficients, dictionary).score
+        match_group(coefficients[:64], dictionary, groups)
+        for kept in KEPT:
+            start = time.perf_counter()
+            found = match_group(coefficients, dictionary, groups, kept, self.device)
+            name = f"group, {kept:.1%} of {groups.n_groups:,} kept"
+            self.rows[name] = 1e3 * (time.perf_counter() - start) / len(coefficients)
+            self.facts[f"best_score_{name}"] = f"{np.mean(found.score >= best * (1 - 1e-5)):.2%} of voxels"
+            self.error(name, dictionary, found.entry)
+
+    def draw(self, path: Path) -> None:
+        """Draw time against error; brute force finds what exact matching finds."""
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        axes = figure.subplots()
+        for name, taken in self.rows.items():
+            error = self.t1_errors.get(name) or self.t1_errors[f"exact, rank {name.rpartition(' ')[2]}"]
+            axes.plot(taken, error, "o", color="C1" if name.startswith("group") else "C0")
+            label = name.replace(" of 16,000 kept", "")
+            axes.annotate(label, (taken, error), xytext=(0, 6), textcoords="offset points", fontsize=7, rotation=50)
+        axes.set(xscale="log", xlabel="ms a voxel", ylabel="RMSE of T1H2O in ms", title="Matching: time against error")
+        axes.margins(y=0.25)
+        axes.grid(linewidth=0.4)
+        figure.savefig(path, dpi=120)
 
 
 def main() -> None:
@@ -95,45 +179,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("frames", nargs="?", type=Path)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--groups", type=Path, metavar="DICT.h5")
+    parser.add_argument("--figure", type=Path, metavar="FIGURE.png")
     arguments = parser.parse_args()
-    device, protocol = torch.device(arguments.device), load_protocol("t1ff")
+    protocol = load_protocol("t1ff")
     if arguments.frames is None:
         series, truth = phantom_frames(protocol)
     else:
         series = load_frames(arguments.frames)
         known = arguments.frames.with_name(f"{series.name}.truth.npz")
         truth = load_reference(known)[0] if known.exists() else None
-    signals = series.images[0][:, series.mask[0]].T
-    rows: dict[str, float] = {}
-    facts: dict[str, object] = {"voxels": len(signals)}
+    comparison = Comparison(series, truth, torch.device(arguments.device))
     for rank in RANKS:
-        dictionary = build_dictionary(protocol, rank=rank)
-        coefficients = dictionary.compress(signals)
-        some = np.ascontiguousarray(coefficients[:: len(coefficients) // N_BRUTE])
-        match_exact(some, dictionary)
-        rows[f"exact, rank {rank}"] = milliseconds_a_voxel(
-            lambda y=coefficients, d=dictionary: match_exact(y, d), len(coefficients), runs=3
-        )
-        rows[f"brute, rank {rank}"] = milliseconds_a_voxel(
-            lambda y=some, d=dictionary: match_brute(y, d, device), len(some), runs=1
-        )
-        exact, brute = match_exact(some, dictionary), match_brute(some, dictionary, device)
-        facts[f"same_entry_rank_{rank}"] = round(float(np.mean(exact.entry == brute.entry)), 4)
-        facts[f"worst_score_rank_{rank}"] = f"{np.max(np.abs(exact.score / brute.score - 1)):.1e}"
-        if rank == 12:
-            entries = match_exact(coefficients, dictionary).entry
-            refine(some, exact.entry, dictionary)
-            rows["refinement, rank 12"] = milliseconds_a_voxel(
-                lambda y=coefficients, e=entries, d=dictionary: refine(y, e, d), len(coefficients), runs=2
-            )
-            theirs = by_torchsim(some, dictionary)
-            if theirs is not None:
-                rows["torchsim brute, rank 12"] = theirs[0]
-                facts["torchsim_same_entry"] = round(float(np.mean(theirs[1] == brute.entry)), 4)
-                facts["exact_over_torchsim"] = round(theirs[0] / rows["exact, rank 12"])
-            facts["exact_over_brute"] = round(rows["brute, rank 12"] / rows["exact, rank 12"])
-            facts |= errors(series, dictionary, truth)
-    report("Matching", rows, "ms a voxel", peak_memory_gb=round(peak_memory_gb(), 2), brute_on=str(device), **facts)
+        comparison.exact_and_brute(build_dictionary(protocol, rank=rank))
+    dictionary = build_dictionary(protocol, rank=12)
+    comparison.refinement(dictionary)
+    comparison.beside_torchsim(dictionary)
+    if arguments.groups is not None and (groups := load_groups(arguments.groups)) is not None:
+        comparison.group(load_dictionary(arguments.groups), groups)
+    if arguments.figure is not None and comparison.t1_errors:
+        comparison.draw(arguments.figure)
+    comparison.facts["exact_over_brute"] = round(comparison.rows["brute, rank 12"] / comparison.rows["exact, rank 12"])
+    report(
+        "Matching",
+        comparison.rows,
+        "ms a voxel",
+        peak_memory_gb=round(peak_memory_gb(), 2),
+        device=arguments.device,
+        **comparison.facts,
+    )
 
 
 if __name__ == "__main__":
