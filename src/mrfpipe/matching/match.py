@@ -72,13 +72,13 @@ def match_series(
             "make it again with mrfpipe simulate --groups."
         )
     mask = series.mask & np.any(series.images != 0, axis=1)
-    coefficients = np.concatenate([dictionary.compress(_inside(series, mask, s)) for s in range(series.n_slices)])
+    slices = [_compressed(series.images[s][:, mask[s]].T, dictionary) for s in range(series.n_slices)]
+    coefficients, norm = (np.concatenate(parts) for parts in zip(*slices, strict=True))
     matches = _match(coefficients, dictionary, method, groups, device, progress)
     found = refine(coefficients, matches.entry, dictionary) if refined else _on_grid(matches, dictionary)
     maps = {field: estimate.astype(np.float32) for field, estimate in found.parameters.items()}
     overlap = np.abs(np.sum(found.signals.conj() * coefficients, axis=1))
     length = np.linalg.norm(found.signals, axis=1)
-    norm = np.concatenate([np.linalg.norm(_inside(series, mask, s), axis=1) for s in range(series.n_slices)])
     maps |= {"m0": overlap / length**2, "match": overlap / (length * norm)}
     edge = np.zeros(mask.shape, np.uint8)
     edge[mask] = edge_bits(found.parameters, dictionary)
@@ -87,9 +87,9 @@ def match_series(
     )
 
 
-def _inside(series: FrameSeries, mask: Bool, s: int) -> Complex:
-    """Signals of the voxels of a slice inside the mask. Shape `(voxels, frames)`."""
-    return np.ascontiguousarray(series.images[s][:, mask[s]].T)
+def _compressed(signals: Complex, dictionary: Dictionary) -> tuple[Complex, Float]:
+    """Return the signals `(voxels, frames)` of a slice in the dictionary's basis, and their norms over all frames."""
+    return dictionary.compress(signals), np.linalg.norm(signals, axis=1)
 
 
 def _image(values: Float, mask: Bool) -> Float:
