@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     default=True,
     help="Go on from the best entry to the best signal between entries. [default: refine]",
 )
+@click.option("--gap", is_flag=True, help="Also map how far the second-best explanation falls behind, a slow search.")
+@click.option(
+    "--memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="Memory to match in, at least 0.27. The maps do not depend on it. [default: a quarter of what is free]",
+)
 @click.option("--bids", is_flag=True, help="Write the images as a BIDS derivative dataset.")
 @scheduler_option
 @common_options
@@ -38,6 +45,8 @@ def command(
     output: Path,
     method: "Method",
     refine: bool,
+    gap: bool,
+    memory: float | None,
     bids: bool,
     where: Where,
 ) -> None:
@@ -64,6 +73,8 @@ def command(
             dictionary=where.path(dictionary),
             method=method,
             refined=refine,
+            gap=gap,
+            memory=None if memory is None else int(memory * 1e9),
             device=device,
             bids=bids,
             force=settings.force,

@@ -121,6 +121,10 @@ class MatchJob(Job):
     """Whether the estimates leave the grid."""
     device: str
     """Where to: auto, cpu, cuda or cuda:N."""
+    gap: bool
+    """Whether the second-best explanation is looked for."""
+    memory: int | None
+    """Bytes of memory to match in; None for a quarter of what is free."""
     bids: bool
     """Whether the images are laid out as a BIDS derivative dataset."""
 
@@ -139,7 +143,8 @@ class MatchJob(Job):
 
     @property
     def _method(self) -> str:
-        return f"dictionary matching ({self.method}, {'refined' if self.refined else 'on the grid'},"
+        kind = "refined" if self.refined else "on the grid"
+        return f"dictionary matching ({self.method}, {kind}{', with gap' if self.gap else ''},"
 
     def run(self, progress: Progress) -> str:
         """Match the scan and write its result folder; return a summary of the maps."""
@@ -147,7 +152,17 @@ class MatchJob(Job):
         dictionary = _dictionary(self.dictionary, sha256_of(self.dictionary))
         device, record = resolve_device(self.device), self.record()
         groups = load_groups(self.dictionary) if self.method == "group" else None
-        maps = match_scan(self.source, dictionary, self.method, device, progress, groups=groups, refined=self.refined)
+        maps = match_scan(
+            self.source,
+            dictionary,
+            self.method,
+            device,
+            progress,
+            groups=groups,
+            refined=self.refined,
+            gap=self.gap,
+            memory=self.memory,
+        )
         provenance = record.provenance(
             inputs=[self.source, self.dictionary],
             protocol=dictionary.protocol,

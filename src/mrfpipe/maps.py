@@ -33,6 +33,43 @@ PARAMETERS = (
 """In the order of the dictionary's axes; bit n of `ParameterMaps.edge` stands for the n-th."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """A map that says how far to trust the parameters: what it is called, and how it is written to files."""
+
+    field: str
+    """Name in `ParameterMaps`."""
+    name: str
+    """Name in files and figures."""
+    unit: str
+    """Unit in files and figures."""
+    title: str
+    """What it is, for people."""
+
+
+_EDGE_BITS = ", ".join(f"{1 << bit} {parameter.name}" for bit, parameter in enumerate(PARAMETERS))
+M0 = Quality(
+    field="m0",
+    name="M0",
+    unit="arbitrary",
+    title="scale between signal and simulated fingerprint: proton density times receive gain",
+)
+PHASE = Quality(field="phase", name="M0phase", unit="rad", title="phase of that scale, -pi to pi")
+MATCH = Quality(field="match", name="match", unit="1", title="normalised correlation of signal and fingerprint, 0 to 1")
+EDGE = Quality(
+    field="edge",
+    name="edge",
+    unit="1",
+    title=f"sum of a number for each parameter at an end of its grid: {_EDGE_BITS}",
+)
+GAP = Quality(
+    field="gap",
+    name="gap",
+    unit="1",
+    title="normalised correlation that the second-best pair of off-resonance and B1 lacks, all of it if there is none",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ParameterMaps:
     """What a scan yields, by matching or by a network alike. Arrays have shape `(slices, y, x)`.
@@ -52,6 +89,8 @@ class ParameterMaps:
     """Flip angle efficacy."""
     m0: Float
     """Magnitude of the scale between signal and simulated fingerprint (proton density times receive gain)."""
+    phase: Float
+    """Phase of that scale in rad, from -pi to pi: of the signal at the moment of excitation."""
     match: Float
     """Normalised correlation of signal and fingerprint, 0 to 1."""
     edge: Byte
@@ -60,6 +99,9 @@ class ParameterMaps:
     """Where the maps are defined."""
     affine: Double
     """Voxel `(x, y, slice)` to RAS in mm. Shape `(4, 4)`."""
+    gap: Float | None = None
+    """How far the second-best explanation falls behind in correlation, if it was looked for; see
+    `mrfpipe.matching.gap`."""
 
     def __post_init__(self) -> None:
         sizes = check_shape("mask", self.mask, "slices y x")
@@ -67,14 +109,21 @@ class ParameterMaps:
         check_shape("edge", self.edge, "slices y x", sizes)
         check_dtype("edge", self.edge, np.uint8)
         check_shape("affine", self.affine, "4 4")
-        for name in (*(p.field for p in PARAMETERS), "m0", "match"):
+        images = [*(p.field for p in PARAMETERS), "m0", "phase", "match", *(["gap"] if self.gap is not None else [])]
+        for name in images:
             array = getattr(self, name)
             check_shape(name, array, "slices y x", sizes)
             check_dtype(name, array, np.float32)
             if not np.all(np.isfinite(array[self.mask])):
                 raise ValueError(f"{name} is not finite everywhere inside the mask.")
-        for name in (*(p.field for p in PARAMETERS), "m0", "match", "edge", "mask", "affine"):
+        for name in (*images, "edge", "mask", "affine"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    @property
+    def quality(self) -> tuple[Quality, ...]:
+        """The quality maps there are."""
+        always = (M0, PHASE, MATCH, EDGE)
+        return always if self.gap is None else (*always, GAP)
 
     def in_file_units(self, parameter: Parameter) -> Float:
         """Return the map of `parameter` in the unit it has in files. Shape `(slices, y, x)`."""

@@ -99,11 +99,21 @@ def match_scan(
     *,
     groups: EntryGroups | None = None,
     refined: bool = False,
+    gap: bool = False,
+    memory: int | None = None,
 ) -> ParameterMaps:
     """Turn a raw scan or a frames file into maps by matching; errors as `load_series` and `match_series`."""
     series = load_series(path, dictionary.protocol, progress)
     return match_series(
-        series, dictionary, method, groups=groups, refined=refined, device=device, progress=progress("match")
+        series,
+        dictionary,
+        method,
+        groups=groups,
+        refined=refined,
+        gap=gap,
+        memory=memory,
+        device=device,
+        progress=progress("match"),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from mrfpipe.cli import COMMANDS
 
-MAPS = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "match", "edge")
+MAPS = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "M0phase", "match", "edge")
 
 
 def test_help_lists_all_commands_and_every_help_has_an_example(run):

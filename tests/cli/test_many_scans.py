@@ -16,7 +16,7 @@ from mrfpipe import batch, jobs
 from mrfpipe.jobs import MatchJob
 
 NAMES = ("a", "b", "c", "d")
-MAPS = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "match", "edge", "mask")
+MAPS = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "M0phase", "match", "edge", "mask")
 
 
 @pytest.fixture(scope="module")

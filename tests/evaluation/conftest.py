@@ -14,7 +14,8 @@ def make_maps(seed: int, mask: np.ndarray | None = None, **changes: np.ndarray) 
     mask = np.ones(SHAPE, bool) if mask is None else mask
     ranges = {"ff": (0, 1), "t1w": (0.6, 1.6), "t1f": (0.25, 0.35), "df": (-100, 100), "b1": (0.4, 1.0)}
     images = {name: rng.uniform(*limits, mask.shape) for name, limits in ranges.items()}
-    images |= {"m0": rng.uniform(1, 2, mask.shape), "match": rng.uniform(0.9, 1, mask.shape)} | changes
+    images |= {"m0": rng.uniform(1, 2, mask.shape), "match": rng.uniform(0.9, 1, mask.shape)}
+    images |= {"phase": rng.uniform(-3, 3, mask.shape)} | changes
     return ParameterMaps(
         **{name: np.where(mask, image, np.nan).astype(np.float32) for name, image in images.items()},
         edge=np.zeros(mask.shape, np.uint8),

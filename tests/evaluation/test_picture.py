@@ -78,7 +78,7 @@ def test_png_replaces_one_that_is_there(tmp_path, make):
 
 def test_empty_and_constant_maps_can_be_drawn(make):
     zero = np.zeros(SHAPE)
-    names = ("ff", "t1w", "t1f", "df", "b1", "m0", "match")
+    names = ("ff", "t1w", "t1f", "df", "b1", "m0", "phase", "match")
     constant = make(0, zero == 0, **dict.fromkeys(names, zero))
     empty = make(0, zero > 0)
     for figure in (maps_figure(constant), maps_figure(empty, reference=empty)):

@@ -55,6 +55,8 @@ def maps() -> ParameterMaps:
         df=image(-120, 120),
         b1=image(0.3, 1.0),
         m0=image(10, 20),
+        phase=image(-3, 3),
+        gap=image(0, 0.1),
         match=image(0.9, 1.0),
         edge=np.where(mask, rng.integers(0, 32, SHAPE), 0).astype(np.uint8),
         mask=mask,

@@ -9,7 +9,7 @@ import pytest
 from mrfpipe.files.bids import save_bids, subject_label
 from mrfpipe.files.nifti import save_nifti
 
-NAMES = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "match", "edge")
+NAMES = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "M0phase", "match", "edge", "gap")
 
 
 def test_one_image_and_sidecar_a_map(tmp_path, maps, provenance):
@@ -44,7 +44,9 @@ def test_all_maps_in_file_units_and_nan_outside_the_mask(tmp_path, maps, provena
         "df": maps.df,
         "B1": maps.b1,
         "M0": maps.m0,
+        "M0phase": maps.phase,
         "match": maps.match,
+        "gap": maps.gap,
         "edge": np.where(maps.mask, maps.edge, np.nan),
     }
     for name in NAMES:
@@ -72,7 +74,8 @@ def test_sidecar_says_how_the_map_was_made(tmp_path, maps, provenance):
     assert content["SoftwareVersions"] == provenance.versions
     assert content["Protocol"] == {"Name": "t1ff-small", "Hash": provenance.protocol_hash}
     units = {name: json.loads((tmp_path / f"{name}.json").read_text())["Units"] for name in NAMES}
-    assert units == dict.fromkeys(NAMES, "1") | {"T1H2O": "ms", "T1fat": "ms", "df": "Hz", "M0": "arbitrary"}
+    others = {"T1H2O": "ms", "T1fat": "ms", "df": "Hz", "M0": "arbitrary", "M0phase": "rad"}
+    assert units == dict.fromkeys(NAMES, "1") | others
     assert "2 T1H2O" in json.loads((tmp_path / "edge.json").read_text())["Description"]
 
 
@@ -85,6 +88,8 @@ def test_bids_dataset(tmp_path, maps, provenance):
         "anat/sub-P07_T1map": (maps.t1w, "s"),
         "anat/sub-P07_desc-fat_T1map": (maps.t1f, "s"),
         "anat/sub-P07_M0map": (maps.m0, "arbitrary"),
+        "anat/sub-P07_M0phasemap": (maps.phase, "rad"),
+        "anat/sub-P07_gapmap": (maps.gap, "1"),
         "anat/sub-P07_FFmap": (maps.ff, "1"),
         "fmap/sub-P07_TB1map": (100 * maps.b1, "percent"),
         "fmap/sub-P07_fieldmap": (maps.df, "Hz"),
@@ -101,7 +106,7 @@ def test_bids_dataset(tmp_path, maps, provenance):
 def test_suffixes_that_bids_does_not_know_are_declared(tmp_path, maps, provenance):
     save_bids(maps, tmp_path, provenance, subject="1")
     ignored = (tmp_path / ".bidsignore").read_text()
-    for suffix in ("FFmap", "matchmap", "edgemap"):
+    for suffix in ("FFmap", "M0phasemap", "matchmap", "edgemap", "gapmap"):
         assert f"_{suffix}." in ignored
         sidecar = json.loads((tmp_path / "sub-1" / "anat" / f"sub-1_{suffix}.json").read_text())
         assert "not part of BIDS" in sidecar["Description"]

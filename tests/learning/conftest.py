@@ -103,7 +103,7 @@ def make_scan(protocol: Protocol) -> Callable[..., tuple[FrameSeries, ParameterM
         blank = {name: np.where(mask, values, np.nan).astype(np.float32) for name, values in maps.items()}
         m0 = np.where(mask, m0, np.nan).astype(np.float32)
         labels = ParameterMaps(
-            **blank, m0=m0, match=m0 / 2, edge=np.zeros(shape, np.uint8), mask=mask, affine=np.eye(4)
+            **blank, m0=m0, phase=0 * m0, match=m0 / 2, edge=np.zeros(shape, np.uint8), mask=mask, affine=np.eye(4)
         )
         return series, labels
 

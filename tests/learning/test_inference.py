@@ -78,6 +78,8 @@ def test_maps_are_in_si_units_with_m0_and_match_of_the_fingerprint(make_model, m
         np.testing.assert_allclose(getattr(maps, name)[scan.mask], value, rtol=1e-5)
     np.testing.assert_allclose(maps.match[scan.mask], 1, atol=1e-5)
     np.testing.assert_allclose(maps.m0[scan.mask], density[scan.mask[0]], rtol=1e-4)
+    turn = np.exp(1j * (maps.phase[0] - 0.3 * x))[scan.mask[0]]
+    np.testing.assert_allclose(turn, 1, atol=1e-4)
     assert not maps.edge.any()
 
 
@@ -148,8 +150,9 @@ def test_a_model_that_gives_no_numbers_is_told(make_model, make_scan, protocol):
 def test_quality_against_its_definition():
     random = np.random.default_rng(0)
     d, y = (random.standard_normal((3, 8)) + 1j * random.standard_normal((3, 8)) for _ in range(2))
-    m0, match = quality((1e-30 * y).astype(np.complex64), d.astype(np.complex64))
+    m0, phase, match = quality((1e-30 * y).astype(np.complex64), d.astype(np.complex64))
     for i in range(3):
         agreement = abs(np.vdot(d[i], y[i]))
         assert m0[i] == pytest.approx(1e-30 * agreement / np.linalg.norm(d[i]) ** 2, rel=1e-4)
+        assert phase[i] == pytest.approx(np.angle(np.vdot(d[i], y[i])), abs=1e-5)
         assert match[i] == pytest.approx(agreement / np.linalg.norm(d[i]) / np.linalg.norm(y[i]), rel=1e-4)

@@ -147,16 +147,6 @@ def test_scale_and_phase_do_not_matter():
     np.testing.assert_allclose(ours.score, other.score, rtol=SAME_SCORE)
 
 
-def test_chunks_do_not_matter(monkeypatch):
-    dictionary, groups = small()
-    signals = noisy_signals(dictionary, 50, seed=6)
-    whole = match_group(signals, dictionary, groups, 0.2)
-    monkeypatch.setattr(group, "PAIRS_AT_ONCE", 3)
-    parts = match_group(signals, dictionary, groups, 0.2)
-    np.testing.assert_array_equal(whole.entry, parts.entry)
-    np.testing.assert_array_equal(whole.score, parts.score)
-
-
 @pytest.mark.parametrize("at_once", [7, 1 << 20])
 def test_torch_does_what_numba_does(monkeypatch, at_once):
     dictionary, groups = small()

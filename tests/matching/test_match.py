@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import complex_normal
 
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.errors import MismatchError
+from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import PARAMETERS
-from mrfpipe.matching.group import build_groups
-from mrfpipe.matching.match import match_series
+from mrfpipe.matching import match
+from mrfpipe.matching.group import build_groups, pair_bytes
+from mrfpipe.matching.match import LEAST_MEMORY, match_series, voxels_at_once
 from mrfpipe.physics.simulate import fingerprints
 from mrfpipe.protocol import load_protocol
 
@@ -59,7 +62,73 @@ def test_noise_free_voxels_give_their_parameters(dictionary, method):
         assert np.all(np.isnan(found[~mask]))
         np.testing.assert_allclose(found[mask], values[parameter.field][mask], rtol=1e-6)
     np.testing.assert_allclose(maps.m0[mask], np.abs(scale)[mask], rtol=1e-3)
+    np.testing.assert_allclose(np.exp(1j * maps.phase)[mask], (scale / np.abs(scale))[mask], atol=1e-3)
     np.testing.assert_allclose(maps.match[mask], 1, atol=1e-4)
+
+
+def test_slice_after_slice_is_all_slices(dictionary):
+    values, scale, mask = random_case(dictionary)
+    series = series_of(dictionary, values, scale, mask)
+    one_by_one = (replace(series, images=series.images[s : s + 1], mask=mask[s : s + 1]) for s in range(2))
+    whole, parts = match_series(series, dictionary, refined=True), match_series(one_by_one, dictionary, refined=True)
+    for name in (*(p.field for p in PARAMETERS), "m0", "phase", "match", "edge", "mask", "affine"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
+
+
+def test_gap_is_in_units_of_the_match(dictionary):
+    """What is left when the gap is taken off the match is the correlation of the second peak over all frames."""
+    values, scale, mask = random_case(dictionary)
+    series = series_of(dictionary, values, np.ones_like(scale), mask)
+    outside = complex_normal(np.random.default_rng(1), *series.images.shape)
+    outside -= np.einsum(
+        "fr,srxy->sfxy", dictionary.basis, np.einsum("fr,sfxy->srxy", dictionary.basis.conj(), outside)
+    )
+    clean, noisy = (
+        match_series(
+            series_of(dictionary, values, scale, mask, images=images.astype(np.complex64)), dictionary, gap=True
+        )
+        for images in (series.images, series.images + 0.01 * outside)
+    )
+    assert match_series(series, dictionary).gap is None
+    np.testing.assert_array_equal(np.isnan(clean.gap), ~mask)
+    np.testing.assert_allclose((noisy.gap / clean.gap)[mask], (noisy.match / clean.match)[mask], rtol=1e-3)
+    assert (noisy.match / clean.match)[mask].min() < 0.95
+
+
+@pytest.mark.parametrize("method", ["exact", "group", "brute"])
+def test_memory_changes_how_much_is_done_at_once_and_nothing_else(dictionary, method, monkeypatch):
+    rng, n = np.random.default_rng(2), 1300
+    series = series_of(dictionary, *random_case(dictionary)[:2], np.ones((2, 4, 5), bool))
+    images = complex_normal(rng, 1, series.n_frames, 26, 50)
+    many = FrameSeries(
+        name="t", images=images, mask=np.ones((1, 26, 50), bool), affine=np.eye(4), sequence_hash=series.sequence_hash
+    )
+    groups = build_groups(dictionary, 30)
+    seen = []
+    original = getattr(match, f"match_{method}")
+    monkeypatch.setattr(
+        match, f"match_{method}", lambda c, *args, **kw: seen.append(len(c)) or original(c, *args, **kw)
+    )
+    whole = match_series(many, dictionary, method, groups=groups, memory=1 << 30)
+    assert seen == [n]
+    seen.clear()
+    monkeypatch.setattr(match, "LEAST_MEMORY", 1 << 18)
+    parts = match_series(many, dictionary, method, groups=groups, memory=1 << 18)
+    assert seen == [512, 512, 276]
+    for name in (*(p.field for p in PARAMETERS), "m0", "phase", "match", "edge"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
+
+
+def test_voxels_at_once_fit_the_memory_and_grow_with_it(dictionary):
+    groups = build_groups(dictionary, 30)
+    for memory in (LEAST_MEMORY, 1 << 29):
+        n = voxels_at_once(dictionary, groups, memory)
+        assert n % 512 == 0
+        assert n * (pair_bytes(groups) + 24 * dictionary.rank) < memory
+        assert n > memory // 2 // (pair_bytes(groups) + 24 * dictionary.rank + 64) - 512
+    assert voxels_at_once(dictionary, None, 1 << 50) == 512 * 512
+    with pytest.raises(ResourceError, match=r"cannot work in 0\.1 GB of memory; give it at least 0\.27 GB"):
+        voxels_at_once(dictionary, None, 10**8)
 
 
 def test_edges_are_told_by_bit(dictionary):

@@ -32,7 +32,9 @@ def one_voxel(matrix, y, x, **values):
     """Make a phantom of a single voxel."""
     mask = np.zeros((1, matrix, matrix), bool)
     mask[0, y, x] = True
-    values = {"ff": 0.3, "t1w": 1.2, "t1f": 0.3, "df": 0.0, "b1": 0.8, "m0": 1.0, "match": 1.0} | values
+    values = (
+        {"ff": 0.3, "t1w": 1.2, "t1f": 0.3, "df": 0.0, "b1": 0.8, "m0": 1.0} | {"phase": 0.0, "match": 1.0} | values
+    )
     maps = ParameterMaps(
         **{name: np.where(mask, np.float32(value), np.float32(np.nan)) for name, value in values.items()},
         edge=np.zeros(mask.shape, np.uint8),
@@ -169,7 +171,7 @@ def test_an_empty_slice_gives_no_signal():
     mask[1] = False
     fields = {
         n: np.where(mask, getattr(phantom.maps, n), np.float32(np.nan))
-        for n in (*(p.field for p in PARAMETERS), "m0", "match")
+        for n in (*(p.field for p in PARAMETERS), "m0", "phase", "match")
     }
     maps = ParameterMaps(**fields, edge=phantom.maps.edge, mask=mask, affine=phantom.maps.affine)
     emptied = Phantom(maps=maps, rois=np.zeros(mask.shape, np.uint8), roi_names=())

@@ -29,7 +29,7 @@ def load_reference(path: Path) -> tuple[ParameterMaps, Int | None]:
     Returns
     -------
         The maps, in SI units, and the labels of regions, `(slices, y, x)`, if the file has any. A truth says nothing of
-        M0, match, the grid's edge and geometry: these are 1, 1, 0 and the identity.
+        M0, its phase, match, the grid's edge and geometry: these are 1, 0, 1, 0 and the identity.
 
     Raises
     ------
@@ -83,6 +83,7 @@ def _as_maps(arrays: dict[str, npt.NDArray[np.generic]], mask: npt.NDArray[np.bo
     return ParameterMaps(
         **fields,
         m0=masked(1.0),
+        phase=masked(0.0),
         match=masked(1.0),
         edge=np.zeros(mask.shape, np.uint8),
         mask=mask,

@@ -2,18 +2,19 @@
 
 BIDS has suffixes for T1, M0, B1 and field maps (https://bids-specification.readthedocs.io, appendix on quantitative
 MRI) and prescribes their units. It has none for the fat fraction, the match or the grid's edge: these are written with
-suffixes of our own, listed in ``.bidsignore`` so that validators pass over them.
+suffixes of our own, as the phase of M0 is, listed in ``.bidsignore`` so that validators pass over them.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mrfpipe import __version__
-from mrfpipe.arrays import Float
-from mrfpipe.files.nifti import QUALITY, quality_map, sidecar, write_image, write_json
+from mrfpipe.files.nifti import sidecar, write_image, write_json
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps, Quality
 
 _VERSION = "1.10.0"
 _DESCRIPTION_FILE = "dataset_description.json"
@@ -44,8 +45,10 @@ _IMAGES = (
     _Image(map="B1", folder="fmap", ending="TB1map", unit="percent", scale=100.0),
     _Image(map="df", folder="fmap", ending="fieldmap", unit="Hz"),
     _Image(map="FF", folder="anat", ending="FFmap", unit="1", standard=False),
+    _Image(map="M0phase", folder="anat", ending="M0phasemap", unit="rad", standard=False),
     _Image(map="match", folder="anat", ending="matchmap", unit="1", standard=False),
     _Image(map="edge", folder="anat", ending="edgemap", unit="1", standard=False),
+    _Image(map="gap", folder="anat", ending="gapmap", unit="1", standard=False),
 )
 
 
@@ -84,23 +87,17 @@ def save_bids(maps: ParameterMaps, root: Path, provenance: Provenance, *, subjec
     """
     if not subject or subject_label(subject) != subject:
         raise ValueError(f"A BIDS subject label has letters and digits only, not '{subject}'.")
-    for image in _IMAGES:
+    known: dict[str, Parameter | Quality] = {p.name: p for p in PARAMETERS}
+    known.update({q.name: q for q in maps.quality})
+    for image in (i for i in _IMAGES if i.map in known):
         folder = root / f"sub-{subject}" / image.folder
         folder.mkdir(parents=True, exist_ok=True)
-        values, title = _values(maps, image)
+        values = getattr(maps, known[image.map].field) * np.float32(image.scale)
         write_image(values, maps, folder / f"sub-{subject}_{image.ending}.nii.gz")
-        write_json(_sidecar(provenance, image, title), folder / f"sub-{subject}_{image.ending}.json")
+        write_json(_sidecar(provenance, image, known[image.map].title), folder / f"sub-{subject}_{image.ending}.json")
     write_json(_dataset_description(provenance), root / _DESCRIPTION_FILE)
     ignored = [f"**/*_{image.ending}.*" for image in _IMAGES if not image.standard]
     (root / ".bidsignore").write_text("\n".join([*ignored, "/maps.h5", "/*.png", "/*.html"]) + "\n", encoding="utf-8")
-
-
-def _values(maps: ParameterMaps, image: _Image) -> tuple[Float, str]:
-    if image.map in QUALITY:
-        return quality_map(maps, image.map), QUALITY[image.map][1]
-    parameter = next(p for p in PARAMETERS if p.name == image.map)
-    values: Float = getattr(maps, parameter.field) * image.scale
-    return values, parameter.title
 
 
 def _sidecar(provenance: Provenance, image: _Image, title: str) -> dict[str, object]:

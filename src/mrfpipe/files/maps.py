@@ -11,7 +11,7 @@ from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.schemas import MAPS
 from mrfpipe.files.sink import creating
 from mrfpipe.files.source import opening
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import EDGE, GAP, M0, MATCH, PARAMETERS, PHASE, ParameterMaps
 
 _AXES = "slices y x"
 
@@ -63,9 +63,8 @@ def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
         sink.text("provenance", provenance.to_json())
         for parameter in PARAMETERS:
             sink.array(parameter.name, maps.in_file_units(parameter), _AXES, parameter.unit, gzip=True)
-        sink.array("M0", maps.m0, _AXES, "arbitrary", gzip=True)
-        sink.array("match", maps.match, _AXES, "1", gzip=True)
-        sink.array("edge", maps.edge, _AXES, "bits", gzip=True)
+        for quality in maps.quality:
+            sink.array(quality.name, getattr(maps, quality.field), _AXES, quality.unit, gzip=True)
         sink.array("mask", maps.mask, _AXES, "1", gzip=True)
         sink.array("affine", maps.affine, "4 4", "mm")
 
@@ -86,9 +85,9 @@ def load_maps(path: Path) -> ParameterMaps:
             fields[parameter.field] /= np.float32(parameter.scale)
         return ParameterMaps(
             **fields,
-            m0=source.array("M0", _AXES, np.float32, sizes),
-            match=source.array("match", _AXES, np.float32, sizes),
-            edge=source.array("edge", _AXES, np.uint8, sizes),
+            **{q.field: source.array(q.name, _AXES, np.float32, sizes) for q in (M0, PHASE, MATCH)},
+            edge=source.array(EDGE.name, _AXES, np.uint8, sizes),
+            gap=source.array(GAP.name, _AXES, np.float32, sizes) if source.holds(GAP.name) else None,
             mask=mask,
             affine=source.finite("affine", "4 4", np.float64),
         )

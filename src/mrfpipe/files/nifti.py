@@ -8,17 +8,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from mrfpipe.arrays import Float
+from mrfpipe.arrays import Byte, Float
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import PARAMETERS, ParameterMaps
-
-_EDGE_BITS = ", ".join(f"{1 << bit} {parameter.name}" for bit, parameter in enumerate(PARAMETERS))
-QUALITY = {
-    "M0": ("arbitrary", "scale between signal and simulated fingerprint: proton density times receive gain"),
-    "match": ("1", "normalised correlation of signal and fingerprint, 0 to 1"),
-    "edge": ("1", f"sum of a number for each parameter at an end of its grid: {_EDGE_BITS}"),
-}
-"""Unit and description of the maps that are not parameters."""
 
 
 def save_nifti(maps: ParameterMaps, folder: Path, provenance: Provenance) -> None:
@@ -44,17 +36,12 @@ def save_nifti(maps: ParameterMaps, folder: Path, provenance: Provenance) -> Non
     for parameter in PARAMETERS:
         write_image(maps.in_file_units(parameter), maps, folder / f"{parameter.name}.nii.gz")
         write_json(sidecar(provenance, parameter.unit, parameter.title), folder / f"{parameter.name}.json")
-    for name, (unit, description) in QUALITY.items():
-        write_image(quality_map(maps, name), maps, folder / f"{name}.nii.gz")
-        write_json(sidecar(provenance, unit, description), folder / f"{name}.json")
+    for quality in maps.quality:
+        write_image(getattr(maps, quality.field), maps, folder / f"{quality.name}.nii.gz")
+        write_json(sidecar(provenance, quality.unit, quality.title), folder / f"{quality.name}.json")
 
 
-def quality_map(maps: ParameterMaps, name: str) -> Float:
-    """Return one of the maps of `QUALITY` as numbers. Shape `(slices, y, x)`."""
-    return getattr(maps, name.lower()).astype(np.float32)  # type: ignore[no-any-return]
-
-
-def write_image(values: Float, maps: ParameterMaps, path: Path) -> None:
+def write_image(values: Float | Byte, maps: ParameterMaps, path: Path) -> None:
     """Write one map as a float32 NIfTI with axes (x, y, slice); the same map always gives the same bytes.
 
     Parameters

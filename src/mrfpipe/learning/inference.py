@@ -51,7 +51,7 @@ def reconstruct(
     model
         A network trained for the scan's sequence.
     protocol
-        Simulates the fingerprints that `ParameterMaps.match` and `ParameterMaps.m0` compare the frames with.
+        Simulates the fingerprints that `ParameterMaps.match`, `m0` and `phase` compare the frames with.
     device
         Where the network runs.
     progress
@@ -134,18 +134,18 @@ def _finish(series: FrameSeries, model: TrainedModel, protocol: Protocol, maps: 
     edge = np.zeros(mask.shape, np.uint8)
     for bit, at_end in enumerate(model.scaling.at_ends(maps)):
         edge[at_end] |= 1 << bit
-    m0, match = np.full((2, *mask.shape), np.nan, np.float32)
+    m0, phase, match = np.full((3, *mask.shape), np.nan, np.float32)
     for number, inside in enumerate(mask):
         values = {p.field: maps[i, number, inside].astype(np.float64) for i, p in enumerate(PARAMETERS)}
-        m0[number, inside], match[number, inside] = quality(
+        m0[number, inside], phase[number, inside], match[number, inside] = quality(
             series.images[number][:, inside].T, fingerprints(protocol, **values)
         )
     estimates = {p.field: maps[i] for i, p in enumerate(PARAMETERS)}
-    return ParameterMaps(**estimates, m0=m0, match=match, edge=edge, mask=mask, affine=series.affine)
+    return ParameterMaps(**estimates, m0=m0, phase=phase, match=match, edge=edge, mask=mask, affine=series.affine)
 
 
-def quality(signals: Complex, simulated: Complex) -> tuple[Float, Float]:
-    """Compare measured signals y with simulated fingerprints d of the same voxels, whatever the phase between them.
+def quality(signals: Complex, simulated: Complex) -> tuple[Float, Float, Float]:
+    """Compare measured signals y with simulated fingerprints d of the same voxels.
 
     Parameters
     ----------
@@ -156,11 +156,13 @@ def quality(signals: Complex, simulated: Complex) -> tuple[Float, Float]:
 
     Returns
     -------
-        m0 ``|<d, y>| / |d|^2`` and match ``|<d, y>| / (|d| |y|)``. Shape `(voxels)` each.
+        m0 ``|<d, y>| / |d|^2``, phase that of ``<d, y>`` in rad, and match ``|<d, y>| / (|d| |y|)``. Shape `(voxels)`
+        each.
     """
     d, y = simulated.astype(np.complex128), signals.astype(np.complex128)
-    agreement = np.abs(np.einsum("vf,vf->v", d.conj(), y))
+    overlap = np.einsum("vf,vf->v", d.conj(), y)
+    agreement = np.abs(overlap)
     norm_d, norm_y = np.linalg.norm(d, axis=1), np.linalg.norm(y, axis=1)
     m0: Float = (agreement / norm_d**2).astype(np.float32)
     match: Float = np.minimum(agreement / (norm_d * norm_y), 1).astype(np.float32)
-    return m0, match
+    return m0, np.angle(overlap).astype(np.float32), match

@@ -1,6 +1,7 @@
 """Brute-force matching: every entry is made and compared with every voxel. The oracle of the other methods."""
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from mrfpipe.dictionary import Dictionary
 from mrfpipe.matching.score import Matches, unit_signals
 
 VOXELS_AT_ONCE = 512
+ENTRIES_AT_ONCE = 1 << 14
+"""Of one pair of B1 and df; with as many voxels as above, 100 MB of scores."""
 
 
 def match_brute(
@@ -20,7 +23,8 @@ def match_brute(
 ) -> Matches:
     """Compare every voxel with every entry; of entries that score the same the lowest number of a group is returned.
 
-    Entries are made for one (B1, df) at a time, so that neither they nor their scores fill the memory.
+    Entries are made for one (B1, df) at a time and compared block by block, so that neither they nor their scores fill
+    the memory.
 
     Parameters
     ----------
@@ -46,12 +50,13 @@ def match_brute(
             fat = torch.from_numpy(dictionary.fat[:, b1, df].copy()).to(unit.device)
             entries = ((1 - ff) * water[:, None] + ff * fat).reshape(-1, dictionary.rank)
             entries /= torch.linalg.vector_norm(entries, dim=1, keepdim=True)
-            for start in range(0, len(unit), VOXELS_AT_ONCE):
-                part = slice(start, start + VOXELS_AT_ONCE)
-                best, index = (unit[part] @ entries.mH).abs().max(dim=1)
+            numbers = within + df * shape[4] + b1
+            for start, first in product(range(0, len(unit), VOXELS_AT_ONCE), range(0, len(entries), ENTRIES_AT_ONCE)):
+                part, some = slice(start, start + VOXELS_AT_ONCE), slice(first, first + ENTRIES_AT_ONCE)
+                best, index = (unit[part] @ entries[some].mH).abs().max(dim=1)
                 better = best > score[part]
                 score[part] = torch.where(better, best, score[part])
-                number[part] = torch.where(better, within[index] + df * shape[4] + b1, number[part])
+                number[part] = torch.where(better, numbers[some][index], number[part])
             if progress is not None:
                 progress(b1 * shape[3] + df + 1, shape[3] * shape[4])
     return Matches(entry=number.cpu().numpy(), score=score.square().cpu().numpy())

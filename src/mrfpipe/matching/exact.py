@@ -136,7 +136,7 @@ def _bounds(y: Float, space: Float, remainder: Float, bounds: Float) -> None:
 
 
 @njit(cache=True)
-def _project(signals: Float, y: Float, product: Float) -> None:
+def project(signals: Float, y: Float, product: Float) -> None:
     """Inner products <signal, y> of a group's signals (rank, 2, t1) with one voxel (rank, 2), to (2, t1)."""
     product[:] = 0
     re, im = product[0], product[1]
@@ -157,7 +157,7 @@ def may_win(
 
 
 @njit(cache=True)
-def _visit(
+def best_of_group(
     w: Float, f: Float, water_energy: Float, fat_energy: Float, cross: Float, ff: Double, score: float, entry: Int
 ) -> float:
     """Search all pairs of a group for a score above `score`.
@@ -213,9 +213,9 @@ def _search(
                 if bound < 0 or bound < scores[v] * (1 - MARGIN):
                     break
                 bounds[v - start, group] = -1
-                _project(water[group], y[v], w)
-                _project(fat[group], y[v], f)
-                found = _visit(
+                project(water[group], y[v], w)
+                project(fat[group], y[v], f)
+                found = best_of_group(
                     w, f, water_energy[group], fat_energy[group], cross[group], ff, scores[v], entries[v, :3]
                 )
                 if found > scores[v]:

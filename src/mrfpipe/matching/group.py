@@ -34,8 +34,8 @@ SCORES_AT_ONCE = 1 << 24
 """Scores of voxels and entries that a GPU makes at once."""
 BLOCK = 256
 """Entries that the CPU makes at once: few enough to stay in the fastest cache."""
-PAIRS_AT_ONCE = 1 << 24
-"""Pairs of a voxel and a group it keeps, about 400 MB with what sorting them takes."""
+PAIR_BYTES = 32
+"""What a pair of a voxel and a group it keeps takes, while pairs are sorted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -167,6 +167,15 @@ def _representative(units: Tensor) -> Tensor:
     return representative
 
 
+def pair_bytes(groups: EntryGroups, kept: float = DEFAULT_KEPT) -> int:
+    """Return the bytes of memory that a voxel takes in group matching for the groups it keeps."""
+    return PAIR_BYTES * _n_kept(groups, kept)
+
+
+def _n_kept(groups: EntryGroups, kept: float) -> int:
+    return min(groups.n_groups, max(LEAST_KEPT, math.ceil(kept * groups.n_groups)))
+
+
 def match_group(
     coefficients: Complex,
     dictionary: Dictionary,
@@ -175,6 +184,8 @@ def match_group(
     device: torch.device | None = None,
 ) -> Matches:
     """Find the best entry of the groups whose representatives correlate best with each voxel.
+
+    Memory is `pair_bytes` a voxel.
 
     Parameters
     ----------
@@ -200,12 +211,8 @@ def match_group(
     if not 0 < kept <= 1:
         raise ValueError(f"Share of groups to keep must be above 0 and up to 1, not {kept}.")
     unit = unit_signals(coefficients)
-    n_kept = min(groups.n_groups, max(LEAST_KEPT, math.ceil(kept * groups.n_groups)))
     search = _on_cpu if device is None or device.type == "cpu" else partial(_on_device, device=device)
-    at_once = max(1, PAIRS_AT_ONCE // n_kept)
-    starts = range(0, max(1, len(unit)), at_once)
-    found = [search(unit[start : start + at_once], dictionary, groups, n_kept) for start in starts]
-    numbers, scores = (np.concatenate(values) for values in zip(*found, strict=True))
+    numbers, scores = search(unit, dictionary, groups, _n_kept(groups, kept))
     return Matches(entry=numbers, score=scores)
 
 

@@ -1,45 +1,86 @@
 """From a series of frames to maps, by comparing every voxel with every entry of a dictionary."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Literal, Self
 
 import numpy as np
 import torch
 
-from mrfpipe.arrays import Bool, Byte, Complex, Double, Float
+from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, available_memory
 from mrfpipe.dictionary import Dictionary, EntryGroups
-from mrfpipe.errors import MismatchError
+from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
-from mrfpipe.matching.group import match_group
+from mrfpipe.matching.gap import correlation_gap
+from mrfpipe.matching.group import match_group, pair_bytes
 from mrfpipe.matching.refine import Estimates, refine
 from mrfpipe.matching.score import Matches
 
 Method = Literal["exact", "group", "brute"]
+Progress = Callable[[int, int], None]
 CPU = torch.device("cpu")
+LEAST_MEMORY = 256 << 20
+"""Bytes that matching takes however few voxels are matched at once: all that it computes in blocks fits into half."""
+BLOCK = 512
+"""Voxels are matched in multiples of so many, as which brute and exact matching take them anyway: so that nothing
+depends, to the last bit, on how many are matched at once."""
+MOST_AT_ONCE = 512 * BLOCK
+"""More would not be faster, and fill a GPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Voxels:
+    """What matching sees of some slices."""
+
+    coefficients: Complex
+    """Signals inside the mask in the dictionary's basis. Shape `(voxels, rank)`."""
+    norm: Float
+    """Norms of the signals over all frames. Shape `(voxels)`."""
+    mask: Bool
+    """Where they are. Shape `(slices, y, x)`."""
+
+    @classmethod
+    def of(cls, series: FrameSeries, dictionary: Dictionary) -> Self:
+        """Compress the signals of a series, slice after slice."""
+        mask = series.mask & np.any(series.images != 0, axis=1)
+        signals = [series.images[s][:, mask[s]].T for s in range(series.n_slices)]
+        return cls(
+            coefficients=np.concatenate([dictionary.compress(some) for some in signals]),
+            norm=np.concatenate([np.linalg.norm(some, axis=1) for some in signals]),
+            mask=mask,
+        )
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """Put the voxels of several stacks of slices behind each other."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def match_series(
-    series: FrameSeries,
+    series: FrameSeries | Iterable[FrameSeries],
     dictionary: Dictionary,
     method: Method = "exact",
     *,
     groups: EntryGroups | None = None,
     refined: bool = False,
+    gap: bool = False,
+    memory: int | None = None,
     device: torch.device = CPU,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ParameterMaps:
     """Match every voxel inside the mask.
 
-    The map `match` is the normalised correlation over all frames, so that aliasing lowers it; `m0` is the magnitude of
-    the scale between signal and fingerprint.
+    The map `match` is the normalised correlation over all frames, so that aliasing lowers it; `m0` and `phase` are the
+    complex scale between signal and fingerprint.
 
     Parameters
     ----------
     series
-        Frames of all slices.
+        Frames of all slices; or of one slice after the other, so that the frames of all need not be in memory at once.
     dictionary
         Of the sequence that the frames were measured with.
     method
@@ -49,8 +90,13 @@ def match_series(
         Of the dictionary's entries; group matching needs them.
     refined
         Whether the estimates leave the grid for the best signal between its entries; see `mrfpipe.matching.refine`.
+    gap
+        Whether to look for the second-best explanation, which takes long; see `mrfpipe.matching.gap`.
+    memory
+        Bytes of memory to work in, beside frames and maps; a quarter of what is free if not given. The fewer, the fewer
+        voxels are matched at once; the maps are the same.
     device
-        Where to match; refinement runs on the CPU.
+        Where to match; refinement and gap run on the CPU. What a GPU holds at once is fixed and fits 4 GB.
     progress
         Called by brute matching, which takes long, with the pairs of B1 and df done and of all.
 
@@ -59,44 +105,57 @@ def match_series(
     MismatchError
         If the frames are of another sequence than the dictionary, or groups are needed and there are none.
     ResourceError
-        If the device is a GPU that exact matching cannot use.
+        If the device is a GPU that exact matching cannot use, or `memory` is less than matching takes.
     """
-    if series.sequence_hash != dictionary.protocol.sequence.hash:
-        raise MismatchError(
-            f"The frames of {series.name} are of another sequence than the dictionary's protocol "
-            f"'{dictionary.protocol.name}'; make both with one protocol."
-        )
     if method == "group" and groups is None:
         raise MismatchError(
             f"The dictionary of protocol '{dictionary.protocol.name}' has no groups; "
             "make it again with mrfpipe simulate --groups."
         )
-    mask = series.mask & np.any(series.images != 0, axis=1)
-    slices = [_compressed(series.images[s][:, mask[s]].T, dictionary) for s in range(series.n_slices)]
-    coefficients, norm = (np.concatenate(parts) for parts in zip(*slices, strict=True))
-    matches = _match(coefficients, dictionary, method, groups, device, progress)
-    found = refine(coefficients, matches.entry, dictionary) if refined else _on_grid(matches, dictionary)
-    maps = {field: estimate.astype(np.float32) for field, estimate in found.parameters.items()}
-    overlap = np.abs(np.sum(found.signals.conj() * coefficients, axis=1))
-    length = np.linalg.norm(found.signals, axis=1)
-    maps |= {"m0": overlap / length**2, "match": overlap / (length * norm)}
-    edge = np.zeros(mask.shape, np.uint8)
-    edge[mask] = edge_bits(found.parameters, dictionary)
-    return ParameterMaps(
-        **{name: _image(values, mask) for name, values in maps.items()}, edge=edge, mask=mask, affine=series.affine
-    )
+    at_once = voxels_at_once(dictionary, groups if method == "group" else None, memory)
+    parts: list[_Voxels] = []
+    affine = np.eye(4)
+    for part in [series] if isinstance(series, FrameSeries) else series:
+        _check_sequence(part, dictionary)
+        affine = affine if parts else part.affine
+        parts.append(_Voxels.of(part, dictionary))
+    voxels = _Voxels.joined(parts)
+    matches = _match(voxels.coefficients, dictionary, method, groups, at_once, device, progress)
+    found = refine(voxels.coefficients, matches.entry, dictionary) if refined else _on_grid(matches, dictionary)
+    maps = _compared(voxels, found)
+    if gap:
+        inside = np.linalg.norm(voxels.coefficients, axis=1) / voxels.norm
+        maps["gap"] = correlation_gap(voxels.coefficients, dictionary) * inside
+    edge = np.zeros(voxels.mask.shape, np.uint8)
+    edge[voxels.mask] = edge_bits(found.parameters, dictionary)
+    images = {name: _image(values, voxels.mask) for name, values in maps.items()}
+    return ParameterMaps(**images, edge=edge, mask=voxels.mask, affine=affine)
 
 
-def _compressed(signals: Complex, dictionary: Dictionary) -> tuple[Complex, Float]:
-    """Return the signals `(voxels, frames)` of a slice in the dictionary's basis, and their norms over all frames."""
-    return dictionary.compress(signals), np.linalg.norm(signals, axis=1)
+def voxels_at_once(dictionary: Dictionary, groups: EntryGroups | None, memory: int | None) -> int:
+    """Return how many voxels are matched at once in so much memory, with groups if group matching is to do it.
+
+    Raises
+    ------
+    ResourceError
+        If matching takes more than that.
+    """
+    memory = max(LEAST_MEMORY, available_memory() // 4) if memory is None else memory
+    if memory < LEAST_MEMORY:
+        raise ResourceError(
+            f"Matching cannot work in {memory / 1e9:.3g} GB of memory; give it at least {LEAST_MEMORY / 1e9:.2g} GB."
+        )
+    # Signals as they come, of unit norm, and in real and imaginary parts; then the entry found and its score.
+    each = 3 * 8 * dictionary.rank + 64 + (pair_bytes(groups) if groups is not None else 0)
+    return min(MOST_AT_ONCE, max(1, memory // 2 // each // BLOCK) * BLOCK)
 
 
-def _image(values: Float, mask: Bool) -> Float:
-    """Put the values of the voxels inside the mask where they belong. Shape `(slices, y, x)`, NaN outside."""
-    image = np.full(mask.shape, np.nan, np.float32)
-    image[mask] = values
-    return image
+def _check_sequence(series: FrameSeries, dictionary: Dictionary) -> None:
+    if series.sequence_hash != dictionary.protocol.sequence.hash:
+        raise MismatchError(
+            f"The frames of {series.name} are of another sequence than the dictionary's protocol "
+            f"'{dictionary.protocol.name}'; make both with one protocol."
+        )
 
 
 def _match(
@@ -104,19 +163,52 @@ def _match(
     dictionary: Dictionary,
     method: Method,
     groups: EntryGroups | None,
+    at_once: int,
     device: torch.device,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Matches:
-    if method == "group" and groups is not None:
-        return match_group(coefficients, dictionary, groups, device=device)
-    if method == "brute":
-        return match_brute(coefficients, dictionary, device, progress)
-    return match_exact(coefficients, dictionary, device)
+    """Match so many voxels at once."""
+    starts = range(0, max(1, len(coefficients)), at_once)
+    found = []
+    for i, start in enumerate(starts):
+        part = coefficients[start : start + at_once]
+        if method == "group" and groups is not None:
+            found.append(match_group(part, dictionary, groups, device=device))
+        elif method == "brute":
+            found.append(match_brute(part, dictionary, device, _of_parts(progress, i, len(starts))))
+        else:
+            found.append(match_exact(part, dictionary, device))
+    return Matches(entry=np.concatenate([m.entry for m in found]), score=np.concatenate([m.score for m in found]))
+
+
+def _of_parts(progress: Progress | None, part: int, n_parts: int) -> Progress | None:
+    """Make the progress of one part that of all parts."""
+    return None if progress is None else lambda done, all_: progress(part * all_ + done, n_parts * all_)
 
 
 def _on_grid(matches: Matches, dictionary: Dictionary) -> Estimates:
     """Take the matched entries as they are."""
     return Estimates(parameters=dictionary.parameters(matches.entry), signals=dictionary.entries(matches.entry))
+
+
+def _compared(voxels: _Voxels, found: Estimates) -> dict[str, Float]:
+    """Return the estimates, and how the signals compare with their fingerprints. Shape `(voxels)` each."""
+    maps = {field: estimate.astype(np.float32) for field, estimate in found.parameters.items()}
+    overlap = np.sum(found.signals.conj() * voxels.coefficients, axis=1)
+    length = np.linalg.norm(found.signals, axis=1)
+    agreement = np.abs(overlap)
+    return maps | {
+        "m0": agreement / length**2,
+        "phase": np.angle(overlap),
+        "match": agreement / (length * voxels.norm),
+    }
+
+
+def _image(values: Float, mask: Bool) -> Float:
+    """Put the values of the voxels inside the mask where they belong. Shape `(slices, y, x)`, NaN outside."""
+    image = np.full(mask.shape, np.nan, np.float32)
+    image[mask] = values
+    return image
 
 
 def edge_bits(parameters: dict[str, Double], dictionary: Dictionary) -> Byte:

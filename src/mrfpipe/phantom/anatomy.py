@@ -74,6 +74,7 @@ def thigh(*, matrix: int, fov: float, n_slices: int, slice_spacing: float, seed:
     mask = np.isfinite(maps["ff"])
     truth = ParameterMaps(
         **maps,
+        phase=np.where(mask, np.float32(0), np.float32(np.nan)),
         match=np.where(mask, np.float32(1), np.float32(np.nan)),
         edge=np.zeros(mask.shape, np.uint8),
         mask=mask,

@@ -16,7 +16,7 @@ class Phantom:
     """A body's true maps, with its muscles drawn in."""
 
     maps: ParameterMaps
-    """The truth: `m0` is the proton density, `match` is 1 and `edge` is 0 inside the mask."""
+    """The truth: `m0` is the proton density, `phase` 0, `match` is 1 and `edge` is 0 inside the mask."""
     rois: Byte
     """Number of the region of interest, from 1, or 0. Shape `(slices, y, x)`."""
     roi_names: tuple[str, ...]
