@@ -129,18 +129,18 @@ class _Work:
     """Signals and dictionaries of a protocol, each simulated once."""
 
     def __init__(self, protocol: Protocol, truth: dict[str, Double], device: torch.device | None) -> None:
-        self._protocol, self._truth, self._device = protocol, truth, device
+        self._protocol, self._truth, self.device = protocol, truth, device
         self._signals: dict[SignalModel, Complex] = {}
         self._dictionaries: dict[SignalModel, Dictionary] = {}
 
     def signals(self, model: SignalModel) -> Complex:
         if model not in self._signals:
-            self._signals[model] = _simulated(self._protocol, self._truth, model, self._device)
+            self._signals[model] = _simulated(self._protocol, self._truth, model, self.device)
         return self._signals[model]
 
     def dictionary(self, model: SignalModel) -> Dictionary:
         if model not in self._dictionaries:
-            self._dictionaries[model] = build_dictionary(self._protocol, model=model, device=self._device)
+            self._dictionaries[model] = build_dictionary(self._protocol, model=model, device=self.device)
         return self._dictionaries[model]
 
 
@@ -156,7 +156,7 @@ def _compare(
 ) -> Comparison:
     ours, theirs, built = work.signals(signals), work.signals(dictionary), work.dictionary(dictionary)
     distance = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(ours, axis=1)
-    found = built.parameters(match_exact(built.compress(ours), built).entry)
+    found = built.parameters(match_exact(built.compress(ours), built, work.device).entry)
     counts = {"t1w": truth["ff"] <= MOST_FAT_FOR_WATER, "t1f": truth["ff"] > LEAST_FAT_FOR_FAT}
     errors = {
         p.name: ((found[p.field] - truth[p.field]) * p.scale)[counts.get(p.field, slice(None))] for p in PARAMETERS
