@@ -237,3 +237,22 @@ def test_refinement_is_on_by_default_and_leaves_the_grid(run, study, tmp_path):
             values[name] = {key: file[key][...][file["mask"][...] > 0] for key in ("df", "match")}
     assert len(np.unique(values["grid"]["df"])) <= 13 < len(np.unique(values["refined"]["df"]))
     assert np.all(values["refined"]["match"] >= values["grid"]["match"] - 1e-6)
+
+
+def test_gap_and_memory(run, study, tmp_path):
+    common = ("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path / "out")
+    result = run(*common, "--memory", 0.1, code=6)
+    assert "cannot work in 0.1 GB of memory; give it at least 0.27 GB" in result.stderr
+    assert not (tmp_path / "out" / "leg").exists()
+    run(*common, "--memory", 0.3)
+    with h5py.File(tmp_path / "out/leg/maps.h5") as file:
+        assert "gap" not in file
+    # A result without the gap is not the one asked for, and is not silently replaced.
+    run(*common, "--gap", code=5)
+    run(*common, "--gap", "--force")
+    with h5py.File(tmp_path / "out/leg/maps.h5") as file:
+        mask = file["mask"][...] > 0
+        gap = file["gap"][...][mask]
+        assert np.all((gap >= 0) & (gap <= file["match"][...][mask] + 0.01))
+        assert np.median(gap) > 0.1
+    assert (tmp_path / "out/leg/gap.nii.gz").exists()
