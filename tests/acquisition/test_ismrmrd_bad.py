@@ -26,7 +26,7 @@ from ismrmrd_files import (
     write_file,
 )
 
-from mrfpipe.acquisition import ismrmrd as reader
+from mrfpipe.acquisition import assembly
 from mrfpipe.acquisition.ismrmrd import describe_ismrmrd, read_ismrmrd
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 
@@ -175,7 +175,7 @@ def test_fewer_slices_than_announced(path):
 
 
 def test_no_memory(path, monkeypatch):
-    monkeypatch.setattr(reader, "available_memory", lambda: 1000)
+    monkeypatch.setattr(assembly, "available_memory", lambda: 1000)
     refused(write_file(path, acquisitions(small_scan())), ResourceError, "GiB of memory")
 
 
