@@ -20,6 +20,7 @@ from ismrmrd_files import (
     acquisitions,
     flagged,
     noise_acquisition,
+    reversed_readout,
     small_header,
     small_scan,
     small_sequence,
@@ -242,6 +243,13 @@ def test_readouts_off_centre_without_trajectory(path):
     made = acquisitions(small_scan(), stored=False)
     made[11].center_sample = 12
     refused(write_file(path, made), InputError, "acquisition 11 has its centre at sample 12 instead of 16")
+
+
+def test_single_readout_reversed_without_trajectory(path):
+    made = acquisitions(small_scan(), stored=False)
+    reversed_readout(made[7])
+    match = "1 of 48 readouts are marked as reversed, in no order"
+    refused(write_file(path, made, small_header(unit=None)), InputError, match)
 
 
 def test_other_angle_without_trajectory(path):

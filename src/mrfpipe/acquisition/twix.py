@@ -52,8 +52,8 @@ def read_twix(path: Path, sequence: Sequence) -> RawScan:
     with open_twix(path) as file:
         header = parse_twix_header(file.buffers, path)
         imaging = imaging_of(file.heads)
-        if not all(np.isfinite(imaging[name]).all() for name in _GEOMETRY):
-            raise InputError(f"{path}: positions or directions are not finite; the file is damaged, copy it again.")
+        if not (imaging["slice_dir"].any(axis=1).all() and all(np.isfinite(imaging[name]).all() for name in _GEOMETRY)):
+            raise InputError(f"{path}: positions or directions are not there or not finite; copy the scan again.")
         imaging["position"] += table_position_mm(file.buffers)
         scan = assemble(file, imaging, header, sequence)
     _check_thickness(header, sequence, path)
