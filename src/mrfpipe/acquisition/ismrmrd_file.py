@@ -168,7 +168,8 @@ def _heads(stored: npt.NDArray[Any], path: Path) -> Heads:
             kinds = "f" if HEAD[name].base.kind == "f" else "iu"
             if column is None or column.shape != heads[name].shape or column.dtype.kind not in kinds:
                 raise InputError(f"{path}: heads have no valid field '{name}'; convert the scan to ISMRMRD.")
-            heads[name] = column
+            with np.errstate(invalid="ignore"):  # what is no number is refused below
+                heads[name] = column
     if not all(np.isfinite(heads[name]).all() for name in ("position", "read_dir", "phase_dir", "slice_dir")):
         raise InputError(f"{path}: positions or directions are not finite; the file is damaged, copy it again.")
     return heads

@@ -90,8 +90,10 @@ def heads_of(blocks: npt.NDArray[np.void]) -> Heads:
         ("repetition", "repetition"),
         ("position", "position"),
     ):
-        heads[name] = blocks[field]
-    axes = _rotations(blocks["quaternion"].astype(np.float64))
+        with np.errstate(invalid="ignore"):  # what is no number is refused by the reader
+            heads[name] = blocks[field]
+    with np.errstate(invalid="ignore", over="ignore"):
+        axes = _rotations(blocks["quaternion"].astype(np.float64))
     heads["phase_dir"], heads["read_dir"], heads["slice_dir"] = axes[..., 0], axes[..., 1], axes[..., 2]
     return heads
 
