@@ -19,8 +19,8 @@ TI_MS, RECOVERY_MS, INCREMENT_DEG, ANGLE_DEG = 12.0, 150.0, 50.0, 111.24611797
 MATRIX, OVERSAMPLING, FOV = 32, 2, 0.32
 DWELL = 2e-5  # s
 
-# What the file says with some six digits, and times on the scanner's raster, give.
-FLIP_TOLERANCE_DEG, TIME_TOLERANCE = 1e-3, 1e-5
+# Six digits in the file, and microseconds in the protocol; half a dwell time, easily lost, is 10 us.
+FLIP_TOLERANCE_DEG, TIME_TOLERANCE = 1e-3, 2e-6
 
 
 def read_gradient(system, angle: float) -> tuple[list, float]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import traceback
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,12 +71,19 @@ def read_events(path: Path) -> Events:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            played = pypulseq.Sequence()
-            played.read(str(path))
-            return _events(played)
+            return _events(_played(pypulseq.Sequence(), path))
     except Exception as e:
         reason = (str(e).strip() or type(e).__name__).splitlines()[0].rstrip(". ")
         raise InputError(f"{path}: cannot be read as Pulseq ({reason}); write it with a Pulseq of 1.3 to 1.5.") from e
+
+
+def _played(sequence: Any, path: Path) -> Any:  # noqa: ANN401 - pypulseq is untyped
+    try:
+        sequence.read(str(path))
+    except Exception as e:
+        traceback.clear_frames(e.__traceback__)  # closes the file that pypulseq leaves open then
+        raise
+    return sequence
 
 
 def _events(played: Any) -> Events:  # noqa: ANN401 - pypulseq is untyped
