@@ -31,7 +31,7 @@ def _text(value: object) -> str:
 
 def _describe(path: Path) -> Mapping[str, object]:
     """Tell the kind of file by its content, and describe it."""
-    from mrfpipe.acquisition.ismrmrd import describe_ismrmrd
+    from mrfpipe.acquisition.raw import describe_raw
     from mrfpipe.files import schemas
     from mrfpipe.learning.model import DESCRIPTION_FILE
     from mrfpipe.protocol import built_in_protocols
@@ -42,7 +42,7 @@ def _describe(path: Path) -> Mapping[str, object]:
         return _model(path) if (path / DESCRIPTION_FILE).exists() else _maps(path)
     kinds = {schemas.DICTIONARY.name: _dictionary, schemas.FRAMES.name: _frames, schemas.MAPS.name: _maps}
     describe = kinds.get(schemas.schema_of(path) or "")
-    return describe(path) if describe else {"kind": "raw scan (ISMRMRD)", **describe_ismrmrd(path)}
+    return describe(path) if describe else describe_raw(path)
 
 
 def _protocol(path: Path) -> Mapping[str, object]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mrfpipe.acquisition.ismrmrd import read_ismrmrd
+from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.arrays import available_memory
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import InputError, MismatchError, ResourceError
@@ -72,7 +72,7 @@ def load_series(path: Path, protocol: Protocol, progress: Progress) -> FrameSeri
             )
         series = load_frames(path)
     else:
-        scan = read_ismrmrd(path, protocol.sequence)
+        scan = read_raw(path, protocol.sequence)
         _check_memory(scan.n_slices, protocol)
         series = reconstruct_frames(scan, protocol.sequence, progress("frames"))
     if not series.mask.any():

@@ -203,6 +203,17 @@ def test_affine_follows_descending_slices(path):
     np.testing.assert_allclose(affine[:, 2], -expected_affine()[:, 2], atol=AFFINE_TOLERANCE_MM)
 
 
+def test_slices_numbered_as_an_interleaved_scan(path):
+    """A converter numbers slices as they are measured; they come out in the order in which they lie."""
+    scan = small_scan(n_slices=5)
+    made = acquisitions(scan)
+    for one in made:
+        one.idx.slice = (0, 3, 1, 4, 2)[one.idx.slice]
+    got = read_ismrmrd(write_file(path, made), small_sequence())
+    assert np.array_equal(got.kspace, scan.kspace)
+    np.testing.assert_allclose(got.affine, expected_affine(), atol=AFFINE_TOLERANCE_MM)
+
+
 def test_one_slice_takes_its_thickness_as_spacing(path):
     affine = read_ismrmrd(write_file(path, acquisitions(small_scan(n_slices=1))), small_sequence()).affine
     np.testing.assert_allclose(affine, expected_affine(spacing_mm=8.0), atol=AFFINE_TOLERANCE_MM)
@@ -264,6 +275,25 @@ def test_encoding_is_that_of_the_image(path):
     )
     assert read_ismrmrd(path, small_sequence()).n_slices == 2
     assert describe_ismrmrd(path)["trajectory"] == "goldenangle"
+
+
+@pytest.mark.parametrize("radial", [0, 1])
+def test_of_several_encodings_the_radial_one_is_read(path, radial):
+    """A Cartesian reference among the spokes, with an encoding of its own and no flag that says so."""
+    header = small_header()
+    start, end = header.index("<encoding>"), header.index("</encoding>") + len("</encoding>")
+    encodings = [header[start:end], header[start:end].replace("goldenangle", "cartesian").replace(">16<", ">8<")]
+    scan, reference = small_scan(), acquisitions(small_scan(n_coils=2, seed=4))[:10]
+    for one in reference:
+        one.encoding_space_ref = 1 - radial
+    made = acquisitions(scan)
+    for one in made:
+        one.encoding_space_ref = radial
+    both = "".join(encodings if radial == 0 else encodings[::-1])
+    write_file(path, [*reference, *made], header[:start] + both + header[end:])
+    assert np.array_equal(read_ismrmrd(path, small_sequence()).kspace, scan.kspace)
+    assert describe_ismrmrd(path)["coils"] == 3
+    assert describe_ismrmrd(path)["matrix"] == [MATRIX, MATRIX]
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,14 @@ from ismrmrd_files import (
     acquisitions,
     flagged,
     noise_acquisition,
+    reversed_readout,
     small_header,
     small_scan,
     small_sequence,
     write_file,
 )
 
-from mrfpipe.acquisition import ismrmrd as reader
+from mrfpipe.acquisition import assembly
 from mrfpipe.acquisition.ismrmrd import describe_ismrmrd, read_ismrmrd
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 
@@ -175,7 +176,7 @@ def test_fewer_slices_than_announced(path):
 
 
 def test_no_memory(path, monkeypatch):
-    monkeypatch.setattr(reader, "available_memory", lambda: 1000)
+    monkeypatch.setattr(assembly, "available_memory", lambda: 1000)
     refused(write_file(path, acquisitions(small_scan())), ResourceError, "GiB of memory")
 
 
@@ -242,6 +243,13 @@ def test_readouts_off_centre_without_trajectory(path):
     made = acquisitions(small_scan(), stored=False)
     made[11].center_sample = 12
     refused(write_file(path, made), InputError, "acquisition 11 has its centre at sample 12 instead of 16")
+
+
+def test_single_readout_reversed_without_trajectory(path):
+    made = acquisitions(small_scan(), stored=False)
+    reversed_readout(made[7])
+    match = "1 of 48 readouts are marked as reversed, in no order"
+    refused(write_file(path, made, small_header(unit=None)), InputError, match)
 
 
 def test_other_angle_without_trajectory(path):

@@ -1,4 +1,4 @@
-"""Damaged ISMRMRD files: whatever is wrong with the bytes ends in an error of mrfpipe, or in a scan that is sound."""
+"""Damaged ISMRMRD files: bad bytes end in an error of mrfpipe, or in the k-space that was measured."""
 
 import re
 from contextlib import suppress
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import KINDS, damaged, places_of_samples, samples_at
 from ismrmrd_files import (
     N_SAMPLES,
-    N_SPOKES,
     acquisitions,
     noise_acquisition,
     small_scan,
@@ -21,7 +21,6 @@ from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.errors import InputError, MrfpipeError
 
 MAKERS = ("mrfpipe", "ismrmrd package")
-KINDS = ("cut", "flip bytes", "flip bits at the start", "overwrite a run")
 
 
 @pytest.fixture(scope="module")
@@ -33,22 +32,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {maker: (folder / name).read_bytes() for maker, name in zip(MAKERS, ("a.h5", "b.h5"), strict=True)}
 
 
-def damaged(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
-    content = np.frombuffer(content, np.uint8).copy()
-    n = content.size
-    if kind == "cut":
-        return content[: rng.integers(1, n)].tobytes()
-    if kind == "flip bytes":
-        content[rng.integers(0, n, size=8)] ^= np.uint8(rng.integers(1, 256))
-    elif kind == "flip bits at the start":
-        content[rng.integers(0, 12_000, size=4)] ^= np.uint8(1 << rng.integers(0, 8))
-    else:
-        start = rng.integers(0, n)
-        content[start : start + rng.integers(8, 4096)] = rng.integers(0, 256)
-    return content.tobytes()
-
-
-def check_ends_well(path: Path) -> None:
+def check_ends_well(path: Path, places: np.ndarray) -> None:
     with suppress(MrfpipeError):
         describe_ismrmrd(path)
     try:
@@ -57,18 +41,29 @@ def check_ends_well(path: Path) -> None:
         assert str(e).startswith(f"{path}: ")
         assert "\n" not in str(e)
     else:
-        assert scan.kspace.shape[1:] == (3, N_SPOKES, N_SAMPLES)
-        assert np.isfinite(scan.kspace).all()
+        assert np.array_equal(scan.kspace, samples_at(path.read_bytes(), places, N_SAMPLES))
         assert np.hypot(*scan.trajectory.T).max() <= 8.25
 
 
-@pytest.mark.parametrize("seed", range(10))
+def check_damage(tmp_path: Path, content: bytes, kind: str, seed: int) -> None:
+    path = tmp_path / "scan.h5"
+    path.write_bytes(damaged(content, kind, np.random.default_rng([seed, KINDS.index(kind)])))
+    check_ends_well(path, places_of_samples(content, small_scan()))
+
+
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("maker", MAKERS)
 def test_random_damage(tmp_path, whole, maker, kind, seed):
-    path = tmp_path / "scan.h5"
-    path.write_bytes(damaged(whole[maker], kind, np.random.default_rng([seed, KINDS.index(kind)])))
-    check_ends_well(path)
+    check_damage(tmp_path, whole[maker], kind, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("maker", MAKERS)
+def test_much_random_damage(tmp_path, whole, maker, kind):
+    for seed in range(100, 600):
+        check_damage(tmp_path, whole[maker], kind, seed)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
@@ -103,6 +98,19 @@ def test_damaged_heap(tmp_path, whole, maker, offset, value, match):
     with pytest.raises(InputError, match=match):
         read_ismrmrd(path, small_sequence())
     assert describe_ismrmrd(path)["slices"] == 2
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_pointer_to_the_samples_of_another_row(tmp_path, whole, maker):
+    """Such a file would be read, with one spoke twice and another never."""
+    content = bytearray(whole[maker])
+    n_floats = (2 * 3 * N_SAMPLES).to_bytes(4, "little")
+    at = [m.start() for m in re.finditer(re.escape(n_floats) + rb".{7}\x00.{3}\x00", content, re.DOTALL)]
+    content[at[5] : at[5] + 16] = content[at[6] : at[6] + 16]
+    path = tmp_path / "scan.h5"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="two acquisitions point to the same samples"):
+        read_ismrmrd(path, small_sequence())
 
 
 @pytest.mark.parametrize("value", [b"\xff" * 16, b"\x01" * 16, b"\x20\x03" + b"\x00" * 14])

@@ -15,51 +15,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from mrfpipe.acquisition.heads import HEAD, Acquisition, Heads
 from mrfpipe.acquisition.ismrmrd_heap import POINTER, Heap
 from mrfpipe.acquisition.ismrmrd_table import Table
-from mrfpipe.arrays import Complex, Float
+from mrfpipe.arrays import Float
 from mrfpipe.errors import InputError
 
-Heads = npt.NDArray[np.void]
-"""Heads of acquisitions in the fields of `HEAD`. Shape `(acquisitions)`."""
-
-HEAD = np.dtype(
-    [
-        ("number", "i8"),
-        ("flags", "u8"),
-        ("number_of_samples", "i8"),
-        ("active_channels", "i8"),
-        ("discard_pre", "i8"),
-        ("discard_post", "i8"),
-        ("center_sample", "i8"),
-        ("encoding_space_ref", "i8"),
-        ("trajectory_dimensions", "i8"),
-        ("position", "f8", 3),
-        ("read_dir", "f8", 3),
-        ("phase_dir", "f8", 3),
-        ("slice_dir", "f8", 3),
-        ("kspace_encode_step_1", "i8"),
-        ("kspace_encode_step_2", "i8"),
-        ("average", "i8"),
-        ("slice", "i8"),
-        ("repetition", "i8"),
-    ]
-)
-"""What is used of an acquisition's head; `number` counts the acquisitions of the file from 0."""
-
 _COUNTERS = ("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "repetition")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Acquisition:
-    """One acquisition: its head and what was measured."""
-
-    head: np.void
-    """Fields of `HEAD`."""
-    samples: Complex
-    """Measured values. Shape `(coils, samples)`."""
-    trajectory: Float
-    """Stored trajectory in whatever unit the file has. Shape `(samples, dimensions)`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -206,7 +168,8 @@ def _heads(stored: npt.NDArray[Any], path: Path) -> Heads:
             kinds = "f" if HEAD[name].base.kind == "f" else "iu"
             if column is None or column.shape != heads[name].shape or column.dtype.kind not in kinds:
                 raise InputError(f"{path}: heads have no valid field '{name}'; convert the scan to ISMRMRD.")
-            heads[name] = column
+            with np.errstate(invalid="ignore"):  # what is no number is refused below
+                heads[name] = column
     if not all(np.isfinite(heads[name]).all() for name in ("position", "read_dir", "phase_dir", "slice_dir")):
         raise InputError(f"{path}: positions or directions are not finite; the file is damaged, copy it again.")
     return heads

@@ -100,7 +100,7 @@ class Heap:
 
 
 def _objects(collection: memoryview) -> dict[int, memoryview]:
-    """Find the objects of a collection by their numbers; ValueError if one is longer than the collection."""
+    """Find the objects of a collection by their numbers; ValueError if one is too long or there twice."""
     objects: dict[int, memoryview] = {}
     at = _COLLECTION_HEAD
     while at + _OBJECT_HEAD <= len(collection):
@@ -111,6 +111,8 @@ def _objects(collection: memoryview) -> dict[int, memoryview]:
         at += _OBJECT_HEAD
         if at + size > len(collection):
             raise ValueError(f"number {number} leaves its heap")
+        if number in objects:
+            raise ValueError(f"number {number} is twice in its heap")
         objects[number] = collection[at : at + size]
         at += -(-size // 8) * 8
     return objects

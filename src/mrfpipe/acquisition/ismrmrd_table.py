@@ -23,6 +23,8 @@ class Table:
         self._dataset, self._heap = dataset, heap
         self._dtypes = {name: h5py.check_vlen_dtype(dataset.dtype[name]) for name in ("traj", "data")}
         self._rows = heap.rows(dataset, _raw_dtype(dataset))
+        if self._rows is not None:
+            _check_apart(self._rows["data"])
         self._block, self._block_start = np.empty(0), 0
         self.heads: npt.NDArray[Any] = self._all_heads() if self._rows is None else self._rows["head"]
 
@@ -59,6 +61,13 @@ class Table:
             self._block_start = number
         row: np.void = self._block[number - self._block_start]
         return row
+
+
+def _check_apart(pointers: npt.NDArray[Any]) -> None:
+    """Raise ValueError if two rows point to the same samples, which only damage makes them do."""
+    used = pointers[pointers["length"] > 0]
+    if np.unique(used[["address", "index"]]).size < used.size:
+        raise ValueError("two acquisitions point to the same samples")
 
 
 def _raw_dtype(dataset: h5py.Dataset) -> np.dtype[Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mrfpipe.acquisition.ismrmrd_file import Acquisition
-from mrfpipe.acquisition.ismrmrd_header import Header
+from mrfpipe.acquisition.header import Header
+from mrfpipe.acquisition.heads import Acquisition
 from mrfpipe.arrays import Float
 from mrfpipe.errors import InputError
 from mrfpipe.protocol import Sequence

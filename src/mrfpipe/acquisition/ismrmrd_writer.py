@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype
 
-from mrfpipe.acquisition.ismrmrd_geometry import Stack, stack_of
+from mrfpipe.acquisition.geometry import Stack, stack_of
 from mrfpipe.acquisition.ismrmrd_trajectory import CYCLES_PER_FOV
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Complex, Double, Float, check_shape

@@ -1,6 +1,6 @@
-"""Where the voxels of an ISMRMRD scan lie: from its positions and directions to an affine, and back.
+"""Where the voxels of a scan lie: from its positions and directions to an affine, and back.
 
-ISMRMRD gives, for every acquisition, the centre of its slice and three directions, in mm and in the patient's LPS axes
+The heads give, for every acquisition, the centre of its slice and three directions, in mm and in the patient's LPS axes
 (+x to the left, +y to the back, +z to the head). The centre is voxel ``matrix // 2``; x runs along the read direction
 and y along the phase direction. The affine takes voxel (x, y, slice) to RAS in mm.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mrfpipe.acquisition.ismrmrd_file import Heads
+from mrfpipe.acquisition.heads import Heads
 from mrfpipe.arrays import Double, Int
 from mrfpipe.errors import InputError
 
@@ -23,7 +23,7 @@ _EVEN = 2e-2  # of the slice spacing
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stack:
-    """A stack of parallel slices, in ISMRMRD's terms."""
+    """A stack of parallel slices, in the terms of the heads."""
 
     positions: Double
     """Centre of each slice in LPS, mm. Shape `(slices, 3)`."""
@@ -31,6 +31,21 @@ class Stack:
     """Read, phase and slice direction in LPS, unit vectors. Shape `(3, 3)`."""
     spacing_mm: float
     """From slice to slice."""
+
+
+def in_order_of_place(imaging: Heads) -> Heads:
+    """Renumber slices along their normal where they have another order, such as that of an interleaved scan.
+
+    A stack that is numbered along its normal already, up or down, keeps its numbers, and so does one without positions.
+    """
+    first = np.unique(imaging["slice"], return_index=True)[1]
+    place = imaging["position"][first] @ imaging["slice_dir"][first[0]]
+    steps = np.diff(place)
+    if np.all(steps >= 0) or np.all(steps <= 0):
+        return imaging
+    renumbered = imaging.copy()
+    renumbered["slice"] = np.argsort(np.argsort(place))[imaging["slice"]]
+    return renumbered
 
 
 def affine_of(imaging: Heads, matrix: int, fov_mm: float, thickness_mm: float, path: Path) -> Double:
@@ -127,9 +142,7 @@ def _step(positions: Double, normal: Double, path: Path) -> Double:
     spacing = float(np.linalg.norm(step))
     even = positions[0] + np.arange(n_slices)[:, None] * step
     if spacing < _SAME_PLACE_MM or np.abs(positions - even).max() > _EVEN * spacing:
-        raise InputError(
-            f"{path}: slices are not evenly spaced; their positions must be in the order of their numbers."
-        )
+        raise InputError(f"{path}: slices are not evenly spaced; mrfpipe needs a stack whose slices have one distance.")
     if np.linalg.norm(step - normal * (normal @ step)) > _EVEN * spacing:
         raise InputError(f"{path}: slices are not one behind the other along their normal; mrfpipe needs a stack.")
     return step

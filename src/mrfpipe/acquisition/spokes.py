@@ -1,4 +1,4 @@
-"""Which acquisitions of an ISMRMRD file are the spokes of the image, and whether there is each of them once.
+"""Which acquisitions of a file are the spokes of the image, and whether there is each of them once.
 
 Decided on the heads alone, before any sample is read: by flags, repetition, slice and spoke number, never by the order
 in the file.
@@ -9,7 +9,7 @@ from pathlib import Path
 import ismrmrd
 import numpy as np
 
-from mrfpipe.acquisition.ismrmrd_file import Heads
+from mrfpipe.acquisition.heads import Heads
 from mrfpipe.arrays import Bool, Int
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.protocol import Sequence
@@ -102,6 +102,23 @@ def check_alike(imaging: Heads, path: Path) -> None:
             f"{path}: acquisition {imaging['number'][partition[0]]} is of partition "
             f"{imaging['kspace_encode_step_2'][partition[0]]} of a 3-D scan; mrfpipe reads slices of radial spokes."
         )
+
+
+def check_one_way(imaging: Heads, path: Path) -> None:
+    """Check that the readouts go one way, or to and fro from spoke to spoke.
+
+    Raises
+    ------
+    InputError
+        If single ones are marked as reversed, which no sequence does but damage to the mark.
+    """
+    reverse, odd = has_flag(imaging, ismrmrd.ACQ_IS_REVERSE), imaging["kspace_encode_step_1"] % 2 == 1
+    for group in (reverse[odd], reverse[~odd]):
+        if group.any() and not group.all():
+            raise InputError(
+                f"{path}: {np.count_nonzero(reverse)} of {reverse.size} readouts are marked as reversed, "
+                "in no order; the file is damaged, copy or convert it again."
+            )
 
 
 def check_samples(imaging: Heads, sequence: Sequence, path: Path) -> None:

@@ -1,0 +1,204 @@
+"""From the heads, the header and the samples of a file of any format to a RawScan, with every check on the way."""
+
+from pathlib import Path
+
+import ismrmrd
+import numpy as np
+
+from mrfpipe.acquisition.geometry import affine_of, in_order_of_place
+from mrfpipe.acquisition.header import Header, check_angle_increment, check_header, trains_of
+from mrfpipe.acquisition.heads import Acquisition, Heads, RawFile
+from mrfpipe.acquisition.ismrmrd_trajectory import StoredTrajectory
+from mrfpipe.acquisition.scan import RawScan
+from mrfpipe.acquisition.spokes import (
+    check_alike,
+    check_complete,
+    check_one_way,
+    check_samples,
+    has_flag,
+    last_repetition,
+    n_repetitions,
+    noise_of,
+)
+from mrfpipe.acquisition.trajectory import golden_angle_spokes
+from mrfpipe.arrays import Complex, Int, available_memory
+from mrfpipe.errors import InputError, ResourceError
+from mrfpipe.protocol import Sequence
+
+
+def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) -> RawScan:
+    """Put the spokes of a file to their places.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    imaging
+        Heads of what was measured for the image, all repetitions.
+    header
+        What the file's header says.
+    sequence
+        What the scan is expected to be.
+
+    Returns
+    -------
+        The scan, complete and finite, its trajectory in cycles/FOV.
+
+    Raises
+    ------
+    InputError
+        If the scan is damaged, not radial, or not complete.
+    MismatchError
+        If it is a scan of another sequence.
+    ResourceError
+        If it does not fit into memory.
+    """
+    path = file.path
+    if imaging.size == 0:
+        raise InputError(f"{path}: holds no acquisitions for an image; measure or convert the scan again.")
+    check_header(header, sequence, path)
+    n_repeated, imaging = n_repetitions(imaging), last_repetition(imaging, path)
+    check_alike(imaging, path)
+    n_slices = check_complete(imaging, sequence.n_spokes, header.n_slices, path)
+    check_samples(imaging, sequence, path)
+    trains = trains_of(header, sequence, path)
+    imaging = in_order_of_place(imaging)
+    affine = affine_of(imaging, sequence.matrix, sequence.fov * 1e3, _thickness_mm(header, sequence), path)
+    stored = None
+    if imaging["trajectory_dimensions"][0]:
+        stored = StoredTrajectory(header, sequence, path)
+    else:
+        _check_can_compute(imaging, n_repeated, header, sequence, path)
+    kspace = _read_kspace(file, imaging, n_slices, sequence, stored)
+    return RawScan(
+        name=path.stem,
+        kspace=kspace,
+        trajectory=golden_angle_spokes(sequence) if stored is None else stored.result(),
+        noise=_read_noise(file, kspace.shape[1]),
+        affine=affine,
+        matrix=sequence.matrix,
+        fov=sequence.fov,
+        spokes_per_frame=header.spokes_per_frame,
+        flip=trains.flip,
+        te=trains.te,
+        tr=trains.tr,
+        inversion_time=trains.inversion_time,
+    )
+
+
+def _thickness_mm(header: Header, sequence: Sequence) -> float:
+    declared = 0.0 if header.fov_mm is None else header.fov_mm[2]
+    return declared if 0 < declared < np.inf else sequence.slice_thickness * 1e3
+
+
+def _check_can_compute(imaging: Heads, n_repeated: int, header: Header, sequence: Sequence, path: Path) -> None:
+    """Check that a trajectory that is not stored is known from the sequence."""
+    check_angle_increment(header, sequence, path)
+    if n_repeated > 1:
+        raise InputError(
+            f"{path}: stores no trajectory and holds {n_repeated} repetitions, so the angle at which the last one "
+            "starts is unknown; convert it to ISMRMRD with its trajectory."
+        )
+    check_one_way(imaging, path)
+    reverse = has_flag(imaging, ismrmrd.ACQ_IS_REVERSE)
+    centre = imaging["center_sample"] - imaging["discard_pre"]
+    expected = sequence.n_samples // 2
+    # 0 is what files have that leave it unset; of a reversed readout some count it as measured, some as flipped back.
+    known = (imaging["center_sample"] == 0) | (centre == expected)
+    wrong = np.flatnonzero(~(known | (reverse & (centre == sequence.n_samples - 1 - expected))))
+    if wrong.size:
+        raise InputError(
+            f"{path}: stores no trajectory, and acquisition {imaging['number'][wrong[0]]} has its centre at sample "
+            f"{centre[wrong[0]]} instead of {expected}; convert it to ISMRMRD with its trajectory."
+        )
+
+
+def _read_kspace(
+    file: RawFile, imaging: Heads, n_slices: int, sequence: Sequence, stored: StoredTrajectory | None
+) -> Complex:
+    """Read all spokes to their places, shape `(slices, coils, spokes, samples)`, and their trajectory to `stored`."""
+    shape = (n_slices, int(imaging["active_channels"][0]), sequence.n_spokes, sequence.n_samples)
+    n_bytes = 8 * int(np.prod(shape, dtype=np.int64))
+    if n_bytes > file.size:
+        raise InputError(f"{file.path}: is shorter than the samples it claims; it is truncated, copy it again.")
+    if n_bytes > available_memory():
+        raise ResourceError(f"{file.path}: needs {n_bytes / 2**30:.1f} GiB of memory, more than there is; free some.")
+    kspace: Complex = np.empty(shape, np.complex64)
+    for acquisition in file.acquisitions(imaging):
+        measured = _as_on_the_grid(acquisition)
+        s, spoke = int(measured.head["slice"]), int(measured.head["kspace_encode_step_1"])
+        bad = np.flatnonzero(~np.isfinite(measured.samples).all(axis=1))
+        if bad.size:
+            raise InputError(
+                f"{file.path}: slice {s}, spoke {spoke}, coil {bad[0]} has samples that are not finite; "
+                "measure or convert the scan again."
+            )
+        kspace[s, :, spoke] = measured.samples
+        if stored is not None:
+            stored.add(measured)
+    return kspace
+
+
+def _as_on_the_grid(acquisition: Acquisition) -> Acquisition:
+    """Take the discarded samples off, and turn a reversed readout around."""
+    head = acquisition.head
+    kept = slice(int(head["discard_pre"]), int(head["number_of_samples"] - head["discard_post"]))
+    samples, trajectory = acquisition.samples[:, kept], acquisition.trajectory[kept]
+    if has_flag(head, ismrmrd.ACQ_IS_REVERSE):
+        samples, trajectory = samples[:, ::-1], trajectory[::-1]
+    return Acquisition(head=head, samples=samples, trajectory=trajectory)
+
+
+def _read_noise(file: RawFile, n_coils: int) -> Complex | None:
+    """Read all noise measurements one behind the other, shape `(coils, samples)`."""
+    noise = noise_of(file.heads)
+    wrong = np.flatnonzero(noise["active_channels"] != n_coils)
+    if wrong.size:
+        head = noise[wrong[0]]
+        raise InputError(
+            f"{file.path}: acquisition {head['number']} measures the noise of {head['active_channels']} coils, "
+            f"the image has {n_coils}; measure or convert the scan again."
+        )
+    parts = []
+    for acquisition in file.acquisitions(noise):
+        if not np.isfinite(acquisition.samples).all():
+            raise InputError(
+                f"{file.path}: acquisition {acquisition.head['number']}, noise, is not finite; measure again."
+            )
+        parts.append(acquisition.samples)
+    return np.concatenate(parts, axis=1) if parts else None
+
+
+def describe(heads: Heads, imaging: Heads, header: Header) -> dict[str, object]:
+    """Summarize a file by its heads and header; names carry units, and JSON can hold the values."""
+    return {
+        "vendor": header.vendor,
+        "field_strength_t": header.field_strength,
+        "protocol_name": header.protocol_name,
+        "coils": _most(imaging["active_channels"]),
+        "slices": int(np.unique(imaging["slice"]).size),
+        "repetitions": n_repetitions(imaging),
+        "spokes": int(np.unique(imaging["kspace_encode_step_1"]).size),
+        "samples": _most(imaging["number_of_samples"]),
+        "acquisitions": int(heads.size),
+        "noise_scans": int(noise_of(heads).size),
+        "trajectory": header.trajectory,
+        "trajectory_stored": bool((imaging["trajectory_dimensions"] > 0).any()),
+        "trajectory_unit": header.trajectory_unit,
+        "spokes_per_frame": header.spokes_per_frame,
+        "matrix": None if header.matrix is None else list(header.matrix),
+        "fov_mm": None if header.fov_mm is None else list(header.fov_mm),
+        "te_ms": _range(header.te_ms),
+        "tr_ms": _range(header.tr_ms),
+        "ti_ms": _range(header.ti_ms),
+        "flip_deg": _range(header.flip_deg),
+    }
+
+
+def _most(counts: Int) -> int:
+    return int(counts.max()) if counts.size else 0
+
+
+def _range(values: tuple[float, ...]) -> list[float] | None:
+    """Smallest and largest value, if there are any."""
+    return [min(values), max(values)] if values else None

@@ -1,0 +1,72 @@
+"""What the readers of raw scans have in common: the heads of a file's acquisitions, and the file as a place of samples.
+
+The heads have the fields, flags and conventions of ISMRMRD, whatever the format of the file.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mrfpipe.arrays import Complex, Float
+
+Heads = npt.NDArray[np.void]
+"""Heads of acquisitions in the fields of `HEAD`. Shape `(acquisitions)`."""
+
+HEAD = np.dtype(
+    [
+        ("number", "i8"),
+        ("flags", "u8"),
+        ("number_of_samples", "i8"),
+        ("active_channels", "i8"),
+        ("discard_pre", "i8"),
+        ("discard_post", "i8"),
+        ("center_sample", "i8"),
+        ("encoding_space_ref", "i8"),
+        ("trajectory_dimensions", "i8"),
+        ("position", "f8", 3),
+        ("read_dir", "f8", 3),
+        ("phase_dir", "f8", 3),
+        ("slice_dir", "f8", 3),
+        ("kspace_encode_step_1", "i8"),
+        ("kspace_encode_step_2", "i8"),
+        ("average", "i8"),
+        ("slice", "i8"),
+        ("repetition", "i8"),
+    ]
+)
+"""What is used of an acquisition's head; `number` counts the acquisitions of the file from 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Acquisition:
+    """One acquisition: its head and what was measured."""
+
+    head: np.void
+    """Fields of `HEAD`."""
+    samples: Complex
+    """Measured values. Shape `(coils, samples)`."""
+    trajectory: Float
+    """Stored trajectory in whatever unit the file has. Shape `(samples, dimensions)`."""
+
+
+class RawFile(Protocol):
+    """An open file of raw acquisitions, of any format."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+
+    @property
+    def heads(self) -> Heads:
+        """Heads of all its acquisitions."""
+
+    def acquisitions(self, heads: Heads) -> Iterator[Acquisition]:
+        """Read the acquisitions of `heads`, in their order; InputError if the file is damaged."""

@@ -1,0 +1,29 @@
+"""Raw scans of any format: the front door to the readers.
+
+A file is ISMRMRD if it is HDF5, whatever its name, and Siemens Twix if its name ends in ``.dat``.
+"""
+
+from pathlib import Path
+
+import h5py
+
+from mrfpipe.acquisition.ismrmrd import describe_ismrmrd, read_ismrmrd
+from mrfpipe.acquisition.scan import RawScan
+from mrfpipe.acquisition.twix import describe_twix, read_twix
+from mrfpipe.protocol import Sequence
+
+
+def read_raw(path: Path, sequence: Sequence) -> RawScan:
+    """Read a raw scan; parameters, result and errors as of `read_ismrmrd` and `read_twix`."""
+    return read_twix(path, sequence) if _is_twix(path) else read_ismrmrd(path, sequence)
+
+
+def describe_raw(path: Path) -> dict[str, object]:
+    """Summarize a raw scan without reading its samples, its format first; errors as of the describers it calls."""
+    if _is_twix(path):
+        return {"kind": "raw scan (Siemens Twix)", **describe_twix(path)}
+    return {"kind": "raw scan (ISMRMRD)", **describe_ismrmrd(path)}
+
+
+def _is_twix(path: Path) -> bool:
+    return path.suffix.lower() == ".dat" and not (path.is_file() and h5py.is_hdf5(path))

@@ -1,0 +1,85 @@
+"""Read Siemens Twix raw scans (``.dat``; VB, and VD, VE, XA) of golden-angle radial MRF.
+
+One block is one spoke: its line counter says which, its slice counter of which slice, whatever the order in the file;
+slices are put in the order of their place along the normal. Of several measurements in a file the last is the scan, and
+of several repetitions there the last. Noise of an earlier measurement is used if the scan has none of its own.
+
+The file holds no trajectory: it is computed from the protocol, +kx along the readout direction of the slice and +ky
+along its phase direction, as the quaternion of every spoke has them in the patient's axes. The slice's position counts
+from where the table stood, so that the table's movement is added to it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from mrfpipe.acquisition.assembly import assemble, describe
+from mrfpipe.acquisition.header import Header
+from mrfpipe.acquisition.scan import RawScan
+from mrfpipe.acquisition.spokes import imaging_of
+from mrfpipe.acquisition.twix_file import open_twix
+from mrfpipe.acquisition.twix_header import parse_twix_header, table_position_mm
+from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.protocol import Sequence
+
+_THICKNESS_TOLERANCE_MM = 0.05
+_GEOMETRY = ("position", "read_dir", "phase_dir", "slice_dir")
+
+
+def read_twix(path: Path, sequence: Sequence) -> RawScan:
+    """Read a raw scan.
+
+    Parameters
+    ----------
+    path
+        The Twix file.
+    sequence
+        What the scan is expected to be.
+
+    Returns
+    -------
+        The scan, complete and finite, its readout oversampling kept, its trajectory in cycles/FOV.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, not Twix, not radial, or not complete.
+    MismatchError
+        If it is a scan of another sequence.
+    ResourceError
+        If it does not fit into memory.
+    """
+    with open_twix(path) as file:
+        header = parse_twix_header(file.buffers, path)
+        imaging = imaging_of(file.heads)
+        if not (imaging["slice_dir"].any(axis=1).all() and all(np.isfinite(imaging[name]).all() for name in _GEOMETRY)):
+            raise InputError(f"{path}: positions or directions are not there or not finite; copy the scan again.")
+        imaging["position"] += table_position_mm(file.buffers)
+        scan = assemble(file, imaging, header, sequence)
+    _check_thickness(header, sequence, path)
+    return scan
+
+
+def _check_thickness(header: Header, sequence: Sequence, path: Path) -> None:
+    declared_mm, expected_mm = (0.0 if header.fov_mm is None else header.fov_mm[2]), sequence.slice_thickness * 1e3
+    if declared_mm and abs(declared_mm - expected_mm) > _THICKNESS_TOLERANCE_MM:
+        raise MismatchError(
+            f"{path}: slice thickness is {declared_mm:g} mm, in the protocol {expected_mm:g} mm; "
+            "use the protocol that the scan was measured with."
+        )
+
+
+def describe_twix(path: Path) -> dict[str, object]:
+    """Summarize a Twix file, radial or not, without reading its samples.
+
+    Returns
+    -------
+        Names, each with its unit where it has one, and values that JSON can hold; no name of a patient.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or not Twix.
+    """
+    with open_twix(path) as file:
+        return describe(file.heads, imaging_of(file.heads), parse_twix_header(file.buffers, path))

@@ -1,0 +1,112 @@
+"""The text header of a Siemens Twix file, read into a value.
+
+Used are the protocol (the lines between the marks ``ASCCONV`` of the buffer ``MeasYaps``: times in us, angles in
+degrees, lengths in mm; what is zero is left out of them) and two parameters of the other buffers.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from mrfpipe.acquisition.header import Header
+from mrfpipe.arrays import Double
+from mrfpipe.errors import InputError
+
+_TRAJECTORIES = {1: "cartesian", 2: "radial", 4: "spiral", 8: "other"}
+_INVERSIONS = (1, 2)  # slice-selective, non-selective; the inversion time of any other is a relic
+_MOST_ECHOES = 128
+_PROTOCOL = re.compile(r"### ASCCONV BEGIN[^\n]*\n(.*?)### ASCCONV END ###", re.DOTALL)
+_LINE = re.compile(r"^[ \t]*([\w.\[\]]+)[ \t]*=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
+
+
+class _Protocol:
+    """The protocol's lines, and numbers of them."""
+
+    def __init__(self, buffers: dict[str, str], path: Path) -> None:
+        found = _PROTOCOL.search(buffers.get("MeasYaps", ""))
+        if found is None:
+            raise InputError(f"{path}: its header has no protocol (MeasYaps); the file is damaged, copy it again.")
+        self.values = dict(_LINE.findall(found[1]))
+        self.path = path
+
+    def number(self, key: str) -> float | None:
+        """Return a finite number, None if the protocol has no such line."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        try:
+            number = float(int(value, 16)) if value.lower().startswith("0x") else float(value)
+        except (ValueError, OverflowError):
+            number = np.nan
+        if not np.isfinite(number):
+            raise InputError(f"{self.path}: {key} in its header is '{value[:20]}', not a number; copy it again.")
+        return number
+
+    def count(self, key: str) -> int | None:
+        """Return a whole number."""
+        number = self.number(key)
+        return None if number is None else round(number)
+
+    def times_ms(self, key: str, n: int) -> tuple[float, ...]:
+        """Return up to `n` times in ms, as many as there are."""
+        times = (self.number(f"{key}[{i}]") for i in range(n))
+        return tuple(t / 1e3 for t in times if t is not None)
+
+
+def parse_twix_header(buffers: dict[str, str], path: Path) -> Header:
+    """Read what the header says of the scan.
+
+    Parameters
+    ----------
+    buffers
+        The text of each of its buffers.
+    path
+        The file it is from, for errors.
+
+    Raises
+    ------
+    InputError
+        If it has no protocol, or a value of it is no number.
+    """
+    protocol = _Protocol(buffers, path)
+    matrix = protocol.count("sKSpace.lBaseResolution")
+    trajectory = protocol.count("sKSpace.ucTrajectory")
+    name = protocol.values.get("tProtocolName", "").strip('"')
+    fov_mm = tuple(protocol.number(f"sSliceArray.asSlice[0].{key}") for key in ("dReadoutFOV", "dPhaseFOV"))
+    thickness_mm = protocol.number("sSliceArray.asSlice[0].dThickness") or 0.0
+    field_strength = protocol.number("sProtConsistencyInfo.flNominalB0")
+    flip_deg = protocol.number("adFlipAngleDegree[0]")
+    n_echoes = min(protocol.count("lContrasts") or 1, _MOST_ECHOES)
+    is_inverted = protocol.count("sPrepPulses.ucInversion") in _INVERSIONS
+    return Header(
+        vendor="SIEMENS",
+        field_strength=_parameter(buffers, "flMagneticFieldStrength") if field_strength is None else field_strength,
+        protocol_name=name or None,
+        trajectory=None if trajectory is None else _TRAJECTORIES.get(trajectory, "other"),
+        trajectory_unit=None,
+        angle_increment_deg=None,
+        spokes_per_frame=None,
+        n_slices=protocol.count("sSliceArray.lSize"),
+        matrix=None if matrix is None else (matrix, matrix),
+        fov_mm=None if fov_mm[0] is None or fov_mm[1] is None else (fov_mm[0], fov_mm[1], thickness_mm),
+        te_ms=protocol.times_ms("alTE", n_echoes),
+        tr_ms=protocol.times_ms("alTR", 1),
+        ti_ms=protocol.times_ms("alTI", 1) if is_inverted else (),
+        flip_deg=() if flip_deg is None else (flip_deg,),
+    )
+
+
+def table_position_mm(buffers: dict[str, str]) -> Double:
+    """Return how far the table has moved from where the patient was landmarked, in LPS. Shape `(3)`."""
+    moved = (_parameter(buffers, f"lGlobalTablePos{axis}") for axis in ("Sag", "Cor", "Tra"))
+    return np.array([0.0 if value is None else value for value in moved])
+
+
+def _parameter(buffers: dict[str, str], name: str) -> float | None:
+    """Find a number among the parameters of the buffers that are for DICOM and for the measurement."""
+    pattern = re.compile(
+        rf'<Param(?:Long|Double)\."{name}">\s*\{{\s*(?:<Precision>\s*\d+\s*)?(-?\d{{1,15}}(?:\.\d{{0,15}})?)\s*\}}'
+    )
+    found = (pattern.search(buffers.get(buffer, "")) for buffer in ("Dicom", "Meas"))
+    return next((float(match[1]) for match in found if match), None)
