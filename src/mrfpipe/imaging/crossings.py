@@ -56,9 +56,10 @@ class Crossings:
         whole = np.arange(-FURTHEST, FURTHEST + 1)
         tried = np.array([[x, y, 0.0] for x in whole for y in whole])
         tried = tried[np.argsort(np.abs(tried).sum(axis=1), kind="stable")]  # of equals the smallest
-        return np.asarray(tried[np.argmin([self._disagreement(delays, some) for delays in tried])])
+        return np.asarray(tried[np.argmin([self.disagreement(delays, some) for delays in tried])])
 
-    def _disagreement(self, delays: Double, some: slice) -> float:
+    def disagreement(self, delays: Double, some: slice) -> float:
+        """Return the share of the samples' energy at the crossings that disagrees, of some of the pairs."""
         (one, _), (two, _) = self._meetings(delays, some)
         u, v = _mixture(one, two)
         energy = float(np.sum(np.abs(one) ** 2) + np.sum(np.abs(two) ** 2))
