@@ -1,4 +1,6 @@
-"""Receive coils: noise prewhitening, and sensitivity maps from the centre of k-space."""
+"""Receive coils: noise prewhitening, compression, and sensitivity maps from the centre of k-space."""
+
+from typing import Literal
 
 import numpy as np
 import scipy.linalg
@@ -6,7 +8,10 @@ import scipy.linalg
 from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.errors import InputError
 from mrfpipe.imaging.density import ramp_weights
-from mrfpipe.imaging.nufft import nufft_adjoint
+from mrfpipe.imaging.nufft import Backend, espirit_maps, jsense_maps, nufft_adjoint
+
+MapMethod = Literal["centre", "espirit", "jsense"]
+"""How sensitivities are estimated."""
 
 CALIBRATION_RADIUS = 12.0
 """Radius in cycles/FOV of the part of k-space that coil maps are made from; 38 spokes sample it fully."""
@@ -51,11 +56,50 @@ def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
     return whitened
 
 
-def estimate_coil_maps(kspace: Complex, trajectory: Float, matrix: int) -> Complex:
-    """Estimate sensitivities from the low-resolution image of all spokes together.
+def compress_coils(kspace: Complex, n_virtual: int) -> tuple[Complex, float]:
+    """Compress many coils into few virtual ones by singular value decomposition of all samples.
 
-    Each coil's image of the Hann-windowed centre of k-space is divided by their root sum of squares. The phase of that
-    image stays in the maps, so that coil-combined images have a smooth phase near zero.
+    White noise stays white. Geometric coil compression (Zhang et al., Magn Reson Med 69:571, 2013), which compresses
+    every position along a fully sampled readout by itself, is not for spokes: each has a readout direction of its own,
+    and a position along one is another line through the object on the next.
+
+    Parameters
+    ----------
+    kspace
+        Prewhitened. Shape `(coils, spokes, samples)`.
+    n_virtual
+        How many coils to keep.
+
+    Returns
+    -------
+        The k-space of the virtual coils, the strongest first, shape `(coils, spokes, samples)`, and the share of the
+        energy (sum of squares) that they hold.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer coils than that.
+    """
+    n_coils = check_shape("kspace", kspace, "coils spokes samples")["coils"]
+    if not 1 <= n_virtual <= n_coils:
+        raise ValueError(f"{n_coils} coils cannot be compressed into {n_virtual}.")
+    flat = kspace.reshape(n_coils, -1)
+    energies, mixtures = np.linalg.eigh((flat @ flat.conj().T).astype(np.complex128))
+    strongest = mixtures[:, ::-1][:, :n_virtual].conj().T.astype(np.complex64)
+    total = energies.sum()
+    energy = float(energies[::-1][:n_virtual].sum() / total) if total > 0 else 1.0
+    return np.tensordot(strongest, kspace, 1), energy
+
+
+def estimate_coil_maps(
+    kspace: Complex, trajectory: Float, matrix: int, *, method: MapMethod = "centre", backend: Backend = "sigpy"
+) -> Complex:
+    """Estimate sensitivities from the centre of k-space of all spokes together.
+
+    ``centre`` divides each coil's low-resolution image, of the Hann-windowed centre, by their root sum of squares.
+    ``espirit`` (Uecker et al., Magn Reson Med 71:990, 2014) and ``jsense`` (Ying and Sheng, Magn Reson Med 57:1196,
+    2007) look at the Cartesian centre of the Fourier transform of the gridded spokes. Whatever the method, the common
+    phase of the maps is that of the low-resolution images, so that coil-combined images have a smooth phase near zero.
 
     Parameters
     ----------
@@ -65,30 +109,51 @@ def estimate_coil_maps(kspace: Complex, trajectory: Float, matrix: int) -> Compl
         (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
     matrix
         Voxels along x and along y.
+    method
+        How to estimate them.
+    backend
+        What computes the transforms.
 
     Returns
     -------
         Maps with unit root sum of squares, zero where no coil sees anything. Shape `(coils, y, x)`.
     """
-    middle = _central_samples(trajectory)
-    trajectory = trajectory[:, middle]
-    radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
-    window = np.where(radius < CALIBRATION_RADIUS, np.cos(0.5 * np.pi * radius / CALIBRATION_RADIUS) ** 2, 0)
+    low = _central_images(kspace, trajectory, matrix, CALIBRATION_RADIUS, backend, windowed=True)
+    if method == "centre" or not low.any():
+        return _normalised(low)
+    # The corners of the square that is looked at are that far out.
+    full = _central_images(kspace, trajectory, matrix, CALIBRATION_RADIUS * np.sqrt(2), backend, windowed=False)
+    cartesian = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(full, (-2, -1))), (-2, -1)).astype(np.complex64)
+    estimate = espirit_maps if method == "espirit" else jsense_maps
+    maps = estimate(cartesian, int(2 * CALIBRATION_RADIUS))
+    return _normalised(maps * np.exp(1j * np.angle(combine_coils(low, maps))))
+
+
+def _central_images(
+    kspace: Complex, trajectory: Float, matrix: int, radius: float, backend: Backend, *, windowed: bool
+) -> Complex:
+    """Image the centre of k-space up to a radius in cycles/FOV, under a Hann window or as it is, coil by coil."""
+    distance = np.hypot(trajectory[..., 0], trajectory[..., 1])
+    inside = np.flatnonzero(distance.min(axis=0) < radius)
+    middle = slice(int(inside[0]), int(inside[-1]) + 1)
+    trajectory, distance = trajectory[:, middle], distance[:, middle]
+    window = np.where(distance < radius, np.cos(0.5 * np.pi * distance / radius) ** 2 if windowed else 1, 0)
     weights = (window * ramp_weights(trajectory, matrix)).astype(np.float32)
-    images = nufft_adjoint(np.ascontiguousarray(kspace[:, :, middle] * weights), trajectory, matrix)
-    total = np.sqrt(np.sum(np.abs(images) ** 2, axis=0))
-    maps: Complex = np.divide(images, total, out=np.zeros_like(images), where=total > 0)
-    return maps
+    return nufft_adjoint(np.ascontiguousarray(kspace[:, :, middle] * weights), trajectory, matrix, backend=backend)
 
 
-def _central_samples(trajectory: Float) -> slice:
-    """Find the samples of a spoke that any spoke has within the calibration radius."""
-    radius = np.hypot(trajectory[..., 0], trajectory[..., 1]).min(axis=0)
-    inside = np.flatnonzero(radius < CALIBRATION_RADIUS)
-    return slice(int(inside[0]), int(inside[-1]) + 1)
+def _normalised(maps: Complex) -> Complex:
+    """Scale maps to unit root sum of squares, leaving zeros."""
+    total = np.sqrt(np.sum(np.abs(maps) ** 2, axis=0))
+    scaled: Complex = np.divide(
+        maps, total, out=np.zeros(maps.shape, np.complex64), where=total > 0, casting="same_kind"
+    )
+    return scaled
 
 
 def combine_coils(images: Complex, maps: Complex) -> Complex:
     """Project coil images on the maps: ``sum over coils of conj(map) image``. Shape `(coils, y, x)` to `(y, x)`."""
-    combined: Complex = np.einsum("cyx,cyx->yx", maps.conj(), images)
+    combined = np.zeros(images.shape[1:], np.complex64)
+    for sensitivity, image in zip(maps, images, strict=True):  # one by one they stay in the cache
+        combined += sensitivity.conj() * image
     return combined

@@ -39,6 +39,7 @@ def scan(
     snr: float = 4000.0,
     seed: int = 0,
     name: str = "phantom",
+    delays: tuple[float, float] = (0.0, 0.0),
 ) -> RawScan:
     """Scan a phantom.
 
@@ -60,6 +61,9 @@ def scan(
         Of the noise.
     name
         What to call the scan.
+    delays
+        How late the x and the y gradient are, in readout samples. What is measured lies so many samples behind, along x
+        and along y, while the scan's trajectory stays what was asked for.
 
     Returns
     -------
@@ -75,9 +79,11 @@ def scan(
     if n_coils < 1 or not snr > 0:
         raise ValueError(f"No scan with {n_coils} coils and a signal-to-noise ratio of {snr:g}.")
     trajectory, coils = golden_angle_spokes(sequence), coil_maps(n_coils, sequence.matrix)
+    # A spoke's x gradient is its step from sample to sample along x.
+    measured = trajectory - ((trajectory[:, 1] - trajectory[:, 0]) * np.asarray(delays, np.float32))[:, None]
     kspace = np.empty((maps.mask.shape[0], n_coils, *trajectory.shape[:2]), np.complex64)
     for i in range(maps.mask.shape[0]):
-        kspace[i] = sample_spokes(coils, *signal_images(phantom, protocol, i), trajectory)
+        kspace[i] = sample_spokes(coils, *signal_images(phantom, protocol, i), measured)
     noise = None
     if np.isfinite(snr):
         noise = _add_noise(kspace, snr, np.random.default_rng(seed))

@@ -1,0 +1,145 @@
+"""Gradient delays: how far spokes miss the centre of k-space, estimated from the spokes themselves, and corrected.
+
+Convention. A gradient that is late, by a delay in readout samples, leaves every sample behind where it should be. With
+n the unit vector (x, y) along a spoke and d the distance between neighbouring samples in cycles/FOV::
+
+    true k = stored k - d S n,    S = [[Sx, Sxy], [Sxy, Sy]]
+
+so a positive Sx says that the x gradient is late. `corrected_trajectory` returns the true k.
+
+Method, after RING (Rosenzweig, Holme and Uecker, Magn Reson Med 81:1898, 2019): two spokes measure the same thing where
+they cross. Where that is along either depends linearly on S; S is what makes the samples there, interpolated along the
+spokes, agree best (Gauss-Newton on the sum of squares). In fingerprinting the signal changes along the train and may
+invert. So only spokes that follow each other closely are compared, for which golden angles lie far apart, and up to a
+real factor of their own for every pair and slice, common to its coils.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mrfpipe.acquisition.scan import RawScan
+from mrfpipe.arrays import Complex, Double, Float, check_shape
+from mrfpipe.imaging.crossings import FURTHEST, N_BLOCKS, Crossings, directions
+
+N_ITERATIONS = 12
+MOST_DISAGREEMENT = 0.05
+"""Share of the energy at the crossings that may disagree; 0.0002 to 0.01 is usual, of noise alone it is 0.1 to 0.4."""
+SIGNIFICANT = 6.0
+"""Standard errors that a delay must be away from zero."""
+SMALLEST = 0.05
+"""Samples below which a delay is left as it is: its correction could not be told from the noise of maps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delays:
+    """Delays of the gradients in readout samples, with their standard errors; see the module for what they mean."""
+
+    x: float
+    """Sx: of the x gradient."""
+    y: float
+    """Sy: of the y gradient."""
+    xy: float = 0.0
+    """Sxy: what either gradient leaks into the other."""
+    errors: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Standard errors of x, y and xy; infinite if the spokes say nothing about delays."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether there is something to correct: a delay beyond `SMALLEST` and `SIGNIFICANT` standard errors."""
+        return any(
+            abs(value) > max(SMALLEST, SIGNIFICANT * error)
+            for value, error in zip((self.x, self.y, self.xy), self.errors, strict=True)
+        )
+
+    def notes(self) -> dict[str, Any]:
+        """Return what to record of them in a provenance."""
+        return {
+            "gradient_delays_samples": {"x": self.x, "y": self.y, "xy": self.xy},
+            "gradient_delay_errors_samples": dict(zip(("x", "y", "xy"), self.errors, strict=True)),
+            "gradient_delays_corrected": self.significant,
+        }
+
+
+NO_DELAYS = Delays(x=0.0, y=0.0)
+"""To say that the trajectory is right as it is."""
+UNKNOWN = Delays(x=0.0, y=0.0, errors=(np.inf, np.inf, np.inf))
+"""What spokes say that do not cross, or see nothing."""
+
+
+def estimate_delays(kspace: Complex, trajectory: Float) -> Delays:
+    """Estimate the delays of the gradients from spokes that cross.
+
+    Parameters
+    ----------
+    kspace
+        Shape `(slices, coils, spokes, samples)`.
+    trajectory
+        Stored (kx, ky) in cycles/FOV, straight spokes. Shape `(spokes, samples, 2)`.
+
+    Returns
+    -------
+        The delays of all slices together. Without spokes that cross, or without signal, zero with infinite errors.
+    """
+    sizes = check_shape("trajectory", trajectory, "spokes samples 2")
+    check_shape("kspace", kspace, "slices coils spokes samples", sizes)
+    crossings = Crossings(kspace, trajectory)
+    if crossings.n_pairs < N_BLOCKS:
+        return UNKNOWN
+    delays, normal, gradient = crossings.nearest_whole(), np.zeros((1, 3, 3)), np.zeros((1, 3))
+    for _ in range(N_ITERATIONS):
+        normal, gradient = crossings.normal_equations(delays)
+        step = _solve(normal.sum(axis=0), gradient.sum(axis=0))
+        if step is None or np.abs(delays + step).max() > FURTHEST + 1:
+            return UNKNOWN
+        delays += step
+    if crossings.disagreement(delays, slice(None)) > MOST_DISAGREEMENT:
+        return UNKNOWN
+    errors = _jackknife(normal, gradient)
+    x, y, xy = (float(value) for value in delays)
+    return Delays(x=x, y=y, xy=xy, errors=(float(errors[0]), float(errors[1]), float(errors[2])))
+
+
+def corrected_trajectory(trajectory: Float, delays: Delays) -> Float:
+    """Move every spoke to where the delayed gradients took it.
+
+    Parameters
+    ----------
+    trajectory
+        Stored (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+    delays
+        Of the gradients.
+
+    Returns
+    -------
+        True (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+    """
+    direction, spacing = directions(trajectory)
+    matrix = np.array([[delays.x, delays.xy], [delays.xy, delays.y]])
+    true: Float = (trajectory - (spacing[:, None] * (direction @ matrix))[:, None]).astype(np.float32)
+    return true
+
+
+def correct_delays(scan: RawScan, delays: Delays) -> RawScan:
+    """Return the scan with its true trajectory, without the outermost samples that this moves beyond the matrix."""
+    trajectory = corrected_trajectory(scan.trajectory, delays)
+    inside = np.flatnonzero(np.abs(trajectory).max(axis=(0, 2)) <= scan.matrix / 2)
+    kept = slice(int(inside[0]), int(inside[-1]) + 1)
+    return replace(scan, trajectory=trajectory[:, kept], kspace=scan.kspace[..., kept])
+
+
+def _solve(normal: Double, gradient: Double) -> Double | None:
+    """Solve for the step; None if the spokes do not determine it."""
+    spread = np.linalg.eigvalsh(normal)
+    if not spread[0] > 1e-9 * spread[-1]:
+        return None
+    return np.asarray(np.linalg.solve(normal, gradient), np.float64)
+
+
+def _jackknife(normal: Double, gradient: Double) -> Double:
+    """Return the standard errors, from what the steps would be without one of the stretches of the train each."""
+    steps = [_solve(normal.sum(axis=0) - n, gradient.sum(axis=0) - g) for n, g in zip(normal, gradient, strict=True)]
+    if any(step is None for step in steps):
+        return np.full(3, np.inf)
+    return np.asarray(np.sqrt((len(steps) - 1) * np.var(np.array(steps), axis=0)), np.float64)
