@@ -1,0 +1,75 @@
+"""The normal operator of a scan whose signals lie in a temporal subspace, as convolutions: no NUFFT per iteration.
+
+Sampling coefficients and summing the samples back is, for each pair of basis vectors, a convolution with the pair's
+point spread function. On a grid of 2 N x 2 N it is a product with that function's Fourier transform, the kernel, which
+all slices and coils share (Asslaender et al., Magn Reson Med 79:83, 2018; Tamir et al., Magn Reson Med 77:180, 2017)::
+
+    psf_rq(d) = sum over samples j of w_j conj(basis_r(j)) basis_q(j) exp(+2 pi i k_j d / N),   -N < d < N
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mrfpipe.arrays import Complex, Float, check_shape
+from mrfpipe.imaging.nufft import nufft_adjoint
+
+
+def toeplitz_kernels(trajectory: Float, weights: Float, basis: Complex, matrix: int) -> Tensor:
+    """Compute the kernels of all pairs of basis vectors, once for a trajectory.
+
+    Parameters
+    ----------
+    trajectory
+        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+    weights
+        How much each sample counts. Shape `(spokes, samples)`.
+    basis
+        Basis vectors at every spoke. Shape `(spokes, rank)`.
+    matrix
+        Voxels along x and along y.
+
+    Returns
+    -------
+        For every spatial frequency a Hermitian matrix. Complex64 on the CPU, shape `(rank, rank, 2 y, 2 x)`.
+    """
+    sizes = check_shape("trajectory", trajectory, "spokes samples 2")
+    check_shape("weights", weights, "spokes samples", sizes)
+    rank = check_shape("basis", basis, "spokes rank", sizes)["rank"]
+    kernels = torch.empty((rank, rank, 2 * matrix, 2 * matrix), dtype=torch.complex64)
+    for r in range(rank):
+        pairs = basis[:, r:].T * basis[:, r].conj()
+        samples = (pairs[:, :, None] * weights).astype(np.complex64)
+        spread = torch.from_numpy(nufft_adjoint(samples, 2 * trajectory, 2 * matrix))
+        # Distance -N has no partner +N on the grid; no two voxels are that far apart.
+        spread[:, 0, :] = spread[:, :, 0] = 0
+        row = torch.fft.fft2(torch.fft.ifftshift(spread, dim=(-2, -1)))
+        kernels[r, r] = row[0].real
+        kernels[r, r + 1 :] = row[1:]
+        kernels[r + 1 :, r] = row[1:].conj()
+    return kernels
+
+
+def apply_normal(coefficients: Tensor, maps: Tensor, kernels: Tensor) -> Tensor:
+    """Sample coefficient images with all coils, weight the samples and sum them back.
+
+    Parameters
+    ----------
+    coefficients
+        Shape `(rank, y, x)`.
+    maps
+        Coil sensitivities. Shape `(coils, y, x)`.
+    kernels
+        From `toeplitz_kernels`. Shape `(rank, rank, 2 y, 2 x)`.
+
+    Returns
+    -------
+        Shape `(rank, y, x)`.
+    """
+    n_y, n_x = coefficients.shape[-2:]
+    total = torch.zeros_like(coefficients)
+    for coil in maps:  # one by one, which bounds the memory to that of a coil
+        spectra = torch.fft.fft2(coil * coefficients, s=(2 * n_y, 2 * n_x))
+        mixed = torch.einsum("rqyx,qyx->ryx", kernels, spectra)
+        total += coil.conj() * torch.fft.ifft2(mixed)[:, :n_y, :n_x]
+    return total

@@ -1,0 +1,83 @@
+"""Locally low-rank denoising: what it leaves, what it removes, and block by block the slow way."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import complex_normal
+
+from mrfpipe.imaging.lowrank import BLOCK, SHIFTS, denoise_low_rank
+
+RANK, N_Y, N_X = 6, 33, 40  # neither a multiple of the block
+
+
+def two_tissues() -> np.ndarray:
+    """Two fingerprints mixed in smoothly varying shares: rank 2 in every block."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:N_Y, :N_X]
+    shares = np.stack([2 + np.sin(x / 9) + 0j, (y > 15) * np.exp(1j * x / 20)])
+    return np.einsum("tr,tyx->ryx", complex_normal(rng, 2, RANK), shares).astype(np.complex64)
+
+
+def denoised(images: np.ndarray) -> np.ndarray:
+    return denoise_low_rank(torch.from_numpy(images)).numpy()
+
+
+def slowly_denoised(images: np.ndarray) -> np.ndarray:
+    """One block after the other by singular value decomposition."""
+
+    def starts(n: int, shift: int) -> list[int]:
+        return list(range(-shift, n, BLOCK))
+
+    def cut(top: int, left: int) -> tuple[slice, slice]:
+        return slice(max(top, 0), top + BLOCK), slice(max(left, 0), left + BLOCK)
+
+    least = []
+    for top in starts(N_Y, 0):
+        for left in starts(N_X, 0):
+            values = np.linalg.svd(images[:, *cut(top, left)].reshape(RANK, -1).T)[1]
+            least.append(values[-1] if len(values) == RANK else 0)
+    threshold = np.sort(least)[(len(least) - 1) // 2]
+    total = np.zeros_like(images)
+    for top_shift in SHIFTS:
+        for left_shift in SHIFTS:
+            for top in starts(N_Y, top_shift):
+                for left in starts(N_X, left_shift):
+                    block = images[:, *cut(top, left)]
+                    u, values, v = np.linalg.svd(block.reshape(RANK, -1), full_matrices=False)
+                    total[:, *cut(top, left)] += ((u * np.maximum(values - threshold, 0)) @ v).reshape(block.shape)
+    return total / len(SHIFTS) ** 2
+
+
+def test_images_of_low_rank_without_noise_stay_as_they_are():
+    images = two_tissues()
+    np.testing.assert_allclose(denoised(images), images, atol=1e-5 * np.abs(images).max())
+
+
+def test_it_is_the_shrinkage_of_each_block():
+    images = two_tissues() + 0.1 * complex_normal(np.random.default_rng(1), RANK, N_Y, N_X)
+    np.testing.assert_allclose(denoised(images), slowly_denoised(images), atol=1e-5 * np.abs(images).max())
+
+
+def test_noise_becomes_less_and_more_noise_is_removed_from_more_noise():
+    truth, noise = two_tissues(), complex_normal(np.random.default_rng(2), RANK, N_Y, N_X)
+    for level in (0.03, 0.3):
+        before = level * np.linalg.norm(noise)
+        assert np.linalg.norm(denoised(truth + np.float32(level) * noise) - truth) < 0.75 * before
+
+
+def test_scale_phase_and_basis_do_not_matter():
+    rng = np.random.default_rng(3)
+    images = two_tissues() + 0.1 * complex_normal(rng, RANK, N_Y, N_X)
+    turn = np.linalg.qr(complex_normal(rng, RANK, RANK))[0].astype(np.complex64) * np.complex64(50j)
+    turned = np.einsum("qr,ryx->qyx", turn, images).astype(np.complex64)
+    expected = np.einsum("qr,ryx->qyx", turn, denoised(images))
+    np.testing.assert_allclose(denoised(turned), expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("fill", [0, 1])
+def test_air_and_images_without_signal_are_no_trouble(fill):
+    images = fill * two_tissues()
+    images[:, :20] = 0
+    found = denoised(images)
+    assert np.all(np.isfinite(found))
+    assert not found[:, :20].any()

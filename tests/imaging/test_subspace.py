@@ -1,0 +1,179 @@
+"""Subspace reconstruction against the explicit matrices it stands for: every sign, conjugate and axis."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from helpers import complex_normal, exact_dft, small_protocol
+
+from mrfpipe.acquisition.trajectory import golden_angle_spokes
+from mrfpipe.imaging.density import ramp_weights
+from mrfpipe.imaging.subspace import conjugate_gradients, reconstruct_subspace, subspace_kernels
+from mrfpipe.imaging.toeplitz import apply_normal
+
+MATRIX, N_FRAMES, RANK, N_COILS, SPOKES_PER_FRAME = 16, 20, 3, 2, 8
+NUFFT_ERROR = 2e-2
+"""Relative: the NUFFT is good to half a percent of its samples' norm, and errors of all frames add up."""
+
+
+@pytest.fixture(scope="module")
+def trajectory() -> np.ndarray:
+    full = small_protocol(matrix=MATRIX).sequence
+    n = N_FRAMES * SPOKES_PER_FRAME
+    return golden_angle_spokes(dataclasses.replace(full, flip=full.flip[:n], te=full.te[:n], tr=full.tr[:n]))
+
+
+@pytest.fixture(scope="module")
+def basis() -> np.ndarray:
+    """Complex, orthonormal and smooth over the train, as that of a dictionary."""
+    t = np.linspace(0, 1, N_FRAMES)
+    signals = np.exp(np.outer(t, [-1.5, 0.5 + 4j, -3 - 2j]))
+    return np.linalg.qr(signals)[0].astype(np.complex64)
+
+
+@pytest.fixture(scope="module")
+def maps() -> np.ndarray:
+    """Neither real nor alike after a flip or transposition."""
+    y, x = np.mgrid[:MATRIX, :MATRIX] / MATRIX
+    return np.stack([1 - 0.6 * x + 0.5j * y, (0.3 + 0.7 * x * y) * np.exp(2j * x - 1j * y)]).astype(np.complex64)
+
+
+def explicit_sampling(trajectory, maps, basis) -> np.ndarray:
+    """Write the forward model as a matrix. Shape `(coils spokes samples, rank y x)`."""
+    voxels = np.eye(MATRIX**2).reshape(-1, MATRIX, MATRIX)
+    fourier = exact_dft(voxels, trajectory)  # (voxels, spokes, samples)
+    repeated = np.repeat(basis, SPOKES_PER_FRAME, axis=0)
+    sampling = np.einsum("cv,sr,vsk->cskrv", maps.reshape(N_COILS, -1), repeated, fourier, optimize=True)
+    return sampling.reshape(-1, RANK * MATRIX**2)
+
+
+@pytest.fixture(scope="module")
+def sampling(trajectory, maps, basis) -> np.ndarray:
+    return explicit_sampling(trajectory, maps, basis)
+
+
+@pytest.fixture(scope="module")
+def weights(trajectory) -> np.ndarray:
+    return np.broadcast_to(N_FRAMES * ramp_weights(trajectory, MATRIX), (N_COILS, *trajectory.shape[:2])).ravel()
+
+
+@pytest.fixture(scope="module")
+def kernels(trajectory, basis) -> torch.Tensor:
+    return subspace_kernels(trajectory, basis, SPOKES_PER_FRAME, MATRIX)
+
+
+def normal(images: np.ndarray, maps: np.ndarray, kernels: torch.Tensor) -> np.ndarray:
+    return apply_normal(torch.from_numpy(images), torch.from_numpy(maps), kernels).numpy()
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def test_normal_operator_is_that_of_the_explicit_matrix(sampling, weights, maps, kernels):
+    images = complex_normal(np.random.default_rng(0), RANK, MATRIX, MATRIX)
+    expected = (sampling.conj().T @ (weights * (sampling @ images.ravel()))).reshape(images.shape)
+    assert relative_error(normal(images, maps, kernels), expected) < NUFFT_ERROR
+    # Each basis vector by itself, so that a small coefficient's error is not lost in a large one's norm.
+    for r in range(RANK):
+        single = np.zeros_like(images)
+        single[r] = images[r]
+        expected = (sampling.conj().T @ (weights * (sampling @ single.ravel()))).reshape(images.shape)
+        found = normal(single, maps, kernels)
+        for q in range(RANK):
+            assert np.linalg.norm(found[q] - expected[q]) < NUFFT_ERROR * np.linalg.norm(expected), (r, q)
+
+
+def test_normal_operator_is_hermitian_and_positive(maps, kernels):
+    rng = np.random.default_rng(1)
+    a, b = complex_normal(rng, 2, RANK, MATRIX, MATRIX)
+    there, back = np.vdot(a, normal(b, maps, kernels)), np.vdot(normal(a, maps, kernels), b)
+    # float32 sums of some thousand products
+    assert there == pytest.approx(back, abs=1e-4 * float(np.linalg.norm(a) * np.linalg.norm(b)))
+    assert np.vdot(a, normal(a, maps, kernels)).real > 0
+    np.testing.assert_array_equal(kernels.numpy(), np.conj(np.swapaxes(kernels.numpy(), 0, 1)))
+
+
+def test_scale_of_the_operator_is_one(trajectory, kernels):
+    """So that damping is relative to it: constant sensitivity and an image that all spokes see."""
+    y, x = np.mgrid[:MATRIX, :MATRIX] - MATRIX // 2
+    images = np.zeros((RANK, MATRIX, MATRIX), np.complex64)
+    images[0] = np.exp(-(x**2 + y**2) / 8)
+    ones = np.ones((1, MATRIX, MATRIX), np.complex64)
+    found = normal(images, ones, kernels)
+    assert np.vdot(images, found).real / np.vdot(images, images).real == pytest.approx(1, abs=0.15)
+
+
+def test_solution_is_the_least_squares_one(sampling, weights, trajectory, maps, basis):
+    """Of samples that no coefficients explain, by a solver of dense matrices, with and without damping."""
+    rng = np.random.default_rng(2)
+    shape = (N_COILS, *trajectory.shape[:2])
+    samples = complex_normal(rng, *shape)
+    gram, right = sampling.conj().T @ (weights[:, None] * sampling), sampling.conj().T @ (weights * samples.ravel())
+    for damping in (0.05, 0.5):
+        expected = np.linalg.solve(gram + damping * np.eye(len(gram)), right).reshape(RANK, MATRIX, MATRIX)
+        found = reconstruct_subspace(
+            samples,
+            trajectory,
+            maps,
+            basis,
+            SPOKES_PER_FRAME,
+            damping=damping,
+            n_iterations=60,
+            tolerance=1e-5,
+            denoised=False,
+        )
+        assert relative_error(found, expected) < 5 * NUFFT_ERROR  # what damping leaves of the operator's condition
+
+
+def smooth_images() -> np.ndarray:
+    """Coefficients whose k-space is within the disc that spokes reach."""
+    y, x = np.mgrid[:MATRIX, :MATRIX] - MATRIX // 2
+    spots = [(-2, 3, 2.0), (3, -1, 1.0j), (1, 2, -0.5 + 0.3j)]
+    return np.array([scale * np.exp(-((x - a) ** 2 + (y - b) ** 2) / 6) for a, b, scale in spots]).astype(np.complex64)
+
+
+def test_noise_free_phantom_is_recovered(trajectory, maps, basis, kernels):
+    """In the units of frames, and the same with kernels that are given."""
+    truth = smooth_images()
+    repeated = np.repeat(basis, SPOKES_PER_FRAME, axis=0)
+    samples = np.einsum("sr,crsk->csk", repeated, exact_dft(maps[:, None] * truth, trajectory)).astype(np.complex64)
+    found = reconstruct_subspace(samples, trajectory, maps, basis, SPOKES_PER_FRAME, n_iterations=40, denoised=False)
+    assert relative_error(found, truth) < NUFFT_ERROR
+    again = reconstruct_subspace(
+        samples, trajectory, maps, basis, SPOKES_PER_FRAME, n_iterations=40, kernels=kernels, denoised=False
+    )
+    np.testing.assert_array_equal(found, again)
+
+
+def test_iterations_end_at_the_tolerance_and_at_the_limit():
+    scales = torch.linspace(1, 100, 50, dtype=torch.float64).to(torch.complex128)
+    right = torch.ones(50, dtype=torch.complex128)
+    calls: list[int] = []
+
+    def operator(images):
+        calls.append(1)
+        return scales * images
+
+    solution = conjugate_gradients(operator, right, 50, 1e-3)
+    assert 5 < len(calls) < 45
+    assert torch.linalg.norm(scales * solution - right) <= 1e-3 * torch.linalg.norm(right)
+    calls.clear()
+    conjugate_gradients(operator, right, 4, 1e-3)
+    assert len(calls) == 4
+    calls.clear()
+    assert not conjugate_gradients(operator, 0 * right, 4, 1e-3).any()
+    assert not calls
+
+
+def test_shapes_that_do_not_fit_are_refused(trajectory, maps, basis, kernels):
+    samples = np.zeros((N_COILS, *trajectory.shape[:2]), np.complex64)
+    with pytest.raises(ValueError, match="20 frames of 7 spokes are not the 160 of the scan"):
+        reconstruct_subspace(samples, trajectory, maps, basis, 7)
+    with pytest.raises(ValueError, match="kspace has shape"):
+        reconstruct_subspace(samples[:1], trajectory, maps, basis, 8)
+    with pytest.raises(ValueError, match="maps has shape"):
+        reconstruct_subspace(samples, trajectory, maps[:, 1:], basis, 8)
+    with pytest.raises(ValueError, match="rank 2 and matrix 16 need others"):
+        reconstruct_subspace(samples, trajectory, maps, basis[:, :2], 8, kernels=kernels)
