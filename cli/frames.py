@@ -1,10 +1,15 @@
 """``mrfpipe frames``: raw scans to series of frames."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from .imaging_options import imaging_options
 from .options import INPUT, Settings, Where, common_options, scheduler_option
+
+if TYPE_CHECKING:
+    from mrfpipe.imaging.reconstruction import Imaging
 
 
 @click.command()
@@ -17,32 +22,53 @@ from .options import INPUT, Settings, Where, common_options, scheduler_option
     metavar="FRAMES.h5|DIR",
     help="Frames file to write; of several scans, the folder for one file SCAN.frames.h5 each.",
 )
-@click.option("--protocol", default="t1ff", show_default=True, help="What was scanned: a name or a TOML file.")
+@click.option("--protocol", help="What was scanned: a name or a TOML file. [default: t1ff, or the dictionary's]")
+@click.option("-d", "--dictionary", type=INPUT, metavar="DICT.h5", help="For --recon subspace.")
+@imaging_options
 @scheduler_option
 @common_options
-def command(settings: Settings, raw: tuple[Path, ...], output: Path, protocol: str, where: Where) -> None:
-    """Reconstruct the frames of each raw scan RAW (ISMRMRD), for `match`, `train` and `reconstruct` to read.
+def command(
+    settings: Settings,
+    raw: tuple[Path, ...],
+    output: Path,
+    protocol: str | None,
+    dictionary: Path | None,
+    imaging: "Imaging",
+    where: Where,
+) -> None:
+    """Reconstruct the frames of each raw scan RAW (ISMRMRD, Siemens Twix), for other commands to read.
+
+    With --recon subspace the file holds the coefficients that frames are made of, a few images instead of all.
 
     Frames that were made of the same scan with the same protocol are skipped, and after a scan that fails the others go
     on; the exit code tells at the end.
 
     Example: mrfpipe frames thigh.h5 -o thigh.frames.h5
     """
+    from mrfpipe.files.dictionaries import load_dictionary
     from mrfpipe.jobs import FramesJob
     from mrfpipe.protocol import load_protocol
 
     from .output import do_all, targets
 
+    if (imaging.recon == "subspace") != (dictionary is not None):
+        raise click.UsageError("--recon subspace and --dictionary go together.")
+    if dictionary is not None and protocol is not None:
+        raise click.UsageError("--protocol is that of the dictionary; leave it out.")
     several = len(set(raw)) > 1
     files, failures = targets(
         map(where.path, raw), lambda name: where.path(output / f"{name}.frames.h5" if several else output)
     )
-    loaded = load_protocol(protocol)
+    loaded = load_protocol(protocol or "t1ff") if dictionary is None else load_dictionary(dictionary).protocol
+    device = where.device(settings) if dictionary else "cpu"
     jobs = [
         FramesJob(
             source=path,
             target=file,
             protocol=loaded,
+            imaging=imaging,
+            dictionary=None if dictionary is None else where.path(dictionary),
+            device=device,
             force=settings.force,
             command=settings.command,
             batch=where.batch,

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .imaging_options import imaging_options
 from .options import INPUT, Settings, Where, common_options, scheduler_option
 
 if TYPE_CHECKING:
+    from mrfpipe.imaging.reconstruction import Imaging
     from mrfpipe.matching.match import Method
 
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     help="Memory to match in, at least 0.27. The maps do not depend on it. [default: a quarter of what is free]",
 )
 @click.option("--bids", is_flag=True, help="Write the images as a BIDS derivative dataset.")
+@imaging_options
 @scheduler_option
 @common_options
 def command(
@@ -48,9 +51,10 @@ def command(
     gap: bool,
     memory: float | None,
     bids: bool,
+    imaging: "Imaging",
     where: Where,
 ) -> None:
-    """Match each INPUT, a raw scan (ISMRMRD) or a frames file, with every entry of a dictionary.
+    """Match each INPUT, a raw scan (ISMRMRD, Siemens Twix) or a frames file, with every entry of a dictionary.
 
     Writes OUT/SCAN/ with maps.h5, a NIfTI image a map and a picture; where SCAN.truth.npz lies beside the input, the
     picture shows it too. A result that was made of the same scan with the same dictionary is skipped, and after a scan
@@ -72,6 +76,7 @@ def command(
             target=folder,
             dictionary=where.path(dictionary),
             method=method,
+            imaging=imaging,
             refined=refine,
             gap=gap,
             memory=None if memory is None else int(memory * 1e9),

@@ -24,12 +24,12 @@ from mrfpipe.files.frames import read_frames_header, save_frames
 from mrfpipe.files.maps import read_maps_header
 from mrfpipe.files.provenance import Provenance, sha256_of
 from mrfpipe.files.results import MAPS_FILE, save_result
+from mrfpipe.files.schemas import FRAMES, schema_of
+from mrfpipe.imaging.reconstruction import Imaging
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 from mrfpipe.matching.match import Method
-from mrfpipe.pipeline import Progress, load_series, load_truth, match_scan
+from mrfpipe.pipeline import Progress, load_truth, match_scan, open_series, with_tissue
 from mrfpipe.protocol import Protocol
-
-_FRAMES_METHOD = "adjoint NUFFT, frame by frame"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,14 @@ class Record:
     """The same, to measure from."""
 
     def provenance(
-        self, *, inputs: list[Path], protocol: Protocol, method: str, device: str, seed: int | None = None
+        self,
+        *,
+        inputs: list[Path],
+        protocol: Protocol,
+        method: str,
+        device: str,
+        seed: int | None = None,
+        notes: Mapping[str, object] | None = None,
     ) -> Provenance:
         """Say what was done with what, up to now."""
         return Provenance(
@@ -59,7 +66,7 @@ class Record:
             started=self.started.isoformat(timespec="seconds"),
             duration_s=round(time.perf_counter() - self.clock, 3),
             seed=seed,
-            notes=dict(self.notes),
+            notes={**self.notes, **(notes or {})},
         )
 
 
@@ -121,6 +128,8 @@ class MatchJob(Job):
     """Whether the estimates leave the grid."""
     device: str
     """Where to: auto, cpu, cuda or cuda:N."""
+    imaging: Imaging
+    """How a raw scan becomes a series."""
     gap: bool
     """Whether the second-best explanation is looked for."""
     memory: int | None
@@ -143,8 +152,9 @@ class MatchJob(Job):
 
     @property
     def _method(self) -> str:
+        images = "" if schema_of(self.source) == FRAMES.name else f"{self.imaging}; "
         kind = "refined" if self.refined else "on the grid"
-        return f"dictionary matching ({self.method}, {kind}{', with gap' if self.gap else ''},"
+        return f"{images}dictionary matching ({self.method}, {kind}{', with gap' if self.gap else ''},"
 
     def run(self, progress: Progress) -> str:
         """Match the scan and write its result folder; return a summary of the maps."""
@@ -152,12 +162,13 @@ class MatchJob(Job):
         dictionary = _dictionary(self.dictionary, sha256_of(self.dictionary))
         device, record = resolve_device(self.device), self.record()
         groups = load_groups(self.dictionary) if self.method == "group" else None
-        maps = match_scan(
+        maps, notes = match_scan(
             self.source,
             dictionary,
             self.method,
             device,
             progress,
+            imaging=self.imaging,
             groups=groups,
             refined=self.refined,
             gap=self.gap,
@@ -168,6 +179,7 @@ class MatchJob(Job):
             protocol=dictionary.protocol,
             method=f"{self._method} {dictionary.n_entries:,} entries, rank {dictionary.rank}, {dictionary.model})",
             device=str(device),
+            notes=notes,
         )
         write_result(self.target, maps, provenance, truth=load_truth(self.source), bids=self.bids, force=self.force)
         return f"{self.target}: {summarise(maps, provenance)}"
@@ -184,6 +196,12 @@ class FramesJob(Job):
 
     protocol: Protocol
     """What was scanned."""
+    imaging: Imaging
+    """How the scan becomes a series."""
+    dictionary: Path | None = None
+    """Whose basis a subspace reconstruction takes."""
+    device: str = "cpu"
+    """Where a subspace reconstruction iterates."""
 
     def made(self) -> Provenance | None:
         """Return how the frames that are there were made; None if there are none."""
@@ -193,23 +211,37 @@ class FramesJob(Job):
             return None
 
     def repeats(self, made: Provenance) -> bool:
-        """Return whether the frames were made of the same scan with the same protocol."""
-        same_inputs = list(made.inputs.values()) == [sha256_of(self.source)]
-        return same_inputs and (made.protocol_hash, made.method) == (self.protocol.hash, _FRAMES_METHOD)
+        """Return whether the frames were made of the same scan with the same protocol, in the same way."""
+        same_inputs = sorted(made.inputs.values()) == sorted(map(sha256_of, self._inputs))
+        return same_inputs and (made.protocol_hash, made.method) == (self.protocol.hash, str(self.imaging))
+
+    @property
+    def _inputs(self) -> list[Path]:
+        return [self.source] if self.dictionary is None else [self.source, self.dictionary]
 
     def run(self, progress: Progress) -> str:
         """Reconstruct the frames and write their file; return their shape."""
         refuse_existing(self.target, force=self.force)
-        record = self.record()
-        series = load_series(self.source, self.protocol, progress)
-        provenance = record.provenance(
-            inputs=[self.source], protocol=self.protocol, method=_FRAMES_METHOD, device="cpu"
+        record, device = self.record(), resolve_device(self.device)
+        basis = None if self.dictionary is None else _dictionary(self.dictionary, sha256_of(self.dictionary)).basis
+        source = open_series(
+            self.source, self.protocol, progress, imaging=self.imaging, basis=basis, device=device
         )
-        save_frames(series, self.target, protocol=self.protocol, provenance=provenance, force=self.force)
-        return (
-            f"{self.target}: {series.n_slices} slice(s), {series.n_frames} frames of {series.images.shape[-2]} x "
-            f"{series.images.shape[-1]}, {series.mask.sum():,} voxels of tissue"
-        )
+
+        def provenance() -> Provenance:
+            return record.provenance(
+                inputs=self._inputs,
+                protocol=self.protocol,
+                method=str(self.imaging),
+                device=str(device),
+                notes=source.notes,
+            )
+
+        slices = with_tissue(source, self.source)
+        save_frames(slices, self.target, protocol=self.protocol, provenance=provenance, force=self.force)
+        header = read_frames_header(self.target)
+        images = f"{header.n_frames} frames" if header.rank is None else f"{header.rank} coefficients"
+        return f"{self.target}: {header.n_slices} slice(s), {images} of {header.matrix[0]} x {header.matrix[1]}"
 
 
 def write_result(

@@ -4,27 +4,28 @@ Both paths take the same input, a raw scan or a frames file, and give the same v
 tell which one ran.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol as Interface
 
-import numpy as np
 import torch
 
 from mrfpipe.acquisition.raw import read_raw
-from mrfpipe.arrays import available_memory
+from mrfpipe.arrays import Complex, available_memory
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.evaluation.reference import load_reference
-from mrfpipe.files.frames import load_frames, read_frames_header
+from mrfpipe.files.frames import StoredSeries, read_frames_header
 from mrfpipe.files.schemas import FRAMES, schema_of
-from mrfpipe.imaging.frames import reconstruct_frames
-from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.imaging.reconstruction import BY_FRAMES, Imaging, Reconstruction
+from mrfpipe.imaging.series import FrameSeries, stack_slices
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.matching.match import Method, match_series
 from mrfpipe.protocol import Protocol, parse_protocol
 
+CPU = torch.device("cpu")
 Progress = Callable[[str], Callable[[int, int], None]]
 """Called with the name of a stage that begins; what it returns is called with the steps done and all steps."""
 
@@ -42,8 +43,31 @@ def scan_name(path: Path) -> str:
     return read_frames_header(path).name if schema_of(path) == FRAMES.name else path.stem
 
 
-def load_series(path: Path, protocol: Protocol, progress: Progress) -> FrameSeries:
-    """Get the frames of a scan: from a frames file, or by reconstructing a raw scan.
+class SeriesSource(Interface):
+    """Where the series of a scan comes from, slice after slice: a raw scan or a frames file."""
+
+    @property
+    def n_slices(self) -> int:
+        """Slices of the scan."""
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What is to be recorded of the slices that were made."""
+
+    def __iter__(self) -> Iterator[FrameSeries]:
+        """Give one slice after the other."""
+
+
+def open_series(
+    path: Path,
+    protocol: Protocol,
+    progress: Progress,
+    *,
+    imaging: Imaging = BY_FRAMES,
+    basis: Complex | None = None,
+    device: torch.device = CPU,
+) -> SeriesSource:
+    """Get ready to read the series of a scan from a frames file, or to reconstruct it from a raw scan.
 
     Parameters
     ----------
@@ -53,15 +77,21 @@ def load_series(path: Path, protocol: Protocol, progress: Progress) -> FrameSeri
         What the scan is a scan of.
     progress
         Told of every stage.
+    imaging
+        How a raw scan is reconstructed.
+    basis
+        Of a subspace reconstruction. Shape `(frames, rank)`.
+    device
+        Where a subspace reconstruction iterates.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or holds no tissue.
+        If the file cannot be read.
     MismatchError
         If it is a scan of another protocol.
     ResourceError
-        If the frames do not fit into memory.
+        If a slice does not fit into memory, or the NUFFT asked for is not installed.
     """
     if schema_of(path) == FRAMES.name:
         header = read_frames_header(path)
@@ -70,22 +100,44 @@ def load_series(path: Path, protocol: Protocol, progress: Progress) -> FrameSeri
                 f"{path} holds frames of another sequence (protocol '{header.protocol.name}') than protocol "
                 f"'{protocol.name}'; make frames and dictionary or model with one protocol."
             )
-        series = load_frames(path)
-    else:
-        scan = read_raw(path, protocol.sequence)
-        _check_memory(scan.n_slices, protocol)
-        series = reconstruct_frames(scan, protocol.sequence, progress("frames"))
-    if not series.mask.any():
+        _check_memory(1, header.n_images, protocol)
+        return StoredSeries(path)
+    scan = read_raw(path, protocol.sequence)
+    basis = basis if imaging.recon == "subspace" else None
+    _check_memory(1, protocol.sequence.n_frames if basis is None else basis.shape[1], protocol)
+    return Reconstruction(
+        scan, protocol.sequence, imaging, basis=basis, device=device, progress=progress(imaging.recon)
+    )
+
+
+def with_tissue(source: SeriesSource, path: Path) -> Iterator[FrameSeries]:
+    """Give the slices of a scan.
+
+    Raises
+    ------
+    InputError
+        After the last, if none of them holds tissue.
+    """
+    found = False
+    for one in source:
+        found = found or bool(one.mask.any())
+        yield one
+    if not found:
         raise InputError(f"{path} holds no signal that stands out as tissue; check the scan.")
-    return series
 
 
-def _check_memory(n_slices: int, protocol: Protocol) -> None:
-    sequence = protocol.sequence
-    needed = n_slices * sequence.n_frames * sequence.matrix**2 * np.dtype(np.complex64).itemsize
+def load_series(path: Path, protocol: Protocol, progress: Progress) -> FrameSeries:
+    """Get all slices of a scan into memory; parameters and errors as of `open_series` and `with_tissue`."""
+    source = open_series(path, protocol, progress)
+    _check_memory(source.n_slices, protocol.sequence.n_frames, protocol)
+    return stack_slices(with_tissue(source, path), source.n_slices)
+
+
+def _check_memory(n_slices: int, n_images: int, protocol: Protocol) -> None:
+    needed = n_slices * n_images * protocol.sequence.matrix**2 * 8
     if needed > available_memory():
         raise ResourceError(
-            f"The frames of {n_slices} slices take {needed / 1e9:.1f} GB, {available_memory() / 1e9:.1f} GB of memory "
+            f"The images of {n_slices} slice(s) take {needed / 1e9:.1f} GB, {available_memory() / 1e9:.1f} GB of memory "
             "are free; close other programs or use a larger machine."
         )
 
@@ -97,15 +149,28 @@ def match_scan(
     device: torch.device,
     progress: Progress,
     *,
+    imaging: Imaging = BY_FRAMES,
     groups: EntryGroups | None = None,
     refined: bool = False,
     gap: bool = False,
     memory: int | None = None,
-) -> ParameterMaps:
-    """Turn a raw scan or a frames file into maps by matching; errors as `load_series` and `match_series`."""
-    series = load_series(path, dictionary.protocol, progress)
-    return match_series(
-        series,
+) -> tuple[ParameterMaps, dict[str, object]]:
+    """Turn a raw scan or a frames file into maps by matching, slice after slice.
+
+    Returns
+    -------
+        The maps, and what is to be recorded of the reconstruction.
+
+    Raises
+    ------
+    MrfpipeError
+        As `open_series`, `with_tissue` and `match_series`.
+    """
+    source = open_series(
+        path, dictionary.protocol, progress, imaging=imaging, basis=dictionary.basis, device=device
+    )
+    maps = match_series(
+        with_tissue(source, path),
         dictionary,
         method,
         groups=groups,
@@ -115,6 +180,7 @@ def match_scan(
         device=device,
         progress=progress("match"),
     )
+    return maps, source.notes
 
 
 def model_protocol(model: TrainedModel) -> Protocol:

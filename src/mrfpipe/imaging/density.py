@@ -5,10 +5,22 @@ n samples at the centre share a disc of radius dk / 2. Weights are divided by th
 NUFFT of weighted, fully sampled data is the image itself.
 """
 
+from typing import Literal
+
 import numpy as np
 
 from mrfpipe.arrays import Float, check_shape
 from mrfpipe.imaging.nufft import Backend, nufft, nufft_adjoint
+
+DensityMethod = Literal["ramp", "pipe-menon"]
+"""How the weights of samples are found."""
+
+
+def sample_density(trajectory: Float, matrix: int, method: DensityMethod, *, backend: Backend = "sigpy") -> Float:
+    """Compute the area of every sample by `ramp_weights` or `pipe_menon_weights`. Shape `(spokes, samples)`."""
+    if method == "ramp":
+        return ramp_weights(trajectory, matrix)
+    return pipe_menon_weights(trajectory, matrix, backend=backend)
 
 
 def ramp_weights(trajectory: Float, matrix: int) -> Float:

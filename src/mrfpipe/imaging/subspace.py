@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from mrfpipe.arrays import Complex, Float, check_shape
-from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.lowrank import denoise_low_rank
-from mrfpipe.imaging.nufft import nufft_adjoint
+from mrfpipe.imaging.nufft import Backend, nufft_adjoint
 from mrfpipe.imaging.toeplitz import apply_normal, toeplitz_kernels
 
 N_ITERATIONS = 16
@@ -33,7 +32,14 @@ CPU = torch.device("cpu")
 
 
 def subspace_kernels(
-    trajectory: Float, basis: Complex, spokes_per_frame: int, matrix: int, device: torch.device = CPU
+    trajectory: Float,
+    density: Float,
+    basis: Complex,
+    spokes_per_frame: int,
+    matrix: int,
+    *,
+    backend: Backend = "sigpy",
+    device: torch.device = CPU,
 ) -> Tensor:
     """Compute what `reconstruct_subspace` needs to know of the trajectory; the same for all slices.
 
@@ -41,12 +47,16 @@ def subspace_kernels(
     ----------
     trajectory
         (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+    density
+        Area of every sample; see `mrfpipe.imaging.density`. Shape `(spokes, samples)`.
     basis
         Orthonormal temporal basis. Shape `(frames, rank)`.
     spokes_per_frame
         Spokes that make a frame.
     matrix
         Voxels along x and along y.
+    backend
+        What computes the NUFFT.
     device
         Where to put them.
 
@@ -54,13 +64,14 @@ def subspace_kernels(
     -------
         Shape `(rank, rank, 2 y, 2 x)`, complex64: 250 MB for rank 8 and a matrix of 350.
     """
-    weights = _weights(trajectory, len(basis), matrix)
-    return toeplitz_kernels(trajectory, weights, _spoke_basis(basis, spokes_per_frame), matrix).to(device)
+    spoke_basis = _spoke_basis(basis, spokes_per_frame)
+    return toeplitz_kernels(trajectory, _weights(density, basis), spoke_basis, matrix, backend=backend).to(device)
 
 
 def reconstruct_subspace(
     kspace: Complex,
     trajectory: Float,
+    density: Float,
     maps: Complex,
     basis: Complex,
     spokes_per_frame: int,
@@ -70,6 +81,7 @@ def reconstruct_subspace(
     tolerance: float = TOLERANCE,
     damping: float = 0.0,
     denoised: bool = True,
+    backend: Backend = "sigpy",
     device: torch.device = CPU,
 ) -> Complex:
     """Reconstruct the coefficients of a slice.
@@ -80,6 +92,8 @@ def reconstruct_subspace(
         Prewhitened k-space. Shape `(coils, spokes, samples)`.
     trajectory
         (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+    density
+        Area of every sample; see `mrfpipe.imaging.density`. Shape `(spokes, samples)`.
     maps
         Coil sensitivities. Shape `(coils, y, x)` with as many rows as columns.
     basis
@@ -97,6 +111,8 @@ def reconstruct_subspace(
         difference on the scans that the defaults were chosen with, since the iterations end before it matters.
     denoised
         Whether the result is denoised by `denoise_low_rank`.
+    backend
+        What computes the NUFFT.
     device
         Where to compute; the NUFFT runs on the CPU.
 
@@ -112,15 +128,19 @@ def reconstruct_subspace(
     sizes = check_shape("trajectory", trajectory, "spokes samples 2")
     matrix = maps.shape[-1]
     sizes = check_shape("maps", maps, "coils y x", sizes | {"y": matrix})
+    check_shape("density", density, "spokes samples", sizes)
     check_shape("kspace", kspace, "coils spokes samples", sizes)
     n_frames, rank = check_shape("basis", basis, "frames rank").values()
     if n_frames * spokes_per_frame != sizes["spokes"]:
         raise ValueError(f"{n_frames} frames of {spokes_per_frame} spokes are not the {sizes['spokes']} of the scan.")
     if kernels is None:
-        kernels = subspace_kernels(trajectory, basis, spokes_per_frame, matrix, device)
+        kernels = subspace_kernels(
+            trajectory, density, basis, spokes_per_frame, matrix, backend=backend, device=device
+        )
     elif kernels.shape != (rank, rank, 2 * matrix, 2 * matrix):
         raise ValueError(f"Kernels have shape {tuple(kernels.shape)}, rank {rank} and matrix {matrix} need others.")
-    right = torch.from_numpy(_gathered(kspace, trajectory, maps, basis, spokes_per_frame)).to(device)
+    spoke_basis, weights = _spoke_basis(basis, spokes_per_frame), _weights(density, basis)
+    right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, spoke_basis, backend)).to(device)
     sensitivities = torch.from_numpy(np.array(maps, np.complex64)).to(device)
 
     def normal(images: Tensor) -> Tensor:
@@ -159,12 +179,13 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
     return torch.vdot(a.flatten(), b.flatten()).real
 
 
-def _weights(trajectory: Float, n_frames: int, matrix: int) -> Float:
+def _weights(density: Float, basis: Complex) -> Float:
     """Weights of all samples, such that the normal operator of a slowly varying signal is about 1.
 
-    All spokes together sample an image fully, each coefficient's share of them being a frame's: 1 in `n_frames`.
+    All spokes together sample an image fully, each coefficient's share of them being a frame's: 1 in as many as there
+    are.
     """
-    weights: Float = ramp_weights(trajectory, matrix) * np.float32(n_frames)
+    weights: Float = density * np.float32(len(basis))
     return weights
 
 
@@ -174,13 +195,15 @@ def _spoke_basis(basis: Complex, spokes_per_frame: int) -> Complex:
     return repeated
 
 
-def _gathered(kspace: Complex, trajectory: Float, maps: Complex, basis: Complex, spokes_per_frame: int) -> Complex:
+def _gathered(
+    kspace: Complex, trajectory: Float, weights: Float, maps: Complex, basis: Complex, backend: Backend
+) -> Complex:
     """Right-hand side of the normal equations: weighted samples summed into coefficients. Shape `(rank, y, x)`."""
     matrix = maps.shape[-1]
-    conjugate = _spoke_basis(basis, spokes_per_frame).conj().T
-    shares = conjugate[:, :, None] * _weights(trajectory, len(basis), matrix)
-    total = np.zeros((len(conjugate), matrix, matrix), np.complex64)
+    shares = basis.conj().T[:, :, None] * weights
+    total = np.zeros((basis.shape[1], matrix, matrix), np.complex64)
     for samples, sensitivity in zip(kspace, maps, strict=True):  # one by one, which bounds the memory to that of a coil
-        images = nufft_adjoint((shares * samples).astype(np.complex64, copy=False), trajectory, matrix)
+        parts = (shares * samples).astype(np.complex64, copy=False)
+        images = nufft_adjoint(parts, trajectory, matrix, backend=backend)
         total += sensitivity.conj() * images
     return total

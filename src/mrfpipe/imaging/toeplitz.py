@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from mrfpipe.arrays import Complex, Float, check_shape
-from mrfpipe.imaging.nufft import nufft_adjoint
+from mrfpipe.imaging.nufft import Backend, nufft_adjoint
 
 
-def toeplitz_kernels(trajectory: Float, weights: Float, basis: Complex, matrix: int) -> Tensor:
+def toeplitz_kernels(
+    trajectory: Float, weights: Float, basis: Complex, matrix: int, *, backend: Backend = "sigpy"
+) -> Tensor:
     """Compute the kernels of all pairs of basis vectors, once for a trajectory.
 
     Parameters
@@ -28,6 +30,8 @@ def toeplitz_kernels(trajectory: Float, weights: Float, basis: Complex, matrix: 
         Basis vectors at every spoke. Shape `(spokes, rank)`.
     matrix
         Voxels along x and along y.
+    backend
+        What computes the NUFFT.
 
     Returns
     -------
@@ -40,7 +44,7 @@ def toeplitz_kernels(trajectory: Float, weights: Float, basis: Complex, matrix: 
     for r in range(rank):
         pairs = basis[:, r:].T * basis[:, r].conj()
         samples = (pairs[:, :, None] * weights).astype(np.complex64)
-        spread = torch.from_numpy(nufft_adjoint(samples, 2 * trajectory, 2 * matrix))
+        spread = torch.from_numpy(nufft_adjoint(samples, 2 * trajectory, 2 * matrix, backend=backend))
         # Distance -N has no partner +N on the grid; no two voxels are that far apart.
         spread[:, 0, :] = spread[:, :, 0] = 0
         row = torch.fft.fft2(torch.fft.ifftshift(spread, dim=(-2, -1)))

@@ -1,0 +1,77 @@
+"""The options of commands that read raw scans: how a scan becomes a series of images."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def imaging_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of reconstruction; it is called with `imaging` made of them."""
+
+    @click.option(
+        "--recon",
+        type=click.Choice(["nufft", "subspace"]),
+        default="nufft",
+        show_default=True,
+        help="Each frame by itself, or all spokes together in the dictionary's subspace: slower and more accurate.",
+    )
+    @click.option(
+        "--nufft",
+        "backend",
+        type=click.Choice(["sigpy", "finufft"]),
+        default="sigpy",
+        show_default=True,
+        help="What computes the NUFFT; finufft is faster and needs mrfpipe[finufft].",
+    )
+    @click.option(
+        "--coil-maps",
+        type=click.Choice(["centre", "espirit", "jsense"]),
+        default="centre",
+        show_default=True,
+        help="How coil sensitivities are estimated.",
+    )
+    @click.option(
+        "--virtual-coils",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Compress to at most so many coils. [default: 8 for subspace, all for nufft]",
+    )
+    @click.option(
+        "--density",
+        type=click.Choice(["ramp", "pipe-menon"]),
+        default="ramp",
+        show_default=True,
+        help="How samples are weighted.",
+    )
+    @click.option(
+        "--delays/--no-delays",
+        "correct_delays",
+        default=True,
+        help="Correct gradient delays that stand out from the scan itself. [default: delays]",
+    )
+    @functools.wraps(command)
+    def with_imaging(
+        *args: Any,  # noqa: ANN401 - the command's own arguments
+        recon: Any,  # noqa: ANN401 - click has checked the choices
+        backend: Any,  # noqa: ANN401
+        coil_maps: Any,  # noqa: ANN401
+        virtual_coils: int | None,
+        density: Any,  # noqa: ANN401
+        correct_delays: bool,
+        **kwargs: Any,  # noqa: ANN401 - the command's own options
+    ) -> None:
+        from mrfpipe.imaging.reconstruction import Imaging
+
+        imaging = Imaging(
+            recon=recon,
+            backend=backend,
+            coil_maps=coil_maps,
+            virtual_coils=virtual_coils,
+            density=density,
+            correct_delays=correct_delays,
+        )
+        command(*args, imaging=imaging, **kwargs)
+
+    return with_imaging

@@ -1,0 +1,216 @@
+"""Reconstruction: from a raw scan to its series of images, one slice after the other.
+
+Each slice is prewhitened, its coils may be compressed, and its coil maps are estimated from all spokes; then either
+every frame is gridded by itself (``nufft``), or all spokes together give the coefficients of a temporal basis
+(``subspace``). Images are in units of the scanner's signal over its noise if there is a noise scan.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mrfpipe.acquisition.scan import RawScan
+from mrfpipe.arrays import Complex, Double
+from mrfpipe.imaging.coils import MapMethod, compress_coils, estimate_coil_maps, prewhiten
+from mrfpipe.imaging.delays import NO_DELAYS, correct_delays, estimate_delays
+from mrfpipe.imaging.density import DensityMethod, sample_density
+from mrfpipe.imaging.frames import reconstruct_frames
+from mrfpipe.imaging.mask import tissue_mask
+from mrfpipe.imaging.nufft import Backend
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels
+from mrfpipe.protocol import Sequence
+
+Recon = Literal["nufft", "subspace"]
+Progress = Callable[[int, int], None]
+"""Called with the number of steps done and the number of all steps."""
+SUBSPACE_COILS = 8
+"""Virtual coils of a subspace reconstruction unless told otherwise; its time grows with them."""
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imaging:
+    """How a raw scan becomes a series of images."""
+
+    recon: Recon = "nufft"
+    """``nufft``: density-compensated adjoint NUFFT, frame by frame; ``subspace``: coefficients of a basis, by conjugate
+    gradients over all spokes, see `mrfpipe.imaging.subspace`."""
+    backend: Backend = "sigpy"
+    """What computes the NUFFT."""
+    coil_maps: MapMethod = "centre"
+    """How sensitivities are estimated."""
+    virtual_coils: int | None = None
+    """Coils to compress to, where there are more; None for all in frames and `SUBSPACE_COILS` in a subspace."""
+    density: DensityMethod = "ramp"
+    """How the weights of samples are found."""
+    correct_delays: bool = True
+    """Whether significant gradient delays are corrected; see `mrfpipe.imaging.delays`."""
+
+    def __post_init__(self) -> None:
+        if self.virtual_coils is not None and self.virtual_coils < 1:
+            raise ValueError(f"Coils cannot be compressed to {self.virtual_coils}.")
+
+    def __str__(self) -> str:
+        kind = "adjoint NUFFT, frame by frame" if self.recon == "nufft" else "subspace, conjugate gradients"
+        coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
+        delays = "delays corrected" if self.correct_delays else "delays left"
+        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}, {self.density} density, {delays})"
+
+    @property
+    def n_virtual(self) -> int | None:
+        """Coils to compress to; None to leave them."""
+        return SUBSPACE_COILS if self.virtual_coils is None and self.recon == "subspace" else self.virtual_coils
+
+
+BY_FRAMES = Imaging()
+"""What is done unless told otherwise."""
+
+
+class Reconstruction:
+    """The series of a raw scan, slice after slice: a `FrameSeries` of one slice each, made when asked for."""
+
+    def __init__(
+        self,
+        scan: RawScan,
+        sequence: Sequence,
+        imaging: Imaging = BY_FRAMES,
+        *,
+        basis: Complex | None = None,
+        device: torch.device = CPU,
+        progress: Progress | None = None,
+    ) -> None:
+        """Look at all slices for gradient delays, and get ready.
+
+        Parameters
+        ----------
+        scan
+            Raw k-space; it fits the sequence.
+        sequence
+            Says how many spokes make a frame.
+        imaging
+            How to go about it.
+        basis
+            Orthonormal temporal basis of a subspace reconstruction. Shape `(frames, rank)`.
+        device
+            Where a subspace reconstruction iterates.
+        progress
+            Called after every frame, or every slice of a subspace reconstruction.
+
+        Raises
+        ------
+        ValueError
+            If a subspace reconstruction has no basis.
+        ResourceError
+            If the NUFFT's backend is not installed.
+        """
+        if imaging.recon == "subspace" and basis is None:
+            raise ValueError("A subspace reconstruction needs a basis.")
+        self._delays = estimate_delays(scan.kspace, scan.trajectory) if imaging.correct_delays else NO_DELAYS
+        scan = correct_delays(scan, self._delays) if self._delays.significant else scan
+        self._scan, self._sequence, self._imaging = scan, sequence, imaging
+        self._basis, self._device, self._progress = basis, device, progress
+        self._density = sample_density(scan.trajectory, sequence.matrix, imaging.density, backend=imaging.backend)
+        self._kernels: Tensor | None = None
+        self._energies: list[float] = []
+
+    @property
+    def n_slices(self) -> int:
+        """Slices of the scan."""
+        return self._scan.n_slices
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What was found up to now, to be recorded: gradient delays, and the energy that compressed coils keep."""
+        notes: dict[str, object] = self._delays.notes() if self._imaging.correct_delays else {}
+        if self._energies:
+            notes |= {"virtual_coils": self._imaging.n_virtual, "virtual_coils_energy": min(self._energies)}
+        return notes
+
+    def __iter__(self) -> Iterator[FrameSeries]:
+        """Reconstruct one slice after the other.
+
+        Raises
+        ------
+        InputError
+            If the noise scan cannot be whitened with.
+        """
+        for s in range(self.n_slices):
+            kspace = self._compressed(prewhiten(self._scan.kspace[s], self._scan.noise))
+            maps = estimate_coil_maps(
+                kspace,
+                self._scan.trajectory,
+                self._sequence.matrix,
+                method=self._imaging.coil_maps,
+                backend=self._imaging.backend,
+            )
+            images = self._frames(s, kspace, maps) if self._basis is None else self._coefficients(s, kspace, maps)
+            yield FrameSeries(
+                name=self._scan.name,
+                images=images[None],
+                mask=tissue_mask(images, self._basis)[None],
+                affine=_of_slice(self._scan.affine, s),
+                sequence_hash=self._sequence.hash,
+                basis=self._basis,
+            )
+
+    def _compressed(self, kspace: Complex) -> Complex:
+        n_virtual = self._imaging.n_virtual
+        if n_virtual is None or n_virtual >= len(kspace):
+            return kspace
+        kspace, energy = compress_coils(kspace, n_virtual)
+        self._energies.append(energy)
+        return kspace
+
+    def _frames(self, s: int, kspace: Complex, maps: Complex) -> Complex:
+        n_frames = self._sequence.n_frames
+        return reconstruct_frames(
+            kspace,
+            self._scan.trajectory,
+            maps,
+            self._density,
+            self._sequence.spokes_per_frame,
+            backend=self._imaging.backend,
+            progress=lambda frame: self._tell(s * n_frames + frame, self.n_slices * n_frames),
+        )
+
+    def _coefficients(self, s: int, kspace: Complex, maps: Complex) -> Complex:
+        basis, spokes_per_frame = np.asarray(self._basis), self._sequence.spokes_per_frame
+        if self._kernels is None:  # the same for all slices
+            self._kernels = subspace_kernels(
+                self._scan.trajectory,
+                self._density,
+                basis,
+                spokes_per_frame,
+                self._sequence.matrix,
+                backend=self._imaging.backend,
+                device=self._device,
+            )
+        coefficients = reconstruct_subspace(
+            kspace,
+            self._scan.trajectory,
+            self._density,
+            maps,
+            basis,
+            spokes_per_frame,
+            kernels=self._kernels,
+            backend=self._imaging.backend,
+            device=self._device,
+        )
+        self._tell(s + 1, self.n_slices)
+        return coefficients
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(done, total)
+
+
+def _of_slice(affine: Double, s: int) -> Double:
+    """Move an affine's origin to slice s."""
+    moved: Double = affine.copy()
+    moved[:, 3] += s * affine[:, 2]
+    return moved
