@@ -33,13 +33,13 @@ def match_series(
 ) -> ParameterMaps:
     """Match every voxel inside the mask.
 
-    The map `match` is the normalised correlation over all frames, so that aliasing lowers it; `m0` is the magnitude of
-    the scale between signal and fingerprint.
+    The map `match` is the normalised correlation over all frames, so that aliasing lowers it, or over the subspace if
+    the series holds coefficients; `m0` is the magnitude of the scale between signal and fingerprint.
 
     Parameters
     ----------
     series
-        Frames of all slices.
+        Frames of all slices, or their coefficients in this dictionary's basis or another.
     dictionary
         Of the sequence that the frames were measured with.
     method
@@ -72,7 +72,7 @@ def match_series(
             "make it again with mrfpipe simulate --groups."
         )
     mask = series.mask & np.any(series.images != 0, axis=1)
-    slices = [_compressed(series.images[s][:, mask[s]].T, dictionary) for s in range(series.n_slices)]
+    slices = [_compressed(series.images[s][:, mask[s]].T, series.basis, dictionary) for s in range(series.n_slices)]
     coefficients, norm = (np.concatenate(parts) for parts in zip(*slices, strict=True))
     matches = _match(coefficients, dictionary, method, groups, device, progress)
     found = refine(coefficients, matches.entry, dictionary) if refined else _on_grid(matches, dictionary)
@@ -87,9 +87,14 @@ def match_series(
     )
 
 
-def _compressed(signals: Complex, dictionary: Dictionary) -> tuple[Complex, Float]:
-    """Return the signals `(voxels, frames)` of a slice in the dictionary's basis, and their norms over all frames."""
-    return dictionary.compress(signals), np.linalg.norm(signals, axis=1)
+def _compressed(signals: Complex, basis: Complex | None, dictionary: Dictionary) -> tuple[Complex, Float]:
+    """Return the signals `(voxels, frames or rank)` of a slice in the dictionary's basis, and their own norms."""
+    norm = np.linalg.norm(signals, axis=1)
+    if basis is None:
+        return dictionary.compress(signals), norm
+    if np.array_equal(basis, dictionary.basis):
+        return np.ascontiguousarray(signals), norm
+    return signals @ dictionary.compress(basis.T), norm
 
 
 def _image(values: Float, mask: Bool) -> Float:
