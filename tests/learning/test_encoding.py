@@ -6,7 +6,7 @@ import torch
 from helpers import complex_normal
 
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.errors import InputError
+from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.evaluation.metrics import r2
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.inference import reconstruct
@@ -105,3 +105,68 @@ def test_a_damaged_encoding_is_refused(encoded_model, tmp_path, damage):
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match=r"model\.safetensors: the encoding"):
         load_model(tmp_path, CPU)
+
+
+def as_coefficients(scan, basis):
+    """Give a scan the form that a subspace reconstruction has."""
+    images = np.einsum("fr,sfyx->sryx", basis.conj(), scan.images).astype(np.complex64)
+    return replace(scan, images=images, basis=basis)
+
+
+def test_coefficients_are_encoded_as_the_frames_they_make(protocol, basis, make_scan):
+    """Of the same basis, and of one of higher rank that is turned."""
+    scan, _ = make_scan(1)
+    encoding = Encoding.of(basis, [scan])
+    rng = np.random.default_rng(4)
+    turn = np.linalg.qr(complex_normal(rng, 6, 6))[0].astype(np.complex64)
+    for other in (basis, build_dictionary(protocol, rank=6).basis @ turn):
+        coefficients = as_coefficients(scan, other)
+        encoded = encoding.encode(coefficients)
+        np.testing.assert_allclose(encoded.images, encoding.encode(scan).images, atol=2e-3)
+        assert encoded.basis is None
+        np.testing.assert_allclose(Encoding.of(basis, [coefficients]).mean, encoding.mean, atol=1e-4)
+
+
+def test_a_network_of_coefficients_reads_them_and_nothing_else(protocol, tiny_preset, make_scan):
+    basis = build_dictionary(protocol, rank=8).basis
+    scans, labels = zip(*(make_scan(seed) for seed in (1, 2)), strict=True)
+    series = [as_coefficients(scan, basis) for scan in scans]
+    preset = replace(tiny_preset, rank=6, n_epochs=1)
+    model = train(series, labels, preset=preset, protocol=protocol, device=CPU)
+    assert model.architecture.n_inputs == 12
+    maps = reconstruct(series[0], model, protocol, device=CPU)
+    assert maps.mask.any()
+    assert np.all(maps.match[maps.mask] <= 1)
+    of_frames = train(scans, labels, preset=preset, protocol=protocol, device=CPU)
+    with pytest.raises(MismatchError, match="scan1 holds frames, the model was trained on coefficients; reconstruct"):
+        reconstruct(scans[0], model, protocol, device=CPU)
+    with pytest.raises(MismatchError, match="scan1 holds coefficients, the model was trained on frames; reconstruct"):
+        reconstruct(series[0], of_frames, protocol, device=CPU)
+    with pytest.raises(MismatchError, match="scan1 has 5 coefficients, the model reads 6"):
+        reconstruct(as_coefficients(scans[0], basis[:, :5]), model, protocol, device=CPU)
+    with pytest.raises(MismatchError, match="scan2 holds coefficients and other scans do not"):
+        train([scans[0], series[1]], labels, preset=preset, protocol=protocol, device=CPU)
+
+
+def test_without_a_rank_all_coefficients_are_read(protocol, basis, tiny_preset, make_scan):
+    scan, labels = make_scan(1)
+    preset = replace(tiny_preset, n_epochs=1)
+    model = train([as_coefficients(scan, basis)], [labels], preset=preset, protocol=protocol, device=CPU)
+    assert model.architecture.n_inputs == 8
+
+
+def test_quality_of_coefficients_is_over_the_subspace(protocol, make_scan, make_model):
+    """The match of coefficients is that of the frames they make."""
+    scan, _ = make_scan(1, n_slices=1)
+    basis = build_dictionary(protocol, rank=16).basis  # all sixteen frames: nothing is lost
+    model = make_model()
+    coefficients = as_coefficients(scan, basis)
+    # The network itself sees other numbers; make it say the same of all.
+    with torch.no_grad():
+        model.network.output.weight.zero_()
+    of_frames, of_coefficients = (
+        reconstruct(series, replace(model, record={"input": series.kind}), protocol, device=CPU)
+        for series in (scan, coefficients)
+    )
+    np.testing.assert_allclose(of_coefficients.match, of_frames.match, atol=1e-4)
+    np.testing.assert_allclose(of_coefficients.m0, of_frames.m0, rtol=1e-3)

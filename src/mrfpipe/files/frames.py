@@ -1,4 +1,4 @@
-"""Frame series on disk: ``frames.h5``."""
+"""Frame series on disk: ``frames.h5``, with a dataset ``basis`` if it holds coefficients instead of frames."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.protocol import Protocol
 
 _IMAGES = "slices frames y x"
+_COEFFICIENTS = "slices rank y x"
+_BASIS = "frames rank"
 _CHUNK_BYTES = 8 << 20
 """Frames of one slice are stored together up to this size."""
 
@@ -27,7 +29,9 @@ class FramesHeader:
     n_slices: int
     """Slices of the scan."""
     n_frames: int
-    """Frames of a slice."""
+    """Frames of a slice, whether the file holds them or their coefficients."""
+    rank: int | None
+    """Coefficients of a voxel; None if the file holds frames."""
     matrix: tuple[int, int]
     """Voxels along y and along x."""
     sequence_hash: str
@@ -65,14 +69,17 @@ def save_frames(
     """
     if series.sequence_hash != protocol.sequence.hash or series.n_frames != protocol.sequence.n_frames:
         raise ValueError(f"The frames of {series.name} are not of the sequence of protocol {protocol.name}.")
-    n_frames, n_y, n_x = series.images.shape[1:]
-    together = min(n_frames, max(1, _CHUNK_BYTES // (n_y * n_x * series.images.itemsize)))
+    n_images, n_y, n_x = series.images.shape[1:]
+    together = min(n_images, max(1, _CHUNK_BYTES // (n_y * n_x * series.images.itemsize)))
     with writing(path, force=force) as partial, creating(partial, FRAMES) as sink:
         sink.text("name", series.name)
         sink.text("sequence_hash", series.sequence_hash)
         sink.text("provenance", provenance.to_json())
         sink.protocol(protocol)
-        sink.array("images", series.images, _IMAGES, "arbitrary", chunks=(1, together, n_y, n_x))
+        axes = _IMAGES if series.basis is None else _COEFFICIENTS
+        sink.array("images", series.images, axes, "arbitrary", chunks=(1, together, n_y, n_x))
+        if series.basis is not None:
+            sink.array("basis", series.basis, _BASIS, "1")
         sink.array("mask", series.mask, "slices y x", "1", gzip=True)
         sink.array("affine", series.affine, "4 4", "mm")
 
@@ -87,9 +94,11 @@ def load_frames(path: Path) -> FrameSeries:
     """
     with opening(path, FRAMES) as source:
         header, sizes = _header(source)
+        coefficients = header.rank is not None
         return FrameSeries(
             name=header.name,
-            images=source.finite("images", _IMAGES, np.complex64, sizes),
+            images=source.finite("images", _COEFFICIENTS if coefficients else _IMAGES, np.complex64, sizes),
+            basis=source.finite("basis", _BASIS, np.complex64, sizes) if coefficients else None,
             mask=source.mask("mask", sizes),
             affine=source.finite("affine", "4 4", np.float64),
             sequence_hash=header.sequence_hash,
@@ -113,11 +122,15 @@ def _header(source: Source) -> tuple[FramesHeader, dict[str, int]]:
     sequence_hash = source.text("sequence_hash")
     if sequence_hash != protocol.sequence.hash:
         raise source.error(f"its frames are not of the sequence of its protocol '{protocol.name}'")
-    sizes = source.shape("images", _IMAGES, np.complex64, {"frames": protocol.sequence.n_frames})
+    coefficients, sizes = source.holds("basis"), {"frames": protocol.sequence.n_frames}
+    if coefficients:
+        sizes = source.shape("basis", _BASIS, np.complex64, sizes)
+    sizes = source.shape("images", _COEFFICIENTS if coefficients else _IMAGES, np.complex64, sizes)
     header = FramesHeader(
         name=source.text("name"),
         n_slices=sizes["slices"],
         n_frames=sizes["frames"],
+        rank=sizes["rank"] if coefficients else None,
         matrix=(sizes["y"], sizes["x"]),
         sequence_hash=sequence_hash,
         protocol=protocol,

@@ -13,7 +13,7 @@ SMALLEST_ISLAND = 2e-4
 """Islands smaller than this share of the image are not tissue; holes of that size are."""
 
 
-def tissue_mask(images: Complex) -> Bool:
+def tissue_mask(images: Complex, basis: Complex | None = None) -> Bool:
     """Separate tissue from air.
 
     The root sum of squares over a few stretches of the train is split by Otsu's threshold of its logarithm, so that
@@ -23,14 +23,15 @@ def tissue_mask(images: Complex) -> Bool:
     Parameters
     ----------
     images
-        Frames of a slice. Shape `(frames, y, x)`.
+        Frames of a slice, shape `(frames, y, x)`, or their coefficients, shape `(rank, y, x)`.
+    basis
+        Basis of the coefficients. Shape `(frames, rank)`.
 
     Returns
     -------
         True where there is tissue. Shape `(y, x)`.
     """
-    check_shape("images", images, "frames y x")
-    brightness = contrast_sum(images)
+    brightness = contrast_sum(images, basis)
     seen = brightness > 0
     if np.unique(brightness[seen]).size < 2:
         return seen
@@ -42,8 +43,18 @@ def tissue_mask(images: Complex) -> Bool:
     return filled
 
 
-def contrast_sum(images: Complex) -> Float:
-    """Root sum of squares over the means of the stretches. Shape `(frames, y, x)` to `(y, x)`."""
-    stretches = np.array_split(images, min(N_CONTRASTS, len(images)))
-    total: Float = np.sqrt(sum(np.abs(stretch.mean(0)) ** 2 for stretch in stretches)).astype(np.float32)
+def contrast_sum(images: Complex, basis: Complex | None = None) -> Float:
+    """Root sum of squares over the means of the stretches. Shape `(frames, y, x)` or `(rank, y, x)` to `(y, x)`.
+
+    The mean of frames is the mean of the basis times the coefficients, so that no frame is made of those.
+    """
+    if basis is None:
+        check_shape("images", images, "frames y x")
+    else:
+        check_shape("images", images, "rank y x", check_shape("basis", basis, "frames rank"))
+    train = images if basis is None else basis
+    means = [stretch.mean(0) for stretch in np.array_split(train, min(N_CONTRASTS, len(train)))]
+    if basis is not None:
+        means = [np.tensordot(mean, images, 1) for mean in means]
+    total: Float = np.sqrt(sum(np.abs(mean) ** 2 for mean in means)).astype(np.float32)
     return total

@@ -1,15 +1,24 @@
-"""FrameSeries: the images of a scan over time, the one thing that matching and networks look at."""
+"""FrameSeries: the images of a scan over time, the one thing that matching and networks look at.
+
+They are frames, or coefficients of a temporal basis that frames are made of: ``frames = basis @ coefficients``.
+"""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from mrfpipe.arrays import Bool, Complex, Double, check_dtype, check_shape, frozen
 
+Kind = Literal["frames", "coefficients"]
+
+ORTHONORMAL = 1e-3
+"""By how much products of basis vectors may differ from 0 and 1; complex64 rounds them by far less."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameSeries:
-    """Coil-combined images of all slices, frame by frame, with the mask of what is tissue.
+    """Coil-combined images of all slices, frame by frame or as coefficients, with the mask of what is tissue.
 
     Images are indexed `(y, x)`; the centre of the field of view is voxel ``N // 2`` on either axis.
     """
@@ -17,16 +26,22 @@ class FrameSeries:
     name: str
     """What to call the scan: its raw file's stem."""
     images: Complex
-    """The frames. Shape `(slices, frames, y, x)`."""
+    """The frames, shape `(slices, frames, y, x)`, or their coefficients, shape `(slices, rank, y, x)`."""
     mask: Bool
     """True where there is tissue. Shape `(slices, y, x)`."""
     affine: Double
     """Voxel `(x, y, slice)` to RAS in mm. Shape `(4, 4)`."""
     sequence_hash: str
     """Hash of the sequence that was measured."""
+    basis: Complex | None = None
+    """Orthonormal basis of the coefficients, shape `(frames, rank)`; None for frames."""
 
     def __post_init__(self) -> None:
-        sizes = check_shape("images", self.images, "slices frames y x")
+        if self.basis is None:
+            sizes = check_shape("images", self.images, "slices frames y x")
+        else:
+            sizes = check_shape("images", self.images, "slices rank y x", _check_basis(self.basis))
+            object.__setattr__(self, "basis", frozen(self.basis))
         check_dtype("images", self.images, np.complex64)
         check_shape("mask", self.mask, "slices y x", sizes)
         check_dtype("mask", self.mask, np.bool_)
@@ -40,6 +55,21 @@ class FrameSeries:
         return int(self.images.shape[0])
 
     @property
+    def kind(self) -> Kind:
+        """What the images are."""
+        return "frames" if self.basis is None else "coefficients"
+
+    @property
     def n_frames(self) -> int:
-        """Frames of a slice."""
-        return int(self.images.shape[1])
+        """Frames of a slice, whether they are held or their coefficients are."""
+        return int(self.images.shape[1] if self.basis is None else self.basis.shape[0])
+
+
+def _check_basis(basis: Complex) -> dict[str, int]:
+    """Return the sizes of a basis whose vectors are orthonormal."""
+    sizes = check_shape("basis", basis, "frames rank")
+    check_dtype("basis", basis, np.complex64)
+    # Written so that NaN is refused, too.
+    if not np.all(np.abs(basis.conj().T @ basis - np.eye(sizes["rank"])) < ORTHONORMAL):
+        raise ValueError("The vectors of the basis are not orthonormal.")
+    return sizes

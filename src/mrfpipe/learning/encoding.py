@@ -2,8 +2,9 @@
 
 A large network that is trained for long may read the frames as they are (Balsiger et al., 2020). One that is trained
 for minutes learns faster from what frames say of the parameters: each voxel is compressed to its coefficients in the
-dictionary's basis, loses its phase and its length, which say nothing of the parameters, and every coefficient is
-brought to about mean 0 and deviation 1, by the same numbers for all scans: what a patient is made of does not matter.
+dictionary's basis, unless it comes as coefficients, loses its phase and its length, which say nothing of the
+parameters, and every coefficient is brought to about mean 0 and deviation 1, by the same numbers for all scans: what a
+patient is made of does not matter.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from mrfpipe.learning.scaling import check_frames
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoding:
-    """Turns frames into coefficients."""
+    """Turns frames, or coefficients of another basis, into standardised coefficients."""
 
     basis: Complex
     """Orthonormal temporal basis. Shape `(frames, rank)`."""
@@ -43,7 +44,11 @@ class Encoding:
     @classmethod
     def of(cls, basis: Complex, scans: Sequence[FrameSeries]) -> "Encoding":
         """Measure mean and deviation over all voxels of the masks of some scans."""
-        parts = [_directions(basis, scan.images[s][:, scan.mask[s]]) for scan in scans for s in range(scan.n_slices)]
+        parts = [
+            _directions(_projection(basis, scan), scan.images[s][:, scan.mask[s]])
+            for scan in scans
+            for s in range(scan.n_slices)
+        ]
         coefficients = np.concatenate(parts, axis=1)
         mean = coefficients.mean(axis=1)
         deviation = np.sqrt(np.mean(np.abs(coefficients - mean[:, None]) ** 2, axis=1) / 2)
@@ -51,7 +56,7 @@ class Encoding:
         return cls(basis=basis, mean=mean.astype(np.complex64), deviation=deviation)
 
     def encode(self, series: FrameSeries) -> FrameSeries:
-        """Put standardised coefficients in the place of frames, `(slices, rank, y, x)`, zero outside the mask.
+        """Put standardised coefficients in the place of images, `(slices, rank, y, x)`, zero outside the mask.
 
         Raises
         ------
@@ -60,15 +65,22 @@ class Encoding:
         """
         check_frames(series)
         images = np.zeros((series.n_slices, self.mean.size, *series.mask.shape[1:]), np.complex64)
-        for coefficients, frames, mask in zip(images, series.images, series.mask, strict=True):
-            directions = _directions(self.basis, frames[:, mask])
+        projection = _projection(self.basis, series)
+        for coefficients, signals, mask in zip(images, series.images, series.mask, strict=True):
+            directions = _directions(projection, signals[:, mask])
             coefficients[:, mask] = (directions - self.mean[:, None]) / self.deviation[:, None]
-        return dataclasses.replace(series, images=images)
+        return dataclasses.replace(series, images=images, basis=None)
 
 
-def _directions(basis: Complex, signals: Complex) -> Complex:
+def _projection(basis: Complex, series: FrameSeries) -> Complex:
+    """Return what turns the images of a series into coefficients in the basis. Shape `(rank, frames or rank)`."""
+    projection: Complex = basis.conj().T if series.basis is None else basis.conj().T @ series.basis
+    return projection
+
+
+def _directions(projection: Complex, signals: Complex) -> Complex:
     """Coefficients `(rank, voxels)` of unit norm, the first one real and positive; zero where there is no signal."""
-    coefficients = basis.conj().T @ signals
+    coefficients = projection @ signals
     norm = np.linalg.norm(coefficients, axis=0)
     phase = np.exp(-1j * np.angle(coefficients[0]))
     directions: Complex = coefficients * np.divide(phase, norm, out=np.zeros_like(phase), where=norm > 0)

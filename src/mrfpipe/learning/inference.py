@@ -47,7 +47,7 @@ def reconstruct(
     Parameters
     ----------
     series
-        The scan's frames.
+        The scan's frames, or their coefficients if the network was trained on coefficients.
     model
         A network trained for the scan's sequence.
     protocol
@@ -67,7 +67,7 @@ def reconstruct(
     Raises
     ------
     MismatchError
-        If scan, model and protocol are not of one sequence.
+        If scan, model and protocol are not of one sequence, or the model was trained on the other kind of images.
     InputError
         If frames or maps are not finite, or there is no signal inside the mask.
     """
@@ -109,7 +109,19 @@ def _check_fit(series: FrameSeries, model: TrainedModel, protocol: Protocol) -> 
             f"Protocol {protocol.name} has sequence {protocol.sequence.hash[:12]}, the model was trained for sequence "
             f"{model.sequence_hash[:12]}; take the model's protocol."
         )
-    n_frames = model.architecture.n_inputs // 2 if model.encoding is None else len(model.encoding.basis)
+    reads = model.record.get("input", "frames")
+    if series.kind != reads:
+        raise MismatchError(
+            f"{series.name} holds {series.kind}, the model was trained on {reads}; reconstruct the scan's {reads}, or "
+            f"take a model that was trained on {series.kind}."
+        )
+    n_coefficients = model.architecture.n_inputs // 2
+    if series.basis is not None and series.basis.shape[1] < n_coefficients:
+        raise MismatchError(
+            f"{series.name} has {series.basis.shape[1]} coefficients, the model reads {n_coefficients}; "
+            "reconstruct the scan at that rank."
+        )
+    n_frames = n_coefficients if model.encoding is None else len(model.encoding.basis)
     if series.n_frames != n_frames:
         raise MismatchError(
             f"{series.name} has {series.n_frames} frames, the model reads {n_frames}; "
@@ -137,8 +149,11 @@ def _finish(series: FrameSeries, model: TrainedModel, protocol: Protocol, maps: 
     m0, phase, match = np.full((3, *mask.shape), np.nan, np.float32)
     for number, inside in enumerate(mask):
         values = {p.field: maps[i, number, inside].astype(np.float64) for i, p in enumerate(PARAMETERS)}
+        simulated = fingerprints(protocol, **values)
+        if series.basis is not None:
+            simulated = simulated @ series.basis.conj()
         m0[number, inside], phase[number, inside], match[number, inside] = quality(
-            series.images[number][:, inside].T, fingerprints(protocol, **values)
+            series.images[number][:, inside].T, simulated
         )
     estimates = {p.field: maps[i] for i, p in enumerate(PARAMETERS)}
     return ParameterMaps(**estimates, m0=m0, phase=phase, match=match, edge=edge, mask=mask, affine=series.affine)

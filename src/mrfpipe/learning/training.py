@@ -1,4 +1,4 @@
-"""Training: a network learns to turn frames into maps.
+"""Training: a network learns to turn frames, or their coefficients, into maps.
 
 Section 2.5 of Balsiger et al., Med Image Anal 64:101741 (2020): Adam on the mean squared error of all maps scaled to
 0..1, over the foreground alone. Seed and epoch decide every random choice, so a training that is interrupted and taken
@@ -7,7 +7,7 @@ up again from its checkpoint ends with the very weights of one that was not.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ def train(
     Parameters
     ----------
     series
-        The scans; may read them when indexed.
+        The scans; may read them when indexed. If they hold coefficients, the network reads as many of those as the
+        preset's rank, in the place of coefficients made from frames.
     labels
         The maps of each scan.
     preset
@@ -82,18 +83,17 @@ def train(
     """
     n_epochs = preset.n_epochs if n_epochs is None else n_epochs
     _check_sequence([*series, *([] if validation is None else validation[0])], protocol)
-    encoding = None
-    if preset.rank is not None:
-        encoding = Encoding.of(build_dictionary(protocol, rank=preset.rank).basis, series)
+    encoding = _encoding(series, preset, protocol)
     data = _data(series, labels, preset, protocol, encoding)
     held_out = None if validation is None else _data(*validation, preset, protocol, encoding)
-    architecture = preset.architecture(protocol.sequence.n_frames)
+    rank = None if encoding is None else encoding.mean.size
+    architecture = replace(preset, rank=rank).architecture(protocol.sequence.n_frames)
     network = initial_network(architecture, torch.Generator().manual_seed(seed))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = TrainingState(
         network=network, optimiser=torch.optim.Adam(network.parameters(), lr=preset.learning_rate, betas=BETAS)
     )
-    settings = _settings(preset, protocol, seed, n_epochs, data, held_out)
+    settings = _settings(preset, protocol, seed, n_epochs, data, held_out) | {"input": series[0].kind}
     if checkpoint is not None and checkpoint.exists():
         load_checkpoint(checkpoint, state, settings)
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
@@ -132,6 +132,7 @@ def learning_rate(preset: Preset, progress: float) -> float:
 
 
 def _check_sequence(series: Sequence[FrameSeries], protocol: Protocol) -> None:
+    ranks: dict[str, int | None] = {}
     for scan in series:
         if scan.sequence_hash != protocol.sequence.hash or scan.n_frames != protocol.sequence.n_frames:
             raise MismatchError(
@@ -139,6 +140,20 @@ def _check_sequence(series: Sequence[FrameSeries], protocol: Protocol) -> None:
                 f"{protocol.name} {protocol.sequence.n_frames} of {protocol.sequence.hash[:12]}; "
                 "train on scans of one protocol."
             )
+        rank = None if scan.basis is None else scan.basis.shape[1]
+        if rank != ranks.setdefault("first", rank):
+            raise MismatchError(
+                f"{scan.name} holds {scan.kind} and other scans do not, or at another rank; train on scans that were "
+                "reconstructed alike."
+            )
+
+
+def _encoding(series: Sequence[FrameSeries], preset: Preset, protocol: Protocol) -> Encoding | None:
+    """Measure the encoding: of coefficients, in the first scan's basis; of frames, if the preset has a rank."""
+    basis = series[0].basis if len(series) else None
+    if basis is not None:
+        return Encoding.of(np.ascontiguousarray(basis[:, : preset.rank]), series)
+    return None if preset.rank is None else Encoding.of(build_dictionary(protocol, rank=preset.rank).basis, series)
 
 
 def _data(

@@ -38,17 +38,23 @@ class _Voxels:
     coefficients: Complex
     """Signals inside the mask in the dictionary's basis. Shape `(voxels, rank)`."""
     norm: Float
-    """Norms of the signals over all frames. Shape `(voxels)`."""
+    """Norms of the signals over all frames, or of the coefficients they came as. Shape `(voxels)`."""
     mask: Bool
     """Where they are. Shape `(slices, y, x)`."""
 
     @classmethod
     def of(cls, series: FrameSeries, dictionary: Dictionary) -> Self:
-        """Compress the signals of a series, slice after slice."""
+        """Compress the signals of a series, slice after slice; coefficients change their basis, if it is another."""
         mask = series.mask & np.any(series.images != 0, axis=1)
         signals = [series.images[s][:, mask[s]].T for s in range(series.n_slices)]
+        if series.basis is None:
+            coefficients = [dictionary.compress(some) for some in signals]
+        elif np.array_equal(series.basis, dictionary.basis):
+            coefficients = signals
+        else:
+            coefficients = [some @ dictionary.compress(series.basis.T) for some in signals]
         return cls(
-            coefficients=np.concatenate([dictionary.compress(some) for some in signals]),
+            coefficients=np.concatenate(coefficients),
             norm=np.concatenate([np.linalg.norm(some, axis=1) for some in signals]),
             mask=mask,
         )
@@ -74,13 +80,14 @@ def match_series(
 ) -> ParameterMaps:
     """Match every voxel inside the mask.
 
-    The map `match` is the normalised correlation over all frames, so that aliasing lowers it; `m0` and `phase` are the
-    complex scale between signal and fingerprint.
+    The map `match` is the normalised correlation over all frames, so that aliasing lowers it, or over the subspace if
+    the series holds coefficients; `m0` and `phase` are the complex scale between signal and fingerprint.
 
     Parameters
     ----------
     series
-        Frames of all slices; or of one slice after the other, so that the frames of all need not be in memory at once.
+        Frames, or their coefficients in this dictionary's basis or another, of all slices; or of one slice after the
+        other, so that the images of all need not be in memory at once.
     dictionary
         Of the sequence that the frames were measured with.
     method
