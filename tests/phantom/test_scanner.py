@@ -75,6 +75,18 @@ def test_a_position_is_a_ramp_of_phase_along_the_spoke():
     np.testing.assert_allclose(raw.kspace[0, 0, :, matrix + 2] / centre, np.exp(-2j * np.pi * turns), atol=ACCURACY)
 
 
+def test_late_gradients_leave_samples_behind():
+    """Half a sample on x and -0.8 on y: so many steps of 0.5 cycles/FOV back, by the phase of a point's signal."""
+    matrix, y, x = 32, 9, 21
+    phantom, protocol = one_voxel(matrix, y, x), small_protocol(matrix)
+    right, late = (scan(phantom, protocol, n_coils=1, snr=np.inf, delays=d) for d in ((0.0, 0.0), (0.5, -0.8)))
+    np.testing.assert_array_equal(late.trajectory, right.trajectory)
+    angle = np.deg2rad(111.24611797) * np.arange(late.n_spokes)
+    turns = 0.5 * ((x - 16) * -0.5 * np.cos(angle) + (y - 16) * 0.8 * np.sin(angle)) / matrix
+    ratio = late.kspace[0, 0, :, ::7] / right.kspace[0, 0, :, ::7]
+    np.testing.assert_allclose(ratio, np.repeat(np.exp(-2j * np.pi * turns)[:, None], 10, 1), atol=ACCURACY)
+
+
 def test_off_resonance_turns_forwards_with_the_echo_time():
     protocol = small_protocol(32)
     still, turned = (scan(one_voxel(32, 9, 21, df=df), protocol, n_coils=2, snr=np.inf) for df in (0.0, 40.0))

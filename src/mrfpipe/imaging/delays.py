@@ -25,7 +25,7 @@ from mrfpipe.imaging.crossings import FURTHEST, N_BLOCKS, Crossings, directions
 
 N_ITERATIONS = 12
 MOST_DISAGREEMENT = 0.05
-"""Share of the energy at the crossings that may disagree; 0.0002 to 0.01 is usual, of noise alone it is 0.1 to 0.4."""
+"""Share of the energy at the crossings that may disagree: below 0.005 of any scan, 0.1 to 0.4 of noise alone."""
 SIGNIFICANT = 6.0
 """Standard errors that a delay must be away from zero."""
 SMALLEST = 0.05
