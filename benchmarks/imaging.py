@@ -23,9 +23,9 @@ from mrfpipe.acquisition.ismrmrd import read_ismrmrd
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Bool, Complex
 from mrfpipe.imaging.coils import MapMethod, compress_coils, estimate_coil_maps, prewhiten
-from mrfpipe.imaging.delays import NO_DELAYS, corrected_trajectory, estimate_delays
-from mrfpipe.imaging.frames import reconstruct_frames
+from mrfpipe.imaging.delays import corrected_trajectory, estimate_delays
 from mrfpipe.imaging.nufft import Backend, nufft, nufft_adjoint
+from mrfpipe.imaging.reconstruction import Imaging, Reconstruction
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import coil_maps, scan
 from mrfpipe.protocol import Protocol, Sequence, load_protocol
@@ -94,7 +94,8 @@ def main() -> None:
     for backend in backends():
         start = time.process_time()
         with stages.time(f"frames, {backend}"):
-            reconstruct_frames(raw, sequence, delays=NO_DELAYS, backend=backend)
+            for _ in Reconstruction(raw, sequence, Imaging(backend=backend, correct_delays=False)):
+                pass
         facts[f"processor_seconds_{backend}"] = round(time.process_time() - start, 1)
     # The subspace reconstruction's time belongs here.
     facts["peak_memory_gb"] = round(peak_memory_gb(), 2)

@@ -20,8 +20,8 @@ from mrfpipe.acquisition.ismrmrd import read_ismrmrd
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.files.dictionaries import load_dictionary, save_dictionary
-from mrfpipe.imaging.frames import reconstruct_frames
 from mrfpipe.imaging.nufft import nufft_adjoint
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import thigh
@@ -61,7 +61,7 @@ def main() -> None:
         with stages.time("match: read scan"):
             loaded = read_ismrmrd(raw, protocol.sequence)
         with stages.time("match: coils and frames"):
-            series = reconstruct_frames(loaded, protocol.sequence)
+            series = Reconstruction(loaded, protocol.sequence).series()
         with stages.time("match: exact matching"):
             maps = match_series(series, dictionary)
     n_voxels = int(maps.mask.sum())

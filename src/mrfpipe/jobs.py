@@ -224,9 +224,7 @@ class FramesJob(Job):
         refuse_existing(self.target, force=self.force)
         record, device = self.record(), resolve_device(self.device)
         basis = None if self.dictionary is None else _dictionary(self.dictionary, sha256_of(self.dictionary)).basis
-        source = open_series(
-            self.source, self.protocol, progress, imaging=self.imaging, basis=basis, device=device
-        )
+        source = open_series(self.source, self.protocol, progress, imaging=self.imaging, basis=basis, device=device)
 
         def provenance() -> Provenance:
             return record.provenance(

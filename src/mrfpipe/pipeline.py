@@ -100,8 +100,10 @@ def open_series(
                 f"{path} holds frames of another sequence (protocol '{header.protocol.name}') than protocol "
                 f"'{protocol.name}'; make frames and dictionary or model with one protocol."
             )
-        _check_memory(1, header.n_images, protocol)
-        return StoredSeries(path)
+        if imaging.recon == "subspace" and header.rank is None:
+            raise MismatchError(f"{path} holds frames; a subspace reconstruction wants the raw scan.")
+        _check_memory(1, header.rank or header.n_frames, protocol)
+        return StoredSeries(path=path, header=header)
     scan = read_raw(path, protocol.sequence)
     basis = basis if imaging.recon == "subspace" else None
     _check_memory(1, protocol.sequence.n_frames if basis is None else basis.shape[1], protocol)
@@ -137,8 +139,8 @@ def _check_memory(n_slices: int, n_images: int, protocol: Protocol) -> None:
     needed = n_slices * n_images * protocol.sequence.matrix**2 * 8
     if needed > available_memory():
         raise ResourceError(
-            f"The images of {n_slices} slice(s) take {needed / 1e9:.1f} GB, {available_memory() / 1e9:.1f} GB of memory "
-            "are free; close other programs or use a larger machine."
+            f"{n_slices} slice(s) take {needed / 1e9:.1f} GB, {available_memory() / 1e9:.1f} GB of memory are free; "
+            "close other programs or use a larger machine."
         )
 
 
@@ -166,9 +168,7 @@ def match_scan(
     MrfpipeError
         As `open_series`, `with_tissue` and `match_series`.
     """
-    source = open_series(
-        path, dictionary.protocol, progress, imaging=imaging, basis=dictionary.basis, device=device
-    )
+    source = open_series(path, dictionary.protocol, progress, imaging=imaging, basis=dictionary.basis, device=device)
     maps = match_series(
         with_tissue(source, path),
         dictionary,

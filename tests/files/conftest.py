@@ -85,6 +85,6 @@ def saved(tmp_path: Path, dictionary: Dictionary, series: FrameSeries, maps: Par
     from mrfpipe.files.maps import save_maps
 
     save_dictionary(dictionary, tmp_path / "dictionary.h5")
-    save_frames(series, tmp_path / "frames.h5", protocol=dictionary.protocol, provenance=provenance)
+    save_frames(series, tmp_path / "frames.h5", protocol=dictionary.protocol, provenance=lambda: provenance)
     save_maps(maps, tmp_path / "maps.h5", provenance)
     return tmp_path

@@ -21,7 +21,7 @@ def coefficients(series):
 
 @pytest.fixture
 def path(coefficients, protocol, provenance, tmp_path):
-    save_frames(coefficients, tmp_path / "frames.h5", protocol=protocol, provenance=provenance)
+    save_frames(coefficients, tmp_path / "frames.h5", protocol=protocol, provenance=lambda: provenance)
     return tmp_path / "frames.h5"
 
 
@@ -35,7 +35,7 @@ def test_they_are_read_as_they_were_written(path, coefficients):
 
 
 def test_a_file_of_frames_has_no_rank(series, protocol, provenance, tmp_path):
-    save_frames(series, tmp_path / "plain.h5", protocol=protocol, provenance=provenance)
+    save_frames(series, tmp_path / "plain.h5", protocol=protocol, provenance=lambda: provenance)
     assert read_frames_header(tmp_path / "plain.h5").rank is None
     assert load_frames(tmp_path / "plain.h5").basis is None
 

@@ -32,7 +32,7 @@ maps = ParameterMaps(ff=image, t1w=image, t1f=image, df=image, b1=image, m0=imag
                      edge=np.zeros(shape, np.uint8), mask=np.ones(shape, bool), affine=np.eye(4))
 series = FrameSeries(name="s", images=np.ones((2, 175, 60, 61), np.complex64), mask=maps.mask, affine=np.eye(4),
                      sequence_hash=protocol.sequence.hash)
-for save in (lambda: save_frames(series, folder / "frames.h5", protocol=protocol, provenance=provenance),
+for save in (lambda: save_frames(series, folder / "frames.h5", protocol=protocol, provenance=lambda: provenance),
              lambda: save_result(folder / "scan", maps, provenance, force=False)):
     try:
         save()

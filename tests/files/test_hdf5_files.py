@@ -120,7 +120,7 @@ def test_frames_header_without_the_images(saved, series, protocol, provenance):
 def test_frames_of_another_sequence_are_not_saved(tmp_path, series, protocol, provenance):
     other = dataclasses.replace(series, sequence_hash="0" * 64)
     with pytest.raises(ValueError, match="not of the sequence"):
-        save_frames(other, tmp_path / "f.h5", protocol=protocol, provenance=provenance)
+        save_frames(other, tmp_path / "f.h5", protocol=protocol, provenance=lambda: provenance)
     assert not list(tmp_path.iterdir())
 
 

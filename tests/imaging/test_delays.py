@@ -8,8 +8,8 @@ from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.evaluation.metrics import counting_voxels
-from mrfpipe.imaging.delays import NO_DELAYS, Delays, correct_delays, corrected_trajectory, estimate_delays
-from mrfpipe.imaging.frames import reconstruct_frames
+from mrfpipe.imaging.delays import Delays, correct_delays, corrected_trajectory, estimate_delays
+from mrfpipe.imaging.reconstruction import BY_FRAMES, Imaging, Reconstruction
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import thigh
@@ -93,6 +93,9 @@ def test_what_leaves_the_matrix_is_left_out(images):
     np.testing.assert_array_equal(right.kspace, raw.kspace[..., first : first + n])
 
 
+AS_STORED = Imaging(correct_delays=False)
+
+
 def raw_scan(kspace):
     s = PROTOCOL.sequence
     affine = np.eye(4)
@@ -102,18 +105,21 @@ def raw_scan(kspace):
 def test_frames_are_corrected_by_default_and_as_told(images):
     late, sequence = raw_scan(measured(images, (0.5, -0.8, 0), snr=np.inf)), PROTOCOL.sequence
     found = estimate_delays(late.kspace, late.trajectory)
-    default, told, without = (reconstruct_frames(late, sequence, delays=d).images for d in (None, found, NO_DELAYS))
+    corrected = Reconstruction(late, sequence)
+    default = corrected.series().images
+    assert corrected.notes == found.notes()
+    told = Reconstruction(correct_delays(late, found), sequence, AS_STORED).series().images
+    without = Reconstruction(late, sequence, AS_STORED)
+    assert without.notes == {}
     np.testing.assert_array_equal(default, told)
-    right = reconstruct_frames(raw_scan(measured(images, (0, 0, 0), snr=np.inf)), sequence)
-    np.testing.assert_array_equal(
-        right.images,
-        reconstruct_frames(raw_scan(measured(images, (0, 0, 0), snr=np.inf)), sequence, delays=NO_DELAYS).images,
-    )
+    undelayed = raw_scan(measured(images, (0, 0, 0), snr=np.inf))
+    right = Reconstruction(undelayed, sequence).series()
+    np.testing.assert_array_equal(right.images, Reconstruction(undelayed, sequence, AS_STORED).series().images)
 
     def error(frames):
         return np.linalg.norm((frames - right.images)[:, :, right.mask[0]])
 
-    assert error(default) < 0.7 * error(without)
+    assert error(default) < 0.7 * error(without.series().images)
     assert found.notes()["gradient_delays_corrected"]
     assert found.notes()["gradient_delays_samples"]["y"] == pytest.approx(-0.8, abs=0.01)
 
@@ -140,8 +146,8 @@ def test_maps_of_a_delayed_scan_are_nearly_those_without():
     phantom = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=1, slice_spacing=0.012, seed=3)
     dictionary = build_dictionary(protocol, rank=12)
 
-    def errors(raw, delays):
-        maps = match_series(reconstruct_frames(raw, sequence, delays=delays), dictionary)
+    def errors(raw, imaging):
+        maps = match_series(Reconstruction(raw, sequence, imaging), dictionary)
         rmse = {}
         for p in PARAMETERS:
             counts = counting_voxels(phantom.maps, p) & maps.mask
@@ -149,9 +155,9 @@ def test_maps_of_a_delayed_scan_are_nearly_those_without():
             rmse[p.field] = float(np.sqrt(np.mean(away**2)))
         return rmse
 
-    right = errors(scan(phantom, protocol, n_coils=8), None)
+    right = errors(scan(phantom, protocol, n_coils=8), BY_FRAMES)
     late = scan(phantom, protocol, n_coils=8, delays=(0.5, -0.8))
-    corrected, uncorrected = errors(late, None), errors(late, NO_DELAYS)
+    corrected, uncorrected = errors(late, BY_FRAMES), errors(late, AS_STORED)
     for field, most in {"ff": 1.05, "t1w": 1.05, "t1f": 1.05, "df": 1.12, "b1": 1.05}.items():
         assert corrected[field] < most * right[field], field
     assert uncorrected["df"] > 1.12 * right["df"]

@@ -9,9 +9,9 @@ from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.errors import InputError
 from mrfpipe.imaging.coils import combine_coils, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.density import ramp_weights
-from mrfpipe.imaging.frames import reconstruct_frames
 from mrfpipe.imaging.mask import tissue_mask
 from mrfpipe.imaging.nufft import nufft_adjoint
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.protocol import Sequence
 
 MATRIX = 48
@@ -113,7 +113,7 @@ def test_frames_are_made_of_their_own_spokes(sequence):
     brightness = np.repeat(1 + np.arange(sequence.n_frames), sequence.spokes_per_frame)
     scan = dataclasses.replace(scan, kspace=(scan.kspace * brightness[:, None]).astype(np.complex64))
     steps = []
-    series = reconstruct_frames(scan, sequence, lambda done, total: steps.append((done, total)))
+    series = Reconstruction(scan, sequence, progress=lambda done, total: steps.append((done, total))).series()
     assert series.images.shape == (1, 20, MATRIX, MATRIX)
     assert steps[-1] == (20, 20)
     assert len(steps) == 20
@@ -129,7 +129,7 @@ def test_frames_are_made_of_their_own_spokes(sequence):
 def test_an_empty_slice_has_an_empty_mask(sequence):
     scan = raw_scan(sequence, asymmetric_object())
     scan = dataclasses.replace(scan, kspace=np.zeros_like(scan.kspace))
-    series = reconstruct_frames(scan, sequence)
+    series = Reconstruction(scan, sequence).series()
     assert not series.mask.any()
     assert np.all(series.images == 0)
 

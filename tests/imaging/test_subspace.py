@@ -54,13 +54,18 @@ def sampling(trajectory, maps, basis) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def weights(trajectory) -> np.ndarray:
-    return np.broadcast_to(N_FRAMES * ramp_weights(trajectory, MATRIX), (N_COILS, *trajectory.shape[:2])).ravel()
+def density(trajectory) -> np.ndarray:
+    return ramp_weights(trajectory, MATRIX)
 
 
 @pytest.fixture(scope="module")
-def kernels(trajectory, basis) -> torch.Tensor:
-    return subspace_kernels(trajectory, basis, SPOKES_PER_FRAME, MATRIX)
+def weights(density) -> np.ndarray:
+    return np.broadcast_to(N_FRAMES * density, (N_COILS, *density.shape)).ravel()
+
+
+@pytest.fixture(scope="module")
+def kernels(trajectory, density, basis) -> torch.Tensor:
+    return subspace_kernels(trajectory, density, basis, SPOKES_PER_FRAME, MATRIX)
 
 
 def normal(images: np.ndarray, maps: np.ndarray, kernels: torch.Tensor) -> np.ndarray:
@@ -105,7 +110,7 @@ def test_scale_of_the_operator_is_one(trajectory, kernels):
     assert np.vdot(images, found).real / np.vdot(images, images).real == pytest.approx(1, abs=0.15)
 
 
-def test_solution_is_the_least_squares_one(sampling, weights, trajectory, maps, basis):
+def test_solution_is_the_least_squares_one(sampling, weights, trajectory, density, maps, basis):
     """Of samples that no coefficients explain, by a solver of dense matrices, with and without damping."""
     rng = np.random.default_rng(2)
     shape = (N_COILS, *trajectory.shape[:2])
@@ -116,6 +121,7 @@ def test_solution_is_the_least_squares_one(sampling, weights, trajectory, maps, 
         found = reconstruct_subspace(
             samples,
             trajectory,
+            density,
             maps,
             basis,
             SPOKES_PER_FRAME,
@@ -134,15 +140,17 @@ def smooth_images() -> np.ndarray:
     return np.array([scale * np.exp(-((x - a) ** 2 + (y - b) ** 2) / 6) for a, b, scale in spots]).astype(np.complex64)
 
 
-def test_noise_free_phantom_is_recovered(trajectory, maps, basis, kernels):
+def test_noise_free_phantom_is_recovered(trajectory, density, maps, basis, kernels):
     """In the units of frames, and the same with kernels that are given."""
     truth = smooth_images()
     repeated = np.repeat(basis, SPOKES_PER_FRAME, axis=0)
     samples = np.einsum("sr,crsk->csk", repeated, exact_dft(maps[:, None] * truth, trajectory)).astype(np.complex64)
-    found = reconstruct_subspace(samples, trajectory, maps, basis, SPOKES_PER_FRAME, n_iterations=40, denoised=False)
+    found = reconstruct_subspace(
+        samples, trajectory, density, maps, basis, SPOKES_PER_FRAME, n_iterations=40, denoised=False
+    )
     assert relative_error(found, truth) < NUFFT_ERROR
     again = reconstruct_subspace(
-        samples, trajectory, maps, basis, SPOKES_PER_FRAME, n_iterations=40, kernels=kernels, denoised=False
+        samples, trajectory, density, maps, basis, SPOKES_PER_FRAME, n_iterations=40, kernels=kernels, denoised=False
     )
     np.testing.assert_array_equal(found, again)
 
@@ -167,13 +175,13 @@ def test_iterations_end_at_the_tolerance_and_at_the_limit():
     assert not calls
 
 
-def test_shapes_that_do_not_fit_are_refused(trajectory, maps, basis, kernels):
+def test_shapes_that_do_not_fit_are_refused(trajectory, density, maps, basis, kernels):
     samples = np.zeros((N_COILS, *trajectory.shape[:2]), np.complex64)
     with pytest.raises(ValueError, match="20 frames of 7 spokes are not the 160 of the scan"):
-        reconstruct_subspace(samples, trajectory, maps, basis, 7)
+        reconstruct_subspace(samples, trajectory, density, maps, basis, 7)
     with pytest.raises(ValueError, match="kspace has shape"):
-        reconstruct_subspace(samples[:1], trajectory, maps, basis, 8)
+        reconstruct_subspace(samples[:1], trajectory, density, maps, basis, 8)
     with pytest.raises(ValueError, match="maps has shape"):
-        reconstruct_subspace(samples, trajectory, maps[:, 1:], basis, 8)
+        reconstruct_subspace(samples, trajectory, density, maps[:, 1:], basis, 8)
     with pytest.raises(ValueError, match="rank 2 and matrix 16 need others"):
-        reconstruct_subspace(samples, trajectory, maps, basis[:, :2], 8, kernels=kernels)
+        reconstruct_subspace(samples, trajectory, density, maps, basis[:, :2], 8, kernels=kernels)

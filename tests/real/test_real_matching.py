@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from helpers import assert_same_matches, complex_normal
 
-from mrfpipe.acquisition.ismrmrd import read_ismrmrd
+from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.imaging.frames import reconstruct_frames
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import load_protocol
 
@@ -30,7 +30,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     pytest.importorskip("finufft")
     raw = tmp_path_factory.mktemp("thigh") / "thigh.h5"
     subprocess.run([sys.executable, REAL / "make_raw.py", raw], check=True, capture_output=True)
-    series = reconstruct_frames(read_ismrmrd(raw, PROTOCOL.sequence), PROTOCOL.sequence)
+    series = Reconstruction(read_raw(raw, PROTOCOL.sequence), PROTOCOL.sequence).series()
     signals = series.images[0][:, series.mask[0]].T
     return signals[np.linspace(0, len(signals) - 1, N_VOXELS).astype(int)]
 

@@ -1,5 +1,6 @@
 """Frame series on disk: ``frames.h5``, with a dataset ``basis`` if it holds coefficients instead of frames."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.schemas import FRAMES
 from mrfpipe.files.sink import creating
 from mrfpipe.files.source import Source, opening
-from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.imaging.series import FrameSeries, of_slice
 from mrfpipe.protocol import Protocol
 
 _IMAGES = "slices frames y x"
@@ -43,20 +44,25 @@ class FramesHeader:
 
 
 def save_frames(
-    series: FrameSeries, path: Path, *, protocol: Protocol, provenance: Provenance, force: bool = False
+    series: FrameSeries | Iterable[FrameSeries],
+    path: Path,
+    *,
+    protocol: Protocol,
+    provenance: Callable[[], Provenance],
+    force: bool = False,
 ) -> None:
     """Write a frame series and the protocol it was reconstructed for.
 
     Parameters
     ----------
     series
-        What to write.
+        All slices; or one after the other, so that they need not be in memory at once.
     path
         The file to be.
     protocol
         The protocol whose sequence was measured.
     provenance
-        How the series was made.
+        Says how the series was made; called after the last slice.
     force
         Whether an existing file is replaced.
 
@@ -67,21 +73,60 @@ def save_frames(
     OutputExistsError, ResourceError
         As `atomic.writing`.
     """
+    with writing(path, force=force) as partial, creating(partial, FRAMES) as sink:
+        sink.protocol(protocol)
+        for s, part in enumerate([series] if isinstance(series, FrameSeries) else series):
+            _check_sequence(part, protocol)
+            if s == 0:
+                sink.text("name", part.name)
+                sink.text("sequence_hash", part.sequence_hash)
+                sink.array("affine", part.affine, "4 4", "mm")
+                if part.basis is not None:
+                    sink.array("basis", part.basis, _BASIS, "1")
+            n_images, n_y, n_x = part.images.shape[1:]
+            together = min(n_images, max(1, _CHUNK_BYTES // (n_y * n_x * part.images.itemsize)))
+            axes = _IMAGES if part.basis is None else _COEFFICIENTS
+            sink.append("images", part.images, axes, "arbitrary", chunks=(1, together, n_y, n_x))
+            sink.append("mask", part.mask, "slices y x", "1", chunks=(1, n_y, n_x), gzip=True)
+        sink.text("provenance", provenance().to_json())
+
+
+def _check_sequence(series: FrameSeries, protocol: Protocol) -> None:
     if series.sequence_hash != protocol.sequence.hash or series.n_frames != protocol.sequence.n_frames:
         raise ValueError(f"The frames of {series.name} are not of the sequence of protocol {protocol.name}.")
-    n_images, n_y, n_x = series.images.shape[1:]
-    together = min(n_images, max(1, _CHUNK_BYTES // (n_y * n_x * series.images.itemsize)))
-    with writing(path, force=force) as partial, creating(partial, FRAMES) as sink:
-        sink.text("name", series.name)
-        sink.text("sequence_hash", series.sequence_hash)
-        sink.text("provenance", provenance.to_json())
-        sink.protocol(protocol)
-        axes = _IMAGES if series.basis is None else _COEFFICIENTS
-        sink.array("images", series.images, axes, "arbitrary", chunks=(1, together, n_y, n_x))
-        if series.basis is not None:
-            sink.array("basis", series.basis, _BASIS, "1")
-        sink.array("mask", series.mask, "slices y x", "1", gzip=True)
-        sink.array("affine", series.affine, "4 4", "mm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSeries:
+    """The slices of a frames file, each read when asked for."""
+
+    path: Path
+    """The file."""
+    header: FramesHeader
+    """What it holds."""
+
+    @property
+    def n_slices(self) -> int:
+        """Slices of the scan."""
+        return self.header.n_slices
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What was recorded of the slices when they were made."""
+        return dict(self.header.provenance.notes)
+
+    def __iter__(self) -> Iterator[FrameSeries]:
+        """Read one slice after the other.
+
+        Raises
+        ------
+        InputError
+            As `load_frames`.
+        """
+        for s in range(self.n_slices):
+            with opening(self.path, FRAMES) as source:
+                one = _read(source, slice(s, s + 1))
+            yield one
 
 
 def load_frames(path: Path) -> FrameSeries:
@@ -93,16 +138,22 @@ def load_frames(path: Path) -> FrameSeries:
         If the file is missing, of another kind or damaged, or has images that are not finite.
     """
     with opening(path, FRAMES) as source:
-        header, sizes = _header(source)
-        coefficients = header.rank is not None
-        return FrameSeries(
-            name=header.name,
-            images=source.finite("images", _COEFFICIENTS if coefficients else _IMAGES, np.complex64, sizes),
-            basis=source.finite("basis", _BASIS, np.complex64, sizes) if coefficients else None,
-            mask=source.mask("mask", sizes),
-            affine=source.finite("affine", "4 4", np.float64),
-            sequence_hash=header.sequence_hash,
-        )
+        return _read(source, slice(None))
+
+
+def _read(source: Source, slices: slice) -> FrameSeries:
+    """Read some of the slices."""
+    header, sizes = _header(source)
+    coefficients = header.rank is not None
+    affine = source.finite("affine", "4 4", np.float64)
+    return FrameSeries(
+        name=header.name,
+        images=source.finite("images", _COEFFICIENTS if coefficients else _IMAGES, np.complex64, sizes, slices),
+        basis=source.finite("basis", _BASIS, np.complex64, sizes) if coefficients else None,
+        mask=source.mask("mask", sizes)[slices],
+        affine=of_slice(affine, slices.start or 0),
+        sequence_hash=header.sequence_hash,
+    )
 
 
 def read_frames_header(path: Path) -> FramesHeader:

@@ -46,13 +46,33 @@ class Sink:
         *,
         chunks: tuple[int, ...] | None = None,
         gzip: bool = False,
+        grows: bool = False,
     ) -> None:
-        """Write a dataset with its axes and unit, in one chunk unless told otherwise."""
+        """Write a dataset with its axes and unit, in one chunk unless told otherwise; it may grow along its first."""
         stored = array.view(np.uint8) if array.dtype == np.bool_ else array
         packing = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if gzip else {}
-        dataset = self._file.create_dataset(name, data=stored, chunks=chunks or array.shape, fletcher32=True, **packing)
+        dataset = self._file.create_dataset(
+            name,
+            data=stored,
+            chunks=chunks or array.shape,
+            maxshape=(None, *array.shape[1:]) if grows else None,
+            fletcher32=True,
+            **packing,
+        )
         for key, value in (("axes", axes), ("unit", unit)):
             dataset.attrs[key] = np.array(value.encode(), h5py.string_dtype("utf-8", len(value.encode())))
+
+    def append(
+        self, name: str, array: npt.NDArray[Any], axes: str, unit: str, *, chunks: tuple[int, ...], gzip: bool = False
+    ) -> None:
+        """Write a dataset, or what follows along its first axis if it is there."""
+        if name not in self._file:
+            self.array(name, array, axes, unit, chunks=chunks, gzip=gzip, grows=True)
+            return
+        dataset, stored = self._file[name], array.view(np.uint8) if array.dtype == np.bool_ else array
+        before = len(dataset)
+        dataset.resize(before + len(stored), axis=0)
+        dataset[before:] = stored
 
     def protocol(self, protocol: Protocol) -> None:
         """Write the protocol's text and hash."""

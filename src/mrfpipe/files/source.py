@@ -19,6 +19,7 @@ _DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeE
 """What h5py, and the checks of what it read, raise for a file that is not what it should be."""
 _MOST_COMPRESSION = 1100
 """Gzip shrinks data at most 1032-fold; a dataset that claims more is not all there."""
+EVERYTHING = slice(None)
 
 
 class Source:
@@ -63,21 +64,31 @@ class Source:
         return known
 
     def array(
-        self, name: str, axes: str, dtype: npt.DTypeLike, sizes: Mapping[str, int] | None = None
+        self,
+        name: str,
+        axes: str,
+        dtype: npt.DTypeLike,
+        sizes: Mapping[str, int] | None = None,
+        part: slice = EVERYTHING,
     ) -> npt.NDArray[Any]:
-        """Read a dataset that must have these axes and this type."""
+        """Read a dataset that must have these axes and this type, or a part of it along its first axis."""
         self.shape(name, axes, dtype, sizes)
         dataset = self._file[name]
-        array = np.empty(dataset.shape, dataset.dtype)
+        array = np.empty((len(range(*part.indices(dataset.shape[0]))), *dataset.shape[1:]), dataset.dtype)
         if array.size:
-            dataset.read_direct(array)
+            dataset.read_direct(array, part)
         return array
 
     def finite(
-        self, name: str, axes: str, dtype: npt.DTypeLike, sizes: Mapping[str, int] | None = None
+        self,
+        name: str,
+        axes: str,
+        dtype: npt.DTypeLike,
+        sizes: Mapping[str, int] | None = None,
+        part: slice = EVERYTHING,
     ) -> npt.NDArray[Any]:
         """Read a dataset as `array`, none of whose values may be infinite or NaN."""
-        array = self.array(name, axes, dtype, sizes)
+        array = self.array(name, axes, dtype, sizes, part)
         if not all(np.all(np.isfinite(part)) for part in array):
             raise self.error(f"dataset {name} has values that are not finite")
         return array

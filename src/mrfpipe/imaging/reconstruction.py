@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
-from mrfpipe.arrays import Complex, Double
+from mrfpipe.arrays import Complex
 from mrfpipe.imaging.coils import MapMethod, compress_coils, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.delays import NO_DELAYS, correct_delays, estimate_delays
 from mrfpipe.imaging.density import DensityMethod, sample_density
 from mrfpipe.imaging.frames import reconstruct_frames
 from mrfpipe.imaging.mask import tissue_mask
 from mrfpipe.imaging.nufft import Backend
-from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.imaging.series import FrameSeries, of_slice, stack_slices
 from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels
 from mrfpipe.protocol import Sequence
 
@@ -153,10 +153,14 @@ class Reconstruction:
                 name=self._scan.name,
                 images=images[None],
                 mask=tissue_mask(images, self._basis)[None],
-                affine=_of_slice(self._scan.affine, s),
+                affine=of_slice(self._scan.affine, s),
                 sequence_hash=self._sequence.hash,
                 basis=self._basis,
             )
+
+    def series(self) -> FrameSeries:
+        """Reconstruct all slices, into memory."""
+        return stack_slices(self, self.n_slices)
 
     def _compressed(self, kspace: Complex) -> Complex:
         n_virtual = self._imaging.n_virtual
@@ -207,10 +211,3 @@ class Reconstruction:
     def _tell(self, done: int, total: int) -> None:
         if self._progress is not None:
             self._progress(done, total)
-
-
-def _of_slice(affine: Double, s: int) -> Double:
-    """Move an affine's origin to slice s."""
-    moved: Double = affine.copy()
-    moved[:, 3] += s * affine[:, 2]
-    return moved

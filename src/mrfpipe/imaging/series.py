@@ -3,7 +3,8 @@
 They are frames, or coefficients of a temporal basis that frames are made of: ``frames = basis @ coefficients``.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -63,6 +64,32 @@ class FrameSeries:
     def n_frames(self) -> int:
         """Frames of a slice, whether they are held or their coefficients are."""
         return int(self.images.shape[1] if self.basis is None else self.basis.shape[0])
+
+
+def of_slice(affine: Double, s: int) -> Double:
+    """Move the origin of a stack's affine to slice s. Shape `(4, 4)`."""
+    moved: Double = affine.copy()
+    moved[:, 3] += s * affine[:, 2]
+    return moved
+
+
+def stack_slices(slices: Iterable[FrameSeries], n_slices: int) -> FrameSeries:
+    """Put slices that come one after the other into one series.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many of one scan, or none.
+    """
+    images, masks, first = None, [], None
+    for s, one in enumerate(slices):
+        if images is None or first is None:
+            first, images = one, np.empty((n_slices, *one.images.shape[1:]), np.complex64)
+        images[s] = one.images[0]
+        masks.append(one.mask)
+    if images is None or first is None or len(masks) != n_slices:
+        raise ValueError(f"{len(masks)} slices came instead of {n_slices}.")
+    return replace(first, images=images, mask=np.concatenate(masks))
 
 
 def _check_basis(basis: Complex) -> dict[str, int]:

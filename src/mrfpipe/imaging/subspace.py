@@ -134,9 +134,7 @@ def reconstruct_subspace(
     if n_frames * spokes_per_frame != sizes["spokes"]:
         raise ValueError(f"{n_frames} frames of {spokes_per_frame} spokes are not the {sizes['spokes']} of the scan.")
     if kernels is None:
-        kernels = subspace_kernels(
-            trajectory, density, basis, spokes_per_frame, matrix, backend=backend, device=device
-        )
+        kernels = subspace_kernels(trajectory, density, basis, spokes_per_frame, matrix, backend=backend, device=device)
     elif kernels.shape != (rank, rank, 2 * matrix, 2 * matrix):
         raise ValueError(f"Kernels have shape {tuple(kernels.shape)}, rank {rank} and matrix {matrix} need others.")
     spoke_basis, weights = _spoke_basis(basis, spokes_per_frame), _weights(density, basis)
