@@ -12,6 +12,7 @@ from mrfpipe.errors import MrfpipeError, ResourceError
 COMMANDS = {
     "demo": "Scan a phantom, match it, train a network, compare both with the truth.",
     "phantom": "Write the raw scan of a phantom, with its truth beside it.",
+    "protocol": "Derive a protocol from a Pulseq sequence.",
     "simulate": "Simulate the dictionary of a protocol.",
     "frames": "Reconstruct the frames of a raw scan.",
     "match": "Match scans with a dictionary: quantitative maps.",

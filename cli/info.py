@@ -84,7 +84,10 @@ def _frames(path: Path) -> Mapping[str, object]:
         "kind": "frames",
         "scan": header.name,
         "protocol": f"{header.protocol.name} ({header.protocol.hash[:12]})",
-        "frames": f"{header.n_slices} slice(s) x {header.n_frames} frames of {header.matrix[0]} x {header.matrix[1]}",
+        "frames" if header.rank is None else "coefficients": (
+            f"{header.n_slices} slice(s) x {header.rank or header.n_frames} images of {header.matrix[0]} x "
+            f"{header.matrix[1]}" + ("" if header.rank is None else f", of {header.n_frames} frames")
+        ),
         "made": f"{header.provenance.started} by {header.provenance.method}",
     }
 

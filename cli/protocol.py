@@ -1,0 +1,42 @@
+"""``mrfpipe protocol``: a Pulseq sequence to a protocol."""
+
+from pathlib import Path
+
+import click
+
+from .options import INPUT, Settings, common_options
+
+
+@click.command()
+@click.argument("sequence", type=INPUT, metavar="SCAN.seq")
+@click.option("-o", "--output", type=INPUT, required=True, metavar="NAME.toml", help="Protocol to write.")
+@click.option(
+    "--base",
+    default="t1ff",
+    show_default=True,
+    help="Protocol to take from what a sequence does not say: tissue, grid, slice thickness, spokes a frame.",
+)
+@common_options
+def command(settings: Settings, sequence: Path, output: Path, base: str) -> None:
+    """Derive a protocol from SCAN.seq, a Pulseq sequence: an inversion, then golden-angle radial spoiled echoes.
+
+    Flip angles, TE, TR, TI, recovery, RF spoiling, spokes, angles, matrix and field of view are the sequence's. Needs
+    mrfpipe[pulseq].
+
+    Example: mrfpipe protocol scan.seq -o scan.toml
+    """
+    from mrfpipe.acquisition.pulseq import protocol_from_pulseq
+    from mrfpipe.files.atomic import refuse_existing, writing
+    from mrfpipe.protocol import load_protocol
+
+    refuse_existing(output, force=settings.force)
+    text = protocol_from_pulseq(sequence, base=base)
+    with writing(output, force=settings.force) as partial:
+        partial.write_text(text, encoding="utf-8")
+    protocol = load_protocol(output)
+    train = protocol.sequence
+    click.echo(
+        f"{output}: protocol {protocol.name}, {train.n_spokes} spokes, {train.n_frames} frames of "
+        f"{train.spokes_per_frame}, matrix {train.matrix}, FOV {train.fov * 1e3:g} mm"
+    )
+    settings.say(f"next: mrfpipe simulate {output} -o {output.stem}.h5")

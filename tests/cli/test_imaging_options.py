@@ -1,0 +1,80 @@
+"""How a raw scan becomes a series, chosen on the command line."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from pulseq_files import write_sequence
+
+from mrfpipe.protocol import load_protocol
+
+
+def errors(run, result, study):
+    return {
+        name: row["rmse"]
+        for name, row in json.loads(run("evaluate", result, study / "leg.truth.npz", "--json").stdout).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def subspace(run, study, tmp_path_factory):
+    out = tmp_path_factory.mktemp("subspace")
+    run("match", study / "leg.h5", "-d", study / "small.h5", "-o", out, "--recon", "subspace")
+    return out / "leg"
+
+
+def test_subspace_beats_frames_and_is_on_record(run, study, subspace, tmp_path):
+    run("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path)
+    ours, frames = errors(run, subspace, study), errors(run, tmp_path / "leg", study)
+    assert all(ours[name] < frames[name] for name in ours), (ours, frames)
+    made = json.loads((subspace / "FF.json").read_text())
+    assert made["EstimationAlgorithm"].startswith("subspace, conjugate gradients (sigpy, coil maps by centre")
+    assert abs(made["Notes"]["gradient_delays_samples"]["x"]) < 0.05
+    assert made["Notes"]["gradient_delays_corrected"] is False
+    # A result by another reconstruction is not the one asked for.
+    run("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path, "--recon", "subspace", code=5)
+
+
+def test_coefficients_in_a_file_give_the_same_maps(run, study, subspace, tmp_path):
+    line = ("frames", study / "leg.h5", "-o", tmp_path / "leg.frames.h5", "--recon", "subspace")
+    run(*line, code=2)
+    run(*line, "-d", study / "small.h5", "--protocol", study / "small.toml", code=2)
+    run("frames", study / "leg.h5", "-o", tmp_path / "x.h5", "-d", study / "small.h5", code=2)
+    assert "coefficients of 64 x 64" in run(*line, "-d", study / "small.h5").stdout
+    assert "skip" in run(*line, "-d", study / "small.h5").stderr
+    assert "of 175 frames" in run("info", tmp_path / "leg.frames.h5").stdout
+    run("match", tmp_path / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path / "out")
+    with h5py.File(subspace / "maps.h5") as direct, h5py.File(tmp_path / "out/leg/maps.h5") as stored:
+        for name in ("FF", "df", "M0phase", "mask", "affine"):
+            np.testing.assert_allclose(stored[name][...], direct[name][...], rtol=1e-5, atol=1e-5)
+
+
+def test_a_subspace_wants_the_raw_scan(run, study, tmp_path):
+    line = ("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path, "--recon", "subspace")
+    assert "holds frames; a subspace reconstruction wants the raw scan" in run(*line, code=4).stderr
+
+
+def test_options_reach_the_reconstruction(run, study, tmp_path):
+    pytest.importorskip("finufft")
+    options = ("--nufft", "finufft", "--coil-maps", "jsense", "--virtual-coils", 3, "--density", "pipe-menon")
+    run("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path, *options, "--no-delays")
+    made = json.loads((tmp_path / "leg" / "FF.json").read_text())
+    assert made["EstimationAlgorithm"].startswith(
+        "adjoint NUFFT, frame by frame (finufft, coil maps by jsense, at most 3 virtual coils, pipe-menon density, "
+        "delays left)"
+    )
+    assert made["Notes"]["virtual_coils"] == 3
+    assert 0.9 < made["Notes"]["virtual_coils_energy"] < 1
+    assert "gradient_delays_samples" not in made["Notes"]
+
+
+def test_protocol_of_a_pulseq_sequence(run, tmp_path):
+    sequence = write_sequence(tmp_path / "scan.seq", shots=2)
+    line = ("protocol", sequence, "-o", tmp_path / "scan.toml")
+    assert "24 spokes, 3 frames of 8, matrix 32, FOV 320 mm" in run(*line).stdout
+    assert load_protocol(tmp_path / "scan.toml").sequence.n_spokes == 24
+    run(*line, code=5)
+    (tmp_path / "no.seq").write_text("no sequence")
+    run("protocol", tmp_path / "no.seq", "-o", tmp_path / "no.toml", code=3)
+    assert not (tmp_path / "no.toml").exists()
