@@ -40,7 +40,7 @@ def test_every_pattern_names_groups_that_exist():
     groups = {m.group for region in REGIONS.values() for m in region.template.muscles}
     for pattern in SUSCEPTIBILITY.values():
         assert set(pattern) <= groups
-    for disease in ("BMD", "DMD", "IBM"):
+    for disease in ("BMD", "DMD", "IBM", "FSHD"):
         assert groups == set(SUSCEPTIBILITY[disease])
 
 

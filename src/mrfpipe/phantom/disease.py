@@ -9,32 +9,33 @@ from mrfpipe.arrays import Double
 from mrfpipe.phantom.template import MM, Template
 from mrfpipe.phantom.waves import Waves, random_waves
 
-_DISEASES = ("BMD", "DMD", "IBM")
-_BY_GROUP: dict[str, tuple[float, float, float]] = {
-    "quadriceps": (0.75, 0.95, 1.0),
-    "hamstrings": (0.95, 0.8, 0.4),
-    "adductors": (0.9, 0.95, 0.2),
-    "short head": (0.85, 0.9, 0.35),
-    "sartorius": (0.1, 0.2, 0.6),
-    "gracilis": (0.1, 0.1, 0.3),
-    "medial gastrocnemius": (0.95, 0.8, 1.0),
-    "lateral gastrocnemius": (0.75, 0.75, 0.45),
-    "soleus": (0.65, 0.8, 0.5),
-    "peronei": (0.6, 0.9, 0.5),
-    "anterior leg": (0.25, 0.5, 0.65),
-    "deep posterior": (0.08, 0.12, 0.35),
-    "gluteus maximus": (0.95, 1.0, 0.45),
-    "gluteus medius": (0.8, 0.95, 0.4),
-    "hip flexors": (0.35, 0.5, 0.5),
-    "hip rotators": (0.6, 0.7, 0.3),
-    "back": (0.7, 0.8, 0.5),
-    "abdominal wall": (0.4, 0.5, 0.35),
-    "psoas": (0.2, 0.3, 0.2),
-    "girdle": (0.6, 0.8, 0.4),
-    "deltoid": (0.35, 0.7, 0.35),
-    "rotator cuff": (0.45, 0.75, 0.45),
+_DISEASES = ("BMD", "DMD", "IBM", "FSHD")
+_BY_GROUP: dict[str, tuple[float, float, float, float]] = {
+    "quadriceps": (0.75, 0.95, 1.0, 0.35),
+    "hamstrings": (0.95, 0.8, 0.4, 0.85),
+    "adductors": (0.9, 0.95, 0.2, 0.6),
+    "short head": (0.85, 0.9, 0.35, 0.7),
+    "sartorius": (0.1, 0.2, 0.6, 0.4),
+    "gracilis": (0.1, 0.1, 0.3, 0.5),
+    "medial gastrocnemius": (0.95, 0.8, 1.0, 0.8),
+    "lateral gastrocnemius": (0.75, 0.75, 0.45, 0.2),
+    "soleus": (0.65, 0.8, 0.5, 0.55),
+    "peronei": (0.6, 0.9, 0.5, 0.15),
+    "anterior leg": (0.25, 0.5, 0.65, 0.95),
+    "deep posterior": (0.08, 0.12, 0.35, 0.15),
+    "gluteus maximus": (0.95, 1.0, 0.45, 0.55),
+    "gluteus medius": (0.8, 0.95, 0.4, 0.3),
+    "hip flexors": (0.35, 0.5, 0.5, 0.2),
+    "hip rotators": (0.6, 0.7, 0.3, 0.15),
+    "back": (0.7, 0.8, 0.5, 0.75),
+    "abdominal wall": (0.4, 0.5, 0.35, 0.9),
+    "psoas": (0.2, 0.3, 0.2, 0.05),
+    "girdle": (0.6, 0.8, 0.4, 0.95),
+    "deltoid": (0.35, 0.7, 0.35, 0.2),
+    "rotator cuff": (0.45, 0.75, 0.45, 0.15),
 }
-"""How strongly Becker and Duchenne muscular dystrophy and inclusion body myositis strike each group."""
+"""How strongly Becker and Duchenne muscular dystrophy, inclusion body myositis and facioscapulohumeral dystrophy strike
+each group."""
 
 SUSCEPTIBILITY: dict[str, dict[str, float]] = {
     "healthy": {},
@@ -48,7 +49,7 @@ SUSCEPTIBILITY: dict[str, dict[str, float]] = {
 
 What is spared marks a disease: sartorius and gracilis in the dystrophies (BMD, DMD), the deep muscles of the calf in
 them too, the adductors and hamstrings in inclusion body myositis (IBM), which strikes the quadriceps and the medial
-calf.
+calf, and the psoas, rotator cuff and peronei in facioscapulohumeral dystrophy (FSHD).
 """
 
 

@@ -91,7 +91,7 @@ PELVIS = Region(
             )
         ),
         tubes=(
-            Tube(kind="prostate", centre=(0.0, 0.08), radii=(0.20, 0.060)),
+            Tube(kind="gland", centre=(0.0, 0.08), radii=(0.20, 0.060)),
             Tube(kind="bladder", centre=(0.0, -0.22), radii=(0.28, 0.225)),
             Tube(kind="urine", centre=(0.0, -0.22), radii=(0.255, 0.200)),
             Tube(kind="rectum", centre=(0.0, 0.32), radii=(0.130, 0.125), looseness=1.5),
@@ -133,4 +133,4 @@ PELVIS = Region(
     rotation=(0.0, 2.0),
     variety=0.6,
 )
-"""The pelvis of a man: hip joints, the buttocks, the bladder before the rectum."""
+"""The pelvis: hip joints, the buttocks, the bladder before the rectum."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mrfpipe.phantom.template import Harmonics, Template
 
-LIMB_PATTERNS = ("healthy", "BMD", "DMD", "IBM", "patchy")
+LIMB_PATTERNS = ("healthy", "BMD", "DMD", "IBM", "FSHD", "patchy")
 """Patterns of disease, by name in `mrfpipe.phantom.disease`, that regions meet with."""
 
 
