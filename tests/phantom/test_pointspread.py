@@ -1,4 +1,4 @@
-"""Frames made by convolution, against sampling and summing back."""
+"""Convolution with the point spread, against sampling and summing back."""
 
 from dataclasses import replace
 
@@ -8,14 +8,9 @@ import torch
 from helpers import complex_normal, exact_dft, small_protocol
 
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
-from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.nufft import nufft, nufft_adjoint
-from mrfpipe.maps import PARAMETERS
-from mrfpipe.phantom.anatomy import draw, thigh
-from mrfpipe.phantom.leg import LEG
-from mrfpipe.phantom.pointspread import frames_of, point_spread, series_of, true_frames
-from mrfpipe.physics.simulate import fingerprints
+from mrfpipe.phantom.pointspread import point_spread
 
 CPU = torch.device("cpu")
 
@@ -32,7 +27,7 @@ def short(protocol, n_frames):
 
 @pytest.fixture(scope="module", params=[48, 49])
 def protocol(request):
-    return short(small_protocol(matrix=request.param), 20)
+    return short(small_protocol(matrix=request.param), 10)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +52,7 @@ def test_blurring_is_the_exact_sum_over_samples(protocol, spread, spokes):
     images, n = images_of(protocol), protocol.sequence.matrix
     blurred = spread.blur(torch.from_numpy(images)).numpy()
     centred = np.arange(n) - n // 2
-    for t in (0, 7, 19):
+    for t in (0, 4, 9):
         k = spokes[0][t].reshape(-1, 2).astype(float)
         weighted = exact_dft(images[t], k) * spokes[1][t].ravel()
         along_x, along_y = (np.exp(2j * np.pi * np.outer(k[:, i], centred) / n) for i in (0, 1))
@@ -68,26 +63,14 @@ def test_blurring_is_the_exact_sum_over_samples(protocol, spread, spokes):
 
 def test_frames_are_those_of_the_nufft_for_a_uniform_coil(protocol, spread, spokes):
     n = protocol.sequence.matrix
-    phantom = draw(LEG, matrix=n, fov=0.35, n_slices=1, slice_spacing=0.01, seed=3)
-    made = frames_of(phantom, 0, protocol, spread, generator=torch.Generator(), snr=np.inf).numpy()
-    true = true_frames(phantom, 0, protocol, CPU).numpy()
+    true = images_of(protocol)
+    made = spread.blur(torch.from_numpy(true)).numpy()
     worst = 0.0
     for t, (trajectory, weights) in enumerate(zip(*spokes, strict=True)):
         frame = nufft_adjoint(nufft(true[t, None], trajectory) * weights, trajectory, n)[0]
         worst = max(worst, np.linalg.norm(made[t] - frame) / np.linalg.norm(frame))
     # Twice the error of sigpy's kernel of width 4 at 1.25 times the matrix, a few 1e-3 forward and adjoint.
     assert worst < 1e-2
-
-
-def test_true_frames_are_fingerprints_times_density(protocol):
-    n = protocol.sequence.matrix
-    phantom = thigh(matrix=n, fov=0.35, n_slices=2, slice_spacing=0.01, seed=0)
-    mask = phantom.maps.mask[1]
-    values = {p.field: getattr(phantom.maps, p.field)[1][mask].astype(float) for p in PARAMETERS}
-    expected = fingerprints(protocol, **values) * phantom.maps.m0[1][mask][:, None]
-    images = true_frames(phantom, 1, protocol, CPU).numpy()
-    np.testing.assert_allclose(images[:, mask], expected.T, rtol=1e-6)
-    assert not images[:, ~mask].any()
 
 
 def test_noise_has_the_covariance_of_weighted_samples(protocol, spread, spokes):
@@ -103,39 +86,7 @@ def test_noise_has_the_covariance_of_weighted_samples(protocol, spread, spokes):
         assert abs(covariance - expected) < 0.04 * power.sum(), (dy, dx)
 
 
-def test_noise_is_white_in_the_samples_that_made_it(protocol, spread):
-    """Frames have noise of their own, of the level that the signal-to-noise ratio states."""
+def test_refuses_images_of_another_shape(protocol, spread):
     n = protocol.sequence.matrix
-    phantom = thigh(matrix=n, fov=0.35, n_slices=1, slice_spacing=0.01, seed=0)
-    clean = frames_of(phantom, 0, protocol, spread, generator=torch.Generator(), snr=np.inf)
-    noisy = frames_of(phantom, 0, protocol, spread, generator=torch.Generator().manual_seed(2), snr=500.0)
-    noise = (noisy - clean).numpy()
-    centre = np.abs(true_frames(phantom, 0, protocol, CPU).numpy().sum((1, 2))).mean()
-    expected = centre / 500.0 * np.sqrt((spread.weights.double() ** 2).sum(1).numpy())
-    # Some hundred independent values a frame, 20 frames.
-    np.testing.assert_allclose(noise.std((1, 2)).mean(), expected.mean(), rtol=0.05)
-    assert abs(np.vdot(noise[0], noise[1])) < 0.2 * np.linalg.norm(noise[0]) * np.linalg.norm(noise[1])
-
-
-def test_a_series_holds_the_frames_of_all_slices(protocol, spread):
-    phantom = thigh(matrix=protocol.sequence.matrix, fov=0.35, n_slices=2, slice_spacing=0.03, seed=0)
-    series, again = (series_of(phantom, protocol, spread, seed=4, name="a") for _ in range(2))
-    np.testing.assert_array_equal(series.images, again.images)
-    assert series.images.shape == (2, 20, *phantom.maps.mask.shape[1:])
-    assert series.sequence_hash == protocol.sequence.hash
-    generator = torch.Generator().manual_seed(4)
-    for i in range(2):
-        frames = frames_of(phantom, i, protocol, spread, generator=generator)
-        np.testing.assert_array_equal(series.images[i], frames.numpy())
-
-
-def test_refuses_what_does_not_fit(protocol, spread):
-    n = protocol.sequence.matrix
-    other = thigh(matrix=n + 2, fov=0.35, n_slices=1, slice_spacing=0.01, seed=0)
-    with pytest.raises(MismatchError, match="draw it for the protocol's matrix"):
-        frames_of(other, 0, protocol, spread, generator=torch.Generator())
-    fitting = thigh(matrix=n, fov=0.35, n_slices=1, slice_spacing=0.01, seed=0)
-    with pytest.raises(ValueError, match="above zero"):
-        frames_of(fitting, 0, protocol, spread, generator=torch.Generator(), snr=0.0)
     with pytest.raises(ValueError, match="expected"):
         spread.blur(torch.zeros((3, n, n), dtype=torch.complex64))

@@ -1,16 +1,14 @@
-"""Frames of a phantom without a scan: every frame's true image, seen through the point spread of its spokes.
+"""Point spread: what sampling an image by a frame's spokes, and summing the weighted samples back, makes of it.
 
-Sampling an image `m` at points k and summing the weighted samples back, as `mrfpipe.imaging` does, convolves it::
+That is what `mrfpipe.imaging` does, and it is a convolution::
 
     frame(r) = sum over r' of m(r') P(r - r'),      P(d) = sum over k of w(k) exp(2 pi i k d / N)
 
 P is computed by two matrix products a frame, free of gridding errors, and the convolution by FFT on twice the matrix,
 where nothing wraps around. It runs where torch does and needs no library for non-uniform transforms.
 
-Exact is the frame of one receive coil of uniform sensitivity and of signals that stay the same from spoke to spoke of
-a frame. Left out are coil maps (their estimate, and that a coil's aliases are weighted by its sensitivity where they
-come from) and the signal's change within a frame. Noise has the exact variance; its correlation over a distance d is
-right to (pi d / N)^2 / 4 of the variance: to 1 % over 15 voxels of a matrix of 350.
+Noise has the exact variance; its correlation over a distance d is right to (pi d / N)^2 / 4 of the variance: to 1 %
+over 20 voxels of a matrix of 350.
 """
 
 from dataclasses import dataclass
@@ -20,14 +18,8 @@ import torch
 from torch import Tensor
 
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
-from mrfpipe.arrays import Bool, Complex
-from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.density import ramp_weights
-from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.maps import PARAMETERS
-from mrfpipe.phantom.truth import Phantom
-from mrfpipe.physics.simulate import fingerprints
-from mrfpipe.protocol import Protocol, Sequence
+from mrfpipe.protocol import Sequence
 
 FRAMES_AT_ONCE = 16
 
@@ -134,99 +126,3 @@ def _on_grid(positions: Tensor, values: Tensor, matrix: int) -> Tensor:
             part_x, part_y = (share[..., axis] if step else 1 - share[..., axis] for axis, step in ((0, dx), (1, dy)))
             grid.scatter_add_(1, y * size + x, values * part_x * part_y)
     return grid.reshape(n_frames, size, size)
-
-
-def true_frames(phantom: Phantom, index: int, protocol: Protocol, device: torch.device) -> Tensor:
-    """Simulate the image of a slice at every frame, before any sampling. Complex64, shape `(frames, y, x)`.
-
-    Raises
-    ------
-    MismatchError
-        If the phantom's matrix is not the protocol's.
-    ResourceError
-        If the device is a GPU that Numba cannot use.
-    """
-    mask: Bool = phantom.maps.mask[index]
-    if mask.shape != (protocol.sequence.matrix,) * 2:
-        raise MismatchError(
-            f"The phantom has {mask.shape[0]} x {mask.shape[1]} voxels, the protocol {protocol.sequence.matrix}; "
-            "draw it for the protocol's matrix."
-        )
-    values = {p.field: getattr(phantom.maps, p.field)[index][mask].astype(np.float64) for p in PARAMETERS}
-    signals = fingerprints(protocol, **values, device=device) * phantom.maps.m0[index][mask, None]
-    images = torch.zeros((protocol.sequence.n_frames, *mask.shape), dtype=torch.complex64, device=device)
-    images[:, torch.from_numpy(mask.copy()).to(device)] = torch.from_numpy(signals.T.copy()).to(device)
-    return images
-
-
-def frames_of(
-    phantom: Phantom,
-    index: int,
-    protocol: Protocol,
-    spread: PointSpread,
-    *,
-    generator: torch.Generator,
-    snr: float = 4000.0,
-) -> Tensor:
-    """Make the frames of one slice of a phantom, on the device of the point spread.
-
-    Parameters
-    ----------
-    phantom
-        What to scan.
-    index
-        Which slice.
-    protocol
-        How to scan it; the matrix must be the phantom's.
-    spread
-        Point spread of the protocol's sequence.
-    generator
-        Of the noise; on the same device.
-    snr
-        Mean magnitude of the centre of k-space over the standard deviation of the complex noise, as for
-        `mrfpipe.phantom.scanner.scan`; infinite for no noise.
-
-    Returns
-    -------
-        Shape `(frames, y, x)`, complex64, in units of proton density.
-
-    Raises
-    ------
-    MismatchError
-        If the phantom's matrix is not the protocol's.
-    """
-    if not snr > 0:
-        raise ValueError(f"No frames with a signal-to-noise ratio of {snr:g}; it must be above zero.")
-    images = true_frames(phantom, index, protocol, spread.transfer.device)
-    frames = spread.blur(images)
-    if np.isfinite(snr):
-        frames += spread.noise(float(images.sum((1, 2)).abs().mean()) / snr, generator)
-    return frames
-
-
-def series_of(
-    phantom: Phantom, protocol: Protocol, spread: PointSpread, *, seed: int, snr: float = 4000.0, name: str = "phantom"
-) -> FrameSeries:
-    """Make the frames of all slices of a phantom, as a scan of it would give them to matching and training.
-
-    Parameters
-    ----------
-    phantom, protocol, spread, snr
-        As for `frames_of`.
-    seed
-        Of the noise.
-    name
-        What to call the scan.
-    """
-    generator = torch.Generator(spread.transfer.device).manual_seed(seed)
-    slices = range(len(phantom.maps.mask))
-    images: Complex = np.stack(
-        [frames_of(phantom, i, protocol, spread, generator=generator, snr=snr).cpu().numpy() for i in slices]
-    )
-    return FrameSeries(
-        name=name,
-        images=images,
-        mask=phantom.maps.mask,
-        affine=phantom.maps.affine,
-        sequence_hash=protocol.sequence.hash,
-    )
