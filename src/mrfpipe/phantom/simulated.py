@@ -4,7 +4,8 @@ Every coil's true image of every frame goes through the point spread of the fram
 with the others by coil maps estimated from the average image. Against scanning and reconstructing the phantom, what is
 left out is the signal's change from spoke to spoke of a frame (of a thigh up to 5 % of its norm in the frames after the
 inversion and after a change of the train, 0.5 % in most), the errors of gridding, and that receivers hear each other's
-noise. Without these it is exact.
+noise. Coil maps come from the average of the frames, not of the spokes, and the noise is correlated over long distances
+only nearly as a scan's (see `mrfpipe.phantom.pointspread`).
 """
 
 import numpy as np
