@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mrfpipe.phantom.disease import SUSCEPTIBILITY, draw_severity, draw_tissue
-from mrfpipe.phantom.template import THIGH
+from mrfpipe.phantom.anatomy import REGIONS
+from mrfpipe.phantom.disease import SUSCEPTIBILITY, Traits, draw_severity, draw_tissue
 from mrfpipe.phantom.waves import random_waves, squashed
 
 
@@ -37,14 +37,19 @@ def test_squashed_keeps_the_middle_and_the_order():
 
 
 def test_every_pattern_names_groups_that_exist():
-    groups = {m.group for m in THIGH.muscles}
+    groups = {m.group for region in REGIONS.values() for m in region.template.muscles}
     for pattern in SUSCEPTIBILITY.values():
         assert set(pattern) <= groups
+    for disease in ("BMD", "DMD", "IBM", "FSHD"):
+        assert groups == set(SUSCEPTIBILITY[disease])
 
 
 def test_severity_spans_health_and_loss():
-    people = np.array([draw_severity(np.random.default_rng(seed), THIGH) for seed in range(60)])
-    assert people.shape == (60, len(THIGH.muscles))
+    thigh = REGIONS["thigh"]
+    people = np.array(
+        [draw_severity(np.random.default_rng(seed), thigh.template, thigh.patterns)[0] for seed in range(60)]
+    )
+    assert people.shape == (60, len(thigh.template.muscles))
     assert 0 <= people.min() < people.max() <= 1
     assert people.mean(axis=1).min() < 0.1
     assert people.mean(axis=1).max() > 0.5
@@ -52,7 +57,7 @@ def test_severity_spans_health_and_loss():
 
 def test_more_severe_is_fatter():
     severity = np.linspace(0, 1, 6)
-    ff = [m.ff for m in draw_tissue(np.random.default_rng(0), severity).muscles]
+    ff = [m.ff for m in draw_tissue(np.random.default_rng(0), severity, Traits(pattern="patchy", stage=1.0)).muscles]
     assert np.all(np.diff(ff) > 0)
     assert ff[0] < 0.08
     assert ff[-1] > 0.85

@@ -1,5 +1,6 @@
 """A person's disease: how affected each muscle is, and what each part of a limb is made of because of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,14 +9,66 @@ from mrfpipe.arrays import Double
 from mrfpipe.phantom.template import MM, Template
 from mrfpipe.phantom.waves import Waves, random_waves
 
-SUSCEPTIBILITY = {
+_DISEASES = ("BMD", "DMD", "IBM", "FSHD")
+_BY_GROUP: dict[str, tuple[float, float, float, float]] = {
+    "quadriceps": (0.75, 0.95, 1.0, 0.35),
+    "hamstrings": (0.95, 0.8, 0.4, 0.85),
+    "adductors": (0.9, 0.95, 0.2, 0.6),
+    "short head": (0.85, 0.9, 0.35, 0.7),
+    "sartorius": (0.1, 0.2, 0.6, 0.4),
+    "gracilis": (0.1, 0.1, 0.3, 0.5),
+    "medial gastrocnemius": (0.95, 0.8, 1.0, 0.8),
+    "lateral gastrocnemius": (0.75, 0.75, 0.45, 0.2),
+    "soleus": (0.65, 0.8, 0.5, 0.55),
+    "peronei": (0.6, 0.9, 0.5, 0.15),
+    "anterior leg": (0.25, 0.5, 0.65, 0.95),
+    "deep posterior": (0.08, 0.12, 0.35, 0.15),
+    "gluteus maximus": (0.95, 1.0, 0.45, 0.55),
+    "gluteus medius": (0.8, 0.95, 0.4, 0.3),
+    "hip flexors": (0.35, 0.5, 0.5, 0.2),
+    "hip rotators": (0.6, 0.7, 0.3, 0.15),
+    "back": (0.7, 0.8, 0.5, 0.75),
+    "abdominal wall": (0.4, 0.5, 0.35, 0.9),
+    "psoas": (0.2, 0.3, 0.2, 0.05),
+    "girdle": (0.6, 0.8, 0.4, 0.95),
+    "deltoid": (0.35, 0.7, 0.35, 0.2),
+    "rotator cuff": (0.45, 0.75, 0.45, 0.15),
+}
+"""How strongly Becker and Duchenne muscular dystrophy, inclusion body myositis and facioscapulohumeral dystrophy strike
+each group."""
+
+SUSCEPTIBILITY: dict[str, dict[str, float]] = {
     "healthy": {},
     "quadriceps": {"quadriceps": 1.0, "hamstrings": 0.45, "adductors": 0.35, "sartorius": 0.4, "short head": 0.4},
     "hamstrings": {"hamstrings": 1.0, "adductors": 0.7, "short head": 0.8, "quadriceps": 0.35, "sartorius": 0.3},
     "sparing": {"quadriceps": 0.85, "adductors": 0.8, "hamstrings": 0.75, "short head": 0.9, "sartorius": 0.1},
     "patchy": {},
+    **{disease: {group: by[i] for group, by in _BY_GROUP.items()} for i, disease in enumerate(_DISEASES)},
 }
-"""Disease patterns: how strongly each muscle group is affected. In the patchy pattern chance alone decides."""
+"""Disease patterns: how strongly each muscle group is affected. In the patchy pattern chance alone decides.
+
+What is spared marks a disease: sartorius and gracilis in the dystrophies (BMD, DMD), the deep muscles of the calf in
+them too, the adductors and hamstrings in inclusion body myositis (IBM), which strikes the quadriceps and the medial
+calf, and the psoas, rotator cuff and peronei in facioscapulohumeral dystrophy (FSHD).
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What is known of a person before the anatomy is drawn."""
+
+    pattern: str
+    """One of `SUSCEPTIBILITY`."""
+    stage: float
+    """How far the disease has come, from 0 (onset) to 1 (end stage: the muscles it strikes most are fat)."""
+    inflammation: float = 0.0
+    """Chance, added to that of anyone with this disease, that a muscle has oedema."""
+    streaks: float = 0.5
+    """Whether fat lies in streaks along the muscle (1) or in patches (0)."""
+    growth: float = 1.0
+    """Size over that of an adult."""
+    fatness: float = 1.0
+    """Thickness of the subcutaneous fat over the usual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,8 +81,10 @@ class MuscleState:
     """Typical T1 of its water in s."""
     oedema: float
     """By how much oedema raises that T1 at the most, in s; zero for none."""
-    texture: float
-    """Spread of the fat fraction's logit."""
+    streakiness: float
+    """Spread of the fat fraction's logit by streaks."""
+    patchiness: float
+    """Spread of the fat fraction's logit by patches."""
     streaks: Waves
     """Fine texture, along the muscle's own direction."""
     patches: Waves
@@ -52,22 +107,31 @@ class LimbTissue:
     """Slow variation of proton density."""
 
 
-def draw_severity(rng: np.random.Generator, template: Template) -> Double:
-    """Draw how affected each muscle of a person is, from 0 (healthy) to 1 (replaced by fat). Shape `(muscles)`."""
-    pattern = rng.choice(list(SUSCEPTIBILITY))
-    if pattern == "healthy":
-        return np.abs(rng.normal(0.0, 0.03, len(template.muscles)))
-    if pattern == "patchy":
-        return np.asarray(rng.beta(0.5, 0.8, len(template.muscles)))
-    weights = np.array([SUSCEPTIBILITY[pattern].get(m.group, 0.15) for m in template.muscles])
-    severity: Double = np.clip(rng.uniform(0.35, 1.0) * weights + rng.normal(0.0, 0.10, weights.size), 0.0, 1.0)
-    return severity
+def draw_severity(
+    rng: np.random.Generator, template: Template, patterns: Sequence[str], traits: Traits | None = None
+) -> tuple[Double, Traits]:
+    """Draw how affected each muscle of a person is, from 0 (healthy) to 1 (replaced by fat). Shape `(muscles)`.
+
+    Without traits a pattern and a stage are drawn too; the traits are returned as well.
+    """
+    n_muscles = len(template.muscles)
+    if traits is None:
+        pattern = str(rng.choice(patterns))
+        random_stage = pattern not in ("healthy", "patchy")
+        traits = Traits(pattern=pattern, stage=rng.uniform(0.35, 1.0) if random_stage else 1.0)
+    if traits.pattern == "healthy":
+        return np.abs(rng.normal(0.0, 0.03, n_muscles)), traits
+    if traits.pattern == "patchy":
+        return np.asarray(traits.stage * rng.beta(0.5, 0.8, n_muscles)), traits
+    weights = np.array([SUSCEPTIBILITY[traits.pattern].get(m.group, 0.15) for m in template.muscles])
+    severity: Double = np.clip(traits.stage * weights + rng.normal(0.0, 0.10, weights.size), 0.0, 1.0)
+    return severity, traits
 
 
-def draw_tissue(rng: np.random.Generator, severity: Double) -> LimbTissue:
+def draw_tissue(rng: np.random.Generator, severity: Double, traits: Traits) -> LimbTissue:
     """Draw one limb's tissue given how affected each of its muscles is."""
     return LimbTissue(
-        muscles=tuple(_draw_muscle(rng, s) for s in severity),
+        muscles=tuple(_draw_muscle(rng, s, traits) for s in severity),
         strands=random_waves(rng, 10 * MM, 40 * MM),
         water=random_waves(rng, 30 * MM, 90 * MM),
         fat=random_waves(rng, 50 * MM, 150 * MM),
@@ -75,13 +139,16 @@ def draw_tissue(rng: np.random.Generator, severity: Double) -> LimbTissue:
     )
 
 
-def _draw_muscle(rng: np.random.Generator, severity: float) -> MuscleState:
+def _draw_muscle(rng: np.random.Generator, severity: float, traits: Traits) -> MuscleState:
     affected = severity * (1.0 - severity) * 4.0
+    texture = 0.30 + 0.40 * affected
+    inflamed = 0.10 + 0.35 * affected + traits.inflammation
     return MuscleState(
         ff=0.02 + rng.uniform(0.0, 0.05) + 0.84 * severity**1.3,
         t1w=float(np.clip(rng.normal(1.27, 0.07) + 0.10 * affected - 0.08 * severity, 1.1, 1.5)),
-        oedema=float(rng.uniform(0.12, 0.42)) if rng.random() < 0.10 + 0.35 * affected else 0.0,
-        texture=0.30 + 0.40 * affected,
+        oedema=float(rng.uniform(0.12, 0.42)) if rng.random() < inflamed else 0.0,
+        streakiness=texture * (0.25 + 0.6 * traits.streaks),
+        patchiness=texture * (0.95 - 0.6 * traits.streaks),
         streaks=random_waves(rng, 3.5 * MM, 12 * MM, n_waves=40, direction=rng.uniform(0.0, np.pi), stretch=1.7),
         patches=random_waves(rng, 12 * MM, 45 * MM),
     )

@@ -1,13 +1,13 @@
 """One person's limb: the template of its cross-section, bent to an individual shape, asked for at points in a slice."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from mrfpipe.arrays import Bool, Double, Int
-from mrfpipe.phantom.template import MM, Muscle, Point, Template, Tube
-from mrfpipe.phantom.waves import Waves, random_waves
+from mrfpipe.phantom.template import MM, Bone, Muscle, Point, Template, Tube
+from mrfpipe.phantom.waves import Waves
 
 DRIFT_LENGTH = 100 * MM
 """Length along the limb over which a template's parts make their shifts and growths; further out they stay."""
@@ -87,8 +87,10 @@ class Section:
     """Depth below the deep fascia; negative in the subcutaneous fat and outside."""
     angle: Double
     """Angle about the limb's axis, from medial towards posterior, in rad."""
+    bone: Int
+    """Number of the nearest bone in the template."""
     from_bone: Double
-    """Distance from the bone's surface; negative within it."""
+    """Distance from that bone's surface; negative within it."""
     from_marrow: Double
     """Distance from the surface of the marrow cavity; negative within it."""
     muscle: Int
@@ -100,7 +102,9 @@ class Section:
     into_muscle: Double
     """Depth below the muscle's furthest reach; negative in the fat that no muscle reaches."""
     tubes: Double
-    """Distance from the surface of each vessel and nerve; negative within. Shape `(tubes, points)`."""
+    """Distance from the surface of each vessel, nerve and organ; negative within. Shape `(tubes, points)`."""
+    from_gas: Double
+    """Distance from the surface of the nearest gas, infinite without any; negative within."""
 
 
 def _drift(z: float) -> float:
@@ -135,11 +139,14 @@ def section(limb: Limb, x: Double, y: Double, z: float) -> Section:
     fascia = limb.fascia_radius(angle, z)
     unit = limb.size * (1 + limb.taper * _drift(z))
     coarse, fine = limb.warp_sizes
+    nominal = 1 + _harmonics(np.array(limb.template.outline), angle, 2)
     u, v = (
-        position / fascia + coarse * limb.warps[axis](x, y, z) + fine * limb.warps[axis + 2](x, y, z)
+        position * nominal / fascia + coarse * limb.warps[axis](x, y, z) + fine * limb.warps[axis + 2](x, y, z)
         for axis, position in enumerate((medial, posterior))
     )
-    bone = _bone_radius(limb.template, medial / unit, posterior / unit)
+    bone, from_bone, from_marrow = _bones(limb.template, medial / unit, posterior / unit, z)
+    tubes = np.stack([_tube_distance(tube, u, v, z) * unit for tube in limb.template.tubes])
+    gas = [number for number, tube in enumerate(limb.template.tubes) if tube.kind == "gas"]
     muscle, from_septum, septum, into_muscle = _muscles(limb, u, v, z, unit)
     below_skin = fascia + limb.fat_thickness(angle, z) - radius
     return Section(
@@ -147,15 +154,17 @@ def section(limb: Limb, x: Double, y: Double, z: float) -> Section:
         y=y,
         z=z,
         below_skin=below_skin,
-        below_fascia=np.minimum((1.0 - np.hypot(u, v)) * fascia, below_skin - THINNEST_FAT),
+        below_fascia=np.minimum((1.0 - np.hypot(u, v) / nominal) * fascia, below_skin - THINNEST_FAT),
         angle=angle,
-        from_bone=bone[0] * unit,
-        from_marrow=bone[1] * unit,
+        bone=bone,
+        from_bone=from_bone * unit,
+        from_marrow=from_marrow * unit,
         muscle=muscle,
         from_septum=from_septum,
         septum=septum * np.exp(0.6 * limb.septa(x, y, z)),
         into_muscle=into_muscle,
-        tubes=np.stack([_tube_distance(tube, u, v, z) * unit for tube in limb.template.tubes]),
+        tubes=tubes,
+        from_gas=tubes[gas].min(axis=0, initial=np.inf),
     )
 
 
@@ -177,26 +186,42 @@ def _muscles(limb: Limb, u: Double, v: Double, z: float, unit: float) -> tuple[I
 def _beyond_muscle(muscle: Muscle, u: Double, v: Double, z: float, size: float) -> Double:
     """Distance from a muscle's path less its radius, in units of the compartment's radius."""
     drift = _drift(z)
-    path = np.array(muscle.path) + drift * np.array(muscle.shift)
-    distance = np.full(u.size, np.inf)
-    for start, end in pairwise(path):
-        along = end - start
-        share = np.clip(((u - start[0]) * along[0] + (v - start[1]) * along[1]) / (along @ along), 0.0, 1.0)
-        distance = np.minimum(distance, np.hypot(u - start[0] - share * along[0], v - start[1] - share * along[1]))
+    distance = np.hypot(*_off_path(np.array(muscle.path) + drift * np.array(muscle.shift), u, v))
     return distance - size * (muscle.radius + drift * muscle.growth)
 
 
-def _bone_radius(template: Template, medial: Double, posterior: Double) -> tuple[Double, Double]:
-    """Distance outside the bone and outside its marrow, in units of the compartment's radius.
+def _off_path(path: Double, u: Double, v: Double) -> tuple[Double, Double]:
+    """Vector to points from the nearest place on a path of one point or more."""
+    du, dv = u - path[0, 0], v - path[0, 1]
+    for start, end in pairwise(path):
+        along = end - start
+        share = np.clip(((u - start[0]) * along[0] + (v - start[1]) * along[1]) / (along @ along), 0.0, 1.0)
+        other_u, other_v = u - start[0] - share * along[0], v - start[1] - share * along[1]
+        nearer = np.hypot(other_u, other_v) < np.hypot(du, dv)
+        du, dv = np.where(nearer, other_u, du), np.where(nearer, other_v, dv)
+    return du, dv
 
-    The bone is round, with a ridge towards posterior where the adductors insert (the linea aspera of the femur).
+
+def _bones(template: Template, medial: Double, posterior: Double, z: float) -> tuple[Int, Double, Double]:
+    """Nearest bone, distance outside it and outside its marrow, in units of the compartment's radius."""
+    distances = np.stack([_bone_distance(bone, medial, posterior, z) for bone in template.bones])
+    nearest = np.argmin(distances[:, 0], axis=0)
+    points = np.arange(medial.size)
+    return nearest, distances[nearest, 0, points], distances[nearest, 1, points]
+
+
+def _bone_distance(bone: Bone, medial: Double, posterior: Double, z: float) -> Double:
+    """Distance outside a bone and outside its marrow. Shape `(2, points)`.
+
+    The bone is round but for its ridge: the linea aspera of a femur, the anterior crest of a tibia.
     """
-    du, dv = medial - template.bone_centre[0], posterior - template.bone_centre[1]
+    du, dv = _off_path(np.array(bone.path) + _drift(z) * np.array(bone.shift), medial, posterior)
     radius, angle = np.hypot(du, dv), np.arctan2(dv, du)
-    ridge = 0.16 * np.exp(-(((angle - np.pi / 2) / 0.35) ** 2))
-    bone = template.bone_radius * (1 + 0.05 * np.cos(2 * angle) + ridge)
-    marrow = template.bone_radius * template.marrow_share * (1 + 0.06 * np.sin(angle + 1) - 0.3 * ridge)
-    return radius - bone, radius - marrow
+    away = np.arctan2(np.sin(angle - bone.ridge_angle), np.cos(angle - bone.ridge_angle))
+    ridge = bone.ridge * np.exp(-((away / 0.35) ** 2))
+    outer = bone.radius * (1 + 0.05 * np.cos(2 * angle) + ridge)
+    inner = bone.radius * bone.marrow_share * (1 + 0.06 * np.sin(angle + 1) - 0.3 * ridge)
+    return np.stack([radius - outer, radius - inner])
 
 
 def _tube_distance(tube: Tube, u: Double, v: Double, z: float) -> Double:
@@ -206,60 +231,8 @@ def _tube_distance(tube: Tube, u: Double, v: Double, z: float) -> Double:
     return (np.hypot(du / width, dv / height) - 1.0) * min(width, height)
 
 
-def draw_limb(
-    rng: np.random.Generator,
-    template: Template,
-    *,
-    medial: int,
-    size: float,
-    fat: float,
-    outline: Double,
-    fat_outline: Double,
-    atrophy: Double,
-) -> Limb:
-    """Draw one of a person's limbs, with the small differences between left and right."""
-    return Limb(
-        template=vary_template(rng, template, 0.5),
-        medial=medial,
-        inner=0.0,
-        height=0.0,
-        rotation=np.deg2rad(rng.normal(6.0, 5.0)),
-        size=size * np.exp(rng.normal(0.0, 0.02)),
-        taper=rng.uniform(0.08, 0.16),
-        outline=outline + rng.normal(0.0, 0.008, outline.shape),
-        fat=fat * np.exp(rng.normal(0.0, 0.04)),
-        fat_outline=fat_outline + rng.normal(0.0, 0.05, fat_outline.shape),
-        warps=(
-            *(random_waves(rng, 60 * MM, 120 * MM) for _ in range(2)),
-            *(random_waves(rng, 18 * MM, 40 * MM) for _ in range(2)),
-        ),
-        warp_sizes=(0.026, 0.014),
-        septa=random_waves(rng, 15 * MM, 50 * MM),
-        atrophy=atrophy,
-    )
-
-
-def vary_template(rng: np.random.Generator, template: Template, amount: float) -> Template:
-    """Move and resize the parts of a template; an amount of 1 is the difference between two people."""
-
-    def near(point: Point, spread: float) -> Point:
-        return float(point[0] + rng.normal(0.0, spread)), float(point[1] + rng.normal(0.0, spread))
-
-    def muscle(m: Muscle) -> Muscle:
-        move = near((0.0, 0.0), 0.025 * amount)
-        path = tuple(near((u + move[0], v + move[1]), 0.012 * amount) for u, v in m.path)
-        return replace(m, path=path, radius=m.radius * float(np.exp(rng.normal(0.0, 0.10 * amount))))
-
-    return replace(
-        template,
-        muscles=tuple(muscle(m) for m in template.muscles),
-        tubes=tuple(replace(t, centre=near(t.centre, 0.015 * amount)) for t in template.tubes),
-        bone_centre=near(template.bone_centre, 0.015 * amount),
-        bone_radius=template.bone_radius * float(np.exp(rng.normal(0.0, 0.04 * amount))),
-    )
-
-
 def inside(section: Section) -> Bool:
-    """Tell which points give a signal: those below the skin but for cortical bone. Shape `(points)`."""
-    visible: Bool = (section.below_skin > 0) & ~((section.from_bone < 0) & (section.from_marrow > 0))
+    """Tell which points give a signal: those below the skin but for cortical bone and gas. Shape `(points)`."""
+    cortex = (section.from_bone < 0) & (section.from_marrow > 0)
+    visible: Bool = (section.below_skin > 0) & ~cortex & (section.from_gas > 0)
     return visible

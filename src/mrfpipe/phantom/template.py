@@ -1,173 +1,143 @@
-"""The cross-section of a limb as an atlas draws it: its parts, and where they lie in the muscle compartment.
+"""The cross-section of a part of the body as an atlas draws it: its parts, and where they lie.
 
-Positions are (medial, posterior) in units in which the deep fascia is the unit circle; a part may move, grow or shrink
-towards the trunk. A muscle is a bent rod seen end on: all that is nearer to its path, less its radius, than to any
-other muscle's. `mrfpipe.phantom.limb` bends this template into a person's limb.
+Positions are (medial, posterior); in a trunk, (left, posterior). Their unit is the mean radius of the deep fascia; a
+part may move, grow or shrink towards the head. A muscle is a bent rod seen end on: all that is nearer to its path,
+less its radius, than to any other muscle's. `mrfpipe.phantom.limb` bends this template into a person's limb.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 MM = 1e-3
 
 Point = tuple[float, float]
+Harmonics = tuple[Point, ...]
+"""Cosine and sine parts of a radius, relative to its mean, order by order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Muscle:
-    """A muscle of a limb's cross-section."""
+    """A muscle of a cross-section."""
 
     name: str
     """Name for people."""
     group: str
-    """Muscles of one group lie close; between groups there is more fat."""
+    """Muscles of one group lie close, and disease strikes them alike; between groups there is more fat."""
     path: tuple[Point, ...]
     """Line through the middle of the muscle."""
     radius: float
     """Half its thickness."""
     shift: Point = (0.0, 0.0)
-    """How the path moves over 10 cm towards the trunk."""
+    """How the path moves over 10 cm towards the head."""
     growth: float = 0.0
-    """How the radius changes over 10 cm towards the trunk."""
+    """How the radius changes over 10 cm towards the head."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tube:
-    """A vessel or nerve, an ellipse in a sheath of fat."""
+    """A vessel, nerve or hollow organ, an ellipse in a sheath of fat."""
 
     kind: str
-    """``artery``, ``vein`` or ``nerve``."""
+    """One of `mrfpipe.phantom.tissue.TUBES`, or ``gas``, which gives no signal and disturbs the field around it."""
     centre: Point
     """Where it lies."""
     radii: tuple[float, float]
     """Half its width and height."""
     shift: Point = (0.0, 0.0)
-    """How the centre moves over 10 cm towards the trunk."""
+    """How the centre moves over 10 cm towards the head."""
+    looseness: float = 1.0
+    """How much more its place differs between people than that of a vessel; a bowel's does a lot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bone:
+    """A bone: a bent rod with a ridge along one side, of cortex around marrow."""
+
+    path: tuple[Point, ...]
+    """Line through its middle."""
+    radius: float
+    """Half its thickness."""
+    marrow_share: float
+    """Radius of the marrow cavity over that of the bone."""
+    ridge: float = 0.0
+    """How far the ridge stands out, over the radius."""
+    ridge_angle: float = np.pi / 2
+    """Where the ridge is, from medial towards posterior, in rad."""
+    marrow_ff: float = 0.95
+    """Fat fraction of the marrow: high in the limbs, lower where blood is made."""
+    shift: Point = (0.0, 0.0)
+    """How the path moves over 10 cm towards the head."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """All parts of a limb's cross-section."""
+    """All parts of a cross-section."""
 
     muscles: tuple[Muscle, ...]
     """In the order of their labels."""
     tubes: tuple[Tube, ...]
-    """Vessels and nerves inside the compartment."""
-    bone_centre: Point
-    """Where the bone lies."""
-    bone_radius: float
-    """Mean outer radius of the bone."""
-    marrow_share: float
-    """Radius of the marrow cavity over that of the bone."""
+    """Vessels, nerves and organs, each over those before."""
+    bones: tuple[Bone, ...]
+    """In any order."""
+    outline: Harmonics = ()
+    """The deep fascia in these positions, from the second harmonic on; a circle if there are none."""
 
 
-THIGH = Template(
-    muscles=(
-        Muscle(
-            name="rectus femoris",
-            group="quadriceps",
-            path=((-0.17, -0.79), (0.08, -0.80)),
-            radius=0.15,
-            shift=(0.02, 0.0),
-            growth=0.05,
-        ),
-        Muscle(
-            name="vastus lateralis",
-            group="quadriceps",
-            path=((-0.46, -0.70), (-0.70, -0.45), (-0.80, -0.12), (-0.72, 0.17), (-0.56, 0.30)),
-            radius=0.16,
-        ),
-        Muscle(
-            name="vastus intermedius",
-            group="quadriceps",
-            path=((0.17, -0.40), (0.00, -0.55), (-0.20, -0.57), (-0.40, -0.45), (-0.49, -0.22), (-0.43, 0.0)),
-            radius=0.13,
-        ),
-        Muscle(
-            name="vastus medialis",
-            group="quadriceps",
-            path=((0.40, -0.66), (0.37, -0.42), (0.22, -0.16)),
-            radius=0.14,
-            shift=(-0.04, 0.02),
-            growth=-0.06,
-        ),
-        Muscle(
-            name="sartorius",
-            group="sartorius",
-            path=((0.66, -0.62), (0.80, -0.42)),
-            radius=0.08,
-            shift=(-0.22, -0.18),
-        ),
-        Muscle(
-            name="gracilis",
-            group="gracilis",
-            path=((0.90, 0.02), (0.86, 0.28)),
-            radius=0.07,
-            shift=(0.0, -0.08),
-        ),
-        Muscle(
-            name="adductor longus",
-            group="adductors",
-            path=((0.42, -0.06), (0.72, -0.10)),
-            radius=0.11,
-            shift=(0.0, -0.05),
-            growth=0.05,
-        ),
-        Muscle(
-            name="adductor brevis",
-            group="adductors",
-            path=((0.26, 0.10), (0.50, 0.12)),
-            radius=0.055,
-            shift=(0.02, -0.02),
-            growth=0.09,
-        ),
-        Muscle(
-            name="adductor magnus",
-            group="adductors",
-            path=((0.02, 0.17), (0.32, 0.32), (0.66, 0.34)),
-            radius=0.15,
-            growth=0.05,
-        ),
-        Muscle(
-            name="biceps femoris, long head",
-            group="hamstrings",
-            path=((-0.42, 0.58), (-0.24, 0.68)),
-            radius=0.17,
-            shift=(0.10, 0.03),
-            growth=-0.01,
-        ),
-        Muscle(
-            name="biceps femoris, short head",
-            group="short head",
-            path=((-0.22, 0.16), (-0.44, 0.34)),
-            radius=0.07,
-            shift=(0.04, -0.03),
-            growth=-0.05,
-        ),
-        Muscle(
-            name="semitendinosus",
-            group="hamstrings",
-            path=((0.00, 0.80), (0.14, 0.80)),
-            radius=0.15,
-            growth=0.01,
-        ),
-        Muscle(
-            name="semimembranosus",
-            group="hamstrings",
-            path=((0.32, 0.64), (0.56, 0.62)),
-            radius=0.13,
-            shift=(-0.04, 0.0),
-            growth=-0.06,
-        ),
-    ),
-    tubes=(
-        Tube(kind="artery", centre=(0.55, -0.27), radii=(0.055, 0.055), shift=(-0.08, -0.10)),
-        Tube(kind="vein", centre=(0.61, -0.18), radii=(0.075, 0.065), shift=(-0.08, -0.10)),
-        Tube(kind="artery", centre=(0.13, 0.02), radii=(0.030, 0.030)),
-        Tube(kind="vein", centre=(0.19, 0.03), radii=(0.035, 0.030)),
-        Tube(kind="vein", centre=(1.055, -0.20), radii=(0.032, 0.028), shift=(0.0, -0.10)),
-        Tube(kind="nerve", centre=(-0.08, 0.42), radii=(0.085, 0.045), shift=(0.02, 0.03)),
-    ),
-    bone_centre=(-0.13, -0.19),
-    bone_radius=0.215,
-    marrow_share=0.56,
-)
+def both_sides(muscles: tuple[Muscle, ...]) -> tuple[Muscle, ...]:
+    """Muscles of a trunk's right and left half, from those of its left half."""
+    return tuple(
+        replace(m, name=f"{side} {m.name}", path=_mirrored(m.path, sign), shift=(sign * m.shift[0], m.shift[1]))
+        for side, sign in (("right", -1), ("left", 1))
+        for m in muscles
+    )
+
+
+def both_bones(bones: tuple[Bone, ...]) -> tuple[Bone, ...]:
+    """Bones of a trunk's right and left half, from those of its left half."""
+    return tuple(
+        replace(
+            b,
+            path=_mirrored(b.path, sign),
+            ridge_angle=b.ridge_angle if sign > 0 else np.pi - b.ridge_angle,
+            shift=(sign * b.shift[0], b.shift[1]),
+        )
+        for sign in (-1, 1)
+        for b in bones
+    )
+
+
+def both_tubes(tubes: tuple[Tube, ...]) -> tuple[Tube, ...]:
+    """Vessels and nerves of a trunk's right and left half, from those of its left half."""
+    return tuple(
+        replace(t, centre=(sign * t.centre[0], t.centre[1]), shift=(sign * t.shift[0], t.shift[1]))
+        for sign in (-1, 1)
+        for t in tubes
+    )
+
+
+def outline_through(points: tuple[Point, ...], n_harmonics: int = 9) -> Harmonics:
+    """Harmonics, from the second on, of a mirror-symmetric outline through these points of its left half.
+
+    Points run from anterior to posterior and should be centred so that the outline has no first harmonic, which is a
+    shift of the whole.
+    """
+    half = np.array(points)
+    angle, radius = np.arctan2(half[:, 1], half[:, 0]), np.hypot(half[:, 0], half[:, 1])
+    turn = np.linspace(-np.pi, np.pi, 720, endpoint=False)
+    folded = np.arctan2(np.sin(turn), np.abs(np.cos(turn)))
+    value = np.interp(folded, angle, radius)
+    value /= value.mean()
+    orders = range(2, n_harmonics + 1)
+    soft = np.exp(-0.5 * (np.arange(2, n_harmonics + 1) / (0.8 * n_harmonics)) ** 2)
+    return tuple(
+        (
+            float(2 * s * np.mean(value * np.cos(n * turn))),
+            float(2 * s * np.mean(value * np.sin(n * turn))),
+        )
+        for n, s in zip(orders, soft, strict=True)
+    )
+
+
+def _mirrored(path: tuple[Point, ...], sign: int) -> tuple[Point, ...]:
+    return tuple((sign * u, v) for u, v in path)

@@ -26,8 +26,18 @@ TUBES = {
     "artery": (0.93, 0.015, 1.72),
     "vein": (0.93, 0.015, 1.60),
     "nerve": (0.80, 0.40, 1.25),
+    "canal": (0.98, 0.02, 1.93),
+    "disc": (0.84, 0.05, 1.15),
+    "bowel": (0.85, 0.09, 1.25),
+    "chyme": (0.90, 0.05, 1.60),
+    "rectum": (0.84, 0.10, 1.20),
+    "bladder": (0.84, 0.05, 1.35),
+    "urine": (1.00, 0.004, 1.94),
+    "joint": (0.80, 0.10, 1.30),
+    "gland": (0.85, 0.15, 1.40),
 }
-"""Proton density, fat fraction and T1 of water in s of vessels and nerves; T1 of blood is long."""
+"""Proton density, fat fraction and T1 of water in s of vessels, nerves and organs; T1 of fluids is long, and
+where it is longer than any that is searched for it is drawn as long as allowed."""
 
 
 def coverage(depth: Double, voxel: float) -> Double:
@@ -82,6 +92,7 @@ def fill(tissue: LimbTissue, template: Template, place: Section, voxel: float) -
     mixture = Mixture(place.x.size)
     water = tissue.water(place.x, place.y, place.z)
     _paint_fat(mixture, tissue, place, voxel, water)
+    _paint_marrow(mixture, template, place, water)
     share = _muscle_share(place, voxel)
     for number, muscle in enumerate(tissue.muscles):
         _paint_muscle(mixture, muscle, place, voxel, share * (place.muscle == number), water)
@@ -102,15 +113,20 @@ def _t1_fat(tissue: LimbTissue, place: Section) -> Double:
 
 
 def _paint_fat(mixture: Mixture, tissue: LimbTissue, place: Section, voxel: float, water: Double) -> None:
-    """Subcutaneous fat with its strands, the fat between the muscles, and marrow."""
+    """Subcutaneous fat with its strands, and the fat between the muscles."""
     strands = np.exp(-((tissue.strands(place.x, place.y, place.z, BLUR * voxel) / 0.12) ** 2))
     ff = 0.978 + 0.006 * water - 0.022 * strands
     everywhere = np.ones_like(water)
     mixture.paint(everywhere, density=0.91, ff=np.maximum(ff, 0.95), t1w=0.82 + 0.065 * water)
     within = coverage(place.below_fascia, voxel)
     mixture.paint(within, density=0.90, ff=0.93 + 0.01 * water, t1w=1.05 + 0.06 * water)
-    marrow = (place.from_marrow < 0).astype(np.float64)
-    mixture.paint(marrow, density=0.86, ff=0.95 + 0.012 * water, t1w=1.10 + 0.08 * water)
+
+
+def _paint_marrow(mixture: Mixture, template: Template, place: Section, water: Double) -> None:
+    """Marrow, yellow or red."""
+    share = (place.from_marrow < 0).astype(np.float64)
+    ff = np.array([bone.marrow_ff for bone in template.bones])[place.bone]
+    mixture.paint(share, density=0.86, ff=ff + 0.24 * (1.0 - ff) * water, t1w=1.10 + 0.08 * water)
 
 
 def _muscle_share(place: Section, voxel: float) -> Double:
@@ -128,7 +144,7 @@ def _paint_muscle(
     at = np.flatnonzero(share)
     x, y = place.x[at], place.y[at]
     streaks, patches = muscle.streaks(x, y, place.z, BLUR * voxel), muscle.patches(x, y, place.z, BLUR * voxel)
-    logit = np.log(muscle.ff / (1 - muscle.ff)) + muscle.texture * (0.55 * streaks + 0.65 * patches)
+    logit = np.log(muscle.ff / (1 - muscle.ff)) + muscle.streakiness * streaks + muscle.patchiness * patches
     oedema = np.clip(0.3 + 0.5 * water[at] - 0.25 * patches, 0.0, 1.0)
     mixture.paint(
         share[at],
@@ -140,13 +156,14 @@ def _paint_muscle(
 
 
 def _paint_tubes(mixture: Mixture, template: Template, place: Section, voxel: float) -> None:
-    """Vessels and nerves, each in its sheath of fat."""
+    """Vessels, nerves and organs, each in its sheath of fat."""
     beside_bone = (place.from_bone > 0).astype(np.float64)
     sheath = beside_bone * coverage(SHEATH - place.tubes.min(axis=0), voxel)
     mixture.paint(sheath, density=0.90, ff=0.92, t1w=1.05)
     for tube, distance in zip(template.tubes, place.tubes, strict=True):
-        density, ff, t1w = TUBES[tube.kind]
-        mixture.paint(beside_bone * coverage(-distance, voxel), density=density, ff=ff, t1w=t1w)
+        if tube.kind != "gas":
+            density, ff, t1w = TUBES[tube.kind]
+            mixture.paint(beside_bone * coverage(-distance, voxel), density=density, ff=ff, t1w=t1w)
 
 
 def _paint_covers(mixture: Mixture, place: Section, voxel: float) -> None:

@@ -1,0 +1,219 @@
+"""A cohort like the paper's: patients with neuromuscular diseases, who they are, and the split they are in.
+
+Balsiger et al., Med Image Anal 64:101741 (2020), Table 1, gives for every disease and split the number of subjects, of
+men and of thighs, and the age. A cohort of 164 has exactly these numbers; what differs from seed to seed is who they
+are. Subject k of a seed is the same person in a cohort of any size: a smaller cohort is the beginning of a larger one,
+and the splits keep their shares all along.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mrfpipe.phantom.anatomy import ANATOMIES
+from mrfpipe.phantom.disease import Traits
+from mrfpipe.phantom.patient import draw_traits
+from mrfpipe.phantom.truth import Phantom
+
+SPLITS = ("training", "validation", "testing")
+UNSEEN_REGIONS = ("shoulder", "abdomen", "pelvis")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Subjects of one disease in one split."""
+
+    n_subjects: int
+    n_men: int
+    n_thighs: int
+    age: float
+    """Mean in years."""
+    age_spread: float
+    """Standard deviation in years."""
+
+
+def _row(n_subjects: int, n_men: int, n_thighs: int, age: float, age_spread: float) -> Row:
+    return Row(n_subjects=n_subjects, n_men=n_men, n_thighs=n_thighs, age=age, age_spread=age_spread)
+
+
+TABLE_1 = {
+    "training": {
+        "BMD": _row(11, 11, 11, 45.7, 16.9),
+        "DMD": _row(14, 14, 8, 12.5, 2.3),
+        "IBM": _row(37, 16, 13, 65.3, 10.4),
+        "other": _row(32, 8, 15, 49.2, 14.6),
+    },
+    "validation": {
+        "BMD": _row(1, 1, 1, 64.0, 0.0),
+        "DMD": _row(4, 4, 1, 12.8, 2.5),
+        "IBM": _row(9, 4, 7, 66.3, 10.3),
+        "other": _row(6, 6, 4, 45.0, 16.0),
+    },
+    "testing": {
+        "BMD": _row(7, 7, 7, 42.3, 11.3),
+        "DMD": _row(7, 7, 3, 11.9, 2.0),
+        "IBM": _row(24, 10, 14, 62.6, 8.3),
+        "other": _row(12, 5, 7, 41.7, 12.8),
+    },
+}
+"""The paper's Table 1 by split and disease."""
+SPLIT_SIZES = {split: sum(row.n_subjects for row in rows.values()) for split, rows in TABLE_1.items()}
+PAPER_SIZE = sum(SPLIT_SIZES.values())
+COLUMNS = ("subject", "split", "region", "disease", "age", "sex", "pattern", "stage", "seed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A patient: what a table says of them, and all that their anatomy is drawn from."""
+
+    name: str
+    """Name for files and tables."""
+    split: str
+    """One of `SPLITS`, or ``unseen``."""
+    region: str
+    """What was imaged, by its name in `mrfpipe.phantom.anatomy`."""
+    disease: str
+    """BMD, DMD, IBM or other."""
+    age: float
+    """In years."""
+    sex: str
+    """``F`` or ``M``."""
+    traits: Traits
+    """How the disease shows, and the build."""
+    seed: int
+    """Decides the anatomy."""
+
+    def phantom(self, *, matrix: int, fov: float, slice_spacing: float, n_slices: int = 5) -> Phantom:
+        """Draw the subject's anatomy; nothing is drawn before.
+
+        Parameters
+        ----------
+        matrix
+            Voxels along x and along y.
+        fov
+            Field of view along x and along y in m.
+        slice_spacing
+            Distance from slice to slice in m.
+        n_slices
+            Number of slices.
+        """
+        return ANATOMIES[self.region](
+            matrix=matrix, fov=fov, n_slices=n_slices, slice_spacing=slice_spacing, seed=self.seed, traits=self.traits
+        )
+
+    def row(self) -> dict[str, str]:
+        """Return the subject's line of a table, by the names of `COLUMNS`."""
+        traits = self.traits
+        values = (self.name, self.split, self.region, self.disease, f"{self.age:.1f}", self.sex)
+        return dict(zip(COLUMNS, (*values, traits.pattern, f"{traits.stage:.3f}", str(self.seed)), strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cohort:
+    """Patients in a fixed order."""
+
+    subjects: tuple[Subject, ...]
+    """All of them."""
+    seed: int
+    """What they were drawn from."""
+
+    def split(self, name: str) -> tuple[Subject, ...]:
+        """Return the subjects of one split."""
+        return tuple(subject for subject in self.subjects if subject.split == name)
+
+    def csv(self) -> str:
+        """Write the cohort as a table with one line a subject, after one of names."""
+        lines = [COLUMNS, *(tuple(subject.row().values()) for subject in self.subjects)]
+        return "".join(",".join(line) + "\n" for line in lines)
+
+
+def draw_cohort(n_subjects: int = PAPER_SIZE, *, seed: int) -> Cohort:
+    """Draw a cohort of patients, thighs or legs of each.
+
+    Parameters
+    ----------
+    n_subjects
+        How many. Splits have 94 : 20 : 50 of them, to within one subject.
+    seed
+        Which cohort.
+
+    Raises
+    ------
+    ValueError
+        If there would be no subject.
+    """
+    if n_subjects < 1:
+        raise ValueError(f"No cohort of {n_subjects} subjects; at least one is needed.")
+    subjects: list[Subject] = []
+    for block in range(-(-n_subjects // PAPER_SIZE)):
+        subjects += _draw_block(block, seed)
+    return Cohort(subjects=tuple(subjects[:n_subjects]), seed=seed)
+
+
+def draw_unseen(n_subjects: int = 3, *, seed: int) -> tuple[Subject, ...]:
+    """Draw patients whose shoulders, lower abdomen and pelvis are imaged: regions that no split has.
+
+    They are other people than those of the cohort of the same seed; each is there once for every region.
+    """
+    rng = np.random.default_rng([seed, 1])
+    subjects = []
+    for number in range(n_subjects):
+        disease = str(rng.choice(["BMD", "IBM", "other"]))
+        row = TABLE_1["testing"][disease]
+        man = bool(rng.random() < row.n_men / row.n_subjects)
+        person = _draw_subject(rng, f"unseen-{number + 1:03d}", "unseen", disease, row, man=man, region="")
+        subjects += [replace(person, name=f"{person.name}-{region}", region=region) for region in UNSEEN_REGIONS]
+    return tuple(subjects)
+
+
+def _draw_block(block: int, seed: int) -> list[Subject]:
+    """Draw as many subjects as the paper has, in an order in which every beginning has its share of every split."""
+    order, people = np.random.default_rng([seed, 0, block]).spawn(2)
+    waiting = {}
+    for split, rows in TABLE_1.items():
+        cells = [
+            (disease, row, bool(man), "thigh" if thigh else "leg")
+            for disease, row in rows.items()
+            for man, thigh in zip(
+                order.permutation(row.n_subjects) < row.n_men,
+                order.permutation(row.n_subjects) < row.n_thighs,
+                strict=True,
+            )
+        ]
+        waiting[split] = [cells[i] for i in order.permutation(len(cells))]
+    subjects = []
+    for i, split in enumerate(_split_order()):
+        disease, row, man, region = waiting[split].pop()
+        name = f"sub-{block * PAPER_SIZE + i + 1:03d}"
+        subjects.append(_draw_subject(people, name, split, disease, row, man=man, region=region))
+    return subjects
+
+
+def _split_order() -> list[str]:
+    """Split of each subject: always the one that is furthest behind its share."""
+    order: list[str] = []
+    taken: Counter[str] = Counter()
+    for n in range(1, PAPER_SIZE + 1):
+        behind = {split: n * size / PAPER_SIZE - taken[split] for split, size in SPLIT_SIZES.items()}
+        order.append(max(behind, key=behind.__getitem__))
+        taken[order[-1]] += 1
+    return order
+
+
+def _draw_subject(
+    rng: np.random.Generator, name: str, split: str, disease: str, row: Row, *, man: bool, region: str
+) -> Subject:
+    own = rng.spawn(1)[0]
+    youngest, oldest = (8.0, 18.0) if disease == "DMD" else (18.0, 85.0)
+    age = float(np.clip(own.normal(row.age, row.age_spread), youngest, oldest))
+    return Subject(
+        name=name,
+        split=split,
+        region=region,
+        disease=disease,
+        age=age,
+        sex="M" if man else "F",
+        traits=draw_traits(own, disease, age, man=man),
+        seed=int(own.integers(2**31)),
+    )
