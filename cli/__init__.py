@@ -12,6 +12,7 @@ from mrfpipe.errors import MrfpipeError, ResourceError
 COMMANDS = {
     "demo": "Scan a phantom, match it, train a network, compare both with the truth.",
     "phantom": "Write the raw scan of a phantom, with its truth beside it.",
+    "cohort": "Write the raw scans of a cohort of phantoms.",
     "protocol": "Derive a protocol from a Pulseq sequence.",
     "simulate": "Simulate the dictionary of a protocol.",
     "frames": "Reconstruct the frames of a raw scan.",

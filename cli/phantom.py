@@ -9,7 +9,13 @@ from .options import INPUT, Settings, common_options
 
 @click.command()
 @click.argument("output", type=INPUT, metavar="OUT.h5")
-@click.option("--anatomy", type=click.Choice(["thigh"]), default="thigh", show_default=True, help="Part of the body.")
+@click.option(
+    "--anatomy",
+    type=click.Choice(["thigh", "leg", "shoulder", "abdomen", "pelvis"]),
+    default="thigh",
+    show_default=True,
+    help="Part of the body.",
+)
 @click.option("--slices", type=click.IntRange(1, 100), default=1, show_default=True, help="Slices.")
 @click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True, help="Receive coils.")
 @click.option(

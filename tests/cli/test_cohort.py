@@ -1,0 +1,35 @@
+import csv
+
+import numpy as np
+from mrfpipe.cli.phantom import command as phantom_command
+
+from mrfpipe.phantom.anatomy import ANATOMIES
+
+
+def test_a_cohort_goes_on_where_it_ended(run, study, tmp_path):
+    line = ("cohort", tmp_path / "c", "--protocol", study / "small.toml", "--slices", 1, "--coils", 2)
+    assert "2 scans, 2 of them new" in run(*line, "--subjects", 2).stdout
+    first = (tmp_path / "c" / "sub-001.h5").read_bytes()
+    assert "3 scans, 1 of them new" in run(*line, "--subjects", 3).stdout
+    assert (tmp_path / "c" / "sub-001.h5").read_bytes() == first
+    with (tmp_path / "c" / "cohort.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["subject"] for row in rows] == ["sub-001", "sub-002", "sub-003"]
+    masks = [np.load(tmp_path / "c" / f"{row['subject']}.truth.npz")["mask"] for row in rows]
+    assert masks[0].shape == (1, 64, 64)
+    assert not np.array_equal(masks[0], masks[1])
+    assert "is of other subjects" in run(*line, "--subjects", 3, "--seed", 1, code=5).stderr
+    assert "has 1 slice(s) and 2 coils" in run(*line[:-4], "--slices", 2, "--subjects", 1, code=5).stderr
+    assert "raw scan" in run("info", tmp_path / "c" / "sub-003.h5").stdout
+
+
+def test_unseen_regions(run, study, tmp_path):
+    line = ("cohort", tmp_path, "--protocol", study / "small.toml", "--slices", 1, "--coils", 2, "--subjects", 1)
+    run(*line, "--unseen")
+    names = sorted(path.name for path in tmp_path.glob("*.h5"))
+    assert names == [f"unseen-001-{region}.h5" for region in ("abdomen", "pelvis", "shoulder")]
+
+
+def test_every_anatomy_can_be_asked_for():
+    option = next(p for p in phantom_command.params if p.name == "anatomy")
+    assert list(option.type.choices) == list(ANATOMIES)
