@@ -13,6 +13,19 @@ from torch import Tensor, nn
 from mrfpipe.learning.architecture import Architecture
 
 
+class MapNetwork(nn.Module):
+    """Any network that turns patches of fingerprints into patches of maps, scaled to 0..1.
+
+    It reads `(batch, inputs, y, x)`, normalised real parts of all frames, then imaginary parts (or those of
+    coefficients), and gives `(batch, maps, y - 2 margin, x - 2 margin)`.
+    """
+
+    margin: int = 0
+    """Voxels that the output lacks on every side of the input."""
+    output: nn.Conv2d | nn.Conv1d | nn.Linear
+    """The last layer, which is linear."""
+
+
 class TemporalBlock(nn.Module):
     """Dense block of 1 x 1 convolutions: features of each fingerprint for itself.
 
@@ -37,7 +50,7 @@ class TemporalBlock(nn.Module):
         return features
 
 
-class FingerprintNetwork(nn.Module):
+class FingerprintNetwork(MapNetwork):
     """The network of an `Architecture`.
 
     Parameters
@@ -50,6 +63,7 @@ class FingerprintNetwork(nn.Module):
 
     def __init__(self, architecture: Architecture, device: torch.device | str = "cpu") -> None:
         super().__init__()
+        self.margin = architecture.margin
         blocks: list[nn.Module] = []
         n_channels = architecture.n_inputs
         with torch.device(device):
@@ -85,16 +99,34 @@ def initial_network(architecture: Architecture, generator: torch.Generator) -> F
     The generator alone decides the weights; torch's global random state is neither used nor changed.
     """
     network = FingerprintNetwork(architecture, "meta").to_empty(device="cpu")
+    initialise(network, generator)
+    return network
+
+
+def initialise(network: MapNetwork, generator: torch.Generator) -> None:
+    """Give a network on the CPU the random weights that `initial_network` describes.
+
+    A gated recurrent unit gets what torch gives it: weights and biases uniform within 1 over the root of its units.
+    """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
-        elif isinstance(module, nn.Conv2d):
+        elif isinstance(module, nn.GRU):
+            for parameter in module.parameters():
+                nn.init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5, generator)
+        elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             gain = 1.0 if module is network.output else math.sqrt(2)
-            bound = gain * math.sqrt(3 / module.weight[0].numel())
+            bound = gain * math.sqrt(3 / _fan_in(module))
             with torch.no_grad():
                 module.weight.uniform_(-bound, bound, generator=generator)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-    return network
+
+
+def _fan_in(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> int:
+    """Values that one value of a layer's output is a sum of."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return layer.in_channels  # as wide as its stride: the windows of its inputs do not overlap
+    return layer.weight[0].numel()
 
 
 def _layer(n_in: int, n_out: int, kernel: int) -> nn.Sequential:
