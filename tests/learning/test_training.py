@@ -183,7 +183,9 @@ def test_training_begins_with_tensors_that_are_given(run, tiny_preset):
     begun = run(preset=still, n_epochs=1, initial=given)
     assert torch.equal(weights(begun)["output.bias"], torch.arange(5.0))
     assert torch.equal(weights(begun)["output.weight"], first["output.weight"])
-    with pytest.raises(MismatchError, match=r"Initial tensor output.bias has shape \(4,\), preset tiny needs \(5,\)"):
+    with pytest.raises(
+        MismatchError, match=r"Initial tensor output.bias has shape \(4,\), the network to train \(5,\)"
+    ):
         run(initial={"output.bias": torch.zeros(4)})
 
 

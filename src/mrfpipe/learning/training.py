@@ -24,6 +24,7 @@ from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.architecture import Architecture
 from mrfpipe.learning.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from mrfpipe.learning.competitors import Competitor
 from mrfpipe.learning.distributed import Team, joined_team, normalise_as_team
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.journal import Journal
@@ -139,7 +140,7 @@ def train(
     settings = _settings(preset, protocol, seed, n_epochs, data, held_out)
     settings |= {"precision": _resolved(precision, device), "initial": _digest(initial)}
     with joined_team(device) as (team, own_device):
-        network = _begin(preset, protocol, seed, initial)
+        network = _begin(architecture, seed, initial)
         network = network.to(own_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if team.size > 1:
             normalise_as_team(network)
@@ -290,9 +291,9 @@ def _entry(run: _Run, found: Validation | None) -> dict[str, Any]:
     return entry | {"seconds": run.durations[-1], "seconds_left": mean * (run.n_epochs - done)}
 
 
-def _begin(preset: Preset, protocol: Protocol, seed: int, initial: Mapping[str, Tensor] | None) -> MapNetwork:
+def _begin(architecture: Architecture | Competitor, seed: int, initial: Mapping[str, Tensor] | None) -> MapNetwork:
     """Make the network that training begins with, on the CPU."""
-    architecture, generator = preset.architecture(protocol.sequence.n_frames), torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     network: MapNetwork
     if isinstance(architecture, Architecture):
         network = initial_network(architecture, generator)
@@ -303,7 +304,7 @@ def _begin(preset: Preset, protocol: Protocol, seed: int, initial: Mapping[str, 
     for name, tensor in known.items():
         if tensor.shape != tensors[name].shape:
             raise MismatchError(
-                f"Initial tensor {name} has shape {tuple(tensor.shape)}, preset {preset.name} needs "
+                f"Initial tensor {name} has shape {tuple(tensor.shape)}, the network to train "
                 f"{tuple(tensors[name].shape)}; start from a network of the same inputs."
             )
     network.load_state_dict({**tensors, **known})
