@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.learning.distributed import Team
+from mrfpipe.learning.engine import learning_rate
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.presets import PRESETS
-from mrfpipe.learning.training import learning_rate, train
+from mrfpipe.learning.training import train
 from mrfpipe.maps import PARAMETERS
 
 CPU = torch.device("cpu")

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.learning.engine import Progress
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.presets import PRESETS, Preset
-from mrfpipe.learning.training import Precision, Progress, train
+from mrfpipe.learning.training import Precision, train
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.protocol import Protocol
 
