@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mrfpipe.learning.architecture import Architecture, build_architecture
-from mrfpipe.learning.network import FingerprintNetwork, TemporalBlock, initial_network
+from mrfpipe.learning.network import FingerprintNetwork, TemporalBlock, folded, initial_network
 from mrfpipe.learning.presets import PRESETS
 
 
@@ -102,3 +102,29 @@ def test_presets():
     assert (PRESETS["paper"].batch_size, PRESETS["paper"].n_epochs) == (20, 75)
     small_preset = PRESETS["small"].architecture(175)
     assert abs(small_preset.n_parameters - PRESETS["small"].n_parameters) < 0.02 * PRESETS["small"].n_parameters
+
+
+@pytest.mark.parametrize("receptive_field", [1, 3, 7])
+def test_folded_normalisations_change_nothing_but_rounding(receptive_field):
+    generator = torch.Generator().manual_seed(2)
+    network = initial(small(receptive_field)).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values, low, high in (
+                (module.running_mean, -1, 1),
+                (module.running_var, 0.2, 3),
+                (module.weight.data, -2, 2),
+                (module.bias.data, -1, 1),
+            ):
+                values.uniform_(low, high, generator=generator)
+        elif isinstance(module, nn.Conv2d):
+            module.bias.data.uniform_(-0.5, 0.5, generator=generator)
+    frames = torch.randn(2, 6, 9, 8, generator=generator)
+    with torch.no_grad():
+        expected = network(frames)
+        found = folded(network)(frames)
+        again = network(frames)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded(network).modules())
+    # Sums of up to a few hundred products in float32, through eight layers.
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    torch.testing.assert_close(again, expected, rtol=0, atol=0)

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from mrfpipe.errors import InputError, MismatchError
-from mrfpipe.learning.patches import Batch, TrainingData
+from mrfpipe.learning.patches import TrainingData
 from mrfpipe.learning.scaling import MapScaling
-from mrfpipe.learning.training import masked_mse
 from mrfpipe.maps import PARAMETERS
 
 
@@ -98,16 +97,6 @@ def test_batches_can_be_left_early(data):
     batches = data.batches(data.positions(), 2)
     next(batches)
     batches.close()
-
-
-def test_loss_is_not_diluted_by_air():
-    foreground = torch.zeros(2, 1, 4, 4)
-    foreground[0, 0, 1, 2] = foreground[1, 0, 3, 3] = 1
-    batch = Batch(frames=torch.zeros(0), maps=torch.zeros(2, 5, 4, 4), foreground=foreground)
-    estimate = torch.full((2, 5, 4, 4), 100.0)
-    estimate[0, :, 1, 2] = 2.0
-    estimate[1, :, 3, 3] = 4.0
-    assert masked_mse(estimate, batch) == pytest.approx((4 + 16) / 2)
 
 
 def test_scans_and_maps_must_fit(protocol, scans):

@@ -1,6 +1,7 @@
 """Training: it learns, it is reproducible, and an interruption leaves no trace in the weights."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.learning.distributed import Team
+from mrfpipe.learning.engine import learning_rate
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.presets import PRESETS
-from mrfpipe.learning.training import learning_rate, train
+from mrfpipe.learning.training import train
 from mrfpipe.maps import PARAMETERS
 
 CPU = torch.device("cpu")
@@ -110,15 +113,21 @@ def test_seed_decides_the_weights_and_the_global_random_state_is_left_alone(run)
     np.testing.assert_array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
 
 
-def test_validation_chooses_the_epoch_that_fits_best(run, tiny_preset, make_scan, tmp_path):
+def entries(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_validation_chooses_the_epoch_that_explains_most(run, tiny_preset, make_scan, tmp_path):
     """With a rate that first helps and then ruins, the last epoch is not the best."""
     scan, labels = make_scan(9, n_slices=1)
     preset = replace(tiny_preset, learning_rate=1e-4, final_learning_rate=3.0, n_epochs=6)
-    model = run(preset=preset, validation=([scan], [labels]))
-    losses = model.record["validation_losses"]
-    assert len(losses) == 6
-    best = losses.index(min(losses))
+    model = run(preset=preset, validation=([scan], [labels]), log=tmp_path / "log.jsonl")
+    found = [entry["validation"] for entry in entries(tmp_path / "log.jsonl")]
+    assert [entry["loss"] for entry in found] == model.record["validation_losses"]
+    scores = [entry["r2"]["mean"] for entry in found]
+    best = scores.index(max(scores))
     assert best < 5
+    assert [entry["best"] for entry in found] == [max(scores[: i + 1]) for i in range(6)]
 
     def stop_at_best(done, _n_epochs, _loss):
         if done == best + 1:
@@ -130,6 +139,80 @@ def test_validation_chooses_the_epoch_that_fits_best(run, tiny_preset, make_scan
     with safe_open(checkpoint, framework="pt") as file:
         best_weights = {name: file.get_tensor(f"network.{name}").clone() for name in weights(model)}
     assert all(torch.equal(best_weights[name], tensor) for name, tensor in weights(model).items())
+    # Taken up again after the best epoch, the worse ones that follow do not replace it.
+    assert_same_weights(run(preset=preset, validation=([scan], [labels]), checkpoint=checkpoint), model)
+
+
+def test_log_tells_every_epoch(run, tmp_path):
+    model = run(log=tmp_path / "log.jsonl")
+    found = entries(tmp_path / "log.jsonl")
+    assert [entry["epoch"] for entry in found] == [1, 2, 3]
+    assert [entry["loss"] for entry in found] == model.record["losses"]
+    assert [entry["seconds_left"] > 0 for entry in found] == [True, True, False]
+    mean = (found[0]["seconds"] + found[1]["seconds"]) / 2
+    assert found[1]["seconds_left"] == pytest.approx(mean, rel=1e-6)
+    assert found[-1]["learning_rate"] == pytest.approx(1e-4)
+
+
+def test_bfloat16_is_off_on_the_cpu_and_learns_nearly_the_same_on_request(run):
+    plain, coarse = run(), run(precision="bfloat16")
+    assert (plain.record["precision"], coarse.record["precision"]) == ("float32", "bfloat16")
+    assert coarse.record["losses"] != plain.record["losses"]
+    # Rounding of 2e-3 a layer changes the course of a training, but not by how much it learns in three epochs.
+    assert coarse.record["losses"] == pytest.approx(plain.record["losses"], rel=0.05)
+    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in weights(coarse).values())
+
+
+def test_t1_of_water_in_fat_need_not_be_learned(protocol, tiny_preset, scans):
+    """With wrong T1 of water in all fat, only the training that masks it is the same as with right ones."""
+    series, labels = scans
+    wrong = [
+        replace(truth, t1w=np.where(truth.mask & (truth.ff > 0.7), 5, truth.t1w).astype(np.float32)) for truth in labels
+    ]
+    for most_fat, same in ((0.7, True), (None, False)):
+        preset = replace(tiny_preset, most_fat_for_water=most_fat)
+        right, misled = (
+            train(series, maps, preset=preset, protocol=protocol, device=CPU, n_epochs=1) for maps in (labels, wrong)
+        )
+        assert torch.equal(weights(right)["output.weight"], weights(misled)["output.weight"]) == same
+
+
+def test_training_begins_with_tensors_that_are_given(run, tiny_preset):
+    still = replace(tiny_preset, learning_rate=0.0, final_learning_rate=0.0)
+    first = weights(run(preset=still, n_epochs=1))
+    given = {"output.bias": torch.arange(5.0), "unknown": torch.zeros(3)}
+    begun = run(preset=still, n_epochs=1, initial=given)
+    assert torch.equal(weights(begun)["output.bias"], torch.arange(5.0))
+    assert torch.equal(weights(begun)["output.weight"], first["output.weight"])
+    with pytest.raises(
+        MismatchError, match=r"Initial tensor output.bias has shape \(4,\), the network to train \(5,\)"
+    ):
+        run(initial={"output.bias": torch.zeros(4)})
+
+
+def test_checkpoint_of_other_initial_tensors_is_refused(run, tmp_path):
+    checkpoint = tmp_path / "run.checkpoint"
+    run(n_epochs=1, checkpoint=checkpoint, initial={"output.bias": torch.ones(5)})
+    with pytest.raises(MismatchError, match=r"its initial differ"):
+        run(n_epochs=1, checkpoint=checkpoint, initial={"output.bias": torch.zeros(5)})
+
+
+def test_best_weights_without_validation_scans_are_refused(run, make_scan, tmp_path):
+    checkpoint = tmp_path / "run.checkpoint"
+    scan, labels = make_scan(9, n_slices=1)
+    run(n_epochs=1, checkpoint=checkpoint, validation=([scan], [labels]))
+    with pytest.raises(MismatchError, match=r"its validation differ"):
+        run(n_epochs=1, checkpoint=checkpoint)
+
+
+def test_a_batch_too_small_to_share_is_refused(run, tiny_preset, monkeypatch):
+    @contextmanager
+    def two(device):
+        yield Team(rank=1, size=2), device
+
+    monkeypatch.setattr("mrfpipe.learning.training.joined_team", two)
+    with pytest.raises(InputError, match="1 patches of a batch cannot be shared out among 2 processes; start fewer"):
+        run(preset=replace(tiny_preset, batch_size=1))
 
 
 def test_model_knows_what_it_was_trained_for(run, protocol, tiny_preset):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mrfpipe.errors import InputError, MismatchError
-from mrfpipe.learning.network import FingerprintNetwork
+from mrfpipe.learning.network import MapNetwork
 
 SCHEMA = "mrfpipe-checkpoint/1"
 
@@ -23,7 +23,7 @@ SCHEMA = "mrfpipe-checkpoint/1"
 class TrainingState:
     """What changes from epoch to epoch."""
 
-    network: FingerprintNetwork
+    network: MapNetwork
     """The network as it is now."""
     optimiser: torch.optim.Adam
     """Its optimiser, with the moments of every parameter."""

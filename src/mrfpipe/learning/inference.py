@@ -1,6 +1,5 @@
 """Inference: the maps of a scan by a trained network, tile by tile, and how well its frames agree with them."""
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -12,6 +11,7 @@ from mrfpipe.arrays import Bool, Complex, Float
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.model import TrainedModel
+from mrfpipe.learning.network import folded
 from mrfpipe.learning.scaling import UNSCALED, SignalScaling
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 from mrfpipe.physics.simulate import fingerprints
@@ -77,8 +77,11 @@ def reconstruct(
     else:
         seen, scaling = model.encoding.encode(series), UNSCALED
     mask = series.mask & np.any(series.images != 0, axis=1)
-    network = copy.deepcopy(model.network).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    margin = (model.architecture.receptive_field - 1) // 2
+    network = folded(model.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    margin = model.architecture.margin
+    if model.architecture.receptive_field > 2 * margin + 1:
+        # What a network pads itself would show at the borders of tiles.
+        tile_size = max(mask.shape)
     maps = np.full((len(PARAMETERS), *mask.shape), np.nan, np.float32)
     tiles = list(_tiles(mask, tile_size))
     for done, tile in enumerate(tiles, start=1):

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from mrfpipe.errors import InputError
 from mrfpipe.learning.architecture import Architecture
+from mrfpipe.learning.competitors import Competitor
 from mrfpipe.learning.encoding import Encoding
-from mrfpipe.learning.network import FingerprintNetwork
+from mrfpipe.learning.network import FingerprintNetwork, MapNetwork
 from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.maps import PARAMETERS
 
 T = TypeVar("T")
+Network = TypeVar("Network", Architecture, Competitor)
 
 SCHEMA = "mrfpipe-model/1"
 WEIGHTS_FILE = "model.safetensors"
@@ -33,10 +35,10 @@ ENCODING = "encoding."
 class TrainedModel:
     """A network in evaluation mode, and what it was made for."""
 
-    network: FingerprintNetwork
+    network: MapNetwork
     """The network with its weights."""
-    architecture: Architecture
-    """Its layers."""
+    architecture: Architecture | Competitor
+    """Its layers, or which of the published networks it is."""
     scaling: MapScaling
     """Turns its output into maps."""
     encoding: Encoding | None
@@ -130,18 +132,33 @@ def _typed(value: object, kind: type[T]) -> T:
     return value
 
 
-def _architecture(values: Mapping[str, Any]) -> Architecture:
+def _architecture(values: Mapping[str, Any]) -> Architecture | Competitor:
+    if "name" in values:
+        return _fit(
+            Competitor(
+                name=_typed(values["name"], str),
+                n_inputs=_typed(values["n_inputs"], int),
+                n_outputs=_typed(values["n_outputs"], int),
+            )
+        )
+
     def counts(key: str) -> tuple[int, ...]:
         return tuple(_typed(value, int) for value in _typed(values[key], list))
 
-    architecture = Architecture(
-        receptive_field=_typed(values["receptive_field"], int),
-        n_inputs=_typed(values["n_inputs"], int),
-        n_outputs=_typed(values["n_outputs"], int),
-        layers=counts("layers"),
-        temporal_channels=counts("temporal_channels"),
-        spatial_channels=counts("spatial_channels"),
+    return _fit(
+        Architecture(
+            receptive_field=_typed(values["receptive_field"], int),
+            n_inputs=_typed(values["n_inputs"], int),
+            n_outputs=_typed(values["n_outputs"], int),
+            layers=counts("layers"),
+            temporal_channels=counts("temporal_channels"),
+            spatial_channels=counts("spatial_channels"),
+        )
     )
+
+
+def _fit(architecture: Network) -> Network:
+    """Return what reads real and imaginary parts and gives the five maps."""
     if architecture.n_inputs % 2 or architecture.n_outputs != len(PARAMETERS):
         raise ValueError(f"{architecture.n_inputs} inputs and {architecture.n_outputs} outputs are not frames and maps")
     return architecture
@@ -157,7 +174,7 @@ def _scaling(maps: object) -> MapScaling:
     )
 
 
-def _read_weights(path: Path, architecture: Architecture) -> tuple[FingerprintNetwork, Encoding | None]:
+def _read_weights(path: Path, architecture: Architecture | Competitor) -> tuple[MapNetwork, Encoding | None]:
     """Read the weights of an architecture and its encoding; nothing is allocated before names and shapes fit."""
     from safetensors import SafetensorError, safe_open
 
@@ -168,11 +185,9 @@ def _read_weights(path: Path, architecture: Architecture) -> tuple[FingerprintNe
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
             stored = {name: file.get_tensor(name) for name in shapes if name.startswith(ENCODING)}
             shapes = {name: shape for name, shape in shapes.items() if name not in stored}
-            n_convolutions = sum(len(shape) == 4 for shape in shapes.values())
-            n_values = sum(math.prod(shape) for shape in shapes.values())
-            if n_convolutions != architecture.n_nonlinearities + 1 or n_values < architecture.n_parameters:
+            if isinstance(architecture, Architecture) and not _may_hold(shapes, architecture):
                 raise InputError(f"{path} does not hold the layers that {DESCRIPTION_FILE} tells of; train again.")
-            network = FingerprintNetwork(architecture, "meta")
+            network = _skeleton(architecture)
             _check_shapes(path, shapes, network)
             tensors = {name: file.get_tensor(name) for name in shapes}
     except SafetensorError as e:
@@ -185,6 +200,22 @@ def _read_weights(path: Path, architecture: Architecture) -> tuple[FingerprintNe
     network.load_state_dict(tensors)
     network = network.requires_grad_(requires_grad=False).eval()
     return network, _encoding(path, stored, architecture.n_inputs // 2) if stored else None
+
+
+def _skeleton(architecture: Architecture | Competitor) -> MapNetwork:
+    """Make the network without its weights."""
+    return (
+        FingerprintNetwork(architecture, "meta")
+        if isinstance(architecture, Architecture)
+        else architecture.build("meta")
+    )
+
+
+def _may_hold(shapes: Mapping[str, tuple[int, ...]], architecture: Architecture) -> bool:
+    """Tell whether tensors may be an architecture's, before as many layers are made as a damaged file asks for."""
+    n_convolutions = sum(len(shape) == 4 for shape in shapes.values())
+    n_values = sum(math.prod(shape) for shape in shapes.values())
+    return n_convolutions == architecture.n_nonlinearities + 1 and n_values >= architecture.n_parameters
 
 
 def _encoding_tensors(encoding: Encoding) -> dict[str, Tensor]:
@@ -216,7 +247,7 @@ def _check_values(path: Path, name: str, tensor: Tensor, dtype: torch.dtype) -> 
         raise InputError(f"{path}: {name} is not finite everywhere; train the model again.")
 
 
-def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]], network: FingerprintNetwork) -> None:
+def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]], network: MapNetwork) -> None:
     expected: dict[str, Tensor] = network.state_dict()
     for name in sorted(expected.keys() ^ shapes.keys()):
         problem = "is missing" if name in expected else "is not known"

@@ -5,12 +5,27 @@ input together with the output of each of its layers; a spatial block is one val
 convolution is linear. Balsiger et al., Med Image Anal 64:101741 (2020), section 2.3.
 """
 
+import copy
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from mrfpipe.learning.architecture import Architecture
+
+
+class MapNetwork(nn.Module):
+    """Any network that turns patches of fingerprints into patches of maps, scaled to 0..1.
+
+    It reads `(batch, inputs, y, x)`, normalised real parts of all frames, then imaginary parts (or those of
+    coefficients), and gives `(batch, maps, y - 2 margin, x - 2 margin)`.
+    """
+
+    margin: int = 0
+    """Voxels that the output lacks on every side of the input."""
+    output: nn.Conv2d | nn.Conv1d | nn.Linear
+    """The last layer, which is linear."""
 
 
 class TemporalBlock(nn.Module):
@@ -37,7 +52,7 @@ class TemporalBlock(nn.Module):
         return features
 
 
-class FingerprintNetwork(nn.Module):
+class FingerprintNetwork(MapNetwork):
     """The network of an `Architecture`.
 
     Parameters
@@ -50,6 +65,7 @@ class FingerprintNetwork(nn.Module):
 
     def __init__(self, architecture: Architecture, device: torch.device | str = "cpu") -> None:
         super().__init__()
+        self.margin = architecture.margin
         blocks: list[nn.Module] = []
         n_channels = architecture.n_inputs
         with torch.device(device):
@@ -85,16 +101,77 @@ def initial_network(architecture: Architecture, generator: torch.Generator) -> F
     The generator alone decides the weights; torch's global random state is neither used nor changed.
     """
     network = FingerprintNetwork(architecture, "meta").to_empty(device="cpu")
+    initialise(network, generator)
+    return network
+
+
+def initialise(network: MapNetwork, generator: torch.Generator) -> None:
+    """Give a network on the CPU the random weights that `initial_network` describes.
+
+    A gated recurrent unit gets what torch gives it: weights and biases uniform within 1 over the root of its units.
+    """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
-        elif isinstance(module, nn.Conv2d):
+        elif isinstance(module, nn.GRU):
+            for parameter in module.parameters():
+                nn.init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5, generator)
+        elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             gain = 1.0 if module is network.output else math.sqrt(2)
-            bound = gain * math.sqrt(3 / module.weight[0].numel())
+            bound = gain * math.sqrt(3 / _fan_in(module))
             with torch.no_grad():
                 module.weight.uniform_(-bound, bound, generator=generator)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-    return network
+
+
+def _fan_in(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> int:
+    """Values that one value of a layer's output is a sum of."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return layer.in_channels  # as wide as its stride: the windows of its inputs do not overlap
+    return layer.weight[0].numel()
+
+
+def folded(network: MapNetwork) -> MapNetwork:
+    """Copy a network for estimation, batch normalisations of a `FingerprintNetwork` worked into its convolutions.
+
+    Normalising by running statistics is a scale and a shift a channel. What a layer gives is read by convolutions
+    alone, and none of them pads, so that the scale goes into their weights and the shift into their biases: exact but
+    for rounding. Every voxel is then written once a layer and not twice.
+    """
+    copied = copy.deepcopy(network).eval()
+    if not isinstance(copied, FingerprintNetwork):
+        return copied
+    with torch.no_grad():
+        scale, shift = torch.ones(()), torch.zeros(())
+        for block in copied.blocks:
+            layers = block.layers if isinstance(block, TemporalBlock) else [block]
+            for layer in cast("list[nn.Sequential]", layers):
+                own_scale, own_shift = _fold(layer, scale, shift)
+                grows = isinstance(block, TemporalBlock)
+                if grows and not scale.dim():
+                    n_in = cast("nn.Conv2d", layer[0]).in_channels
+                    scale, shift = scale.expand(n_in), shift.expand(n_in)
+                scale = torch.cat([scale, own_scale]) if grows else own_scale
+                shift = torch.cat([shift, own_shift]) if grows else own_shift
+        _absorb(cast("nn.Conv2d", copied.output), scale, shift)
+    return copied
+
+
+def _fold(layer: nn.Sequential, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Work what precedes into a layer's convolution, take its normalisation out and return that as scale and shift."""
+    convolution, normalisation = cast("nn.Conv2d", layer[0]), cast("nn.BatchNorm2d", layer[2])
+    _absorb(convolution, scale, shift)
+    mean, variance = cast("Tensor", normalisation.running_mean), cast("Tensor", normalisation.running_var)
+    own = normalisation.weight * torch.rsqrt(variance + normalisation.eps)
+    layer[2] = nn.Identity()
+    return own.detach(), (normalisation.bias - mean * own).detach()
+
+
+def _absorb(convolution: nn.Conv2d, scale: Tensor, shift: Tensor) -> None:
+    """Let a convolution read channels that are yet to be scaled and shifted."""
+    weight, bias = convolution.weight, cast("Tensor", convolution.bias)
+    bias += (weight * shift.reshape(1, -1, 1, 1)).sum(dim=(1, 2, 3)) if shift.dim() else 0
+    weight *= scale.reshape(1, -1, 1, 1) if scale.dim() else 1
 
 
 def _layer(n_in: int, n_out: int, kernel: int) -> nn.Sequential:

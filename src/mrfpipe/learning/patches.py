@@ -164,10 +164,10 @@ class TrainingData:
             foreground=torch.from_numpy(np.stack(foreground)),
         )
 
-    def batches(self, positions: Sequence[Position], batch_size: int) -> Iterator[Batch]:
+    def batches(self, positions: Sequence[Position], batch_size: int, share: slice = slice(None)) -> Iterator[Batch]:
         """Cut patches in order, at most `batch_size` at once and a few batches ahead.
 
-        Batches are of even size, since batch normalisation makes much of a small rest.
+        Batches are of even size, since batch normalisation makes much of a small rest. Of each only `share` is cut.
         """
         n_batches = -(-len(positions) // batch_size)
         ends = iter([len(positions) * (i + 1) // n_batches for i in range(n_batches)])
@@ -176,7 +176,7 @@ class TrainingData:
             ahead: deque[Future[Batch]] = deque()
             while True:
                 while len(ahead) < BATCHES_AHEAD and (end := next(ends, None)) is not None:
-                    ahead.append(pool.submit(self.batch, positions[start:end]))
+                    ahead.append(pool.submit(self.batch, positions[start:end][share]))
                     start = end
                 if not ahead:
                     return

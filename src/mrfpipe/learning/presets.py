@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mrfpipe.learning.architecture import Architecture, build_architecture
+from mrfpipe.learning.competitors import Competitor
 from mrfpipe.maps import PARAMETERS
 
 
@@ -38,9 +39,17 @@ class Preset:
     """Adam's learning rate at the start."""
     final_learning_rate: float = 1e-3
     """Adam's learning rate at the end; it falls along half a cosine if it differs from that at the start."""
+    network: str = "proposed"
+    """``proposed``, or one of `NETWORKS`, of which receptive field, budget, non-linearities, stops and steps above do
+    not hold."""
+    most_fat_for_water: float | None = None
+    """T1 of water is learned only where the fat fraction is at most this; None, as published, for everywhere."""
 
-    def architecture(self, n_frames: int) -> Architecture:
+    def architecture(self, n_frames: int) -> Architecture | Competitor:
         """Build the architecture for scans of so many frames, encoded if the preset says so."""
+        if self.network != "proposed":
+            n_values = n_frames if self.rank is None else self.rank
+            return Competitor(name=self.network, n_inputs=2 * n_values, n_outputs=len(PARAMETERS))
         return build_architecture(
             receptive_field=self.receptive_field,
             n_parameters=self.n_parameters,

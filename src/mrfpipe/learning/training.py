@@ -2,34 +2,39 @@
 
 Section 2.5 of Balsiger et al., Med Image Anal 64:101741 (2020): Adam on the mean squared error of all maps scaled to
 0..1, over the foreground alone. Seed and epoch decide every random choice, so a training that is interrupted and taken
-up again from its checkpoint ends with the very weights of one that was not.
+up again from its checkpoint ends with the very weights of one that was not. Started by ``torchrun``, several processes
+train one network together.
 """
 
-import math
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.learning.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from mrfpipe.learning.architecture import Architecture
+from mrfpipe.learning.checkpoint import TrainingState, load_checkpoint
+from mrfpipe.learning.competitors import Competitor
+from mrfpipe.learning.distributed import joined_team, normalise_as_team
 from mrfpipe.learning.encoding import Encoding
+from mrfpipe.learning.engine import Progress, Run, run_epochs
 from mrfpipe.learning.model import TrainedModel
-from mrfpipe.learning.network import initial_network
-from mrfpipe.learning.patches import Batch, Position, TrainingData
+from mrfpipe.learning.network import MapNetwork, initial_network
+from mrfpipe.learning.patches import TrainingData
 from mrfpipe.learning.presets import Preset
 from mrfpipe.learning.scaling import UNSCALED, MapScaling, SignalScaling
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.protocol import Protocol
 
-Progress = Callable[[int, int, float], None]
-"""Called after an epoch with the number of epochs done, the number of all epochs and the epoch's training loss."""
+Precision = Literal["auto", "float32", "bfloat16"]
+"""What convolutions compute in; ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
 
 BETAS = (0.9, 0.999)
 
@@ -46,6 +51,10 @@ def train(
     progress: Progress | None = None,
     checkpoint: Path | None = None,
     validation: tuple[Sequence[FrameSeries], Sequence[ParameterMaps]] | None = None,
+    initial: Mapping[str, Tensor] | None = None,
+    precision: Precision = "auto",
+    log: Path | None = None,
+    board: Path | None = None,
 ) -> TrainedModel:
     """Train a network on scans whose maps are known.
 
@@ -71,64 +80,111 @@ def train(
     checkpoint
         File to write the state to after every epoch; if it is there already, training goes on from it.
     validation
-        Scans and maps that are not trained on; the weights of the epoch that fits them best are returned, instead of
-        those of the last epoch.
+        Scans and maps that are not trained on; the weights of the epoch of the highest R2 on them, averaged over the
+        maps, are returned instead of those of the last epoch.
+    initial
+        Tensors to begin with in the place of random ones, by their names in the network; those it lacks are ignored.
+    precision
+        What to compute convolutions in; weights, losses and updates are float32 in any case.
+    log
+        File to write one line of JSON an epoch to: loss, learning rate, validation, duration and time left in s.
+    board
+        Folder to write the same to for TensorBoard.
+
+    Returns
+    -------
+        The model; in a team, every process gets the same, while the leader alone writes files and calls `progress`.
 
     Raises
     ------
     MismatchError
-        If scans, maps, protocol and checkpoint do not fit each other.
+        If scans, maps, protocol, initial tensors and checkpoint do not fit each other.
     InputError
-        If a scan cannot be trained on, the checkpoint is damaged, or the loss is not finite any more.
+        If a scan cannot be trained on or tells nothing, the checkpoint or the log is damaged, a batch is too small to
+        be shared out, or the loss is not finite any more.
+    ResourceError
+        If the device lacks the precision, or TensorBoard is not installed.
     """
     n_epochs = preset.n_epochs if n_epochs is None else n_epochs
     _check_sequence([*series, *([] if validation is None else validation[0])], protocol)
     encoding = _encoding(series, preset, protocol)
-    data = _data(series, labels, preset, protocol, encoding)
-    held_out = None if validation is None else _data(*validation, preset, protocol, encoding)
     rank = None if encoding is None else encoding.mean.size
     architecture = replace(preset, rank=rank).architecture(protocol.sequence.n_frames)
-    network = initial_network(architecture, torch.Generator().manual_seed(seed))
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = TrainingState(
-        network=network, optimiser=torch.optim.Adam(network.parameters(), lr=preset.learning_rate, betas=BETAS)
-    )
-    settings = _settings(preset, protocol, seed, n_epochs, data, held_out) | {"input": series[0].kind}
-    if checkpoint is not None and checkpoint.exists():
-        load_checkpoint(checkpoint, state, settings)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        while state.epoch < n_epochs:
-            _run_epoch(state, data, preset, seed, n_epochs)
-            if held_out is not None:
-                _validate(state, held_out, preset)
-            if checkpoint is not None:
-                save_checkpoint(checkpoint, state, settings)
-            if progress is not None:
-                progress(state.epoch, n_epochs, state.losses[-1])
-    if state.best:
-        network.load_state_dict(state.best)
+    data = _data(series, labels, preset, protocol, encoding, architecture.margin)
+    held_out = None if validation is None else _data(*validation, preset, protocol, encoding, architecture.margin)
+    settings = _settings(preset, protocol, seed, n_epochs, data, held_out)
+    settings |= {"input": series[0].kind, "precision": _resolved(precision, device), "initial": _digest(initial)}
+    with joined_team(device) as (team, own_device):
+        network = _begin(architecture, seed, initial)
+        network = network.to(own_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if team.size > 1:
+            normalise_as_team(network)
+        run = Run(
+            state=TrainingState(
+                network=network,
+                optimiser=torch.optim.Adam(network.parameters(), lr=preset.learning_rate, betas=BETAS),
+            ),
+            network=network,
+            data=data,
+            held_out=held_out,
+            preset=preset,
+            seed=seed,
+            n_epochs=n_epochs,
+            team=team,
+            autocast=torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bfloat16"),
+        )
+        if checkpoint is not None and checkpoint.exists():
+            load_checkpoint(checkpoint, run.state, settings)
+        run_epochs(run, settings, progress, checkpoint, (log, board))
     return TrainedModel(
-        network=network.requires_grad_(requires_grad=False).eval(),
+        network=run.state.network.requires_grad_(requires_grad=False).eval(),
         architecture=architecture,
         scaling=data.map_scaling,
         encoding=encoding,
         sequence_hash=protocol.sequence.hash,
         protocol_hash=protocol.hash,
         protocol_toml=protocol.toml,
-        record={**settings, "losses": state.losses, "validation_losses": state.validation_losses},
+        record={**settings, "losses": run.state.losses, "validation_losses": run.state.validation_losses},
     )
 
 
-def masked_mse(estimate: Tensor, batch: Batch) -> Tensor:
-    """Mean squared error of all maps over the foreground; how much air a patch holds does not dilute it."""
-    squares = (estimate - batch.maps).square() * batch.foreground
-    return squares.sum() / (batch.foreground.sum() * estimate.shape[1])
+def _begin(architecture: Architecture | Competitor, seed: int, initial: Mapping[str, Tensor] | None) -> MapNetwork:
+    """Make the network that training begins with, on the CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    network: MapNetwork
+    if isinstance(architecture, Architecture):
+        network = initial_network(architecture, generator)
+    else:
+        network = architecture.initial(generator)
+    tensors = network.state_dict()
+    known = {name: tensor for name, tensor in (initial or {}).items() if name in tensors}
+    for name, tensor in known.items():
+        if tensor.shape != tensors[name].shape:
+            raise MismatchError(
+                f"Initial tensor {name} has shape {tuple(tensor.shape)}, the network to train "
+                f"{tuple(tensors[name].shape)}; start from a network of the same inputs."
+            )
+    network.load_state_dict({**tensors, **known})
+    return network
 
 
-def learning_rate(preset: Preset, progress: float) -> float:
-    """Adam's learning rate when a share `progress`, 0 to 1, of the training is done."""
-    fall = preset.learning_rate - preset.final_learning_rate
-    return preset.final_learning_rate + fall * (1 + math.cos(math.pi * progress)) / 2
+def _digest(tensors: Mapping[str, Tensor] | None) -> str | None:
+    if tensors is None:
+        return None
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _resolved(precision: Precision, device: torch.device) -> str:
+    """Choose the precision that ``auto`` stands for, and check one that is asked for."""
+    able = device.type != "cuda" or torch.cuda.is_bf16_supported()
+    if precision == "auto":
+        return "bfloat16" if device.type == "cuda" and able else "float32"
+    if precision == "bfloat16" and not able:
+        raise ResourceError(f"{device} does not compute in bfloat16; train with precision float32.")
+    return precision
 
 
 def _check_sequence(series: Sequence[FrameSeries], protocol: Protocol) -> None:
@@ -162,13 +218,14 @@ def _data(
     preset: Preset,
     protocol: Protocol,
     encoding: Encoding | None,
+    margin: int,
 ) -> TrainingData:
     return TrainingData(
         series if encoding is None else [encoding.encode(scan) for scan in series],
         labels,
         map_scaling=MapScaling.of(protocol.grid),
         patch_size=preset.patch_size,
-        receptive_field=preset.receptive_field,
+        receptive_field=2 * margin + 1,
         scale=SignalScaling.of if encoding is None else lambda _: UNSCALED,
     )
 
@@ -192,46 +249,3 @@ def _settings(
         "scans": scans(data),
         "validation": [] if held_out is None else scans(held_out),
     }
-
-
-def _run_epoch(state: TrainingState, data: TrainingData, preset: Preset, seed: int, n_epochs: int) -> None:
-    """Go through the data once and note the mean loss over its foreground."""
-    positions = data.positions(np.random.default_rng([seed, state.epoch]))
-    n_steps = math.ceil(len(positions) / preset.batch_size)
-    device = state.network.output.weight.device
-    state.network.train()
-    total, count = torch.zeros((), device=device), torch.zeros((), device=device)
-    for step, batch in enumerate(data.batches(positions, preset.batch_size)):
-        on_device = batch.to(device)
-        for group in state.optimiser.param_groups:
-            group["lr"] = learning_rate(preset, (state.epoch + step / n_steps) / n_epochs)
-        state.optimiser.zero_grad()
-        loss = masked_mse(state.network(on_device.frames), on_device)
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.optimiser.step()
-        total += loss.detach() * on_device.foreground.sum()
-        count += on_device.foreground.sum()
-    mean = float(total / count)
-    if not math.isfinite(mean):
-        raise InputError(
-            f"Training diverged in epoch {state.epoch + 1} of {n_epochs}: the loss is not finite. Lower the learning "
-            f"rate of preset {preset.name} ({preset.learning_rate:g}), or check the frames and maps of the scans."
-        )
-    state.losses.append(mean)
-
-
-def _validate(state: TrainingState, data: TrainingData, preset: Preset) -> None:
-    """Note the loss over the held-out foreground and keep the weights if it is the least so far."""
-    device = state.network.output.weight.device
-    state.network.eval()
-    total, count = 0.0, 0.0
-    positions: list[Position] = data.positions()
-    with torch.inference_mode():
-        for batch in data.batches(positions, preset.batch_size):
-            on_device = batch.to(device)
-            n_voxels = float(on_device.foreground.sum())
-            total += float(masked_mse(state.network(on_device.frames), on_device)) * n_voxels
-            count += n_voxels
-    state.validation_losses.append(total / count)
-    if state.validation_losses[-1] <= min(state.validation_losses):
-        state.best = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}

@@ -1,0 +1,100 @@
+"""Importance: how much the maps depend on each frame, found by permuting its values among voxels.
+
+Section 3.4 of Balsiger et al., Med Image Anal 64:101741 (2020), after Breiman, Mach Learn 45:5 (2001), and Fisher et
+al., J Mach Learn Res 20:177 (2019).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from mrfpipe.arrays import Complex, Double
+from mrfpipe.errors import MismatchError
+from mrfpipe.evaluation.metrics import counting_voxels, nrmse
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.maps import PARAMETERS, ParameterMaps
+
+Progress = Callable[[int, int], None]
+"""Called with the number of frames done and the number of all frames."""
+
+
+def permutation_importance(
+    series: FrameSeries,
+    reference: ParameterMaps,
+    reconstruct: Callable[[FrameSeries], ParameterMaps],
+    *,
+    seed: int = 0,
+    n_together: int = 4,
+    progress: Progress | None = None,
+) -> Double:
+    """Measure how much the NRMSE of each map changes when the values of one frame are permuted.
+
+    A frame's values are permuted among the voxels of the mask, over all slices, in its place in time; what normalises a
+    scan as a whole by mean and deviation does not see it.
+
+    Parameters
+    ----------
+    series
+        A scan. Its coefficients are permuted one by one in the place of frames if it holds coefficients.
+    reference
+        What its maps should be.
+    reconstruct
+        Makes maps of a scan. It is given several permuted copies of the scan at once, as slices of one scan, and must
+        treat every slice alike.
+    seed
+        Decides the permutations, each frame's for itself.
+    n_together
+        Copies that are reconstructed at once; more take more memory, and change no value.
+    progress
+        Called after every batch of copies.
+
+    Returns
+    -------
+        Absolute difference to the NRMSE without permutation, maps in the order of `PARAMETERS`. Shape
+        `(frames, maps)`.
+
+    Raises
+    ------
+    MismatchError
+        If the scan and the reference differ in shape.
+    """
+    if series.mask.shape != reference.mask.shape:
+        raise MismatchError(
+            f"{series.name} has shape {series.mask.shape} and the reference {reference.mask.shape} (slices, y, x); "
+            "compare maps of one scan."
+        )
+    n_frames = series.images.shape[1]
+    plain = _errors(reconstruct(series), reference)[0]
+    importance = np.empty((n_frames, len(PARAMETERS)))
+    for start in range(0, n_frames, n_together):
+        frames = range(start, min(start + n_together, n_frames))
+        copies = [permute_frame(series, frame, np.random.default_rng([seed, frame])) for frame in frames]
+        together = replace(series, images=np.concatenate(copies), mask=np.concatenate([series.mask] * len(copies)))
+        importance[start : frames.stop] = np.abs(_errors(reconstruct(together), reference) - plain)
+        if progress is not None:
+            progress(frames.stop, n_frames)
+    return importance
+
+
+def permute_frame(series: FrameSeries, frame: int, random: np.random.Generator) -> Complex:
+    """Return the images of a scan with one frame's values permuted among the voxels of its mask, over all slices.
+
+    Shape `(slices, frames, y, x)`.
+    """
+    images = series.images.copy()
+    slices, y, x = np.nonzero(series.mask)
+    images[slices, frame, y, x] = random.permutation(images[slices, frame, y, x])
+    return images
+
+
+def _errors(maps: ParameterMaps, reference: ParameterMaps) -> Double:
+    """NRMSE of every map of every copy of a scan, which follow each other as slices. Shape `(copies, maps)`."""
+    n_slices = reference.mask.shape[0]
+    errors = np.empty((maps.mask.shape[0] // n_slices, len(PARAMETERS)))
+    for i, parameter in enumerate(PARAMETERS):
+        counts = counting_voxels(reference, parameter)
+        values = np.where(maps.mask, getattr(maps, parameter.field), np.nan)
+        for copy, error in zip(values.reshape(-1, *reference.mask.shape), errors, strict=True):
+            error[i] = nrmse(copy[counts], getattr(reference, parameter.field)[counts])
+    return errors

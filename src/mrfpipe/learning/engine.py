@@ -1,0 +1,157 @@
+"""Engine: the epochs of a training, one after the other, from wherever it stands."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mrfpipe.errors import InputError
+from mrfpipe.learning.checkpoint import TrainingState, save_checkpoint
+from mrfpipe.learning.distributed import Team
+from mrfpipe.learning.journal import Journal
+from mrfpipe.learning.loss import counting, squared_error
+from mrfpipe.learning.network import MapNetwork
+from mrfpipe.learning.patches import TrainingData
+from mrfpipe.learning.presets import Preset
+from mrfpipe.learning.validation import Validation, validate
+
+Progress = Callable[[int, int, float], None]
+"""Called after an epoch with the number of epochs done, the number of all epochs and the epoch's training loss."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run:
+    """One training: what it works with, and what it has reached."""
+
+    state: TrainingState
+    network: MapNetwork
+    data: TrainingData
+    held_out: TrainingData | None
+    preset: Preset
+    seed: int
+    n_epochs: int
+    team: Team
+    autocast: torch.autocast
+    best: float = -math.inf
+    durations: list[float] = field(default_factory=list)
+
+
+def learning_rate(preset: Preset, progress: float) -> float:
+    """Adam's learning rate when a share `progress`, 0 to 1, of the training is done."""
+    fall = preset.learning_rate - preset.final_learning_rate
+    return preset.final_learning_rate + fall * (1 + math.cos(math.pi * progress)) / 2
+
+
+def run_epochs(
+    run: Run,
+    settings: Mapping[str, Any],
+    progress: Progress | None,
+    checkpoint: Path | None,
+    records: tuple[Path | None, Path | None],
+) -> None:
+    """Train until all epochs are done, and put the best weights into the network if there is validation data."""
+    state, leads = run.state, run.team.rank == 0
+    if state.best and run.held_out is not None:
+        best = copy.deepcopy(run.network)
+        best.load_state_dict(state.best)
+        run.best = _fit(run, best, run.held_out).score
+    log, board = records if leads else (None, None)
+    with (
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+        Journal(log, board, n_done=state.epoch) as journal,
+    ):
+        while state.epoch < run.n_epochs:
+            started = time.monotonic()
+            _run_epoch(run)
+            found = None if run.held_out is None else _keep_best(run, run.held_out)
+            run.durations.append(time.monotonic() - started)
+            # The log first: a line too many is dropped when the training is taken up again.
+            journal.write(_entry(run, found))
+            if checkpoint is not None and leads:
+                save_checkpoint(checkpoint, state, settings)
+            if progress is not None and leads:
+                progress(state.epoch, run.n_epochs, state.losses[-1])
+    if state.best:
+        run.network.load_state_dict(state.best)
+    run.team.wait()
+
+
+def _run_epoch(run: Run) -> None:
+    """Go through the data once and note the mean loss over all that counts."""
+    state, preset, team = run.state, run.preset, run.team
+    positions = run.data.positions(np.random.default_rng([run.seed, state.epoch]))
+    n_steps = math.ceil(len(positions) / preset.batch_size)
+    if len(positions) // n_steps < team.size:
+        raise InputError(
+            f"{len(positions) // n_steps} patches of a batch cannot be shared out among {team.size} processes; start "
+            "fewer, or train on more scans."
+        )
+    device = run.network.output.weight.device
+    run.network.train()
+    sums = torch.zeros(2, device=device)
+    share = slice(team.rank, None, team.size)
+    for step, cut in enumerate(run.data.batches(positions, preset.batch_size, share)):
+        batch = cut.to(device)
+        for group in state.optimiser.param_groups:
+            group["lr"] = learning_rate(preset, (state.epoch + step / n_steps) / run.n_epochs)
+        state.optimiser.zero_grad()
+        counts = counting(batch, run.data.map_scaling, preset.most_fat_for_water)
+        n = team.add(counts.sum())
+        with run.autocast:
+            estimate = run.network(batch.frames)
+        error = squared_error(estimate, batch, counts)
+        # Every process's share of the mean over the whole batch: their gradients add up to that of the mean.
+        (error / n.clamp(min=1)).backward()  # type: ignore[no-untyped-call]
+        team.add_gradients(run.network)
+        state.optimiser.step()
+        sums += torch.stack([error.detach(), counts.sum()])
+    total, count = team.add(sums).tolist()
+    if not math.isfinite(total):
+        raise InputError(
+            f"Training diverged in epoch {state.epoch + 1} of {run.n_epochs}: the loss is not finite. Lower the "
+            f"learning rate of preset {preset.name} ({preset.learning_rate:g}), or check the frames and maps of the "
+            "scans."
+        )
+    state.losses.append(total / count)
+
+
+def _fit(run: Run, network: MapNetwork, held_out: TrainingData) -> Validation:
+    """Compare a network with the held-out scans."""
+    return validate(
+        network,
+        held_out,
+        batch_size=run.preset.batch_size,
+        most_fat=run.preset.most_fat_for_water,
+        team=run.team,
+        autocast=run.autocast,
+    )
+
+
+def _keep_best(run: Run, held_out: TrainingData) -> Validation:
+    """Validate the network and keep its weights if none before explained more."""
+    found = _fit(run, run.network, held_out)
+    run.state.validation_losses.append(found.loss)
+    if found.score >= run.best:
+        run.best = found.score
+        run.state.best = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+    return found
+
+
+def _entry(run: Run, found: Validation | None) -> dict[str, Any]:
+    """Sum up the epoch that has just ended, for the journal."""
+    done, mean = run.state.epoch, sum(run.durations) / len(run.durations)
+    entry: dict[str, Any] = {
+        "epoch": done,
+        "n_epochs": run.n_epochs,
+        "loss": run.state.losses[-1],
+        "learning_rate": learning_rate(run.preset, done / run.n_epochs),
+    }
+    if found is not None:
+        entry["validation"] = {"loss": found.loss, "r2": {"mean": found.score, **found.r2}, "best": run.best}
+    return entry | {"seconds": run.durations[-1], "seconds_left": mean * (run.n_epochs - done)}

@@ -1,0 +1,102 @@
+"""Journal: what every epoch of a training brought, as lines of JSON and, on request, for TensorBoard."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from mrfpipe.errors import InputError, ResourceError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class Journal:
+    """Keeps a record of a training while it runs; a context manager, which closes it.
+
+    Parameters
+    ----------
+    log
+        File to write one line of JSON an epoch to, or None. Lines it has of epochs after `n_done` are dropped: they are
+        of a run that was killed before it could keep their weights.
+    board
+        Folder for TensorBoard, or None.
+    n_done
+        Epochs that are done already.
+
+    Raises
+    ------
+    InputError
+        If the log is there and is not one.
+    ResourceError
+        If TensorBoard is asked for and not installed.
+    """
+
+    def __init__(self, log: Path | None, board: Path | None = None, *, n_done: int = 0) -> None:
+        self._log, self._board = log, None if board is None else _writer(board, n_done)
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            kept = _lines(log, n_done) if log.exists() else []
+            log.write_text("".join(kept), encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._board is not None:
+            self._board.close()
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Note an epoch: its number as ``epoch``, numbers by name, and groups of them. NaN is written as null."""
+        if self._log is not None:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_plain(entry), allow_nan=False) + "\n")
+        if self._board is not None:
+            for name, value in _flat(entry).items():
+                self._board.add_scalar(name, value, entry["epoch"])
+            self._board.flush()
+
+
+def _lines(log: Path, n_done: int) -> list[str]:
+    """Lines of epochs that are done; the last one may be torn."""
+    kept = []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            epoch = json.loads(line)["epoch"]
+            if epoch <= n_done and line.endswith("\n"):
+                kept.append(line)
+        except (ValueError, TypeError, KeyError) as e:
+            if number < len(lines):
+                raise InputError(f"{log}, line {number}, is not of a training's log; move the file away.") from e
+    return kept
+
+
+def _writer(board: Path, n_done: int) -> "SummaryWriter":
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as e:
+        raise ResourceError(
+            "TensorBoard is not installed; pip install 'mrfpipe[tensorboard]', or train without it."
+        ) from e
+    return SummaryWriter(str(board), purge_step=n_done + 1)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, value in entry.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}/")
+        elif name != "epoch":
+            flat[prefix + name] = float(value)
+    return flat

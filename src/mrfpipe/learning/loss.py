@@ -1,0 +1,40 @@
+"""Loss: the squared errors that a training makes small, over the voxels where a map counts."""
+
+import torch
+from torch import Tensor
+
+from mrfpipe.learning.patches import Batch
+from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.maps import PARAMETERS
+
+_FAT, _WATER = ([parameter.field for parameter in PARAMETERS].index(field) for field in ("ff", "t1w"))
+
+
+def counting(batch: Batch, scaling: MapScaling, most_fat: float | None = None) -> Tensor:
+    """Tell where every map counts: in the foreground, so that how much air a patch holds does not dilute the error.
+
+    Parameters
+    ----------
+    batch
+        Patches with the maps they should give.
+    scaling
+        How these maps are scaled.
+    most_fat
+        T1 of water counts only where the fat fraction is at most this; None counts it everywhere, as published.
+
+    Returns
+    -------
+        1 where a map counts, 0 elsewhere. Shape `(patches, maps, y, x)`.
+    """
+    counts = batch.foreground.expand_as(batch.maps)
+    if most_fat is None:
+        return counts
+    low, high = scaling.low[_FAT], scaling.high[_FAT]
+    counts = counts.clone()
+    counts[:, _WATER] *= low + (high - low) * batch.maps[:, _FAT] <= most_fat
+    return counts
+
+
+def squared_error(estimate: Tensor, batch: Batch, counts: Tensor) -> Tensor:
+    """Sum the squared errors of the maps where they count, in float32 whatever the estimate is in."""
+    return torch.sum((estimate.float() - batch.maps).square() * counts)

@@ -1,0 +1,106 @@
+"""Methods: the proposed network and the published ones it is compared with, each with its training, by name.
+
+Section 2.6 of Balsiger et al., Med Image Anal 64:101741 (2020): batches of 100 fingerprints for what reads them one by
+one, and 25 epochs, or 75 for the two stages of Fang et al. The paper chooses each learning rate from 0.01, 0.001 and
+0.0001 by the validation scans; that of a preset here is 0.001 and can be replaced.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.learning.engine import Progress
+from mrfpipe.learning.model import TrainedModel
+from mrfpipe.learning.presets import PRESETS, Preset
+from mrfpipe.learning.training import Precision, train
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.protocol import Protocol
+
+
+def _by_fingerprint(network: str, n_parameters: int, n_epochs: int) -> Preset:
+    return Preset(
+        name=network,
+        network=network,
+        receptive_field=1,
+        n_parameters=n_parameters,
+        patch_size=1,
+        batch_size=100,
+        n_epochs=n_epochs,
+    )
+
+
+METHODS: dict[str, tuple[Preset, ...]] = {
+    "proposed": (PRESETS["paper"],),
+    "cohen": (_by_fingerprint("cohen", 197_105, 25),),
+    "hoppe": (_by_fingerprint("hoppe", 49_715, 25),),
+    "oksuz": (_by_fingerprint("oksuz", 118_705, 25),),
+    "fang": (
+        _by_fingerprint("fang-features", 26_949, 75),
+        # Patches must be larger than the receptive field, or padding reaches every voxel of them.
+        Preset(name="fang", network="fang", receptive_field=54, n_parameters=3_842_069, patch_size=64),
+    ),
+}
+"""The stages of every method's training, first to last, as in the paper."""
+
+
+def train_stages(
+    stages: Sequence[Preset],
+    series: Sequence[FrameSeries],
+    labels: Sequence[ParameterMaps],
+    *,
+    protocol: Protocol,
+    device: torch.device,
+    seed: int = 0,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    validation: tuple[Sequence[FrameSeries], Sequence[ParameterMaps]] | None = None,
+    precision: Precision = "auto",
+    log: Path | None = None,
+    board: Path | None = None,
+) -> TrainedModel:
+    """Train a method stage by stage; each but the first begins with the features of the one before, and goes on.
+
+    Parameters
+    ----------
+    stages
+        The stages, of `METHODS` or changed by ``dataclasses.replace``.
+    series, labels, protocol, device, seed, progress, checkpoint, validation, precision, log, board
+        As for `train`. Files of an earlier stage have its preset's name appended to theirs; with the checkpoints an
+        interrupted training goes on in the stage it had come to.
+
+    Returns
+    -------
+        The model of the last stage.
+
+    Raises
+    ------
+    MismatchError, InputError, ResourceError
+        As `train`.
+    """
+
+    def of_stage(path: Path | None, preset: Preset) -> Path | None:
+        return path if path is None or preset is stages[-1] else path.with_name(f"{path.name}.{preset.name}")
+
+    features: dict[str, Tensor] | None = None
+    for preset in stages:
+        model = train(
+            series,
+            labels,
+            preset=preset,
+            protocol=protocol,
+            device=device,
+            seed=seed,
+            progress=progress,
+            checkpoint=of_stage(checkpoint, preset),
+            validation=validation,
+            initial=features,
+            precision=precision,
+            log=of_stage(log, preset),
+            board=of_stage(board, preset),
+        )
+        tensors = model.network.state_dict()
+        features = {name: tensor for name, tensor in tensors.items() if name.startswith("features.")}
+    return model

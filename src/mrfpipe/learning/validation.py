@@ -1,0 +1,92 @@
+"""Validation: how well a network fits scans that it is not trained on, which chooses the weights that are kept."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from mrfpipe.errors import InputError
+from mrfpipe.learning.distributed import Team
+from mrfpipe.learning.loss import counting, squared_error
+from mrfpipe.learning.network import MapNetwork
+from mrfpipe.learning.patches import TrainingData
+from mrfpipe.maps import PARAMETERS
+
+MOST_FAT_FOR_WATER = 0.7
+"""T1 of water is judged where the reference FF is at most this, as in the evaluation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """How well a network fits."""
+
+    loss: float
+    """Mean squared error of all maps, scaled to 0..1, as in the training."""
+    r2: dict[str, float]
+    """By the map's name, the share of its variance over all voxels that is explained; NaN if it does not vary.
+
+    It is that of the estimate itself. That of a regression line, which evaluation reports, forgives a wrong level."""
+
+    @property
+    def score(self) -> float:
+        """Mean R2 of the maps that vary."""
+        values = [value for value in self.r2.values() if not math.isnan(value)]
+        return sum(values) / len(values)
+
+
+def validate(
+    network: MapNetwork,
+    data: TrainingData,
+    *,
+    batch_size: int,
+    most_fat: float | None,
+    team: Team,
+    autocast: torch.autocast,
+) -> Validation:
+    """Compare a network's maps with those of the data, the patches shared out among a team.
+
+    Parameters
+    ----------
+    network
+        The network; is left in evaluation mode.
+    data
+        Scans with their maps.
+    batch_size
+        Patches at once.
+    most_fat
+        As in `counting`, for the loss.
+    team
+        Who takes part.
+    autocast
+        The precision to compute in.
+
+    Raises
+    ------
+    InputError
+        If no map of the data varies, so that there is nothing to explain.
+    """
+    device = network.output.weight.device
+    network.eval()
+    errors = torch.zeros(2, dtype=torch.float64, device=device)  # sum of squares, voxels times maps
+    sums = torch.zeros(4, len(PARAMETERS), dtype=torch.float64, device=device)  # voxels, values, squares, errors
+    with torch.inference_mode(), autocast:
+        for cut in data.batches(data.positions()[team.rank :: team.size], batch_size):
+            batch = cut.to(device)
+            estimate = network(batch.frames)
+            counts = counting(batch, data.map_scaling, most_fat)
+            errors += torch.stack([squared_error(estimate, batch, counts), counts.sum()])
+            judged = counting(batch, data.map_scaling, MOST_FAT_FOR_WATER).double()
+            values, residual = batch.maps.double(), estimate.double() - batch.maps
+            parts = (judged, judged * values, judged * values**2, judged * residual**2)
+            sums += torch.stack([part.sum((0, 2, 3)) for part in parts])
+    team.add(errors)
+    team.add(sums)
+    n, total, squares, unexplained = sums.cpu()
+    variance = squares - total**2 / n
+    # Values that are equal leave a variance of rounding alone.
+    r2 = torch.where(variance > 1e-12 * squares, 1 - unexplained / variance, torch.nan).tolist()
+    if all(math.isnan(value) for value in r2):
+        raise InputError("No map of the validation scans varies, so they cannot tell a good network; take other scans.")
+    return Validation(
+        loss=float(errors[0] / errors[1]), r2={p.name: value for p, value in zip(PARAMETERS, r2, strict=True)}
+    )

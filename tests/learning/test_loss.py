@@ -1,0 +1,48 @@
+"""The loss counts what it should, once, and nothing else."""
+
+import pytest
+import torch
+
+from mrfpipe.learning.loss import counting, squared_error
+from mrfpipe.learning.patches import Batch
+from mrfpipe.learning.scaling import MapScaling
+
+SCALING = MapScaling(low=(0.0, 0.5, 0.2, -120.0, 0.3), high=(1.0, 2.0, 0.4, 120.0, 1.0))
+
+
+@pytest.fixture
+def batch():
+    foreground = torch.zeros(2, 1, 4, 4)
+    foreground[0, 0, 1, 2] = foreground[1, 0, 3, 3] = 1
+    return Batch(frames=torch.zeros(0), maps=torch.zeros(2, 5, 4, 4), foreground=foreground)
+
+
+def test_air_neither_counts_nor_dilutes(batch):
+    estimate = torch.full((2, 5, 4, 4), 100.0)
+    estimate[0, :, 1, 2] = 2.0
+    estimate[1, :, 3, 3] = 4.0
+    counts = counting(batch, SCALING)
+    assert squared_error(estimate, batch, counts) / counts.sum() == pytest.approx((4 + 16) / 2)
+
+
+def test_t1_of_water_does_not_count_in_fat_on_request(batch):
+    batch.maps[0, 0, 1, 2], batch.maps[1, 0, 3, 3] = 0.7, 0.71
+    everywhere, watery = counting(batch, SCALING), counting(batch, SCALING, 0.7)
+    assert everywhere.sum() == 10
+    lost = everywhere - watery
+    assert lost.sum() == 1
+    assert lost[1, 1, 3, 3] == 1
+    # Of a grid from 0.5 to 1, a value of 0.3 is an FF of 0.65 and one of 0.5 is 0.75.
+    batch.maps[0, 0, 1, 2], batch.maps[1, 0, 3, 3] = 0.3, 0.5
+    narrow = MapScaling(low=(0.5, *SCALING.low[1:]), high=SCALING.high)
+    assert torch.equal(everywhere - counting(batch, narrow, 0.7), lost)
+    assert torch.equal(batch.foreground.sum(), torch.tensor(2.0))
+
+
+def test_a_coarse_estimate_is_compared_in_float32(batch):
+    batch.maps[:] = 1 / 3
+    estimate = torch.full((2, 5, 4, 4), 1 / 3).bfloat16()
+    error = squared_error(estimate, batch, counting(batch, SCALING))
+    assert error.dtype == torch.float32
+    # 2e-3 of a third is what bfloat16 is off; float32 knows that difference to 1e-4.
+    assert error == pytest.approx(10 * (float(torch.tensor(1 / 3).bfloat16()) - 1 / 3) ** 2, rel=1e-3)
