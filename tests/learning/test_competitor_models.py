@@ -50,7 +50,9 @@ def test_their_maps_are_those_of_the_whole_slice(competitor, make_scan, protocol
     maps = reconstruct(scan, model, protocol, device=CPU, tile_size=8)
     for i, parameter in enumerate(PARAMETERS):
         found = getattr(maps, parameter.field)[maps.mask]
-        np.testing.assert_allclose(found, expected[i][maps.mask], rtol=1e-4, atol=1e-6)
+        axis = getattr(protocol.grid, parameter.field)
+        # Float32 through a dozen layers; padding at borders of tiles would show in the second digit.
+        np.testing.assert_allclose(found, expected[i][maps.mask], rtol=0, atol=1e-4 * (axis[-1] - axis[0]))
 
 
 def test_a_network_that_is_not_known_is_refused(competitor, tmp_path):

@@ -142,15 +142,13 @@ def folded(network: MapNetwork) -> MapNetwork:
     if not isinstance(copied, FingerprintNetwork):
         return copied
     with torch.no_grad():
-        scale, shift = torch.ones(()), torch.zeros(())
+        n_inputs = next(m for m in copied.modules() if isinstance(m, nn.Conv2d)).in_channels
+        scale, shift = torch.ones(n_inputs, dtype=torch.float64), torch.zeros(n_inputs, dtype=torch.float64)
         for block in copied.blocks:
             layers = block.layers if isinstance(block, TemporalBlock) else [block]
             for layer in cast("list[nn.Sequential]", layers):
                 own_scale, own_shift = _fold(layer, scale, shift)
                 grows = isinstance(block, TemporalBlock)
-                if grows and not scale.dim():
-                    n_in = cast("nn.Conv2d", layer[0]).in_channels
-                    scale, shift = scale.expand(n_in), shift.expand(n_in)
                 scale = torch.cat([scale, own_scale]) if grows else own_scale
                 shift = torch.cat([shift, own_shift]) if grows else own_shift
         _absorb(cast("nn.Conv2d", copied.output), scale, shift)
@@ -162,16 +160,17 @@ def _fold(layer: nn.Sequential, scale: Tensor, shift: Tensor) -> tuple[Tensor, T
     convolution, normalisation = cast("nn.Conv2d", layer[0]), cast("nn.BatchNorm2d", layer[2])
     _absorb(convolution, scale, shift)
     mean, variance = cast("Tensor", normalisation.running_mean), cast("Tensor", normalisation.running_var)
-    own = normalisation.weight * torch.rsqrt(variance + normalisation.eps)
+    own = normalisation.weight.double() / torch.sqrt(variance.double() + normalisation.eps)
     layer[2] = nn.Identity()
-    return own.detach(), (normalisation.bias - mean * own).detach()
+    return own, normalisation.bias.double() - mean.double() * own
 
 
 def _absorb(convolution: nn.Conv2d, scale: Tensor, shift: Tensor) -> None:
     """Let a convolution read channels that are yet to be scaled and shifted."""
-    weight, bias = convolution.weight, cast("Tensor", convolution.bias)
-    bias += (weight * shift.reshape(1, -1, 1, 1)).sum(dim=(1, 2, 3)) if shift.dim() else 0
-    weight *= scale.reshape(1, -1, 1, 1) if scale.dim() else 1
+    weight, bias = convolution.weight.double(), cast("Tensor", convolution.bias).double()
+    shifted = (weight * shift.reshape(1, -1, 1, 1)).sum(dim=(1, 2, 3))
+    convolution.weight.copy_(weight * scale.reshape(1, -1, 1, 1))
+    cast("Tensor", convolution.bias).copy_(bias + shifted)
 
 
 def _layer(n_in: int, n_out: int, kernel: int) -> nn.Sequential:
