@@ -1,5 +1,6 @@
 """``mrfpipe train``: scans whose maps are known to a network."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,13 +9,21 @@ import click
 from .options import INPUT, Settings, common_options
 
 if TYPE_CHECKING:
+    from mrfpipe.imaging.series import FrameSeries
+    from mrfpipe.learning.training import Precision
     from mrfpipe.maps import ParameterMaps
 
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=INPUT, metavar="DATA...")
 @click.option("-o", "--output", type=INPUT, required=True, metavar="MODEL", help="Folder to write the network to.")
-@click.option("--preset", type=click.Choice(["paper", "small"]), default="small", show_default=True, help="Network.")
+@click.option(
+    "--preset",
+    type=click.Choice(["small", "paper", "cohen", "hoppe", "oksuz", "fang"]),
+    default="small",
+    show_default=True,
+    help="Network and how it is trained: small for a CPU, that of the paper, or one of those it is compared with.",
+)
 @click.option(
     "--labels",
     type=click.Choice(["truth", "match"]),
@@ -25,6 +34,16 @@ if TYPE_CHECKING:
 @click.option("-d", "--dictionary", type=INPUT, metavar="DICT.h5", help="For --labels match.")
 @click.option("--protocol", default="t1ff", show_default=True, help="What was scanned, for --labels truth.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Times to go through the data. [default: the preset's]")
+@click.option(
+    "--validate",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DATA",
+    help="Scan to choose the best epoch by, not to learn from; may be given several times.",
+)
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
+@click.option("--log", type=INPUT, metavar="FILE", help="Write a line of JSON an epoch: losses, R2, time left.")
+@click.option("--board", type=INPUT, metavar="DIR", help="Write the same for TensorBoard (mrfpipe[tensorboard]).")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted training.")
 @common_options
 def command(
@@ -36,21 +55,26 @@ def command(
     dictionary: Path | None,
     protocol: str,
     epochs: int | None,
+    validate: tuple[Path, ...],
+    precision: "Precision",
+    log: Path | None,
+    board: Path | None,
     resume: bool,
 ) -> None:
     """Train a network on DATA: raw scans (ISMRMRD) or frames files whose maps are known.
 
     `small` is for a CPU and minutes, `paper` the network of Balsiger et al. (2020), which wants a GPU. After every
-    epoch the state is kept in MODEL.checkpoint, for --resume.
+    epoch the state is kept in MODEL.checkpoint, for --resume. Started by torchrun, several GPUs train one network.
 
     Example: mrfpipe train a.h5 b.h5 -o model --preset small
     """
     from mrfpipe.errors import OutputExistsError
     from mrfpipe.files.atomic import refuse_existing, writing_folder
     from mrfpipe.files.dictionaries import load_dictionary
+    from mrfpipe.learning.distributed import is_leader
+    from mrfpipe.learning.methods import METHODS, train_stages
     from mrfpipe.learning.model import DESCRIPTION_FILE, save_model
     from mrfpipe.learning.presets import PRESETS
-    from mrfpipe.learning.training import train
     from mrfpipe.matching.match import match_series
     from mrfpipe.pipeline import load_series
     from mrfpipe.protocol import load_protocol
@@ -61,16 +85,22 @@ def command(
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     if checkpoint.exists() and not resume and not settings.force:
         raise OutputExistsError(f"{checkpoint} is there from a training; --resume goes on from it, --force drops it.")
-    if checkpoint.exists() and not resume:
-        checkpoint.unlink()
+    if not resume and is_leader():
+        _drop(checkpoint)
     device = settings.device()
     loaded = None if dictionary is None else load_dictionary(dictionary)
     scanned = load_protocol(protocol) if loaded is None else loaded.protocol
-    series = [load_series(path, scanned, settings.progress) for path in data]
-    if loaded is None:
-        known = [_truth(path) for path in data]
-    else:
-        known = [match_series(scan, loaded, progress=settings.progress("match")) for scan in series]
+
+    def learned(paths: tuple[Path, ...]) -> tuple[list["FrameSeries"], list["ParameterMaps"]]:
+        series = [load_series(path, scanned, settings.progress) for path in paths]
+        if loaded is None:
+            return series, [_truth(path) for path in paths]
+        return series, [match_series(scan, loaded, progress=settings.progress("match")) for scan in series]
+
+    series, known = learned(data)
+    stages = METHODS.get(preset) or (PRESETS[preset],)
+    if epochs is not None:
+        stages = tuple(replace(stage, n_epochs=epochs) for stage in stages)
     advance = settings.progress("train")
 
     def tell(epoch: int, n_epochs: int, loss: float) -> None:
@@ -78,24 +108,35 @@ def command(
         if settings.verbosity > 0:
             settings.say(f"epoch {epoch} of {n_epochs}: loss {loss:.3g}")
 
-    model = train(
+    model = train_stages(
+        stages,
         series,
         known,
-        preset=PRESETS[preset],
         protocol=scanned,
         device=device,
         seed=settings.seed,
-        n_epochs=epochs,
         progress=tell,
         checkpoint=checkpoint,
+        validation=learned(validate) if validate else None,
+        precision=precision,
+        log=log,
+        board=board,
     )
+    if not is_leader():
+        return
     with writing_folder(output, force=settings.force, marker=DESCRIPTION_FILE) as partial:
         save_model(model, partial)
-    checkpoint.unlink(missing_ok=True)
+    _drop(checkpoint)
     click.echo(
         f"{output}: preset {preset}, {model.architecture.n_parameters:,} parameters, trained on {len(data)} scans"
     )
     settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {output} -o RESULTS")
+
+
+def _drop(checkpoint: Path) -> None:
+    """Remove the checkpoints of a training and of its earlier stages."""
+    for path in (checkpoint, *checkpoint.parent.glob(f"{checkpoint.name}.*")):
+        path.unlink(missing_ok=True)
 
 
 def _truth(path: Path) -> "ParameterMaps":

@@ -112,6 +112,18 @@ def test_labels_by_matching(run, study, tmp_path):
     run("train", study / "leg.frames.h5", "-o", tmp_path / "n", "--labels", "match", code=2)
 
 
+def test_published_networks_are_trained_by_name_and_used(run, study, tmp_path):
+    common = ("train", study / "leg.frames.h5", "--protocol", study / "small.toml", "--epochs", 1)
+    options = ("--validate", study / "leg.frames.h5", "--log", tmp_path / "log.jsonl")
+    result = run(*common, "-o", tmp_path / "fang", "--preset", "fang", *options)
+    assert "3,842,069 parameters" in result.stdout
+    assert not list(tmp_path.glob("fang.checkpoint*"))
+    assert json.loads((tmp_path / "log.jsonl").read_text())["epoch"] == 1
+    run("reconstruct", study / "leg.frames.h5", "--model", tmp_path / "fang", "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "leg" / "maps.h5").exists()
+    assert "network" in run("info", tmp_path / "fang").stdout
+
+
 def test_an_interrupted_training_is_resumed(run, study, tmp_path):
     common = ("--protocol", study / "small.toml", "--epochs", 1)
     checkpoint = tmp_path / "model.checkpoint"

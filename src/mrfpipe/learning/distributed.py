@@ -46,6 +46,11 @@ class Team:
             distributed.barrier()
 
 
+def is_leader() -> bool:
+    """Tell whether this process is the one of its team that writes files; alone it always is."""
+    return int(os.environ.get("RANK", "0")) == 0 if distributed.is_torchelastic_launched() else True
+
+
 @contextmanager
 def joined_team(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
     """Join the team that ``torchrun`` started, if it did, and give the device of this process.
