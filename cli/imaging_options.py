@@ -46,6 +46,13 @@ def imaging_options(command: Callable[..., None]) -> Callable[..., None]:
         help="How samples are weighted.",
     )
     @click.option(
+        "--noise",
+        type=click.Choice(["scan", "edges"]),
+        default="scan",
+        show_default=True,
+        help="Whiten the coils by the noise scan, if there is one, or by the edge of k-space.",
+    )
+    @click.option(
         "--delays/--no-delays",
         "correct_delays",
         default=True,
@@ -59,6 +66,7 @@ def imaging_options(command: Callable[..., None]) -> Callable[..., None]:
         coil_maps: Any,  # noqa: ANN401
         virtual_coils: int | None,
         density: Any,  # noqa: ANN401
+        noise: Any,  # noqa: ANN401
         correct_delays: bool,
         **kwargs: Any,  # noqa: ANN401 - the command's own options
     ) -> None:
@@ -70,6 +78,7 @@ def imaging_options(command: Callable[..., None]) -> Callable[..., None]:
             coil_maps=coil_maps,
             virtual_coils=virtual_coils,
             density=density,
+            noise=noise,
             correct_delays=correct_delays,
         )
         command(*args, imaging=imaging, **kwargs)

@@ -7,11 +7,11 @@ from helpers import complex_normal, exact_dft, small_protocol
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.errors import InputError
-from mrfpipe.imaging.coils import combine_coils, estimate_coil_maps, prewhiten
+from mrfpipe.imaging.coils import EDGE, combine_coils, edge_noise, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.mask import tissue_mask
 from mrfpipe.imaging.nufft import nufft_adjoint
-from mrfpipe.imaging.reconstruction import Reconstruction
+from mrfpipe.imaging.reconstruction import Imaging, Reconstruction
 from mrfpipe.protocol import Sequence
 
 MATRIX = 48
@@ -99,6 +99,27 @@ def test_prewhitening_makes_noise_white():
     np.testing.assert_allclose(white @ white.conj().T / 20_000, np.eye(3), atol=0.03)
     kspace = more.reshape(3, 100, 200)
     assert prewhiten(kspace, None) is kspace
+
+
+def test_the_edge_of_kspace_stands_in_for_a_noise_scan(sequence):
+    """Of a noisy scan it is whitened as by the noise itself; which samples are the edge is told by the trajectory."""
+    rng = np.random.default_rng(3)
+    scan = raw_scan(sequence, asymmetric_object())
+    mixing = np.eye(3) + 0.5 * complex_normal(rng, 3, 3)
+    noise = 30 * np.tensordot(mixing, complex_normal(rng, *scan.kspace[0].shape), 1)
+    kspace = (scan.kspace[0] + noise).astype(np.complex64)
+    readings = edge_noise(kspace, scan.trajectory)
+    assert readings.shape[1] == pytest.approx(EDGE * kspace[0].size, rel=0.3)
+    expected = 900 * mixing @ mixing.conj().T
+    found = readings @ readings.conj().T / readings.shape[1]
+    # Some hundred readings of each coil, and what the object has there.
+    np.testing.assert_allclose(found, expected, atol=0.15 * np.abs(expected).max())
+    white = prewhiten(noise.astype(np.complex64), readings).reshape(3, -1)
+    np.testing.assert_allclose(white @ white.conj().T / white.shape[1], np.eye(3), atol=0.2)
+    away = kspace[:, :, 40:56].reshape(3, -1)
+    assert np.abs(away @ away.conj().T / away.shape[1]).max() > 2 * np.abs(expected).max()
+    series = Reconstruction(dataclasses.replace(scan, kspace=kspace[None]), sequence, Imaging(noise="edges")).series()
+    assert np.linalg.norm(series.images) < 0.1 * np.linalg.norm(Reconstruction(scan, sequence).series().images)
 
 
 @pytest.mark.parametrize("noise", [np.zeros((3, 100), np.complex64), complex_normal(np.random.default_rng(0), 3, 2)])

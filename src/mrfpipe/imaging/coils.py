@@ -16,6 +16,9 @@ MapMethod = Literal["centre", "espirit", "jsense"]
 CALIBRATION_RADIUS = 12.0
 """Radius in cycles/FOV of the part of k-space that coil maps are made from; 38 spokes sample it fully."""
 
+EDGE = 0.04
+"""Share of the samples that are taken for noise where there is no noise scan."""
+
 LEAST_NOISE = 1e-6
 """Least over greatest eigenvalue of a noise covariance that can be inverted in float32."""
 
@@ -54,6 +57,29 @@ def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
     unmix = scipy.linalg.solve_triangular(factor, np.eye(sizes["coils"]), lower=True).astype(np.complex64)
     whitened: Complex = np.tensordot(unmix, kspace, 1)
     return whitened
+
+
+def edge_noise(kspace: Complex, trajectory: Float) -> Complex:
+    """Take the edge of k-space for a noise measurement, where there is none.
+
+    What is left of the object there, the least of all of k-space, counts as noise: it is a guess that is good for noisy
+    scans, and of scans with little noise makes the strong coils a little weaker than they should be.
+
+    Parameters
+    ----------
+    kspace
+        Shape `(coils, spokes, samples)`.
+    trajectory
+        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+
+    Returns
+    -------
+        The outermost samples of all spokes, `EDGE` of them. Shape `(coils, readings)`.
+    """
+    check_shape("kspace", kspace, "coils spokes samples", check_shape("trajectory", trajectory, "spokes samples 2"))
+    radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
+    readings: Complex = kspace[:, radius >= np.quantile(radius, 1 - EDGE)]
+    return readings
 
 
 def compress_coils(kspace: Complex, n_virtual: int) -> tuple[Complex, float]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Complex
-from mrfpipe.imaging.coils import MapMethod, compress_coils, estimate_coil_maps, prewhiten
+from mrfpipe.imaging.coils import MapMethod, compress_coils, edge_noise, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.delays import NO_DELAYS, correct_delays, estimate_delays
 from mrfpipe.imaging.density import DensityMethod, sample_density
 from mrfpipe.imaging.frames import reconstruct_frames
@@ -26,6 +26,7 @@ from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels
 from mrfpipe.protocol import Sequence
 
 Recon = Literal["nufft", "subspace"]
+NoiseSource = Literal["scan", "edges"]
 Progress = Callable[[int, int], None]
 """Called with the number of steps done and the number of all steps."""
 SUBSPACE_COILS = 8
@@ -48,6 +49,8 @@ class Imaging:
     """Coils to compress to, where there are more; None for all in frames and `SUBSPACE_COILS` in a subspace."""
     density: DensityMethod = "ramp"
     """How the weights of samples are found."""
+    noise: NoiseSource = "scan"
+    """What coils are whitened by: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
     correct_delays: bool = True
     """Whether significant gradient delays are corrected; see `mrfpipe.imaging.delays`."""
 
@@ -58,8 +61,9 @@ class Imaging:
     def __str__(self) -> str:
         kind = "adjoint NUFFT, frame by frame" if self.recon == "nufft" else "subspace, conjugate gradients"
         coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
+        noise = "" if self.noise == "scan" else ", noise of the edges"
         delays = "delays corrected" if self.correct_delays else "delays left"
-        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}, {self.density} density, {delays})"
+        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}, {self.density} density{noise}, {delays})"
 
     @property
     def n_virtual(self) -> int | None:
@@ -140,7 +144,7 @@ class Reconstruction:
             If the noise scan cannot be whitened with.
         """
         for s in range(self.n_slices):
-            kspace = self._compressed(prewhiten(self._scan.kspace[s], self._scan.noise))
+            kspace = self._compressed(prewhiten(self._scan.kspace[s], self._noise(s)))
             maps = estimate_coil_maps(
                 kspace,
                 self._scan.trajectory,
@@ -157,6 +161,11 @@ class Reconstruction:
                 sequence_hash=self._sequence.hash,
                 basis=self._basis,
             )
+
+    def _noise(self, s: int) -> Complex | None:
+        if self._imaging.noise == "scan":
+            return self._scan.noise
+        return edge_noise(self._scan.kspace[s], self._scan.trajectory)
 
     def series(self) -> FrameSeries:
         """Reconstruct all slices, into memory."""
