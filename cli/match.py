@@ -63,13 +63,16 @@ def command(
     Example: mrfpipe match thigh.h5 -d t1ff.h5 -o results
     """
     from mrfpipe.files.dictionaries import load_dictionary
+    from mrfpipe.imaging.reconstruction import SUBSPACE_RANK
     from mrfpipe.jobs import MatchJob
 
     from .output import do_all, targets
 
     device = where.device(settings)
     folders, failures = targets(map(where.path, inputs), lambda name: where.path(output) / name)
-    load_dictionary(dictionary)  # a wrong one is refused once, not scan by scan
+    rank = load_dictionary(dictionary).rank  # a wrong one is refused once, not scan by scan
+    if imaging.recon == "subspace" and rank > SUBSPACE_RANK:
+        settings.say(f"note: rank {rank} takes in more noise, and longer, than simulate --rank {SUBSPACE_RANK} would")
     jobs = [
         MatchJob(
             source=path,
