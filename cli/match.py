@@ -71,8 +71,6 @@ def command(
     device = where.device(settings)
     folders, failures = targets(map(where.path, inputs), lambda name: where.path(output) / name)
     rank = load_dictionary(dictionary).rank  # a wrong one is refused once, not scan by scan
-    if imaging.recon == "subspace" and rank > SUBSPACE_RANK:
-        settings.say(f"note: rank {rank} takes in more noise, and longer, than simulate --rank {SUBSPACE_RANK} would")
     jobs = [
         MatchJob(
             source=path,
@@ -93,4 +91,6 @@ def command(
         for path, folder in folders.items()
     ]
     do_all(jobs, failures, settings, where.scheduler)
+    if imaging.recon == "subspace" and rank > SUBSPACE_RANK:
+        settings.say(f"note: rank {rank} takes in more noise, and longer, than simulate --rank {SUBSPACE_RANK} would")
     settings.say(f"next: mrfpipe evaluate {jobs[-1].target} REFERENCE")

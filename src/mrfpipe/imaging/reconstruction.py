@@ -32,8 +32,8 @@ Progress = Callable[[int, int], None]
 SUBSPACE_COILS = 8
 """Virtual coils of a subspace reconstruction unless told otherwise; its time grows with them."""
 SUBSPACE_RANK = 8
-"""Rank that suits a subspace of T1-FF. On a scan of real anatomy the refined maps of rank 8 had RMSE FF 0.010, T1H2O 18 ms
-and df 0.6 Hz, those of rank 12 0.015, 27 ms and 0.7 Hz: more coefficients are more to fill with noise."""
+"""Rank that suits a subspace of T1-FF. On a scan of real anatomy the refined maps of rank 8 had RMSE FF 0.010, T1H2O
+18 ms and df 0.6 Hz, those of rank 12 0.015, 27 ms and 0.7 Hz: more coefficients are more to fill with noise."""
 CPU = torch.device("cpu")
 
 
