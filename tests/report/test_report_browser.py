@@ -73,7 +73,10 @@ class Page:
 
     def means(self):
         rows = self.driver.find_elements("css selector", "#region-table tbody tr")
-        return {row.get_attribute("data-name"): row.text.split() for row in rows}
+        return {
+            row.get_attribute("data-name"): [cell.text for cell in row.find_elements("css selector", "td")]
+            for row in rows
+        }
 
 
 def number(text):
@@ -152,11 +155,12 @@ def test_an_ellipse_averages_what_it_holds(page, maps):
     # the box of rows 3 to 8 and columns 4 to 10 is 6 high and 7 wide, about (5.5, 7); a hole of the mask lies in it
     within = (((y - 5.5) / 3) ** 2 + ((x - 7) / 3.5) ** 2 <= 1) & maps.mask[1]
     assert not maps.mask[1][5, 6]
-    row = page.means()["T1H2O"][-3:]
+    row = page.means()["T1H2O"]
     values = 1e3 * maps.t1w[1][within].astype(float)
     assert int(row[2]) == within.sum()
     assert number(row[0]) == pytest.approx(values.mean(), rel=PRECISION)
     assert number(row[1]) == pytest.approx(values.std(ddof=1), rel=PRECISION)
+    assert [number(end) for end in row[3].split(" to ")] == pytest.approx([values.min(), values.max()], rel=PRECISION)
 
 
 def test_a_polygon_is_drawn_with_keys_alone_and_copied(page, maps):
@@ -168,7 +172,7 @@ def test_a_polygon_is_drawn_with_keys_alone_and_copied(page, maps):
     y, x = np.mgrid[: maps.ff.shape[1], : maps.ff.shape[2]]
     # the triangle (3, 5), (9, 5), (9, 11) with its edges
     within = (x >= 5) & (y <= 9) & (y - 3 >= x - 5) & maps.mask[1]
-    row = page.means()["df"][-3:]
+    row = page.means()["df"]
     assert int(row[2]) == within.sum()
     assert number(row[0]) == pytest.approx(maps.df[1][within].mean(), rel=PRECISION, abs=1e-3)
     lines = page.run("return table()").splitlines()
@@ -183,6 +187,7 @@ def test_a_polygon_is_drawn_with_keys_alone_and_copied(page, maps):
 
 def test_a_chosen_voxel_shows_its_fingerprint_and_its_parameters(page, maps, fingerprints):
     page.point(4, 9, action="click")
+    assert page.one("#signal-plot").is_displayed()
     text = page.one("#signal-text").text
     assert text.startswith("Slice 2, y 4, x 9: FF ")
     assert f"T1H2O {1e3 * maps.t1w[1, 4, 9]:.4g} ms" in text
@@ -201,6 +206,7 @@ def test_a_chosen_voxel_shows_its_fingerprint_and_its_parameters(page, maps, fin
     assert found[2] == pytest.approx(abs(np.vdot(d, was)) / np.linalg.norm(d) / np.linalg.norm(was), abs=4e-3)
     page.point(5, 6, action="click")
     assert "outside the mask" in page.one("#signal-text").text
+    assert not page.one("#signal-plot").is_displayed()
 
 
 def test_a_right_drag_changes_the_window_and_reset_restores_it(page):

@@ -61,4 +61,4 @@ def pack(array: npt.NDArray[Any]) -> str:
     """
     little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
     planes = little.reshape(-1).view(np.uint8).reshape(-1, little.dtype.itemsize).T
-    return base64.b64encode(gzip.compress(planes.tobytes(), compresslevel=9, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(planes.tobytes(), compresslevel=6, mtime=0)).decode("ascii")

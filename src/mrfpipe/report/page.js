@@ -47,6 +47,10 @@ function number(v, digits = 4) {
 const round = v => String(+v.toPrecision(4)).replace("-", "\u2212"); // for the ends of a scale: no zeros to fill up
 const countBits = v => { let n = 0; for (let b = Math.round(v); b; b >>= 1) n += b & 1; return n; };
 
+// For more values than a call takes as arguments.
+const least = values => values.reduce((a, b) => Math.min(a, b));
+const most = values => values.reduce((a, b) => Math.max(a, b));
+
 function valueAt(panel, i) {
   if (panel.image.bits.length) return panel.values[i];
   if (state.view === "truth" && panel.truth) return panel.truth[i];
@@ -136,7 +140,6 @@ function buildTools() {
   element("slice").addEventListener("input", event => goTo({ slice: event.target.value - 1 }));
   const views = data.truthMask ? ["result", "truth", "difference"] : [];
   element("views").hidden = !views.length;
-  if (!views.length) element("views").style.display = "none";
   for (const view of views) {
     const input = make("input", { type: "radio", name: "view", value: view, checked: view === "result" });
     input.addEventListener("change", () => { state.view = view; draw(); });
@@ -309,7 +312,8 @@ function drawRegions() {
     plot.setAttribute("aria-label", `Histogram of ${panel.image.name} in the region`);
     requestAnimationFrame(() => drawHistogram(plot, values));
     const row = make("tr", {}, make("th", { scope: "row" }, panel.image.name + unit),
-      make("td", { className: "mean" }, number(mean, digits)), make("td", {}, number(deviation)), make("td", {}, String(n)), make("td", {}, plot));
+      make("td", { className: "mean" }, number(mean, digits)), make("td", {}, number(deviation)), make("td", {}, String(n)),
+      make("td", {}, n ? `${round(least(values))} to ${round(most(values))}` : "–"), make("td", {}, plot));
     row.dataset.name = panel.image.name;
     return row;
   }));
@@ -443,7 +447,7 @@ function trace(context, { kind, corners }, at, sx, sy, closed) {
 function drawHistogram(canvas, values, axis = false) {
   const { context, width, height } = fit(canvas), bottom = axis ? height - 18 : height;
   if (!values.length) return;
-  const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b));
+  const low = least(values), high = most(values);
   const n = axis ? 40 : 24, counts = new Array(n).fill(0), span = high - low || 1;
   for (const v of values) counts[Math.min(n - 1, Math.floor((v - low) / span * n))]++;
   const heights = counts.map(c => axis ? Math.log1p(c) : c), top = Math.max(...heights);
