@@ -400,7 +400,7 @@ function paint(panel) { // voxels into the buffer, only if something of them has
 function drawPanel(panel) {
   paint(panel);
   panel.readout.textContent = worded(panel, valueAt(panel, offset(state.slice, state.y, state.x)));
-  panel.caption.textContent = panel.image.title + (state.view === "result" || panel.truth ? "" : " (of the result)");
+  panel.caption.textContent = (state.view === "result" || panel.truth ? "" : "result's ") + panel.image.title;
   const { context, width, height } = fit(panel.canvas);
   context.imageSmoothingEnabled = false;
   context.drawImage(panel.buffer, 0, 0, width, height);
