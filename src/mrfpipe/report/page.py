@@ -1,0 +1,111 @@
+"""Page: ``report.html``, all of a result in one file that opens in a browser without a network."""
+
+import html
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrfpipe.arrays import Double
+from mrfpipe.errors import MismatchError
+from mrfpipe.files.atomic import writing
+from mrfpipe.files.provenance import Provenance
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.report.encoding import pack
+from mrfpipe.report.fingerprints import Fingerprints, encode_fingerprints
+from mrfpipe.report.images import colour_tables, encode_images
+from mrfpipe.report.quality import account, edge_shares, warnings_of
+
+
+def write_report(
+    path: Path,
+    maps: ParameterMaps,
+    provenance: Provenance,
+    *,
+    truth: ParameterMaps | None = None,
+    fingerprints: Fingerprints | None = None,
+) -> None:
+    """Write a result as one page, which replaces one that is there.
+
+    Parameters
+    ----------
+    path
+        The page to be; its folder's name is the page's title.
+    maps
+        What to show.
+    provenance
+        How the maps were made.
+    truth
+        What the maps should be: the page then shows it and the difference, too.
+    fingerprints
+        Signals of the voxels inside the mask, shown when a voxel is chosen.
+
+    Raises
+    ------
+    MismatchError
+        If the truth differs in shape.
+    ValueError
+        If the fingerprints do not fit the maps.
+    ResourceError
+        If the disk does not take the file.
+    """
+    text = render(maps, provenance, title=path.resolve().parent.name, truth=truth, fingerprints=fingerprints)
+    with writing(path, force=True) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def render(
+    maps: ParameterMaps,
+    provenance: Provenance,
+    *,
+    title: str,
+    truth: ParameterMaps | None = None,
+    fingerprints: Fingerprints | None = None,
+) -> str:
+    """Return the page that `write_report` writes."""
+    if truth is not None and truth.mask.shape != maps.mask.shape:
+        raise MismatchError(f"The maps have shape {maps.mask.shape} and the truth {truth.mask.shape}.")
+    images = encode_images(maps, truth)
+    spacing = np.linalg.norm(maps.affine[:3, :2], axis=0)
+    data = {
+        "title": title,
+        "shape": maps.mask.shape,
+        "spacing": [float(spacing[1] or 1), float(spacing[0] or 1)],
+        "letters": side_letters(maps.affine),
+        "mask": pack(maps.mask),
+        "truthMask": None if truth is None else pack(truth.mask),
+        "images": images,
+        "colours": colour_tables(images),
+        "fingerprints": None if fingerprints is None else encode_fingerprints(fingerprints, maps.mask),
+        "account": account(provenance),
+        "edges": edge_shares(maps),
+        "warnings": warnings_of(maps, provenance),
+    }
+    parts = {name: _resource(f"page.{name}") for name in ("css", "js")}
+    parts |= {"title": html.escape(title), "data": as_script(data)}
+    # In one pass, so that what files say is never taken for a place to fill in.
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _resource("page.html"))
+
+
+def as_script(data: dict[str, Any]) -> str:
+    """Write JSON that no HTML parser takes for markup, whatever its texts say."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # ASCII: other letters are escaped as well
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def side_letters(affine: Double) -> dict[str, str]:
+    """Say which side of the patient the left and the upper edge of an image are; nothing where an axis is oblique."""
+    found = {}
+    for edge, column in (("left", affine[:3, 0]), ("top", affine[:3, 1])):
+        main = int(np.argmax(np.abs(column)))
+        along = abs(column[main]) > 0.9 * np.linalg.norm(column)
+        # An edge is where the axis comes from.
+        found[edge] = ("LPI" if column[main] > 0 else "RAS")[main] if along else ""
+    return found
+
+
+def _resource(name: str) -> str:
+    return (files("mrfpipe.report") / name).read_text(encoding="utf-8")

@@ -1,0 +1,246 @@
+"""The page in a browser: what a reader points at, turns to and draws is what the maps hold."""
+
+import numpy as np
+import pytest
+
+from mrfpipe.maps import PARAMETERS
+from mrfpipe.report.page import write_report
+
+PRECISION = 1e-3
+"""Four digits are read out."""
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory, maps, provenance, truth, fingerprints):
+    path = tmp_path_factory.mktemp("result") / "report.html"
+    write_report(path, maps, provenance, truth=truth, fingerprints=fingerprints)
+    return path
+
+
+class Page:
+    """What a reader does to a page and sees of it."""
+
+    def __init__(self, driver, path):
+        self.driver = driver
+        driver.get(path.as_uri())
+        self.run("while (!document.documentElement.dataset.ready) await new Promise(r => setTimeout(r, 10))")
+        self.settle()
+
+    def run(self, script, *arguments):
+        code = f"const a = [...arguments], done = a.pop(); (async () => {{ {script} }})()"
+        answer = self.driver.execute_async_script(f"{code}.then(v => done([v]), e => done('' + e));", *arguments)
+        assert isinstance(answer, list), answer
+        return answer[0]
+
+    def settle(self):
+        self.run("await new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+
+    def one(self, selector):
+        return self.driver.find_element("css selector", selector)
+
+    def click(self, selector):
+        self.one(selector).click()
+        self.settle()
+
+    def keys(self, *keys):
+        self.one("#viewer").send_keys(*keys)
+        self.settle()
+
+    def point(self, y, x, *, name="FF", action="move"):
+        """Put the pointer on the middle of a voxel, as the page lies on the screen."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        canvas = self.one(f"figure[data-name={name}] canvas.map")
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+        crop = self.run("return crop")
+        right = round(((x - crop["x"] + 0.5) / crop["nx"] - 0.5) * canvas.size["width"])
+        down = round(((y - crop["y"] + 0.5) / crop["ny"] - 0.5) * canvas.size["height"])
+        chain = ActionChains(self.driver, duration=0).move_to_element_with_offset(canvas, right, down)
+        if action == "click":
+            chain.click()
+        elif action == "press":
+            chain.click_and_hold()
+        elif action == "release":
+            chain.release()
+        chain.perform()
+        self.settle()
+
+    def text(self, name):
+        return self.one(f"figure[data-name={name}] output.value").text
+
+    def number(self, name):
+        return number(self.text(name).split()[0])
+
+    def means(self):
+        rows = self.driver.find_elements("css selector", "#region-table tbody tr")
+        return {
+            row.get_attribute("data-name"): [cell.text for cell in row.find_elements("css selector", "td")]
+            for row in rows
+        }
+
+
+def number(text):
+    return float(text.replace("\N{MINUS SIGN}", "-"))
+
+
+@pytest.fixture
+def page(browser, path):
+    browser.get_log("browser")
+    yield Page(browser, path)
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+def test_every_map_is_read_under_the_pointer(page, maps):
+    for y, x in ((4, 9), (11, 3)):
+        page.point(y, x, name="T1fat")
+        for p in PARAMETERS:
+            assert page.number(p.name) == pytest.approx(maps.in_file_units(p)[1, y, x], rel=PRECISION, abs=1e-4)
+        assert page.number("match") == pytest.approx(maps.match[1, y, x], abs=1e-5)
+        names = [p.name for bit, p in enumerate(PARAMETERS) if maps.edge[1, y, x] >> bit & 1]
+        assert page.text("edge") == (", ".join(names) or "none")
+
+
+def test_outside_the_mask_is_said_and_not_painted(page):
+    page.point(5, 6)
+    assert page.text("FF") == page.text("edge") == "outside"
+    two = "panels[0].buffer.getContext('2d').getImageData(6 - crop.x, 5 - crop.y, 2, 1).data"
+    assert page.run(f"return [...{two}].filter((_, i) => i % 4 === 3)") == [0, 255]
+
+
+def test_a_voxel_has_the_colour_of_its_value(page, maps):
+    from matplotlib import colormaps
+
+    colour = "return [...panels[3].buffer.getContext('2d').getImageData(9 - crop.x, 4 - crop.y, 1, 1).data]"
+    top = np.percentile(np.abs(maps.df[maps.mask]), 99)
+    expected = colormaps["coolwarm"]((maps.df[1, 4, 9] + top) / (2 * top), bytes=True)
+    # a value on the border of two colours may fall on either side
+    assert np.abs(np.array(page.run(colour)) - expected).max() <= 4
+
+
+def test_keys_move_the_crosshair_and_the_slice(page, maps):
+    from selenium.webdriver.common.keys import Keys
+
+    page.point(6, 8)
+    page.keys(Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.PAGE_DOWN)
+    assert page.number("df") == pytest.approx(maps.df[2, 8, 9], rel=PRECISION)
+    page.keys(Keys.PAGE_DOWN, Keys.ARROW_UP, Keys.ARROW_LEFT)  # there is no fourth slice
+    assert page.number("df") == pytest.approx(maps.df[2, 7, 8], rel=PRECISION)
+    page.keys(Keys.HOME)
+    assert page.number("df") == pytest.approx(maps.df[0, 7, 8], rel=PRECISION)
+
+
+def test_the_wheel_turns_slices(page, maps):
+    page.point(6, 8)
+    page.run("panels[0].canvas.dispatchEvent(new WheelEvent('wheel', { deltaY: 100, cancelable: true }))")
+    page.settle()
+    assert page.number("df") == pytest.approx(maps.df[2, 6, 8], rel=PRECISION)
+
+
+def test_truth_and_difference_are_shown_where_there_are(page, maps, truth):
+    page.click("input[value=truth]")
+    page.point(4, 9)
+    assert page.number("T1H2O") == pytest.approx(1e3 * truth.t1w[1, 4, 9], rel=PRECISION)
+    page.click("input[value=difference]")
+    page.point(4, 9)
+    expected = 1e3 * (float(maps.t1w[1, 4, 9]) - float(truth.t1w[1, 4, 9]))
+    assert number(page.text("T1H2O").split()[0].lstrip("+")) == pytest.approx(expected, abs=0.1)
+    assert page.number("match") == pytest.approx(maps.match[1, 4, 9], abs=1e-5)
+
+
+def test_an_ellipse_averages_what_it_holds(page, maps):
+    page.click("input[value=ellipse]")
+    page.point(3, 4, action="press")
+    page.point(8, 10, action="release")
+    y, x = np.mgrid[: maps.ff.shape[1], : maps.ff.shape[2]]
+    # the box of rows 3 to 8 and columns 4 to 10 is 6 high and 7 wide, about (5.5, 7); a hole of the mask lies in it
+    within = (((y - 5.5) / 3) ** 2 + ((x - 7) / 3.5) ** 2 <= 1) & maps.mask[1]
+    assert not maps.mask[1][5, 6]
+    row = page.means()["T1H2O"]
+    values = 1e3 * maps.t1w[1][within].astype(float)
+    assert int(row[2]) == within.sum()
+    assert number(row[0]) == pytest.approx(values.mean(), rel=PRECISION)
+    assert number(row[1]) == pytest.approx(values.std(ddof=1), rel=PRECISION)
+    assert [number(end) for end in row[3].split(" to ")] == pytest.approx([values.min(), values.max()], rel=PRECISION)
+
+
+def test_a_polygon_is_drawn_with_keys_alone_and_copied(page, maps):
+    from selenium.webdriver.common.keys import Keys
+
+    page.click("input[value=polygon]")
+    page.point(3, 5)
+    page.keys(Keys.ENTER, Keys.ARROW_DOWN * 6, Keys.ENTER, Keys.ARROW_RIGHT * 6, Keys.ENTER, Keys.ENTER)
+    y, x = np.mgrid[: maps.ff.shape[1], : maps.ff.shape[2]]
+    # the triangle (3, 5), (9, 5), (9, 11) with its edges
+    within = (x >= 5) & (y <= 9) & (y - 3 >= x - 5) & maps.mask[1]
+    row = page.means()["df"]
+    assert int(row[2]) == within.sum()
+    assert number(row[0]) == pytest.approx(maps.df[1][within].mean(), rel=PRECISION, abs=1e-3)
+    lines = page.run("return table()").splitlines()
+    assert lines[0] == "region,kind,slice,map,view,unit,voxels,mean,sd"
+    copied = next(line for line in lines if ",B1," in line).split(",")
+    assert copied[:7] == ["1", "polygon", "2", "B1", "result", "", str(within.sum())]
+    assert float(copied[7]) == pytest.approx(maps.b1[1][within].mean(), abs=1e-5)  # 16 bits over 0.6
+    page.click("#copy")
+    page.run("await new Promise(r => setTimeout(r, 100))")
+    assert page.one("#status").text == "Copied."
+
+
+def test_a_chosen_voxel_shows_its_fingerprint_and_its_parameters(page, maps, fingerprints):
+    page.point(4, 9, action="click")
+    assert page.one("#signal-plot").is_displayed()
+    text = page.one("#signal-text").text
+    assert text.startswith("Slice 2, y 4, x 9: FF ")
+    assert f"T1H2O {1e3 * maps.t1w[1, 4, 9]:.4g} ms" in text
+    found = page.run(
+        "const s = signalsAt(rows[offset(1, 4, 9)]); return [[...s.measured], [...s.fitted], s.correlation]"
+    )
+    measured, fitted = (np.array(v).view(complex) for v in found[:2])
+    was = fingerprints.measured[1, :, 4, 9]
+    d = fingerprints.simulated[
+        np.flatnonzero(np.flatnonzero(maps.mask) == np.ravel_multi_index((1, 4, 9), maps.mask.shape))[0]
+    ]
+    unit = max(np.abs(was.real).max(), np.abs(was.imag).max())
+    # half a step of 1/511 for each of the rank's real and imaginary parts
+    assert np.abs(measured - fingerprints.basis @ was / unit).max() < 4e-3
+    assert np.abs(fitted - fingerprints.basis @ (np.vdot(d, was) / np.vdot(d, d) * d) / unit).max() < 4e-3
+    assert found[2] == pytest.approx(abs(np.vdot(d, was)) / np.linalg.norm(d) / np.linalg.norm(was), abs=4e-3)
+    page.point(5, 6, action="click")
+    assert "outside the mask" in page.one("#signal-text").text
+    assert not page.one("#signal-plot").is_displayed()
+
+
+def test_a_right_drag_changes_the_window_and_reset_restores_it(page):
+    ends = "return [panels[1].low, panels[1].high].map(e => e.textContent)"
+    before = page.run(ends)
+    drag = "for (const [type, x] of [['pointerdown', 50], ['pointermove', 150], ['pointerup', 150]])"
+    drag += " a[0].dispatchEvent(new PointerEvent(type, { button: 2, clientX: x, clientY: 50, pointerId: 1 }))"
+    page.run("Element.prototype.setPointerCapture = () => {}; " + drag, page.one("figure[data-name=T1H2O] canvas.map"))
+    page.settle()
+    low, high = (number(end) for end in page.run(ends))
+    # 100 dots are 100/250 of the window's width
+    assert high - low == pytest.approx(1.4 * (number(before[1]) - number(before[0])), rel=PRECISION)
+    page.click("#reset")
+    assert page.run(ends) == before
+
+
+def test_what_files_say_is_shown_and_never_run(page, hostile):
+    assert hostile in page.one("#account").text
+    assert page.run("return window.hurt ?? null") is None
+
+
+def test_every_control_has_a_name(page):
+    nameless = "return [...document.querySelectorAll('input, button, canvas:not([aria-hidden])')]"
+    nameless += (
+        ".filter(e => !(e.getAttribute('aria-label') || e.labels?.[0]?.textContent.trim() || e.textContent.trim()))"
+    )
+    assert page.run(nameless + ".length") == 0
+
+
+def test_a_bare_result_opens(browser, tmp_path, maps, provenance):
+    write_report(tmp_path / "report.html", maps, provenance)
+    page = Page(browser, tmp_path / "report.html")
+    assert not page.one("#signal").is_displayed()
+    assert not page.one("#views").is_displayed()
+    page.point(4, 9, action="click")
+    assert page.number("df") == pytest.approx(maps.df[1, 4, 9], rel=PRECISION)
+    assert browser.get_log("browser") == []

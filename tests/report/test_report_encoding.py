@@ -1,0 +1,105 @@
+import re
+
+import numpy as np
+import pytest
+
+from mrfpipe.report.encoding import LEVELS, pack, quantise
+from mrfpipe.report.fingerprints import STEPS, Fingerprints, encode_fingerprints, scaled_to
+from mrfpipe.report.images import encode_images
+
+UNPACK = ["<u2", "<i2", "<f4", "u1"]
+
+
+@pytest.mark.parametrize("dtype", UNPACK)
+def test_what_is_packed_is_unpacked(dtype, unpack):
+    array = np.random.default_rng(0).integers(0, 200, (5, 7)).astype(dtype) - np.array(60).astype(dtype)
+    assert np.array_equal(unpack(pack(array), dtype), array.ravel())
+
+
+def test_packing_takes_big_endian_and_strided_arrays(unpack):
+    array = np.arange(12, dtype=">i2").reshape(3, 4).T
+    assert np.array_equal(unpack(pack(array), "<i2"), array.ravel())
+
+
+@pytest.mark.parametrize("values", [[-3.0, 0.25, 7.0], [2.0, 2.0], [5.0], []])
+def test_a_value_is_within_the_stated_precision(values):
+    values = np.array(values, np.float32)
+    quantised = quantise(values)
+    back = quantised.offset + quantised.scale * quantised.numbers
+    # half a step, and what float64 rounds of it
+    assert np.all(np.abs(back - values) <= quantised.precision * (1 + 1e-9))
+    if np.ptp(values) if values.size else False:
+        assert quantised.precision == pytest.approx(np.ptp(values) / LEVELS / 2)
+
+
+def test_values_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="finite"):
+        quantise(np.array([0.0, np.nan]))
+
+
+def test_maps_are_in_the_units_of_files_and_in_the_order_of_voxels(maps, truth, unpack):
+    images = {image["name"]: image for image in encode_images(maps, truth)}
+    assert list(images) == ["FF", "T1H2O", "T1fat", "df", "B1", "match", "M0", "edge"]
+
+    def values(image):
+        return image["offset"] + image["scale"] * unpack(image["data"], "<u2")
+
+    # half a step of 16 bits over the range, and float32's own rounding
+    assert np.allclose(values(images["T1H2O"]), 1e3 * maps.t1w[maps.mask], rtol=1e-6, atol=0.51 * 1000 / LEVELS)
+    assert np.allclose(values(images["df"]["truth"]), truth.df[truth.mask], rtol=1e-6, atol=0.51 * 200 / LEVELS)
+    assert np.array_equal(np.round(values(images["edge"])), maps.edge[maps.mask])
+    assert "truth" not in images["match"]
+    low, high = images["df"]["window"]
+    assert low == -high
+
+
+def test_fingerprints_keep_what_was_measured_and_what_it_was_matched_with(maps, fingerprints, unpack):
+    encoded = encode_fingerprints(fingerprints, maps.mask)
+    rank = encoded["rank"]
+    n = int(maps.mask.sum())
+    measured = unpack(encoded["measured"], "<i2").reshape(rank, 2, n).astype(float)
+    fitted = measured + unpack(encoded["residual"], "<i2").reshape(rank, 2, n)
+    for v, (s, y, x) in list(enumerate(np.argwhere(maps.mask)))[::37]:
+        was = fingerprints.measured[s, :, y, x]
+        step = max(np.abs(was.real).max(), np.abs(was.imag).max()) / STEPS
+        d = fingerprints.simulated[v]
+        scale = np.vdot(d, was) / np.vdot(d, d)  # the complex number that brings d nearest to what was measured
+        # half a step for a part; float32's rounding is a thousand times less
+        for got, expected in ((measured, was), (fitted, scale * d)):
+            assert np.abs(got[:, 0, v] * step - expected.real).max() < 0.51 * step
+            assert np.abs(got[:, 1, v] * step - expected.imag).max() < 0.51 * step
+    assert np.array_equal(unpack(encoded["basis"], "<f4").view(np.complex64), fingerprints.basis.ravel())
+
+
+def test_a_matched_signal_is_scaled_by_a_complex_number():
+    d = np.array([[1 + 2j, -1j], [0, 0]], np.complex64)
+    # 1e-6: a few roundings of float32
+    assert np.allclose(scaled_to(d, (2 - 3j) * d), (2 - 3j) * d, atol=1e-6 * 10)
+
+
+def test_fingerprints_that_do_not_fit_are_refused(maps, fingerprints):
+    with pytest.raises(ValueError, match="simulated has shape"):
+        encode_fingerprints(fingerprints, np.ones_like(maps.mask))
+    with pytest.raises(ValueError, match="rank"):
+        Fingerprints(basis=fingerprints.basis[:, :2], measured=fingerprints.measured, simulated=fingerprints.simulated)
+    broken = fingerprints.measured.copy()
+    broken[0, 1, 4, 9] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        encode_fingerprints(
+            Fingerprints(basis=fingerprints.basis, measured=broken, simulated=fingerprints.simulated), maps.mask
+        )
+
+
+def test_five_slices_with_fingerprints_are_small():
+    """Five slices of 350 x 350 with rank 12 fit 15 MB: a tenth of them in voxels is held to a tenth of it."""
+    rng = np.random.default_rng(3)
+    mask = np.ones((1, 134, 133), bool)  # a tenth of 5 * 350 * 350 * 0.29 voxels, the share of a thigh
+    falling = np.exp(-0.5 * np.arange(12)).astype(np.float32)[:, None, None]
+    noise = rng.normal(size=(2, 1, 12, 134, 133)) + 1j * rng.normal(size=(2, 1, 12, 134, 133))
+    measured = (noise[0] * falling).astype(np.complex64)
+    simulated = np.moveaxis(measured + 0.01 * noise[1], 1, -1)[mask].astype(np.complex64)
+    basis = np.eye(175, 12, dtype=np.complex64)
+    encoded = encode_fingerprints(Fingerprints(basis=basis, measured=measured, simulated=simulated), mask)
+    n_bytes = sum(len(text) for text in encoded.values() if isinstance(text, str))
+    assert n_bytes < 1.5e6 - 8 * 2 * mask.sum() * 4 / 3  # what is left beside eight maps that do not compress at all
+    assert re.fullmatch("[A-Za-z0-9+/=]+", encoded["measured"])
