@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "Train a network on scans whose maps are known.",
     "reconstruct": "Turn scans into quantitative maps by a network.",
     "evaluate": "Say how far maps are from a reference.",
+    "report": "Show maps as a page for the browser.",
     "study": "Run an experiment: a table and a figure.",
     "info": "Say what a file is.",
 }

@@ -30,6 +30,7 @@ from mrfpipe.maps import PARAMETERS, ParameterMaps
 from mrfpipe.matching.match import Method
 from mrfpipe.pipeline import Progress, load_truth, match_scan, open_series, with_tissue
 from mrfpipe.protocol import Protocol
+from mrfpipe.report.page import REPORT_FILE, write_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,12 +252,13 @@ def write_result(
     bids: bool,
     force: bool,
 ) -> None:
-    """Write a result folder with a picture of every slice, beside the truth where there is one."""
+    """Write a result folder with a report and a picture of every slice, beside the truth where there is one."""
 
     def draw(partial: Path) -> None:
         for s in range(len(maps.mask)):
             name = "maps.png" if len(maps.mask) == 1 else f"maps-{s}.png"
             draw_maps(maps, partial / name, reference=truth, slice_index=s, title=f"{folder.name}, slice {s}")
+        write_report(partial / REPORT_FILE, maps, provenance, title=folder.name, truth=truth)
 
     save_result(folder, maps, provenance, bids=bids, force=force, extra=draw)
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -268,3 +269,23 @@ def test_gap_and_memory(run, study, tmp_path):
         assert np.all((gap >= 0) & (gap <= file["match"][...][mask] + 0.01))
         assert np.median(gap) > 0.1
     assert (tmp_path / "out/leg/gap.nii.gz").exists()
+
+
+def page_data(page):
+    return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_every_result_has_a_page_that_can_be_made_again_with_a_reference(run, study, tmp_path):
+    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path)
+    page = tmp_path / "leg" / "report.html"
+    data = page_data(page.read_text())
+    assert data["title"] == "leg"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "leg" / "maps.h5").rename(tmp_path / "other" / "maps.h5")
+    assert "open it in a browser" in run("report", tmp_path / "other").stdout
+    run("report", tmp_path / "other", code=5)
+    alone = page_data((tmp_path / "other" / "report.html").read_text())
+    assert (alone["title"], alone["truthMask"]) == ("other", None)
+    run("report", tmp_path / "other", study / "leg.truth.npz", "--force")
+    assert page_data((tmp_path / "other" / "report.html").read_text())["truthMask"]
+    run("report", study, code=3)

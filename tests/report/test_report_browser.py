@@ -13,7 +13,7 @@ PRECISION = 1e-3
 @pytest.fixture(scope="module")
 def path(tmp_path_factory, maps, provenance, truth, fingerprints):
     path = tmp_path_factory.mktemp("result") / "report.html"
-    write_report(path, maps, provenance, truth=truth, fingerprints=fingerprints)
+    write_report(path, maps, provenance, title="result", truth=truth, fingerprints=fingerprints)
     return path
 
 
@@ -237,7 +237,7 @@ def test_every_control_has_a_name(page):
 
 
 def test_a_bare_result_opens(browser, tmp_path, maps, provenance):
-    write_report(tmp_path / "report.html", maps, provenance)
+    write_report(tmp_path / "report.html", maps, provenance, title="scan 1")
     page = Page(browser, tmp_path / "report.html")
     assert not page.one("#signal").is_displayed()
     assert not page.one("#views").is_displayed()

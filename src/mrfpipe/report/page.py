@@ -19,12 +19,15 @@ from mrfpipe.report.fingerprints import Fingerprints, encode_fingerprints
 from mrfpipe.report.images import colour_tables, encode_images
 from mrfpipe.report.quality import account, edge_shares, warnings_of
 
+REPORT_FILE = "report.html"
+
 
 def write_report(
     path: Path,
     maps: ParameterMaps,
     provenance: Provenance,
     *,
+    title: str,
     truth: ParameterMaps | None = None,
     fingerprints: Fingerprints | None = None,
 ) -> None:
@@ -33,11 +36,13 @@ def write_report(
     Parameters
     ----------
     path
-        The page to be; its folder's name is the page's title.
+        The page to be.
     maps
         What to show.
     provenance
         How the maps were made.
+    title
+        What to call the result.
     truth
         What the maps should be: the page then shows it and the difference, too.
     fingerprints
@@ -52,7 +57,7 @@ def write_report(
     ResourceError
         If the disk does not take the file.
     """
-    text = render(maps, provenance, title=path.resolve().parent.name, truth=truth, fingerprints=fingerprints)
+    text = render(maps, provenance, title=title, truth=truth, fingerprints=fingerprints)
     with writing(path, force=True) as partial:
         partial.write_text(text, encoding="utf-8")
 
