@@ -13,7 +13,7 @@ from mrfpipe.evaluation.metrics import evaluate, r2
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.phantom.cohort import draw_cohort
 from mrfpipe.studies import table2, table2_cohort
-from mrfpipe.studies.table2 import ALL_METHODS, SCALES, Scale, compare_methods, subject_maps
+from mrfpipe.studies.table2 import ALL_METHODS, SCALES, Scale, compare_methods, run_study, subject_maps
 from mrfpipe.studies.table2_paper import METRICS, NETWORKS, published
 from mrfpipe.studies.table2_report import COLUMNS, draw_methods, draw_nrmse, format_table, write_csv
 from mrfpipe.studies.table2_scores import Row, SubjectScore, load_scores, save_scores, score, summarise
@@ -201,6 +201,14 @@ def test_pictures(study, tmp_path):
     for picture in (imread(tmp_path / "n.png"), imread(tmp_path / "m.png")):
         assert picture.shape[1] > 1000
         assert 0.01 < np.mean(picture[..., :3].min(-1) < 0.9) < 0.95
+
+
+def test_one_call_writes_everything(study, tmp_path):
+    shutil.copytree(study[0], tmp_path / table2.WORK)
+    text = run_study(tmp_path, TINY)
+    assert (tmp_path / "table2.md").read_text(encoding="utf-8") == text == format_table(study[1])
+    written = {path.name for path in tmp_path.iterdir()} - {table2.WORK}
+    assert written == {"table2.csv", "table2.md", "table2.png", "table2-maps.png"}
 
 
 def test_scales_have_stages_for_every_network():

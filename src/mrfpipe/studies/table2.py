@@ -27,13 +27,17 @@ from mrfpipe.phantom.cohort import PAPER_SIZE, Subject, draw_cohort
 from mrfpipe.protocol import Protocol, load_protocol, parse_protocol
 from mrfpipe.studies.table2_cohort import MATCHINGS, ScannedCohort
 from mrfpipe.studies.table2_paper import NETWORKS
+from mrfpipe.studies.table2_report import draw_methods, draw_nrmse, format_table, write_csv
 from mrfpipe.studies.table2_scores import REFERENCES, Row, load_scores, save_scores, score, summarise
 
 Labels = Literal["truth", "match"]
 Progress = Callable[[str], Callable[[int, int], None]]
 """Called with the name of a stage that begins; what it returns is called with the steps done and all steps."""
+SILENT: Progress = lambda _: lambda done, total: None  # noqa: ARG005, E731 - nobody looks
 CPU = torch.device("cpu")
 SETTINGS = "study.json"
+WORK = "work"
+"""Folder below a study's own in which it keeps what it has made."""
 ALL_METHODS = (*NETWORKS, *MATCHINGS)
 """Methods in the order of the table: networks, then matching."""
 
@@ -82,6 +86,44 @@ subjects, slices and epochs, for a GPU and days, with about 100 GB of memory and
 chosen by validation as in the paper, but the preset's."""
 
 
+def run_study(
+    folder: Path,
+    scale: Scale,
+    *,
+    labels: Labels = "match",
+    seed: int = 0,
+    device: torch.device = CPU,
+    progress: Progress = SILENT,
+) -> str:
+    """Run the study and write ``table2.csv``, ``table2.md``, ``table2.png`` and ``table2-maps.png``.
+
+    Parameters
+    ----------
+    folder
+        Where to write; `compare_methods` keeps its work below it.
+    scale, labels, seed, device, progress
+        As for `compare_methods`.
+
+    Returns
+    -------
+        The table in Markdown.
+
+    Raises
+    ------
+    MismatchError, ResourceError
+        As `compare_methods`.
+    """
+    rows = compare_methods(folder / WORK, scale, labels=labels, seed=seed, device=device, progress=progress)
+    text = format_table(rows)
+    write_csv(rows, folder / "table2.csv")
+    with writing(folder / "table2.md", force=True) as partial:
+        partial.write_text(text, encoding="utf-8")
+    draw_nrmse(rows, folder / "table2.png")
+    name, maps = subject_maps(folder / WORK, scale, seed=seed)
+    draw_methods(maps, f"{name}: the truth and all methods", folder / "table2-maps.png")
+    return text
+
+
 def compare_methods(
     folder: Path,
     scale: Scale,
@@ -89,7 +131,7 @@ def compare_methods(
     labels: Labels = "match",
     seed: int = 0,
     device: torch.device = CPU,
-    progress: Progress = lambda _: lambda done, total: None,  # noqa: ARG005 - nobody looks
+    progress: Progress = SILENT,
 ) -> list[Row]:
     """Train all networks, and score them and matching on the test subjects.
 
@@ -119,16 +161,8 @@ def compare_methods(
     ResourceError
         If the frames to train on do not fit into memory, or the disk is full.
     """
-    protocol = _protocol(scale.matrix)
-    _claim(folder, {"scale": asdict(scale), "labels": labels, "seed": seed, "protocol": protocol.hash})
-    scans = ScannedCohort(
-        draw_cohort(scale.n_subjects, seed=seed),
-        protocol,
-        n_slices=scale.n_slices,
-        n_coils=scale.n_coils,
-        folder=folder,
-        device=device,
-    )
+    scans = _scans(folder, scale, seed, device)
+    _claim(folder, {"scale": asdict(scale), "labels": labels, "seed": seed, "protocol": scans.protocol.hash})
     study = _Study(folder=folder, scale=scale, labels=labels, seed=seed, device=device, scans=scans, progress=progress)
     study.scan_all()
     return [row for method in ALL_METHODS for row in study.rows(method)]
@@ -136,17 +170,21 @@ def compare_methods(
 
 def subject_maps(folder: Path, scale: Scale, *, seed: int = 0) -> tuple[str, dict[str, ParameterMaps]]:
     """Read the maps of the first test subject: the truth and, by name, all methods', after `compare_methods`."""
-    scans = ScannedCohort(
+    scans = _scans(folder, scale, seed, CPU)
+    subject = scans.cohort.split("testing")[0]
+    truth = {"truth": scans.phantom(subject).maps}
+    return subject.name, truth | {method: scans.load(method, subject) for method in ALL_METHODS}
+
+
+def _scans(folder: Path, scale: Scale, seed: int, device: torch.device) -> ScannedCohort:
+    return ScannedCohort(
         draw_cohort(scale.n_subjects, seed=seed),
         _protocol(scale.matrix),
         n_slices=scale.n_slices,
         n_coils=scale.n_coils,
         folder=folder,
-        device=CPU,
+        device=device,
     )
-    subject = scans.cohort.split("testing")[0]
-    truth = {"truth": scans.phantom(subject).maps}
-    return subject.name, truth | {method: scans.load(method, subject) for method in ALL_METHODS}
 
 
 def _protocol(matrix: int) -> Protocol:
