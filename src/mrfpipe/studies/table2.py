@@ -73,7 +73,7 @@ def _small_stages() -> dict[str, tuple[Preset, ...]]:
         "hoppe": (by_fingerprint("hoppe", 12),),
         "cohen": (by_fingerprint("cohen", 12),),
         "oksuz": (by_fingerprint("oksuz", 2),),
-        "fang": (by_fingerprint("fang", 12), replace(METHODS["fang"][1], batch_size=4, n_epochs=4)),
+        "fang": (by_fingerprint("fang", 12), replace(METHODS["fang"][1], batch_size=4, n_epochs=24)),
     }
 
 
