@@ -1,0 +1,139 @@
+"""The scans that Table 2 is made from: a cohort of phantoms, reconstructed and matched, each kept when it is made."""
+
+import time
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from mrfpipe.arrays import available_memory
+from mrfpipe.dictionary import Dictionary, build_dictionary
+from mrfpipe.errors import ResourceError
+from mrfpipe.files.frames import load_frames, save_frames
+from mrfpipe.files.maps import load_maps, save_maps
+from mrfpipe.files.provenance import Provenance
+from mrfpipe.imaging.reconstruction import Reconstruction
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.matching.match import match_series
+from mrfpipe.phantom.cohort import Cohort, Subject
+from mrfpipe.phantom.scanner import scan
+from mrfpipe.phantom.truth import Phantom
+from mrfpipe.protocol import Protocol
+
+MATCHINGS = {"match": False, "match-refined": True}
+"""Dictionary matching: whether estimates leave the grid, by name. On the grid is as published."""
+
+
+class ScannedCohort:
+    """A cohort's truth, frames and matched maps.
+
+    Parameters
+    ----------
+    cohort
+        Who is scanned.
+    protocol
+        How.
+    n_slices, n_coils
+        Slices of every scan, and its receive coils.
+    folder
+        Where frames and maps are kept; what is there is read and not made again.
+    device
+        Where to match.
+    """
+
+    def __init__(
+        self, cohort: Cohort, protocol: Protocol, *, n_slices: int, n_coils: int, folder: Path, device: torch.device
+    ) -> None:
+        self.cohort, self.protocol = cohort, protocol
+        self._n_slices, self._n_coils, self._folder, self._device = n_slices, n_coils, folder, device
+
+    def phantom(self, subject: Subject) -> Phantom:
+        """Draw the anatomy of a subject, which is the truth."""
+        sequence = self.protocol.sequence
+        spacing = 1.5 * sequence.slice_thickness
+        return subject.phantom(matrix=sequence.matrix, fov=sequence.fov, slice_spacing=spacing, n_slices=self._n_slices)
+
+    def make(self, subject: Subject) -> None:
+        """Scan a subject and reconstruct the frames, unless they are there."""
+        path, began = self._frames_path(subject), time.time()
+        if not path.exists():
+            raw = scan(
+                self.phantom(subject), self.protocol, n_coils=self._n_coils, seed=subject.seed, name=subject.name
+            )
+            series = Reconstruction(raw, self.protocol.sequence)
+            save_frames(
+                series.series(),
+                path,
+                protocol=self.protocol,
+                provenance=lambda: self._provenance("nufft", began, subject.seed),
+            )
+
+    def series(self, subject: Subject) -> FrameSeries:
+        """Read the frames of a subject, made before or now."""
+        self.make(subject)
+        return load_frames(self._frames_path(subject))
+
+    def matched(self, subject: Subject, matching: str) -> ParameterMaps:
+        """Match a subject's frames in one of the ways of `MATCHINGS`, or read the maps."""
+        if not self._maps_path(matching, subject).exists():
+            began = time.time()
+            found = match_series(
+                self.series(subject), self._dictionary, refined=MATCHINGS[matching], device=self._device
+            )
+            self.keep(found, matching, subject, began)
+        return self.load(matching, subject)
+
+    def load(self, method: str, subject: Subject) -> ParameterMaps:
+        """Read the maps of a subject by a method.
+
+        Raises
+        ------
+        InputError
+            If they were not kept.
+        """
+        return load_maps(self._maps_path(method, subject))
+
+    def keep(self, maps: ParameterMaps, method: str, subject: Subject, began: float) -> None:
+        """Write the maps of a subject by a method, which began at a time in s since the epoch."""
+        save_maps(maps, self._maps_path(method, subject), self._provenance(method, began, None), force=True)
+
+    def check_memory(self, n_subjects: int) -> None:
+        """Refuse to hold the frames of more subjects at once than there is memory for.
+
+        Raises
+        ------
+        ResourceError
+            If there is less memory than they take.
+        """
+        sequence = self.protocol.sequence
+        n_bytes = 8 * n_subjects * self._n_slices * sequence.n_frames * sequence.matrix**2
+        if n_bytes > (free := available_memory()):
+            raise ResourceError(
+                f"The frames of {n_subjects} subjects take {n_bytes / 1e9:.0f} GB of memory and {free / 1e9:.0f} GB "
+                "are free; run the study at a smaller scale or on a larger machine."
+            )
+
+    def _frames_path(self, subject: Subject) -> Path:
+        return self._folder / "frames" / f"{subject.name}.h5"
+
+    def _maps_path(self, method: str, subject: Subject) -> Path:
+        return self._folder / "maps" / method / f"{subject.name}.h5"
+
+    @cached_property
+    def _dictionary(self) -> Dictionary:
+        return build_dictionary(self.protocol, device=self._device)
+
+    def _provenance(self, method: str, began: float, seed: int | None) -> Provenance:
+        return Provenance(
+            command=["study", "table2"],
+            inputs={},
+            protocol_name=self.protocol.name,
+            protocol_hash=self.protocol.hash,
+            method=method,
+            device=str(self._device),
+            started=datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
+            duration_s=time.time() - began,
+            seed=seed,
+        )
