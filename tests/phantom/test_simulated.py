@@ -9,7 +9,7 @@ from helpers import small_protocol
 
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging import coils as imaging_coils
-from mrfpipe.imaging.frames import reconstruct_frames
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.phantom import simulated
 from mrfpipe.phantom.anatomy import ANATOMIES
@@ -50,7 +50,7 @@ def draw(name="thigh", n_slices=1, seed=0, matrix=MATRIX):
 def test_frames_are_those_of_a_reconstructed_scan(protocol, spread, coils, name):
     phantom = draw(name, seed=3)
     made = series_of(phantom, protocol, spread, coils, seed=0, snr=np.inf)
-    scanned = reconstruct_frames(scan(phantom, protocol, n_coils=4, snr=np.inf), protocol.sequence)
+    scanned = Reconstruction(scan(phantom, protocol, n_coils=4, snr=np.inf), protocol.sequence).series()
     mask = phantom.maps.mask[0]
     difference = np.linalg.norm((made.images - scanned.images)[0][:, mask], axis=1)
     relative = difference / np.linalg.norm(scanned.images[0][:, mask], axis=1)
