@@ -10,9 +10,10 @@ import pytest
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import InputError, MrfpipeError
 from mrfpipe.files.dictionaries import load_dictionary, save_dictionary
-from mrfpipe.files.frames import load_frames, read_frames_header, save_frames
+from mrfpipe.files.frames import StoredSeries, load_frames, read_frames_header, save_frames
 from mrfpipe.files.maps import load_maps, read_maps_header, save_maps
 from mrfpipe.files.schemas import schema_of
+from mrfpipe.imaging.series import stack_slices
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import Protocol, load_protocol
@@ -107,6 +108,20 @@ def test_frames_round_trip(saved, series):
     assert_same(got, series)
     assert got.name == series.name
     assert got.sequence_hash == series.sequence_hash
+
+
+def test_slices_are_read_one_by_one_each_in_its_place(saved, series):
+    stored = StoredSeries(path=saved / "frames.h5", header=read_frames_header(saved / "frames.h5"))
+    slices = list(stored)
+    assert len(slices) == stored.n_slices == 2
+    for s, one in enumerate(slices):
+        np.testing.assert_array_equal(one.images[0], series.images[s])
+        np.testing.assert_array_equal(one.mask[0], series.mask[s])
+        # Its voxel (x, y, 0) is voxel (x, y, s) of the stack.
+        np.testing.assert_allclose(one.affine @ [3, 2, 0, 1], series.affine @ [3, 2, s, 1])
+    assert_same(stack_slices(slices, 2), series)
+    with pytest.raises(ValueError, match="1 slices came instead of 2"):
+        stack_slices(slices[:1], 2)
 
 
 def test_frames_header_without_the_images(saved, series, protocol, provenance):

@@ -10,8 +10,8 @@ import numpy as np
 
 from mrfpipe.arrays import Bool, Double, Int
 from mrfpipe.errors import MismatchError
-from mrfpipe.evaluation.metrics import MOST_FAT_FOR_WATER, Labels, Numbers, counting_voxels, r2
-from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps
+from mrfpipe.evaluation.metrics import Labels, Numbers, counting_voxels, r2
+from mrfpipe.maps import MOST_FAT_FOR_WATER, PARAMETERS, Parameter, ParameterMaps
 
 COVERAGE = 1.96
 """Standard deviations on either side of the bias that hold 95 % of normally distributed differences."""

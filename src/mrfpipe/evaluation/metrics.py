@@ -17,13 +17,11 @@ from skimage.metrics import structural_similarity
 
 from mrfpipe.arrays import Bool, Double, check_shape
 from mrfpipe.errors import MismatchError
-from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps
+from mrfpipe.maps import MOST_FAT_FOR_WATER, PARAMETERS, Parameter, ParameterMaps
 
 Numbers = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
 
-MOST_FAT_FOR_WATER = 0.7
-"""T1 of water is compared where the reference FF is at most this; above, there is hardly any water to measure."""
 LEAST_FAT_FOR_FAT = 0.3
 """T1 of fat is compared where the reference FF is above this."""
 SSIM_WINDOW = 7

@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from mrfpipe.evaluation.metrics import LEAST_FAT_FOR_FAT, MOST_FAT_FOR_WATER, MapError
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.evaluation.metrics import LEAST_FAT_FOR_FAT, MapError
+from mrfpipe.maps import MOST_FAT_FOR_WATER, PARAMETERS
 
 _HEADINGS = ("map", "unit", "RMSE", "bias", "NRMSE", "PSNR/dB", "SSIM", "R2", "voxels", "missing")
 _UNITS = {p.name: p.unit for p in PARAMETERS}

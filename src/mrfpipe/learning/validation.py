@@ -10,10 +10,7 @@ from mrfpipe.learning.distributed import Team
 from mrfpipe.learning.loss import counting, squared_error
 from mrfpipe.learning.network import MapNetwork
 from mrfpipe.learning.patches import TrainingData
-from mrfpipe.maps import PARAMETERS
-
-MOST_FAT_FOR_WATER = 0.7
-"""T1 of water is judged where the reference FF is at most this, as in the evaluation."""
+from mrfpipe.maps import MOST_FAT_FOR_WATER, PARAMETERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

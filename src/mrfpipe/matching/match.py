@@ -12,7 +12,7 @@ from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import PARAMETERS, ParameterMaps
-from mrfpipe.matching.brute import match_brute
+from mrfpipe.matching.brute import VOXELS_AT_ONCE, match_brute
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.gap import correlation_gap
 from mrfpipe.matching.group import match_group, pair_bytes
@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 CPU = torch.device("cpu")
 LEAST_MEMORY = 256 << 20
 """Bytes that matching takes however few voxels are matched at once: all that it computes in blocks fits into half."""
-BLOCK = 512
+BLOCK = VOXELS_AT_ONCE
 """Voxels are matched in multiples of so many, as which brute and exact matching take them anyway: so that nothing
 depends, to the last bit, on how many are matched at once."""
 MOST_AT_ONCE = 512 * BLOCK
@@ -103,7 +103,7 @@ def match_series(
         Bytes of memory to work in, beside frames and maps; a quarter of what is free if not given. The fewer, the fewer
         voxels are matched at once; the maps are the same.
     device
-        Where to match; refinement and gap run on the CPU. What a GPU holds at once is fixed and fits 4 GB.
+        Where to match; refinement and gap run on the CPU. What a GPU holds at once is bounded by blocks of fixed size.
     progress
         Called by brute matching, which takes long, with the pairs of B1 and df done and of all.
 

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Complex, Double
 from mrfpipe.dictionary import Dictionary, build_dictionary
-from mrfpipe.evaluation.metrics import LEAST_FAT_FOR_FAT, MOST_FAT_FOR_WATER
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.evaluation.metrics import LEAST_FAT_FOR_FAT
+from mrfpipe.maps import MOST_FAT_FOR_WATER, PARAMETERS
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.physics.simulate import SignalModel, Spoiling, fingerprints
 from mrfpipe.protocol import AXES, Protocol
