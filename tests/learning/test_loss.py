@@ -46,3 +46,16 @@ def test_a_coarse_estimate_is_compared_in_float32(batch):
     assert error.dtype == torch.float32
     # 2e-3 of a third is what bfloat16 is off; float32 knows that difference to 1e-4.
     assert error == pytest.approx(10 * (float(torch.tensor(1 / 3).bfloat16()) - 1 / 3) ** 2, rel=1e-3)
+
+
+def test_maps_weigh_what_they_are_given(batch):
+    weights = (1.0, 2.0, 0.5, 4.0, 3.0)
+    counts = counting(batch, SCALING, weights=weights)
+    assert counts[0, :, 1, 2].tolist() == list(weights)
+    assert counts.sum() == 2 * sum(weights)
+    batch.maps[0, 0, 1, 2] = 0.71
+    assert counting(batch, SCALING, 0.7, weights)[0, :, 1, 2].tolist() == [1.0, 0.0, 0.5, 4.0, 3.0]
+    estimate = torch.zeros(2, 5, 4, 4)
+    estimate[:, 3] = 0.5
+    batch.maps[:] = 0
+    assert squared_error(estimate, batch, counts) == pytest.approx(2 * 4 * 0.25)

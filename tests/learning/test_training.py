@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.learning.distributed import Team
@@ -175,6 +175,21 @@ def test_t1_of_water_in_fat_need_not_be_learned(protocol, tiny_preset, scans):
             train(series, maps, preset=preset, protocol=protocol, device=CPU, n_epochs=1) for maps in (labels, wrong)
         )
         assert torch.equal(weights(right)["output.weight"], weights(misled)["output.weight"]) == same
+
+
+def test_settled_batch_normalisation_keeps_its_statistics_while_the_weights_go_on(run, tiny_preset, tmp_path):
+    """Of three epochs two begin before half of them is over; that they are settled survives an interruption."""
+    preset, checkpoint = replace(tiny_preset, settled=0.5, weights=(1.0, 2.0, 0.5, 4.0, 1.0)), tmp_path / "checkpoint"
+    whole, plain = run(preset=preset), run(preset=replace(preset, settled=0.0))
+    with pytest.raises(InterruptionError):
+        run(preset=preset, checkpoint=checkpoint, progress=stop_after(2))
+    before = load_file(checkpoint)
+    assert_same_weights(run(preset=preset, checkpoint=checkpoint), whole)
+    for name, tensor in weights(whole).items():
+        statistics = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+        assert torch.equal(tensor, before[f"network.{name}"]) == statistics, name
+        if statistics:
+            assert not torch.equal(tensor, weights(plain)[name]), name
 
 
 def test_training_begins_with_tensors_that_are_given(run, tiny_preset):

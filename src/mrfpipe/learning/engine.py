@@ -16,7 +16,7 @@ from mrfpipe.learning.checkpoint import TrainingState, save_checkpoint
 from mrfpipe.learning.distributed import Team
 from mrfpipe.learning.journal import Journal
 from mrfpipe.learning.loss import counting, squared_error
-from mrfpipe.learning.network import MapNetwork
+from mrfpipe.learning.network import MapNetwork, settle
 from mrfpipe.learning.patches import TrainingData
 from mrfpipe.learning.presets import Preset
 from mrfpipe.learning.validation import Validation, validate
@@ -94,6 +94,8 @@ def _run_epoch(run: Run) -> None:
         )
     device = run.network.output.weight.device
     run.network.train()
+    if state.epoch >= run.n_epochs * (1 - preset.settled):
+        settle(run.network)
     sums = torch.zeros(2, device=device)
     share = slice(team.rank, None, team.size)
     for step, cut in enumerate(run.data.batches(positions, preset.batch_size, share)):
@@ -101,7 +103,7 @@ def _run_epoch(run: Run) -> None:
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(preset, (state.epoch + step / n_steps) / run.n_epochs)
         state.optimiser.zero_grad()
-        counts = counting(batch, run.data.map_scaling, preset.most_fat_for_water)
+        counts = counting(batch, run.data.map_scaling, preset.most_fat_for_water, preset.weights)
         n = team.add(counts.sum())
         with run.autocast:
             estimate = run.network(batch.frames)
@@ -128,6 +130,7 @@ def _fit(run: Run, network: MapNetwork, held_out: TrainingData) -> Validation:
         held_out,
         batch_size=run.preset.batch_size,
         most_fat=run.preset.most_fat_for_water,
+        weights=run.preset.weights,
         team=run.team,
         autocast=run.autocast,
     )

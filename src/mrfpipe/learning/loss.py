@@ -1,5 +1,7 @@
 """Loss: the squared errors that a training makes small, over the voxels where a map counts."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,8 +12,10 @@ from mrfpipe.maps import PARAMETERS
 _FAT, _WATER = ([parameter.field for parameter in PARAMETERS].index(field) for field in ("ff", "t1w"))
 
 
-def counting(batch: Batch, scaling: MapScaling, most_fat: float | None = None) -> Tensor:
-    """Tell where every map counts: in the foreground, so that how much air a patch holds does not dilute the error.
+def counting(
+    batch: Batch, scaling: MapScaling, most_fat: float | None = None, weights: Sequence[float] | None = None
+) -> Tensor:
+    """Tell how much every map counts: only in the foreground, so that the air a patch holds does not dilute the error.
 
     Parameters
     ----------
@@ -21,12 +25,16 @@ def counting(batch: Batch, scaling: MapScaling, most_fat: float | None = None) -
         How these maps are scaled.
     most_fat
         T1 of water counts only where the fat fraction is at most this; None counts it everywhere, as published.
+    weights
+        How much each map counts; None for 1, as published.
 
     Returns
     -------
-        1 where a map counts, 0 elsewhere. Shape `(patches, maps, y, x)`.
+        The weight where a map counts, 0 elsewhere. Shape `(patches, maps, y, x)`.
     """
     counts = batch.foreground.expand_as(batch.maps)
+    if weights is not None:
+        counts = counts * torch.tensor(weights, device=counts.device).reshape(-1, 1, 1)
     if most_fat is None:
         return counts
     low, high = scaling.low[_FAT], scaling.high[_FAT]
@@ -36,5 +44,5 @@ def counting(batch: Batch, scaling: MapScaling, most_fat: float | None = None) -
 
 
 def squared_error(estimate: Tensor, batch: Batch, counts: Tensor) -> Tensor:
-    """Sum the squared errors of the maps where they count, in float32 whatever the estimate is in."""
+    """Sum the squared errors of the maps by how much they count, in float32 whatever the estimate is in."""
     return torch.sum((estimate.float() - batch.maps).square() * counts)

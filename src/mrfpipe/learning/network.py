@@ -131,6 +131,13 @@ def _fan_in(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> in
     return layer.weight[0].numel()
 
 
+def settle(network: MapNetwork) -> None:
+    """Let batch normalisations use their running statistics, which then stay as they are, while all else trains on."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
 def folded(network: MapNetwork) -> MapNetwork:
     """Copy a network for estimation, batch normalisations of a `FingerprintNetwork` worked into its convolutions.
 

@@ -39,6 +39,13 @@ class Preset:
     """Adam's learning rate at the start."""
     final_learning_rate: float = 1e-3
     """Adam's learning rate at the end; it falls along half a cosine if it differs from that at the start."""
+    weights: tuple[float, ...] | None = None
+    """How much the squared error of each map, scaled to 0..1, weighs, in the order of `PARAMETERS`; None, as published,
+    for all alike."""
+    settled: float = 0.0
+    """Share of the epochs, the last ones, in which batch normalisation uses its running mean and deviation, as
+    estimation does; 0, as published, for none. Until then the mean of the batch is taken out of every batch, and with
+    it some of the level of maps that hardly vary within one, as df and B1."""
     network: str = "proposed"
     """``proposed``, or one of `NETWORKS`, of which receptive field, budget, non-linearities, stops and steps above do
     not hold."""
@@ -84,6 +91,10 @@ PRESETS = {
             n_epochs=90,
             learning_rate=5e-3,
             final_learning_rate=2e-5,
+            # What makes the squared errors of a good network about alike: T1 of fat is hardly seen where there is little
+            # fat, and would outweigh df, of which a few Hz matter.
+            weights=(1.0, 2.0, 0.1, 4.0, 1.0),
+            settled=0.3,
         ),
     )
 }

@@ -7,8 +7,10 @@ train one network together.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,7 +108,7 @@ def train(
         If the device lacks the precision, or TensorBoard is not installed.
     """
     n_epochs = preset.n_epochs if n_epochs is None else n_epochs
-    _check_sequence([*series, *([] if validation is None else validation[0])], protocol)
+    _check_sequence(chain(series, () if validation is None else validation[0]), protocol)
     encoding = _encoding(series, preset, protocol)
     rank = None if encoding is None else encoding.mean.size
     architecture = replace(preset, rank=rank).architecture(protocol.sequence.n_frames)
@@ -187,7 +189,7 @@ def _resolved(precision: Precision, device: torch.device) -> str:
     return precision
 
 
-def _check_sequence(series: Sequence[FrameSeries], protocol: Protocol) -> None:
+def _check_sequence(series: Iterable[FrameSeries], protocol: Protocol) -> None:
     ranks: dict[str, int | None] = {}
     for scan in series:
         if scan.sequence_hash != protocol.sequence.hash or scan.n_frames != protocol.sequence.n_frames:
@@ -242,7 +244,7 @@ def _settings(
         ]
 
     return {
-        "preset": asdict(preset),
+        "preset": json.loads(json.dumps(asdict(preset))),  # as a checkpoint gives it back: tuples are lists
         "protocol": protocol.hash,
         "seed": seed,
         "n_epochs": n_epochs,

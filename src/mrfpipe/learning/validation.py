@@ -1,6 +1,7 @@
 """Validation: how well a network fits scans that it is not trained on, which chooses the weights that are kept."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,7 @@ def validate(
     *,
     batch_size: int,
     most_fat: float | None,
+    weights: Sequence[float] | None = None,
     team: Team,
     autocast: torch.autocast,
 ) -> Validation:
@@ -50,7 +52,7 @@ def validate(
         Scans with their maps.
     batch_size
         Patches at once.
-    most_fat
+    most_fat, weights
         As in `counting`, for the loss.
     team
         Who takes part.
@@ -70,7 +72,7 @@ def validate(
         for cut in data.batches(data.positions()[team.rank :: team.size], batch_size):
             batch = cut.to(device)
             estimate = network(batch.frames)
-            counts = counting(batch, data.map_scaling, most_fat)
+            counts = counting(batch, data.map_scaling, most_fat, weights)
             errors += torch.stack([squared_error(estimate, batch, counts), counts.sum()])
             judged = counting(batch, data.map_scaling, MOST_FAT_FOR_WATER).double()
             values, residual = batch.maps.double(), estimate.double() - batch.maps

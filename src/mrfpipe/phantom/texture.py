@@ -1,0 +1,57 @@
+"""Texture: variation from voxel to voxel that the smooth tissue and fields of a drawn body lack.
+
+A network that has only seen smooth maps takes what varies within a few voxels for noise, and smooths it away. Texture
+teaches it to look at the signal first. It is no model of any tissue: each map gets a random field of its own, on
+several scales, and from a full strength down to a twentieth of it.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from mrfpipe.arrays import Double
+from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.phantom.truth import Phantom
+from mrfpipe.protocol import Grid
+
+SCALES = (0.7, 1.5, 3.0, 6.0, 12.0)
+"""Standard deviations in voxels of the Gaussian filters that white noise is seen through."""
+STRONGEST = {"ff": 0.10, "t1w": 0.200, "t1f": 0.020, "df": 8.0, "b1": 0.040}
+"""Greatest standard deviation of every map's texture, in SI units: some 5 to 15 % of what the grid spans."""
+WEAKEST = 0.05
+"""Least standard deviation, as a share of the greatest."""
+
+
+def textured(phantom: Phantom, grid: Grid, *, seed: int) -> Phantom:
+    """Add a random field to each map of a phantom; the mask, the proton density and the regions stay.
+
+    Parameters
+    ----------
+    phantom
+        A body.
+    grid
+        Its ends bound the maps.
+    seed
+        Of the fields and of how strong each is.
+    """
+    rng, maps = np.random.default_rng(seed), phantom.maps
+    for parameter in PARAMETERS:
+        axis = getattr(grid, parameter.field)
+        strength = STRONGEST[parameter.field] * np.exp(rng.uniform(np.log(WEAKEST), 0.0))
+        value = np.clip(getattr(maps, parameter.field) + strength * _field(rng, maps), axis[0], axis[-1])
+        rough: dict[str, Any] = {parameter.field: np.where(maps.mask, value, np.nan).astype(np.float32)}
+        maps = replace(maps, **rough)
+    return replace(phantom, maps=maps)
+
+
+def _field(rng: np.random.Generator, maps: ParameterMaps) -> Double:
+    """Draw a field of mean 0 and variance 1, each slice for itself. Shape `(slices, y, x)`."""
+    shares = rng.dirichlet(np.ones(len(SCALES)))
+    total = np.zeros(maps.mask.shape)
+    for share, scale in zip(shares, SCALES, strict=True):
+        # No smoothing across slices.
+        smooth = gaussian_filter(rng.standard_normal(total.shape), (0, scale, scale), mode="wrap")
+        total += np.sqrt(share) * smooth / smooth.std(axis=(1, 2), keepdims=True)
+    return total

@@ -1,0 +1,249 @@
+"""The shipped model: how the network that comes with the package is made, on a CPU or, larger, on a GPU.
+
+The training and validation subjects of the cohort are drawn, scanned and reconstructed frame by frame, and only the
+coefficients of the frames in the dictionary's basis are kept, which is all that the network looks at. Scans differ in
+coils and noise, and about every second subject has texture, so that the network does not rely on tissue being smooth.
+Labels are the truth. What is made is kept, and an interrupted run goes on where it was.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+
+from mrfpipe.arrays import Complex
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.errors import MismatchError
+from mrfpipe.files.atomic import writing, writing_folder
+from mrfpipe.files.frames import load_frames, save_frames
+from mrfpipe.files.provenance import Provenance
+from mrfpipe.imaging.reconstruction import Imaging, Reconstruction
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.learning.model import DESCRIPTION_FILE, TrainedModel, load_model, save_model
+from mrfpipe.learning.presets import Preset
+from mrfpipe.learning.training import train
+from mrfpipe.maps import MOST_FAT_FOR_WATER, ParameterMaps
+from mrfpipe.phantom.cohort import PAPER_SIZE, Subject, draw_cohort
+from mrfpipe.phantom.scanner import scan
+from mrfpipe.phantom.texture import textured
+from mrfpipe.phantom.truth import Phantom
+from mrfpipe.protocol import Protocol
+
+Progress = Callable[[str], Callable[[int, int], None]]
+"""Called with the name of a stage that begins; what it returns is called with the steps done and all steps."""
+
+FEWEST_COILS, MOST_COILS = 4, 6
+NOISIEST, QUIETEST = 2000.0, 8000.0
+"""Signal-to-noise ratio of a scan, drawn evenly in its logarithm; see `mrfpipe.phantom.scanner.scan`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a model is made of."""
+
+    preset: Preset
+    """The network and its training."""
+    n_subjects: int = PAPER_SIZE
+    """Size of the cohort, of which 94 of 164 are trained on."""
+    n_validation: int = 20
+    """Subjects to choose the best epoch by."""
+    n_slices: int = 5
+    """Slices of each."""
+
+
+def _preset(name: str, n_parameters: int, **training: object) -> Preset:
+    """Set what both scales share. The weights make the squared errors of a good network about alike in all maps."""
+    shared = Preset(
+        name=name,
+        receptive_field=15,
+        n_parameters=n_parameters,
+        rank=16,
+        final_learning_rate=1e-5,
+        weights=(1.0, 2.0, 0.1, 4.0, 1.0),
+        settled=0.3,
+        most_fat_for_water=MOST_FAT_FOR_WATER,
+    )
+    return replace(shared, **training)  # type: ignore[arg-type]
+
+
+RECIPES = {
+    "small": Recipe(
+        preset=_preset(
+            "shipped-small",
+            300_000,
+            spatial_stop=24,
+            spatial_step=8,
+            temporal_stop=16,
+            temporal_step=8,
+            patch_size=24,
+            n_epochs=20,
+            learning_rate=3e-3,
+        ),
+        n_validation=10,
+        n_slices=1,
+    ),
+    "paper": Recipe(preset=_preset("shipped", 5_000_000)),
+}
+"""``small``: what two cores train in two hours, the model that is shipped; ``paper``: the full architecture, for a GPU
+and with 20 GB of memory."""
+
+
+class CompressedFrames(Sequence[FrameSeries]):
+    """Frames of scans of which only the coefficients are kept in files: what the basis holds of the frames.
+
+    Parameters
+    ----------
+    paths
+        Files of coefficients.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> FrameSeries: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[FrameSeries]: ...
+    def __getitem__(self, index: int | slice) -> FrameSeries | Sequence[FrameSeries]:
+        """Read a scan."""
+        if isinstance(index, slice):
+            return CompressedFrames(self._paths[index])
+        series = load_frames(self._paths[index])
+        frames = np.tensordot(series.images, np.asarray(series.basis), ((1,), (1,)))
+        return replace(series, images=np.ascontiguousarray(np.moveaxis(frames, -1, 1)), basis=None)
+
+
+def make_model(
+    folder: Path, recipe: Recipe, protocol: Protocol, *, seed: int, device: torch.device, progress: Progress
+) -> TrainedModel:
+    """Make the scans and train the network, and keep it in ``model`` below the folder.
+
+    Parameters
+    ----------
+    folder
+        Where everything is kept; what is there is not made again.
+    recipe
+        How large.
+    protocol
+        What is scanned.
+    seed
+        Of the cohort and of the training.
+    device
+        Where to train.
+    progress
+        Told of every stage.
+
+    Raises
+    ------
+    MismatchError
+        If the folder holds a model of another recipe.
+    """
+    _claim(folder, {"recipe": asdict(recipe), "seed": seed, "protocol": protocol.hash})
+    target = folder / "model"
+    if target.exists():
+        return load_model(target, device)
+    cohort = draw_cohort(recipe.n_subjects, seed=seed)
+    training, validation = cohort.split("training"), cohort.split("validation")[: recipe.n_validation]
+    subjects = (*training, *validation)
+    basis = build_dictionary(protocol, rank=recipe.preset.rank).basis
+    advance = progress("scan")
+    for done, subject in enumerate(subjects, start=1):
+        if not (path := _path(folder, subject)).exists():
+            _scan(subject, path, recipe, protocol, basis)
+        advance(done, len(subjects))
+    advance = progress("train")
+    checkpoint = folder / "checkpoint"
+    frames, labels = _examples(folder, training, recipe, protocol)
+    model = train(
+        frames,
+        labels,
+        preset=recipe.preset,
+        protocol=protocol,
+        device=device,
+        seed=seed,
+        progress=lambda epoch, n_epochs, _: advance(epoch, n_epochs),
+        checkpoint=checkpoint,
+        validation=_examples(folder, validation, recipe, protocol),
+        precision="bfloat16",
+        log=folder / "log.jsonl",
+    )
+    with writing_folder(target, force=False, marker=DESCRIPTION_FILE) as partial:
+        save_model(model, partial)
+    checkpoint.unlink(missing_ok=True)
+    return model
+
+
+def subject_phantom(subject: Subject, recipe: Recipe, protocol: Protocol) -> Phantom:
+    """Draw a subject; those of an odd seed, about half, have texture."""
+    sequence = protocol.sequence
+    spacing = 1.5 * sequence.slice_thickness
+    phantom = subject.phantom(matrix=sequence.matrix, fov=sequence.fov, slice_spacing=spacing, n_slices=recipe.n_slices)
+    return textured(phantom, protocol.grid, seed=subject.seed) if subject.seed % 2 else phantom
+
+
+def _scan(subject: Subject, path: Path, recipe: Recipe, protocol: Protocol, basis: Complex) -> None:
+    """Scan a subject and keep the coefficients of the frames, which are projected slice by slice."""
+    rng, began = np.random.default_rng([subject.seed, 0]), time.time()
+    raw = scan(
+        subject_phantom(subject, recipe, protocol),
+        protocol,
+        n_coils=int(rng.integers(FEWEST_COILS, MOST_COILS + 1)),
+        snr=float(np.exp(rng.uniform(np.log(NOISIEST), np.log(QUIETEST)))),
+        seed=subject.seed,
+        name=subject.name,
+    )
+    slices = Reconstruction(raw, protocol.sequence, Imaging(backend="finufft"))
+    save_frames(
+        (
+            replace(
+                series,
+                images=np.ascontiguousarray(
+                    np.moveaxis(np.tensordot(series.images, basis.conj(), ((1,), (0,))), -1, 1)
+                ),
+                basis=basis,
+            )
+            for series in slices
+        ),
+        path,
+        protocol=protocol,
+        provenance=lambda: Provenance(
+            command=["study", "model"],
+            inputs={},
+            protocol_name=protocol.name,
+            protocol_hash=protocol.hash,
+            method="adjoint NUFFT, projected onto the dictionary's basis",
+            device="cpu",
+            started=datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
+            duration_s=time.time() - began,
+            seed=subject.seed,
+        ),
+    )
+
+
+def _examples(
+    folder: Path, subjects: Sequence[Subject], recipe: Recipe, protocol: Protocol
+) -> tuple[CompressedFrames, list[ParameterMaps]]:
+    frames = CompressedFrames([_path(folder, subject) for subject in subjects])
+    return frames, [subject_phantom(subject, recipe, protocol).maps for subject in subjects]
+
+
+def _path(folder: Path, subject: Subject) -> Path:
+    return folder / "coefficients" / f"{subject.name}.h5"
+
+
+def _claim(folder: Path, settings: dict[str, object]) -> None:
+    """Say in the folder what it holds, and refuse that of another recipe."""
+    path, text = folder / "recipe.json", json.dumps(settings, indent=1, sort_keys=True)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise MismatchError(f"{folder} holds a model of another recipe, see {path}; choose another -o or delete it.")
+    with writing(path, force=True) as partial:
+        partial.write_text(text, encoding="utf-8")
