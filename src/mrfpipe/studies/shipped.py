@@ -50,7 +50,7 @@ class Recipe:
     preset: Preset
     """The network and its training."""
     n_subjects: int = PAPER_SIZE
-    """Size of the cohort, of which 94 of 164 are trained on."""
+    """Size of the cohort, of which 94 of 164 are for training."""
     n_validation: int = 20
     """Subjects to choose the best epoch by."""
     n_slices: int = 5
@@ -82,10 +82,11 @@ RECIPES = {
             temporal_stop=16,
             temporal_step=8,
             patch_size=24,
-            n_epochs=20,
+            n_epochs=30,
             learning_rate=3e-3,
         ),
-        n_validation=10,
+        n_subjects=132,
+        n_validation=6,
         n_slices=1,
     ),
     "paper": Recipe(preset=_preset("shipped", 5_000_000)),
