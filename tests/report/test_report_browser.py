@@ -176,10 +176,10 @@ def test_a_polygon_is_drawn_with_keys_alone_and_copied(page, maps):
     assert int(row[2]) == within.sum()
     assert number(row[0]) == pytest.approx(maps.df[1][within].mean(), rel=PRECISION, abs=1e-3)
     lines = page.run("return table()").splitlines()
-    assert lines[0] == "region,kind,slice,map,view,unit,voxels,mean,sd"
+    assert lines[0] == "region,kind,label,slice,map,view,unit,voxels,mean,sd"
     copied = next(line for line in lines if ",B1," in line).split(",")
-    assert copied[:7] == ["1", "polygon", "2", "B1", "result", "", str(within.sum())]
-    assert float(copied[7]) == pytest.approx(maps.b1[1][within].mean(), abs=1e-5)  # 16 bits over 0.6
+    assert copied[:8] == ["1", "polygon", "", "2", "B1", "result", "", str(within.sum())]
+    assert float(copied[8]) == pytest.approx(maps.b1[1][within].mean(), abs=1e-5)  # 16 bits over 0.6
     page.click("#copy")
     page.run("await new Promise(r => setTimeout(r, 100))")
     assert page.one("#status").text == "Copied."
@@ -195,10 +195,8 @@ def test_a_chosen_voxel_shows_its_fingerprint_and_its_parameters(page, maps, fin
         "const s = signalsAt(rows[offset(1, 4, 9)]); return [[...s.measured], [...s.fitted], s.correlation]"
     )
     measured, fitted = (np.array(v).view(complex) for v in found[:2])
-    was = fingerprints.measured[1, :, 4, 9]
-    d = fingerprints.simulated[
-        np.flatnonzero(np.flatnonzero(maps.mask) == np.ravel_multi_index((1, 4, 9), maps.mask.shape))[0]
-    ]
+    voxel = int(maps.mask.ravel()[: np.ravel_multi_index((1, 4, 9), maps.mask.shape)].sum())
+    was, d = fingerprints.measured[voxel], fingerprints.simulated[voxel]
     unit = max(np.abs(was.real).max(), np.abs(was.imag).max())
     # half a step of 1/511 for each of the rank's real and imaginary parts
     assert np.abs(measured - fingerprints.basis @ was / unit).max() < 4e-3
@@ -239,7 +237,9 @@ def test_every_control_has_a_name(page):
 def test_a_bare_result_opens(browser, tmp_path, maps, provenance):
     write_report(tmp_path / "report.html", maps, provenance, title="scan 1")
     page = Page(browser, tmp_path / "report.html")
-    assert not page.one("#signal").is_displayed()
+    assert page.one("#signal-text").text == "This result keeps no fingerprints."
+    assert not page.one("#signal-plot").is_displayed()
+    assert not page.one("#agreement").is_displayed()
     assert not page.one("#views").is_displayed()
     page.point(4, 9, action="click")
     assert page.number("df") == pytest.approx(maps.df[1, 4, 9], rel=PRECISION)

@@ -1,6 +1,7 @@
 """Images: the maps of a result as a page shows them, each with its colours and its window."""
 
 import base64
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 
 from mrfpipe.arrays import Bool
-from mrfpipe.maps import EDGE, M0, MATCH, PARAMETERS, Parameter, ParameterMaps
+from mrfpipe.maps import EDGE, GAP, M0, MATCH, PARAMETERS, PHASE, Parameter, ParameterMaps
 from mrfpipe.report.encoding import pack, quantise
 
 _Values = npt.NDArray[np.floating[Any]]
@@ -35,6 +36,8 @@ class _Image:
     """What the bits of the values mean, if they are no numbers."""
     digits: int = 4
     """Digits that are read out."""
+    cyclic: bool = False
+    """Whether the window's two ends are one value, as of an angle."""
 
     def encode(self) -> dict[str, Any]:
         quantised = quantise(self.values)
@@ -46,6 +49,7 @@ class _Image:
             "window": self.window,
             "bits": self.bits,
             "digits": self.digits,
+            "cyclic": self.cyclic,
             "scale": quantised.scale,
             "offset": quantised.offset,
             "precision": quantised.precision,
@@ -54,7 +58,7 @@ class _Image:
 
 
 def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict[str, Any]]:
-    """Prepare the five maps, each with its truth if there is one, and match, M0 and edge for a page.
+    """Prepare the five maps, each with its truth if there is one, and the quality maps that are there for a page.
 
     Values are those inside the mask, slice by slice and row by row.
     """
@@ -91,6 +95,7 @@ def _parameter(maps: ParameterMaps, p: Parameter) -> _Image:
 
 def _quality(maps: ParameterMaps) -> list[_Image]:
     match, m0 = maps.match[maps.mask], maps.m0[maps.mask]
+    gap = None if maps.gap is None else maps.gap[maps.mask]
     bottom = min(_USUAL_MATCH, float(np.floor(10 * _percentile(match, 1)) / 10))
     return [
         _Image(
@@ -111,6 +116,16 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
             window=_opened(0.0, _percentile(m0, 99)),
         ),
         _Image(
+            name=PHASE.name,
+            title="phase at the moment of excitation",
+            unit=PHASE.unit,
+            colours="twilight",
+            values=maps.phase[maps.mask],
+            window=(-math.pi, math.pi),
+            cyclic=True,
+        ),
+        *([] if gap is None else [_gap(gap)]),
+        _Image(
             name=EDGE.name,
             title="parameters at an end of their grid",
             unit="parameters",
@@ -120,6 +135,17 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
             bits=tuple(p.name for p in PARAMETERS),
         ),
     ]
+
+
+def _gap(values: _Values) -> _Image:
+    return _Image(
+        name=GAP.name,
+        title="correlation that the second-best explanation lacks",
+        unit=GAP.unit,
+        colours="magma",
+        values=values,
+        window=_opened(0.0, _percentile(values, 99)),
+    )
 
 
 def _difference_window(maps: ParameterMaps, truth: ParameterMaps, p: Parameter) -> tuple[float, float]:
