@@ -640,7 +640,7 @@ function plotPoints(canvas, xs, ys, [x0, x1], [y0, y1], xWords, yWords, lines) {
   context.strokeRect(left, top, right - left, bottom - top);
   const centred = (text, x, y) => context.fillText(text, x - context.measureText(text).width / 2, y);
   for (const v of ticks(x0, x1, 4)) { context.fillRect(xOf(v), bottom, 1, 3); centred(round(v), xOf(v), bottom + 14); }
-  for (const v of ticks(y0, y1, 4)) {
+  for (const v of ticks(y0, y1, 6)) {
     context.fillRect(left - 3, yOf(v), 3, 1);
     context.fillText(round(v), left - 5 - context.measureText(round(v)).width, yOf(v) + 4);
   }
@@ -693,6 +693,15 @@ function cropOf(masks) {
   return { y, x, ny: Math.min(N_Y, bottom + margin + 1) - y, nx: Math.min(N_X, right + margin + 1) - x };
 }
 
+// The voxel inside the mask that is nearest to the middle: the first values read are of tissue.
+function central(slice) {
+  const middle = { y: crop.y + (crop.ny >> 1), x: crop.x + (crop.nx >> 1) }, far = v => (v.y - middle.y) ** 2 + (v.x - middle.x) ** 2;
+  let found = null;
+  for (let y = 0; y < N_Y; y++) for (let x = 0; x < N_X; x++)
+    if (inside[offset(slice, y, x)] && (!found || far({ y, x }) < far(found))) found = { y, x };
+  return found ?? middle;
+}
+
 async function start() {
   if (typeof DecompressionStream === "undefined") throw new Error("this browser cannot unpack the maps; use a newer one");
   inside = await unpack(data.mask, Uint8Array);
@@ -710,7 +719,7 @@ async function start() {
   signals = await unpackSignals(data.fingerprints);
   await unpackLabels(data.labels);
   await buildAgreement();
-  Object.assign(state, { slice: N_SLICES >> 1, y: crop.y + (crop.ny >> 1), x: crop.x + (crop.nx >> 1) });
+  Object.assign(state, { slice: N_SLICES >> 1, ...central(N_SLICES >> 1) });
   buildTools();
   buildQuality();
   listenKeys();
