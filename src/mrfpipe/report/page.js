@@ -10,8 +10,14 @@ let inside, rows, signals, crop;
 
 // ---- reading what Python packed ------------------------------------------------------------------------------------
 
+function decode(text) {
+  const letters = atob(text), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
+}
+
 async function unpack(text, Type) {
-  const zipped = Uint8Array.from(atob(text), c => c.charCodeAt(0));
+  const zipped = decode(text);
   const stream = new Blob([zipped]).stream().pipeThrough(new DecompressionStream("gzip"));
   const planes = new Uint8Array(await new Response(stream).arrayBuffer());
   const size = Type.BYTES_PER_ELEMENT, n = planes.length / size;
@@ -418,7 +424,8 @@ function paint(panel) { // voxels into the buffer, only if something of them has
     const value = amountAt(panel, offset(state.slice, crop.y + y, crop.x + x));
     if (Number.isNaN(value)) continue; // stays transparent: the hatched page shows
     const c = 3 * Math.min(255, Math.max(0, Math.floor((value - low) / (high - low) * 256)));
-    pixels.data.set([colours[c], colours[c + 1], colours[c + 2], 255], p);
+    for (let i = 0; i < 3; i++) pixels.data[p + i] = colours[c + i];
+    pixels.data[p + 3] = 255;
   }
   context.putImageData(pixels, 0, 0);
   const bar = panel.bar.getContext("2d"), ramp = bar.createImageData(256, 1);
@@ -530,10 +537,8 @@ function correlation(a, b) {
 }
 
 function drawSignal() {
-  if (!signals) {
-    element("signal-text").textContent = "This result keeps no fingerprints.";
-    return;
-  }
+  if (!data.fingerprints) element("signal-text").textContent = "This result keeps no fingerprints.";
+  if (!signals) return;
   if (!state.chosen || drawSignal.shown === state.chosen) return;
   drawSignal.shown = state.chosen;
   const { slice, y, x } = state.chosen, i = offset(slice, y, x), voxel = rows[i], plot = element("signal-plot");
@@ -707,7 +712,7 @@ async function start() {
   inside = await unpack(data.mask, Uint8Array);
   const truthInside = data.truthMask && await unpack(data.truthMask, Uint8Array);
   rows = Int32Array.from(inside, (seen => m => m ? seen++ : -1)(0)); // number of the voxel, counted inside the mask
-  for (const [name, table] of Object.entries(data.colours)) data.colours[name] = Uint8Array.from(atob(table), c => c.charCodeAt(0));
+  for (const [name, table] of Object.entries(data.colours)) data.colours[name] = decode(table);
   crop = cropOf(truthInside ? [inside, truthInside] : [inside]);
   for (const image of data.images) {
     const panel = buildPanel(image);
@@ -716,7 +721,6 @@ async function start() {
     panel.canvas.style.aspectRatio = `${crop.nx * data.spacing[1]} / ${crop.ny * data.spacing[0]}`;
     panels.push(panel);
   }
-  signals = await unpackSignals(data.fingerprints);
   await unpackLabels(data.labels);
   await buildAgreement();
   Object.assign(state, { slice: N_SLICES >> 1, ...central(N_SLICES >> 1) });
@@ -728,6 +732,10 @@ async function start() {
   const redraw = () => { panels.forEach(p => { p.painted = null; }); comparisons.forEach(plotAgreement); drawRegions.shown = drawSignal.shown = null; draw(); drawHistogram(element("match-plot"), match, true); };
   new ResizeObserver(redraw).observe(element("viewer"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+  performance.mark("shown"); // the maps are seen before the fingerprints, which are the larger part, are read
+  signals = await unpackSignals(data.fingerprints);
+  draw();
   document.documentElement.dataset.ready = "yes";
 }
 
