@@ -159,6 +159,8 @@ def test_the_drawn_entry_is_the_matched_one_with_its_phase(browser, result):
         # and the phase that the map states brings the entry onto the measured signal: no conjugate is lost
         phase = np.angle(np.vdot(d, measured) * np.exp(-1j * maps.phase[s, y, x]))
         assert abs(phase) < 5e-3
+        # as it is drawn: on the measured signal
+        assert abs(np.angle(np.vdot(fitted, measured))) < 5e-3
     assert page.run("return Math.min(...[...rows].filter(r => r >= 0).map(v => signalsAt(v).correlation))") > 0.99
     assert browser.get_log("browser") == []
 

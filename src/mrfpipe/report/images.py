@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 
 from mrfpipe.arrays import Bool
-from mrfpipe.maps import EDGE, GAP, M0, MATCH, PARAMETERS, PHASE, Parameter, ParameterMaps
+from mrfpipe.maps import EDGE, GAP, M0, MATCH, MOST_FAT_FOR_WATER, PARAMETERS, PHASE, Parameter, ParameterMaps
 from mrfpipe.report.encoding import pack, quantise
 
 _Values = npt.NDArray[np.floating[Any]]
@@ -89,7 +89,8 @@ def _parameter(maps: ParameterMaps, p: Parameter) -> _Image:
         top = _percentile(np.abs(values), 99) or 1.0
         window = (-top, top)
     else:
-        window = _opened(_percentile(values, 1), _percentile(values, 99))
+        telling = maps.in_file_units(p)[_telling(maps, p)]
+        window = _opened(_percentile(telling, 1), _percentile(telling, 99))
     return _Image(name=p.name, title=p.title, unit=p.unit, colours=_COLOURS[p.name], values=values, window=window)
 
 
@@ -149,9 +150,15 @@ def _gap(values: _Values) -> _Image:
 
 
 def _difference_window(maps: ParameterMaps, truth: ParameterMaps, p: Parameter) -> tuple[float, float]:
-    both: Bool = maps.mask & truth.mask
+    both = _telling(truth, p) & maps.mask
     top = _percentile(np.abs(maps.in_file_units(p)[both] - truth.in_file_units(p)[both]), 97) or 1.0
     return -top, top
+
+
+def _telling(maps: ParameterMaps, p: Parameter) -> Bool:
+    """Return where a map makes its window: T1 of water is a guess in fat, and would open it to all of the grid."""
+    counts: Bool = maps.mask
+    return counts & (maps.ff <= MOST_FAT_FOR_WATER) if p.field == "t1w" else counts
 
 
 def _percentile(values: _Values, share: float) -> float:

@@ -446,15 +446,15 @@ function drawPanel(panel) {
   context.drawImage(panel.buffer, 0, 0, width, height);
   const sx = width / crop.nx, sy = height / crop.ny;
   const at = ({ y, x }) => [(x - crop.x + 0.5) * sx, (y - crop.y + 0.5) * sy];
-  const outlined = line => { // dark below light: seen on every colour
-    for (const [style, thick] of [["rgba(0,0,0,0.7)", 3], ["#fff", 1.2]]) {
+  const outlined = (line, faint) => { // dark below light: seen on every colour
+    for (const [style, thick] of faint ? [["rgba(0,0,0,0.35)", 1.4], ["rgba(255,255,255,0.7)", 0.7]] : [["rgba(0,0,0,0.7)", 3], ["#fff", 1.2]]) {
       Object.assign(context, { strokeStyle: style, lineWidth: thick });
       context.beginPath();
       line();
       context.stroke();
     }
   };
-  state.regions.forEach(r => (r.slice ?? state.slice) === state.slice && outlined(() => trace(context, r, at, sx, sy, true)));
+  state.regions.forEach((r, i) => (r.slice ?? state.slice) === state.slice && outlined(() => trace(context, r, at, sx, sy, true), i !== state.active));
   if (state.corners.length) {
     const kind = state.mode, corners = [...state.corners, { y: state.y, x: state.x }];
     outlined(() => trace(context, { kind, corners }, at, sx, sy, false));
