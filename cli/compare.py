@@ -26,7 +26,7 @@ def command(settings: Settings, first: Path, second: Path, output: Path, roi: Pa
 
     from mrfpipe.evaluation.reference import load_reference
     from mrfpipe.files.atomic import refuse_existing
-    from mrfpipe.files.labels import load_labels
+    from mrfpipe.files.labels import check_place, load_labels
     from mrfpipe.files.maps import load_maps, read_maps_header
     from mrfpipe.files.provenance import sha256_of
     from mrfpipe.files.results import find_fingerprints, find_maps
@@ -36,6 +36,8 @@ def command(settings: Settings, first: Path, second: Path, output: Path, roi: Pa
     maps_file = find_maps(first)
     maps = load_maps(maps_file)
     reference, regions = load_reference(second)
+    if second.suffix != ".npz":  # a truth does not say where it lies
+        check_place(second, reference.affine, maps, "compare results of one scan")
     provenance = read_maps_header(maps_file).provenance
     against = f"{second}, sha256 {sha256_of(second if second.suffix == '.npz' else find_maps(second))}"
     write_page(

@@ -178,6 +178,19 @@ def test_compare_writes_a_page_of_two_results_and_refuses_to_replace_it(result, 
     assert CliRunner().invoke(main, words).exit_code == 5
 
 
+def test_results_of_different_places_are_not_compared(result, tmp_path, provenance):
+    folder, _ = result
+    maps = load_maps(folder / "maps.h5")
+    save_result(
+        tmp_path / "moved", dataclasses.replace(maps, affine=np.diag([-1.0, -1, 4, 1])), provenance, force=False
+    )
+    page = tmp_path / "page.html"
+    ran = CliRunner().invoke(main, ["compare", str(folder), str(tmp_path / "moved"), "-o", str(page)])
+    assert ran.exit_code == 4
+    assert "moved lies elsewhere than the maps" in ran.output
+    assert not page.exists()
+
+
 def test_fingerprints_of_other_maps_are_refused(result, tmp_path, maps, provenance):
     folder, _ = result
     save_result(tmp_path / "other", maps, provenance, force=False)

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import numpy as np
@@ -53,6 +54,20 @@ def test_maps_are_in_the_units_of_files_and_in_the_order_of_voxels(maps, truth, 
     assert "truth" not in images["match"]
     low, high = images["df"]["window"]
     assert low == -high
+
+
+def test_the_gap_is_shown_where_it_was_looked_for(maps, unpack):
+    gap = np.where(maps.mask, 0.25 * maps.ff, np.nan).astype(np.float32)
+    images = {image["name"]: image for image in encode_images(dataclasses.replace(maps, gap=gap), None)}
+    back = images["gap"]["offset"] + images["gap"]["scale"] * unpack(images["gap"]["data"], "<u2")
+    assert np.allclose(back, gap[maps.mask], atol=0.25 / LEVELS)
+    assert [name for name, image in images.items() if image["cyclic"]] == ["M0phase"]
+
+
+def test_t1_of_water_has_the_window_of_what_has_water(maps):
+    images = {image["name"]: image for image in encode_images(maps, None)}
+    ends = np.percentile(1e3 * maps.t1w[maps.mask & (maps.ff <= 0.7)], [1, 99])
+    assert images["T1H2O"]["window"] == pytest.approx(ends, rel=1e-6)  # float32's rounding
 
 
 def test_fingerprints_keep_what_was_measured_and_what_it_was_matched_with(maps, fingerprints, unpack):

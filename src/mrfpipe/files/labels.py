@@ -6,7 +6,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from mrfpipe.arrays import Int
+from mrfpipe.arrays import Double, Int
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.maps import ParameterMaps
 
@@ -50,7 +50,7 @@ def load_labels(path: Path, maps: ParameterMaps) -> Int:
     values = values[..., None] if values.ndim == 2 else values
     if values.shape != shape[::-1]:
         raise MismatchError(f"{path} has shape {values.shape} and the maps {shape[::-1]} (x, y, slices); {_CURE}.")
-    _check_place(path, np.asarray(image.affine, np.float64), maps)
+    check_place(path, np.asarray(image.affine, np.float64), maps, _CURE)
     labels = np.asarray(values.transpose(2, 1, 0), np.float64)
     if not np.all(np.isfinite(labels)) or not np.array_equal(labels, np.round(labels)):
         raise InputError(f"{path} does not hold whole numbers; {_CURE}.")
@@ -59,11 +59,18 @@ def load_labels(path: Path, maps: ParameterMaps) -> Int:
     return labels.astype(np.int64)
 
 
-def _check_place(path: Path, affine: np.ndarray[Any, np.dtype[np.float64]], maps: ParameterMaps) -> None:
+def check_place(path: Path, affine: Double, maps: ParameterMaps, cure: str) -> None:
+    """Check that what a file holds lies where `maps` do, to a hundredth of a voxel.
+
+    Raises
+    ------
+    MismatchError
+        If it lies elsewhere; the error ends with the cure.
+    """
     n_slices, n_y, n_x = maps.mask.shape
     corners = np.array([[x, y, s, 1] for x in (0, n_x - 1) for y in (0, n_y - 1) for s in (0, n_slices - 1)]).T
     apart = float(np.linalg.norm(((affine - maps.affine) @ corners)[:3], axis=0).max())
     if not apart <= _NEAR * float(np.linalg.norm(maps.affine[:3, :3], axis=0).min()):
         raise MismatchError(
-            f"{path} lies elsewhere than the maps: corners of the two images are up to {apart:.3g} mm apart; {_CURE}."
+            f"{path} lies elsewhere than the maps: corners of the two images are up to {apart:.3g} mm apart; {cure}."
         )
