@@ -13,8 +13,8 @@ from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.physics.simulate import fingerprints
 from mrfpipe.protocol import Protocol
 
-_EXAMPLES = 2000
-"""Fingerprints that the basis is made of: many times as many as it has vectors."""
+_EXAMPLES = 500
+"""Fingerprints that the basis is made of: many more than it has vectors, some dozen."""
 
 
 def simulated_fingerprints(
