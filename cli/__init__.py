@@ -21,6 +21,7 @@ COMMANDS = {
     "reconstruct": "Turn scans into quantitative maps by a network.",
     "evaluate": "Say how far maps are from a reference.",
     "report": "Show maps as a page for the browser.",
+    "compare": "Show two results, or one and the truth, on a page for the browser.",
     "study": "Run an experiment: a table and a figure.",
     "info": "Say what a file is.",
 }

@@ -6,33 +6,50 @@ import click
 
 from .options import INPUT, Settings, common_options
 
+roi_option = click.option(
+    "--roi",
+    type=INPUT,
+    metavar="LABELS.nii.gz",
+    help="Regions to show means and histograms of: whole numbers, drawn on one of the result's images.",
+)
+
 
 @click.command()
 @click.argument("result", type=INPUT, metavar="OUT")
 @click.argument("reference", type=INPUT, metavar="[REFERENCE]", required=False)
+@roi_option
 @common_options
-def command(settings: Settings, result: Path, reference: Path | None) -> None:
+def command(settings: Settings, result: Path, reference: Path | None, roi: Path | None) -> None:
     """Write the page report.html of the result folder OUT, as `match` and `reconstruct` do, beside its maps.
 
-    With REFERENCE, another result or a truth .npz, the page shows that and the difference, too. It opens from disk in
-    Chromium and Firefox, without a network.
+    With REFERENCE, another result or a truth .npz, the page shows that and the difference, too, and how they agree. It
+    opens from disk in Chromium and Firefox, without a network.
 
-    Example: mrfpipe report results/thigh thigh.truth.npz --force
+    Example: mrfpipe report results/thigh thigh.truth.npz --roi muscles.nii.gz --force
     """
     from mrfpipe.evaluation.reference import load_reference
     from mrfpipe.files.atomic import refuse_existing
+    from mrfpipe.files.labels import load_labels
     from mrfpipe.files.maps import load_maps, read_maps_header
-    from mrfpipe.files.results import find_maps
-    from mrfpipe.report.page import REPORT_FILE, write_report
+    from mrfpipe.files.results import find_fingerprints, find_maps
+    from mrfpipe.pages import write_page
+    from mrfpipe.report.page import REPORT_FILE
 
     maps_file = find_maps(result)
     page = maps_file.with_name(REPORT_FILE)
     refuse_existing(page, force=settings.force)
-    write_report(
+    maps = load_maps(maps_file)
+    truth, regions = (None, None) if reference is None else load_reference(reference)
+    fingerprints = find_fingerprints(maps_file, maps)
+    write_page(
         page,
-        load_maps(maps_file),
+        maps,
         read_maps_header(maps_file).provenance,
         title=maps_file.resolve().parent.name,
-        truth=None if reference is None else load_reference(reference)[0],
+        reference=truth,
+        fingerprints=fingerprints,
+        labels=regions if roi is None else load_labels(roi, maps),
     )
+    if fingerprints is None:
+        settings.say("note: the result keeps no fingerprints, so the page has none; match the scan again for them")
     click.echo(f"{page}: open it in a browser")

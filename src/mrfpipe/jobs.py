@@ -26,11 +26,12 @@ from mrfpipe.files.provenance import Provenance, sha256_of
 from mrfpipe.files.results import MAPS_FILE, save_result
 from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.imaging.reconstruction import Imaging
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method
+from mrfpipe.pages import write_page
 from mrfpipe.pipeline import Progress, load_truth, match_scan, open_series, with_tissue
 from mrfpipe.protocol import Protocol
-from mrfpipe.report.page import REPORT_FILE, write_report
+from mrfpipe.report.page import REPORT_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +164,7 @@ class MatchJob(Job):
         dictionary = _dictionary(self.dictionary, sha256_of(self.dictionary))
         device, record = resolve_device(self.device), self.record()
         groups = load_groups(self.dictionary) if self.method == "group" else None
-        maps, notes = match_scan(
+        matched = match_scan(
             self.source,
             dictionary,
             self.method,
@@ -180,10 +181,18 @@ class MatchJob(Job):
             protocol=dictionary.protocol,
             method=f"{self._method} {dictionary.n_entries:,} entries, rank {dictionary.rank}, {dictionary.model})",
             device=str(device),
-            notes=notes,
+            notes=matched.notes,
         )
-        write_result(self.target, maps, provenance, truth=load_truth(self.source), bids=self.bids, force=self.force)
-        return f"{self.target}: {summarise(maps, provenance)}"
+        write_result(
+            self.target,
+            matched.maps,
+            provenance,
+            fingerprints=matched.fingerprints,
+            truth=load_truth(self.source),
+            bids=self.bids,
+            force=self.force,
+        )
+        return f"{self.target}: {summarise(matched.maps, provenance)}"
 
 
 @lru_cache(maxsize=1)
@@ -251,6 +260,7 @@ def write_result(
     truth: ParameterMaps | None,
     bids: bool,
     force: bool,
+    fingerprints: Fingerprints | None = None,
 ) -> None:
     """Write a result folder with a report and a picture of every slice, beside the truth where there is one."""
 
@@ -258,9 +268,11 @@ def write_result(
         for s in range(len(maps.mask)):
             name = "maps.png" if len(maps.mask) == 1 else f"maps-{s}.png"
             draw_maps(maps, partial / name, reference=truth, slice_index=s, title=f"{folder.name}, slice {s}")
-        write_report(partial / REPORT_FILE, maps, provenance, title=folder.name, truth=truth)
+        write_page(
+            partial / REPORT_FILE, maps, provenance, title=folder.name, reference=truth, fingerprints=fingerprints
+        )
 
-    save_result(folder, maps, provenance, bids=bids, force=force, extra=draw)
+    save_result(folder, maps, provenance, fingerprints=fingerprints, bids=bids, force=force, extra=draw)
 
 
 def summarise(maps: ParameterMaps, provenance: Provenance) -> str:

@@ -1,10 +1,13 @@
-"""ParameterMaps: the five quantitative maps of a scan, and the maps that say how far to trust them."""
+"""ParameterMaps: the five quantitative maps of a scan, and the maps that say how far to trust them.
+
+Fingerprints are what the maps were read from: the signal of every voxel and the one it was explained by.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from mrfpipe.arrays import Bool, Byte, Double, Float, check_dtype, check_shape, frozen
+from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, check_dtype, check_shape, frozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,4 +134,39 @@ class ParameterMaps:
     def in_file_units(self, parameter: Parameter) -> Float:
         """Return the map of `parameter` in the unit it has in files. Shape `(slices, y, x)`."""
         scaled: Float = getattr(self, parameter.field) * np.float32(parameter.scale)
+        return scaled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fingerprints:
+    """Measured and matched signals of the voxels inside a mask, as coefficients: ``signal = basis @ coefficients``.
+
+    Voxels go slice by slice and row by row, as numpy's ``values[mask]`` gives them.
+    """
+
+    basis: Complex
+    """Orthonormal temporal basis. Shape `(frames, rank)`."""
+    measured: Complex
+    """Coefficients of the scan. Shape `(voxels, rank)`."""
+    simulated: Complex
+    """Coefficients of the fingerprints at the estimated parameters, on any scale. Shape `(voxels, rank)`."""
+
+    def __post_init__(self) -> None:
+        sizes = check_shape("basis", self.basis, "frames rank")
+        sizes = check_shape("measured", self.measured, "voxels rank", sizes)
+        check_shape("simulated", self.simulated, "voxels rank", sizes)
+        for name in ("basis", "measured", "simulated"):
+            array = getattr(self, name)
+            check_dtype(name, array, np.complex64)
+            if not np.all(np.isfinite(array)):
+                raise ValueError(f"{name} has values that are not finite.")
+            object.__setattr__(self, name, frozen(array))
+
+    @property
+    def fitted(self) -> Complex:
+        """Each simulated signal on the complex scale that brings it nearest to the measured. Shape `(voxels, rank)`."""
+        energy = np.sum(np.abs(self.simulated) ** 2, axis=1)
+        product = np.sum(self.simulated.conj() * self.measured, axis=1)
+        scale = np.divide(product, energy, out=np.zeros_like(product), where=energy > 0)
+        scaled: Complex = scale[:, None] * self.simulated
         return scaled

@@ -4,7 +4,9 @@ Both paths take the same input, a raw scan or a frames file, and give the same v
 tell which one ran.
 """
 
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol as Interface
 
@@ -21,8 +23,8 @@ from mrfpipe.imaging.reconstruction import BY_FRAMES, Imaging, Reconstruction
 from mrfpipe.imaging.series import FrameSeries, stack_slices
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import TrainedModel
-from mrfpipe.maps import ParameterMaps
-from mrfpipe.matching.match import Method, match_series
+from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.matching.match import Method, match_signals
 from mrfpipe.protocol import Protocol, parse_protocol
 
 CPU = torch.device("cpu")
@@ -144,6 +146,18 @@ def _check_memory(n_slices: int, n_images: int, protocol: Protocol) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MatchedScan:
+    """What matching makes of a scan."""
+
+    maps: ParameterMaps
+    """The maps."""
+    fingerprints: Fingerprints
+    """What they were read from."""
+    notes: dict[str, object]
+    """What is to be recorded of the reconstruction, with the time a stage took in s."""
+
+
 def match_scan(
     path: Path,
     dictionary: Dictionary,
@@ -156,21 +170,19 @@ def match_scan(
     refined: bool = False,
     gap: bool = False,
     memory: int | None = None,
-) -> tuple[ParameterMaps, dict[str, object]]:
+) -> MatchedScan:
     """Turn a raw scan or a frames file into maps by matching, slice after slice.
-
-    Returns
-    -------
-        The maps, and what is to be recorded of the reconstruction.
 
     Raises
     ------
     MrfpipeError
         As `open_series`, `with_tissue` and `match_series`.
     """
+    began = time.perf_counter()
     source = open_series(path, dictionary.protocol, progress, imaging=imaging, basis=dictionary.basis, device=device)
-    maps = match_series(
-        with_tissue(source, path),
+    slices = _Timed(with_tissue(source, path), seconds=time.perf_counter() - began)
+    maps, fingerprints = match_signals(
+        slices,
         dictionary,
         method,
         groups=groups,
@@ -180,7 +192,26 @@ def match_scan(
         device=device,
         progress=progress("match"),
     )
-    return maps, source.notes
+    matching = time.perf_counter() - began - slices.seconds
+    stages = {"images": round(slices.seconds, 2), "matching": round(matching, 2)}
+    return MatchedScan(maps=maps, fingerprints=fingerprints, notes={**source.notes, "seconds_of_stages": stages})
+
+
+class _Timed:
+    """Slices as they come, and how long they were waited for."""
+
+    def __init__(self, slices: Iterator[FrameSeries], seconds: float) -> None:
+        self._slices = slices
+        self.seconds = seconds
+
+    def __iter__(self) -> Iterator[FrameSeries]:
+        while True:
+            began = time.perf_counter()
+            found = next(self._slices, None)
+            self.seconds += time.perf_counter() - began
+            if found is None:
+                return
+            yield found
 
 
 def model_protocol(model: TrainedModel) -> Protocol:

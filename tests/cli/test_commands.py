@@ -58,6 +58,12 @@ def test_match_writes_a_result_folder(run, study, tmp_path):
         assert image.shape == (64, 64, 2)
         sidecar = json.loads((folder / f"{name}.json").read_text())
         assert sidecar["Sources"][0]["sha256"]
+        assert all(seconds > 0 for seconds in sidecar["Notes"]["seconds_of_stages"].values())
+    page = page_data((folder / "report.html").read_text())
+    assert len(page["comparisons"]) == len(page["edges"]) == 5
+    with h5py.File(folder / "fingerprints.h5") as file:
+        assert len(file["measured"]) == mask.sum()
+        assert file["basis"].shape == (page["fingerprints"]["frames"], page["fingerprints"]["rank"])
     np.testing.assert_array_equal(np.isfinite(nibabel.load(folder / "FF.nii.gz").get_fdata()[5, :, 1]), mask[1, :, 5])
     assert sorted(p.name for p in folder.glob("*.png")) == ["maps-0.png", "maps-1.png"]
 
@@ -289,3 +295,18 @@ def test_every_result_has_a_page_that_can_be_made_again_with_a_reference(run, st
     run("report", tmp_path / "other", study / "leg.truth.npz", "--force")
     assert page_data((tmp_path / "other" / "report.html").read_text())["truthMask"]
     run("report", study, code=3)
+
+
+def test_regions_from_an_image_come_with_the_page(run, study, tmp_path):
+    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path)
+    image = nibabel.load(tmp_path / "leg" / "FF.nii.gz")
+    inside = np.isfinite(image.get_fdata()).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(4 * inside, image.affine), tmp_path / "roi.nii.gz")
+    run("report", tmp_path / "leg", "--roi", tmp_path / "roi.nii.gz", "--force")
+    assert page_data((tmp_path / "leg" / "report.html").read_text())["labels"]["numbers"] == [4]
+    words = ("compare", tmp_path / "leg", study / "leg.truth.npz", "-o", tmp_path / "page.html")
+    run(*words, "--roi", tmp_path / "roi.nii.gz")
+    assert page_data((tmp_path / "page.html").read_text())["comparisons"][0]["points"] == "region"
+    nibabel.save(nibabel.Nifti1Image(inside, image.affine @ np.diag([1, 1, 2, 1])), tmp_path / "thick.nii.gz")
+    moved = run(*words, "--roi", tmp_path / "thick.nii.gz", "--force", code=4)
+    assert "thick.nii.gz lies elsewhere than the maps" in moved.stderr

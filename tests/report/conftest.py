@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.maps import ParameterMaps
-from mrfpipe.report.fingerprints import Fingerprints
+from mrfpipe.maps import Fingerprints, ParameterMaps
 
 SHAPE = (3, 13, 17)
 """Slices, y, x: all different, so that swapped axes show."""
@@ -70,7 +69,7 @@ def fingerprints(maps):
     rng = np.random.default_rng(2)
     return Fingerprints(
         basis=np.linalg.qr(random_complex(rng, FRAMES, RANK))[0].astype(np.complex64),
-        measured=random_complex(rng, SHAPE[0], RANK, *SHAPE[1:]),
+        measured=random_complex(rng, int(maps.mask.sum()), RANK),
         simulated=random_complex(rng, int(maps.mask.sum()), RANK),
     )
 

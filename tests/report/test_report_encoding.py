@@ -1,10 +1,13 @@
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
+from mrfpipe.files.fingerprints import STEPS
+from mrfpipe.maps import Fingerprints
 from mrfpipe.report.encoding import LEVELS, pack, quantise
-from mrfpipe.report.fingerprints import STEPS, Fingerprints, encode_fingerprints, scaled_to
+from mrfpipe.report.fingerprints import encode_fingerprints
 from mrfpipe.report.images import encode_images
 
 UNPACK = ["<u2", "<i2", "<f4", "u1"]
@@ -39,7 +42,7 @@ def test_values_that_are_not_finite_are_refused():
 
 def test_maps_are_in_the_units_of_files_and_in_the_order_of_voxels(maps, truth, unpack):
     images = {image["name"]: image for image in encode_images(maps, truth)}
-    assert list(images) == ["FF", "T1H2O", "T1fat", "df", "B1", "match", "M0", "edge"]
+    assert list(images) == ["FF", "T1H2O", "T1fat", "df", "B1", "match", "M0", "M0phase", "edge"]
 
     def values(image):
         return image["offset"] + image["scale"] * unpack(image["data"], "<u2")
@@ -53,14 +56,28 @@ def test_maps_are_in_the_units_of_files_and_in_the_order_of_voxels(maps, truth, 
     assert low == -high
 
 
+def test_the_gap_is_shown_where_it_was_looked_for(maps, unpack):
+    gap = np.where(maps.mask, 0.25 * maps.ff, np.nan).astype(np.float32)
+    images = {image["name"]: image for image in encode_images(dataclasses.replace(maps, gap=gap), None)}
+    back = images["gap"]["offset"] + images["gap"]["scale"] * unpack(images["gap"]["data"], "<u2")
+    assert np.allclose(back, gap[maps.mask], atol=0.25 / LEVELS)
+    assert [name for name, image in images.items() if image["cyclic"]] == ["M0phase"]
+
+
+def test_t1_of_water_has_the_window_of_what_has_water(maps):
+    images = {image["name"]: image for image in encode_images(maps, None)}
+    ends = np.percentile(1e3 * maps.t1w[maps.mask & (maps.ff <= 0.7)], [1, 99])
+    assert images["T1H2O"]["window"] == pytest.approx(ends, rel=1e-6)  # float32's rounding
+
+
 def test_fingerprints_keep_what_was_measured_and_what_it_was_matched_with(maps, fingerprints, unpack):
     encoded = encode_fingerprints(fingerprints, maps.mask)
     rank = encoded["rank"]
     n = int(maps.mask.sum())
     measured = unpack(encoded["measured"], "<i2").reshape(rank, 2, n).astype(float)
     fitted = measured + unpack(encoded["residual"], "<i2").reshape(rank, 2, n)
-    for v, (s, y, x) in list(enumerate(np.argwhere(maps.mask)))[::37]:
-        was = fingerprints.measured[s, :, y, x]
+    for v in range(0, n, 37):
+        was = fingerprints.measured[v]
         step = max(np.abs(was.real).max(), np.abs(was.imag).max()) / STEPS
         d = fingerprints.simulated[v]
         scale = np.vdot(d, was) / np.vdot(d, d)  # the complex number that brings d nearest to what was measured
@@ -74,32 +91,31 @@ def test_fingerprints_keep_what_was_measured_and_what_it_was_matched_with(maps, 
 def test_a_matched_signal_is_scaled_by_a_complex_number():
     d = np.array([[1 + 2j, -1j], [0, 0]], np.complex64)
     # 1e-6: a few roundings of float32
-    assert np.allclose(scaled_to(d, (2 - 3j) * d), (2 - 3j) * d, atol=1e-6 * 10)
+    found = Fingerprints(basis=np.eye(2, dtype=np.complex64), measured=((2 - 3j) * d).astype(np.complex64), simulated=d)
+    assert np.allclose(found.fitted, found.measured, atol=1e-6 * 10)
 
 
 def test_fingerprints_that_do_not_fit_are_refused(maps, fingerprints):
-    with pytest.raises(ValueError, match="simulated has shape"):
+    with pytest.raises(ValueError, match="measured has shape"):
         encode_fingerprints(fingerprints, np.ones_like(maps.mask))
     with pytest.raises(ValueError, match="rank"):
         Fingerprints(basis=fingerprints.basis[:, :2], measured=fingerprints.measured, simulated=fingerprints.simulated)
     broken = fingerprints.measured.copy()
-    broken[0, 1, 4, 9] = np.nan
+    broken[4, 1] = np.nan
     with pytest.raises(ValueError, match="not finite"):
-        encode_fingerprints(
-            Fingerprints(basis=fingerprints.basis, measured=broken, simulated=fingerprints.simulated), maps.mask
-        )
+        Fingerprints(basis=fingerprints.basis, measured=broken, simulated=fingerprints.simulated)
 
 
 def test_five_slices_with_fingerprints_are_small():
     """Five slices of 350 x 350 with rank 12 fit 15 MB: a tenth of them in voxels is held to a tenth of it."""
     rng = np.random.default_rng(3)
     mask = np.ones((1, 134, 133), bool)  # a tenth of 5 * 350 * 350 * 0.29 voxels, the share of a thigh
-    falling = np.exp(-0.5 * np.arange(12)).astype(np.float32)[:, None, None]
-    noise = rng.normal(size=(2, 1, 12, 134, 133)) + 1j * rng.normal(size=(2, 1, 12, 134, 133))
+    falling = np.exp(-0.5 * np.arange(12)).astype(np.float32)
+    noise = rng.normal(size=(2, 134 * 133, 12)) + 1j * rng.normal(size=(2, 134 * 133, 12))
     measured = (noise[0] * falling).astype(np.complex64)
-    simulated = np.moveaxis(measured + 0.01 * noise[1], 1, -1)[mask].astype(np.complex64)
+    simulated = (measured + 0.01 * noise[1]).astype(np.complex64)
     basis = np.eye(175, 12, dtype=np.complex64)
     encoded = encode_fingerprints(Fingerprints(basis=basis, measured=measured, simulated=simulated), mask)
     n_bytes = sum(len(text) for text in encoded.values() if isinstance(text, str))
-    assert n_bytes < 1.5e6 - 8 * 2 * mask.sum() * 4 / 3  # what is left beside eight maps that do not compress at all
+    assert n_bytes < 1.5e6 - 9 * 2 * mask.sum() * 4 / 3  # what is left beside nine maps that do not compress at all
     assert re.fullmatch("[A-Za-z0-9+/=]+", encoded["measured"])

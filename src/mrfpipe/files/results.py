@@ -3,16 +3,19 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mrfpipe.errors import InputError
+from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.files.atomic import writing_folder
 from mrfpipe.files.bids import save_bids, subject_label
+from mrfpipe.files.fingerprints import load_fingerprints, write_fingerprints
 from mrfpipe.files.maps import write_maps
 from mrfpipe.files.nifti import save_nifti
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.maps import ParameterMaps
+from mrfpipe.maps import Fingerprints, ParameterMaps
 
 MAPS_FILE = "maps.h5"
 """The file that makes a folder a result."""
+FINGERPRINTS_FILE = "fingerprints.h5"
+"""The file beside it with the signals that the maps were read from."""
 
 
 def save_result(
@@ -20,6 +23,7 @@ def save_result(
     maps: ParameterMaps,
     provenance: Provenance,
     *,
+    fingerprints: Fingerprints | None = None,
     bids: bool = False,
     force: bool,
     extra: Callable[[Path], None] | None = None,
@@ -34,6 +38,8 @@ def save_result(
         What to write.
     provenance
         How the maps were made.
+    fingerprints
+        Signals of the voxels inside the mask, if they are to be kept.
     bids
         Whether the images are laid out as a BIDS derivative dataset.
     force
@@ -50,6 +56,8 @@ def save_result(
     """
     with writing_folder(folder, force=force, marker=MAPS_FILE) as partial:
         write_maps(maps, partial / MAPS_FILE, provenance)
+        if fingerprints is not None:
+            write_fingerprints(fingerprints, partial / FINGERPRINTS_FILE)
         if bids:
             save_bids(maps, partial, provenance, subject=subject_label(folder.name))
         else:
@@ -80,3 +88,25 @@ def find_maps(path: Path) -> Path:
     if not below:
         raise InputError(f"{path} is a folder without {MAPS_FILE}; make a result with mrfpipe match or reconstruct.")
     return below[0]
+
+
+def find_fingerprints(maps_file: Path, maps: ParameterMaps) -> Fingerprints | None:
+    """Read the fingerprints that lie beside a maps file; None if the result keeps none.
+
+    Raises
+    ------
+    InputError
+        If they are damaged.
+    MismatchError
+        If they are not those of as many voxels.
+    """
+    path = maps_file.with_name(FINGERPRINTS_FILE)
+    if not path.exists():
+        return None
+    fingerprints = load_fingerprints(path)
+    n_voxels, found = int(maps.mask.sum()), len(fingerprints.measured)
+    if found != n_voxels:
+        raise MismatchError(
+            f"{path} holds {found} fingerprints, the maps beside it {n_voxels} voxels; remove it, or match again."
+        )
+    return fingerprints

@@ -11,7 +11,7 @@ from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, available_memory
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.matching.brute import VOXELS_AT_ONCE, match_brute
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.gap import correlation_gap
@@ -114,6 +114,38 @@ def match_series(
     ResourceError
         If the device is a GPU that exact matching cannot use, or `memory` is less than matching takes.
     """
+    return match_signals(
+        series,
+        dictionary,
+        method,
+        groups=groups,
+        refined=refined,
+        gap=gap,
+        memory=memory,
+        device=device,
+        progress=progress,
+    )[0]
+
+
+def match_signals(
+    series: FrameSeries | Iterable[FrameSeries],
+    dictionary: Dictionary,
+    method: Method = "exact",
+    *,
+    groups: EntryGroups | None = None,
+    refined: bool = False,
+    gap: bool = False,
+    memory: int | None = None,
+    device: torch.device = CPU,
+    progress: Progress | None = None,
+) -> tuple[ParameterMaps, Fingerprints]:
+    """Match every voxel inside the mask, and hand on what was compared: parameters and errors as of `match_series`.
+
+    Returns
+    -------
+        The maps, and the signals that they were read from beside their matched entries, which a refinement has moved
+        off the grid with the maps.
+    """
     if method == "group" and groups is None:
         raise MismatchError(
             f"The dictionary of protocol '{dictionary.protocol.name}' has no groups; "
@@ -136,7 +168,10 @@ def match_series(
     edge = np.zeros(voxels.mask.shape, np.uint8)
     edge[voxels.mask] = edge_bits(found.parameters, dictionary)
     images = {name: _image(values, voxels.mask) for name, values in maps.items()}
-    return ParameterMaps(**images, edge=edge, mask=voxels.mask, affine=affine)
+    fingerprints = Fingerprints(
+        basis=dictionary.basis, measured=voxels.coefficients, simulated=found.signals.astype(np.complex64, copy=False)
+    )
+    return ParameterMaps(**images, edge=edge, mask=voxels.mask, affine=affine), fingerprints
 
 
 def voxels_at_once(dictionary: Dictionary, groups: EntryGroups | None, memory: int | None) -> int:

@@ -1,6 +1,7 @@
 """Images: the maps of a result as a page shows them, each with its colours and its window."""
 
 import base64
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 
 from mrfpipe.arrays import Bool
-from mrfpipe.maps import EDGE, M0, MATCH, PARAMETERS, Parameter, ParameterMaps
+from mrfpipe.maps import EDGE, GAP, M0, MATCH, MOST_FAT_FOR_WATER, PARAMETERS, PHASE, Parameter, ParameterMaps
 from mrfpipe.report.encoding import pack, quantise
 
 _Values = npt.NDArray[np.floating[Any]]
@@ -35,6 +36,8 @@ class _Image:
     """What the bits of the values mean, if they are no numbers."""
     digits: int = 4
     """Digits that are read out."""
+    cyclic: bool = False
+    """Whether the window's two ends are one value, as of an angle."""
 
     def encode(self) -> dict[str, Any]:
         quantised = quantise(self.values)
@@ -46,6 +49,7 @@ class _Image:
             "window": self.window,
             "bits": self.bits,
             "digits": self.digits,
+            "cyclic": self.cyclic,
             "scale": quantised.scale,
             "offset": quantised.offset,
             "precision": quantised.precision,
@@ -54,7 +58,7 @@ class _Image:
 
 
 def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict[str, Any]]:
-    """Prepare the five maps, each with its truth if there is one, and match, M0 and edge for a page.
+    """Prepare the five maps, each with its truth if there is one, and the quality maps that are there for a page.
 
     Values are those inside the mask, slice by slice and row by row.
     """
@@ -85,12 +89,14 @@ def _parameter(maps: ParameterMaps, p: Parameter) -> _Image:
         top = _percentile(np.abs(values), 99) or 1.0
         window = (-top, top)
     else:
-        window = _opened(_percentile(values, 1), _percentile(values, 99))
+        telling = maps.in_file_units(p)[_telling(maps, p)]
+        window = _opened(_percentile(telling, 1), _percentile(telling, 99))
     return _Image(name=p.name, title=p.title, unit=p.unit, colours=_COLOURS[p.name], values=values, window=window)
 
 
 def _quality(maps: ParameterMaps) -> list[_Image]:
     match, m0 = maps.match[maps.mask], maps.m0[maps.mask]
+    gap = None if maps.gap is None else maps.gap[maps.mask]
     bottom = min(_USUAL_MATCH, float(np.floor(10 * _percentile(match, 1)) / 10))
     return [
         _Image(
@@ -111,6 +117,16 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
             window=_opened(0.0, _percentile(m0, 99)),
         ),
         _Image(
+            name=PHASE.name,
+            title="phase at the moment of excitation",
+            unit=PHASE.unit,
+            colours="twilight",
+            values=maps.phase[maps.mask],
+            window=(-math.pi, math.pi),
+            cyclic=True,
+        ),
+        *([] if gap is None else [_gap(gap)]),
+        _Image(
             name=EDGE.name,
             title="parameters at an end of their grid",
             unit="parameters",
@@ -122,10 +138,27 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
     ]
 
 
+def _gap(values: _Values) -> _Image:
+    return _Image(
+        name=GAP.name,
+        title="correlation that the second-best explanation lacks",
+        unit=GAP.unit,
+        colours="magma",
+        values=values,
+        window=_opened(0.0, _percentile(values, 99)),
+    )
+
+
 def _difference_window(maps: ParameterMaps, truth: ParameterMaps, p: Parameter) -> tuple[float, float]:
-    both: Bool = maps.mask & truth.mask
+    both = _telling(truth, p) & maps.mask
     top = _percentile(np.abs(maps.in_file_units(p)[both] - truth.in_file_units(p)[both]), 97) or 1.0
     return -top, top
+
+
+def _telling(maps: ParameterMaps, p: Parameter) -> Bool:
+    """Return where a map makes its window: T1 of water is a guess in fat, and would open it to all of the grid."""
+    counts: Bool = maps.mask
+    return counts & (maps.ff <= MOST_FAT_FOR_WATER) if p.field == "t1w" else counts
 
 
 def _percentile(values: _Values, share: float) -> float:

@@ -5,13 +5,19 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const [N_SLICES, N_Y, N_X] = data.shape;
 const element = id => document.getElementById(id);
 const state = { slice: 0, y: N_Y >> 1, x: N_X >> 1, view: "result", mode: "voxel", chosen: null, regions: [], active: -1, corners: [] };
-const panels = [];
+const panels = [], comparisons = [];
 let inside, rows, signals, crop;
 
 // ---- reading what Python packed ------------------------------------------------------------------------------------
 
+function decode(text) {
+  const letters = atob(text), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
+}
+
 async function unpack(text, Type) {
-  const zipped = Uint8Array.from(atob(text), c => c.charCodeAt(0));
+  const zipped = decode(text);
   const stream = new Blob([zipped]).stream().pipeThrough(new DecompressionStream("gzip"));
   const planes = new Uint8Array(await new Response(stream).arrayBuffer());
   const size = Type.BYTES_PER_ELEMENT, n = planes.length / size;
@@ -25,6 +31,27 @@ async function unpackImage(image, mask) {
   const values = new Float32Array(mask.length).fill(NaN);
   for (let i = 0, v = 0; i < mask.length; i++) if (mask[i]) values[i] = image.offset + image.scale * numbers[v++];
   return values;
+}
+
+// A region that came with the page may lie in several slices; `borders` are the edges of its voxels, slice by slice.
+async function unpackLabels(packed) {
+  if (!packed) return;
+  const places = await unpack(packed.places, Uint16Array);
+  const at = i => rows[i] < 0 ? 0 : places[rows[i]];
+  state.regions = packed.numbers.map(n => ({ kind: "label", label: n, slice: null, voxels: [], borders: new Map() }));
+  for (let i = 0; i < rows.length; i++) {
+    const place = at(i);
+    if (!place) continue;
+    const region = state.regions[place - 1], x = i % N_X, y = Math.floor(i / N_X) % N_Y, slice = Math.floor(i / (N_X * N_Y));
+    region.voxels.push(i);
+    if (!region.borders.has(slice)) region.borders.set(slice, []);
+    const edges = region.borders.get(slice);
+    if (x === 0 || at(i - 1) !== place) edges.push([y, x, y + 1, x]);
+    if (x === N_X - 1 || at(i + 1) !== place) edges.push([y, x + 1, y + 1, x + 1]);
+    if (y === 0 || at(i - N_X) !== place) edges.push([y, x, y, x + 1]);
+    if (y === N_Y - 1 || at(i + N_X) !== place) edges.push([y + 1, x, y + 1, x + 1]);
+  }
+  state.active = 0;
 }
 
 async function unpackSignals(packed) {
@@ -71,6 +98,8 @@ function worded(panel, value) {
   const sign = state.view === "difference" && panel.truth && value > 0 ? "+" : "";
   return sign + number(value, digits) + (unit ? " " + unit : "");
 }
+
+const wordOf = view => ({ result: data.names[0], truth: data.names[1], difference: data.names.join(" − ") })[view];
 
 const shownView = panel => panel.truth ? state.view : "result";
 
@@ -143,7 +172,7 @@ function buildTools() {
   for (const view of views) {
     const input = make("input", { type: "radio", name: "view", value: view, checked: view === "result" });
     input.addEventListener("change", () => { state.view = view; draw(); });
-    element("views").append(make("label", {}, input, view === "difference" ? "result − truth" : view));
+    element("views").append(make("label", {}, input, wordOf(view)));
   }
   for (const input of document.querySelectorAll("input[name=mode]"))
     input.addEventListener("change", () => { state.mode = input.value; state.corners = []; draw(); });
@@ -281,11 +310,19 @@ function withinPolygon(corners, y, x) {
   return odd;
 }
 
+// Of an angle, the direction of the mean vector; deviations from it go the short way round.
 function statistics(panel, region) {
-  const values = region.voxels.map(i => amountAt(panel, i)).filter(v => !Number.isNaN(v));
-  const n = values.length, mean = values.reduce((sum, v) => sum + v, 0) / n;
-  const deviation = n > 1 ? Math.sqrt(values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (n - 1)) : NaN;
+  let values = region.voxels.map(i => amountAt(panel, i)).filter(v => !Number.isNaN(v));
+  const n = values.length, sum = of => values.reduce((total, v) => total + of(v), 0);
+  const mean = panel.image.cyclic ? Math.atan2(sum(Math.sin), sum(Math.cos)) : sum(v => v) / n;
+  if (panel.image.cyclic) values = values.map(v => mean + Math.atan2(Math.sin(v - mean), Math.cos(v - mean)));
+  const deviation = n > 1 ? Math.sqrt(sum(v => (v - mean) ** 2) / (n - 1)) : NaN;
   return { values, n, mean, deviation };
+}
+
+// The slice shown, if the region lies in it, or its nearest.
+function nearestOf(region) {
+  return [...region.borders.keys()].reduce((a, b) => Math.abs(b - state.slice) < Math.abs(a - state.slice) ? b : a);
 }
 
 function drawRegions() {
@@ -299,9 +336,9 @@ function drawRegions() {
   if (shown === drawRegions.shown) return;
   drawRegions.shown = shown;
   element("region-choice").replaceChildren(...state.regions.map((r, i) => {
-    const button = make("button", { type: "button" }, `${i + 1}: ${r.kind}, slice ${r.slice + 1}`);
+    const button = make("button", { type: "button" }, r.kind === "label" ? `label ${r.label}` : `${i + 1}: ${r.kind}, slice ${r.slice + 1}`);
     button.setAttribute("aria-pressed", i === state.active);
-    button.addEventListener("click", () => { state.active = i; goTo({ slice: r.slice }); });
+    button.addEventListener("click", () => { state.active = i; goTo({ slice: r.slice ?? nearestOf(r) }); });
     return button;
   }));
   if (!region) return;
@@ -319,12 +356,14 @@ function drawRegions() {
   }));
 }
 
+const quoted = text => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+
 function table() {
-  const lines = [["region", "kind", "slice", "map", "view", "unit", "voxels", "mean", "sd"]];
+  const lines = [["region", "kind", "label", "slice", "map", "view", "unit", "voxels", "mean", "sd"]];
   state.regions.forEach((region, r) => panels.forEach(panel => {
     const { n, mean, deviation } = statistics(panel, region);
     const exact = v => Number.isFinite(v) ? String(+v.toPrecision(7)) : "";
-    lines.push([r + 1, region.kind, region.slice + 1, panel.image.name, shownView(panel), panel.image.unit, n, exact(mean), exact(deviation)]);
+    lines.push([r + 1, region.kind, region.label ?? "", region.slice === null ? "all" : region.slice + 1, panel.image.name, quoted(wordOf(shownView(panel))), panel.image.unit, n, exact(mean), exact(deviation)]);
   }));
   return lines.map(line => line.join(",")).join("\n") + "\n";
 }
@@ -385,7 +424,8 @@ function paint(panel) { // voxels into the buffer, only if something of them has
     const value = amountAt(panel, offset(state.slice, crop.y + y, crop.x + x));
     if (Number.isNaN(value)) continue; // stays transparent: the hatched page shows
     const c = 3 * Math.min(255, Math.max(0, Math.floor((value - low) / (high - low) * 256)));
-    pixels.data.set([colours[c], colours[c + 1], colours[c + 2], 255], p);
+    for (let i = 0; i < 3; i++) pixels.data[p + i] = colours[c + i];
+    pixels.data[p + 3] = 255;
   }
   context.putImageData(pixels, 0, 0);
   const bar = panel.bar.getContext("2d"), ramp = bar.createImageData(256, 1);
@@ -400,21 +440,21 @@ function paint(panel) { // voxels into the buffer, only if something of them has
 function drawPanel(panel) {
   paint(panel);
   panel.readout.textContent = worded(panel, valueAt(panel, offset(state.slice, state.y, state.x)));
-  panel.caption.textContent = (state.view === "result" || panel.truth ? "" : "result's ") + panel.image.title;
+  panel.caption.textContent = (state.view === "result" || panel.truth ? "" : `${data.names[0]}'s `) + panel.image.title;
   const { context, width, height } = fit(panel.canvas);
   context.imageSmoothingEnabled = false;
   context.drawImage(panel.buffer, 0, 0, width, height);
   const sx = width / crop.nx, sy = height / crop.ny;
   const at = ({ y, x }) => [(x - crop.x + 0.5) * sx, (y - crop.y + 0.5) * sy];
-  const outlined = line => { // dark below light: seen on every colour
-    for (const [style, thick] of [["rgba(0,0,0,0.7)", 3], ["#fff", 1.2]]) {
+  const outlined = (line, faint) => { // dark below light: seen on every colour
+    for (const [style, thick] of faint ? [["rgba(0,0,0,0.35)", 1.4], ["rgba(255,255,255,0.7)", 0.7]] : [["rgba(0,0,0,0.7)", 3], ["#fff", 1.2]]) {
       Object.assign(context, { strokeStyle: style, lineWidth: thick });
       context.beginPath();
       line();
       context.stroke();
     }
   };
-  state.regions.forEach(r => r.slice === state.slice && outlined(() => trace(context, r, at, sx, sy, true)));
+  state.regions.forEach((r, i) => (r.slice ?? state.slice) === state.slice && outlined(() => trace(context, r, at, sx, sy, true), i !== state.active));
   if (state.corners.length) {
     const kind = state.mode, corners = [...state.corners, { y: state.y, x: state.x }];
     outlined(() => trace(context, { kind, corners }, at, sx, sy, false));
@@ -434,8 +474,13 @@ function drawPanel(panel) {
   }
 }
 
-function trace(context, { kind, corners }, at, sx, sy, closed) {
-  if (kind === "ellipse") {
+function trace(context, { kind, corners, borders }, at, sx, sy, closed) {
+  if (kind === "label") {
+    for (const [y0, x0, y1, x1] of borders.get(state.slice) ?? []) {
+      context.moveTo((x0 - crop.x) * sx, (y0 - crop.y) * sy);
+      context.lineTo((x1 - crop.x) * sx, (y1 - crop.y) * sy);
+    }
+  } else if (kind === "ellipse") {
     const [[x0, y0], [x1, y1]] = corners.map(at);
     context.ellipse((x0 + x1) / 2, (y0 + y1) / 2, (Math.abs(x0 - x1) + sx) / 2, (Math.abs(y0 - y1) + sy) / 2, 0, 0, 2 * Math.PI);
   } else {
@@ -492,7 +537,8 @@ function correlation(a, b) {
 }
 
 function drawSignal() {
-  if (!signals) { element("signal").hidden = true; return; }
+  if (!data.fingerprints) element("signal-text").textContent = "This result keeps no fingerprints.";
+  if (!signals) return;
   if (!state.chosen || drawSignal.shown === state.chosen) return;
   drawSignal.shown = state.chosen;
   const { slice, y, x } = state.chosen, i = offset(slice, y, x), voxel = rows[i], plot = element("signal-plot");
@@ -501,7 +547,7 @@ function drawSignal() {
   if (voxel < 0) { element("signal-text").textContent = `${place} lies outside the mask.`; return; }
   const found = signalsAt(voxel);
   const words = panels.filter(p => !p.image.bits.length).map(p => `${p.image.name} ${number(p.values[i], p.image.digits)} ${p.image.unit}`.trim());
-  element("signal-text").textContent = `${place}: ${words.join(", ")}; correlation of the curves ${found.correlation.toFixed(5)}.`;
+  element("signal-text").textContent = `${place}: ${words.join(", ")}; correlation of the two curves ${found.correlation.toFixed(5)}.`;
   plotSignals(plot, found);
 }
 
@@ -549,6 +595,93 @@ function plotSignals(canvas, { measured, fitted }) {
   context.fillText("— matched entry, scaled to it", left + 84, 12);
 }
 
+// ---- agreement -----------------------------------------------------------------------------------------------------
+
+async function buildAgreement() {
+  element("agreement").hidden = !data.comparisons.length;
+  if (!data.comparisons.length) return;
+  const [first, second] = data.names, cell = v => v === null ? "–" : Number.isInteger(v) ? String(v) : number(v);
+  element("agreement-text").textContent = `${first} against ${second}, which is the reference: T1H2O counts where its FF is at most 0.7, ` +
+    `T1fat where it is above 0.3. Scatter with the regression and the line of identity; Bland-Altman with the bias and the limits that hold 95 %. ` +
+    `A point is a ${data.comparisons[0].points === "voxel" ? "voxel" : "region's mean in a slice"}.`;
+  const columns = Object.keys(data.comparisons[0].errors);
+  element("agreement-table").tHead.rows[0].append(...["Map", ...columns].map(c => make("th", { scope: "col" }, c)));
+  for (const packed of data.comparisons) {
+    const [estimate, reference] = await Promise.all([unpack(packed.estimate, Float32Array), unpack(packed.reference, Float32Array)]);
+    const unit = packed.unit ? ` (${packed.unit})` : "", plots = ["scatter", "Bland-Altman"].map(kind => make("canvas", { role: "img" }));
+    ["Scatter plot", "Bland-Altman plot"].forEach((kind, i) => plots[i].setAttribute("aria-label", `${kind} of ${packed.name}`));
+    const row = make("tr", {}, make("th", { scope: "row" }, packed.name + unit), ...columns.map(c => make("td", {}, cell(packed.errors[c]))));
+    row.dataset.name = packed.name;
+    element("agreement-table").tBodies[0].append(row);
+    const shown = estimate.length < packed.n ? `, ${estimate.length} of ${packed.n} ${packed.points}s` : `, ${packed.n} ${packed.points}${packed.n === 1 ? "" : "s"}`;
+    element("agreement-plots").append(make("figure", {}, make("figcaption", {}, make("b", {}, packed.name + unit + shown)), make("div", {}, ...plots)));
+    comparisons.push({ ...packed, estimate, reference, plots });
+  }
+}
+
+function plotAgreement({ estimate, reference, lines, plots }) {
+  const [first, second] = data.names, all = [...estimate, ...reference];
+  if (!all.length) return;
+  const both = spread(all, 0.002), difference = estimate.map((v, i) => v - reference[i]), middle = estimate.map((v, i) => (v + reference[i]) / 2);
+  plotPoints(plots[0], reference, estimate, both, both, second, first,
+    [[1, 0, "soft"], ...(lines.slope === null ? [] : [[lines.slope, lines.intercept, "fitted"]])]);
+  const ends = [lines.lower, lines.bias, lines.upper].filter(v => v !== null), [low, high] = spread([...difference], 0.002);
+  plotPoints(plots[1], middle, difference, spread([...middle], 0.002), spread([low, high, ...ends], 0), "mean of the two", "difference",
+    [[0, 0, "soft"], ...ends.map(v => [0, v, "fitted"])]);
+}
+
+// All but so large a share of the values at either end, with a margin.
+function spread(values, share) {
+  const sorted = Float64Array.from(values).sort(), cut = Math.floor(share * sorted.length);
+  const [low, high] = [sorted[cut], sorted[sorted.length - 1 - cut]], margin = 0.05 * (high - low) || 1;
+  return [low - margin, high + margin];
+}
+
+function plotPoints(canvas, xs, ys, [x0, x1], [y0, y1], xWords, yWords, lines) {
+  const { context, width, height } = fit(canvas), [left, top, right, bottom] = [48, 6, width - 6, height - 30];
+  const xOf = v => left + (v - x0) / (x1 - x0) * (right - left), yOf = v => bottom - (v - y0) / (y1 - y0) * (bottom - top);
+  const short = (text, room) => text.length * 6 > room ? "…" + text.slice(text.length - Math.floor(room / 6)) : text;
+  Object.assign(context, { font: "11px system-ui, sans-serif", fillStyle: colour("soft"), strokeStyle: colour("line"), lineWidth: 1 });
+  context.strokeRect(left, top, right - left, bottom - top);
+  const centred = (text, x, y) => context.fillText(text, x - context.measureText(text).width / 2, y);
+  for (const v of ticks(x0, x1, 4)) { context.fillRect(xOf(v), bottom, 1, 3); centred(round(v), xOf(v), bottom + 14); }
+  for (const v of ticks(y0, y1, 6)) {
+    context.fillRect(left - 3, yOf(v), 3, 1);
+    context.fillText(round(v), left - 5 - context.measureText(round(v)).width, yOf(v) + 4);
+  }
+  centred(short(xWords, right - left), (left + right) / 2, height - 3);
+  context.save();
+  context.translate(10, (top + bottom) / 2);
+  context.rotate(-Math.PI / 2);
+  centred(short(yWords, bottom - top), 0, 0);
+  context.restore();
+  context.save();
+  context.beginPath();
+  context.rect(left, top, right - left, bottom - top);
+  context.clip();
+  Object.assign(context, { fillStyle: colour("accent"), globalAlpha: xs.length > 300 ? 0.35 : 0.9 });
+  const size = xs.length > 300 ? 1.5 : 4;
+  for (let i = 0; i < xs.length; i++) context.fillRect(xOf(xs[i]) - size / 2, yOf(ys[i]) - size / 2, size, size);
+  context.globalAlpha = 1;
+  for (const [slope, intercept, name] of lines) {
+    Object.assign(context, { strokeStyle: colour(name), lineWidth: 1.3 });
+    context.setLineDash(name === "soft" ? [4, 3] : []);
+    context.beginPath();
+    context.moveTo(xOf(x0), yOf(slope * x0 + intercept));
+    context.lineTo(xOf(x1), yOf(slope * x1 + intercept));
+    context.stroke();
+  }
+  context.restore();
+}
+
+// Round numbers, about so many, from low to high.
+function ticks(low, high, n) {
+  const raw = (high - low) / n, power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].find(s => s * power >= raw) * power;
+  const found = [];
+  for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(+(i * step).toPrecision(12));
+  return found;
+}
+
 // ---- start ---------------------------------------------------------------------------------------------------------
 
 // The part of the image that holds the mask of any slice, and a margin.
@@ -565,12 +698,21 @@ function cropOf(masks) {
   return { y, x, ny: Math.min(N_Y, bottom + margin + 1) - y, nx: Math.min(N_X, right + margin + 1) - x };
 }
 
+// The voxel inside the mask that is nearest to the middle: the first values read are of tissue.
+function central(slice) {
+  const middle = { y: crop.y + (crop.ny >> 1), x: crop.x + (crop.nx >> 1) }, far = v => (v.y - middle.y) ** 2 + (v.x - middle.x) ** 2;
+  let found = null;
+  for (let y = 0; y < N_Y; y++) for (let x = 0; x < N_X; x++)
+    if (inside[offset(slice, y, x)] && (!found || far({ y, x }) < far(found))) found = { y, x };
+  return found ?? middle;
+}
+
 async function start() {
   if (typeof DecompressionStream === "undefined") throw new Error("this browser cannot unpack the maps; use a newer one");
   inside = await unpack(data.mask, Uint8Array);
   const truthInside = data.truthMask && await unpack(data.truthMask, Uint8Array);
   rows = Int32Array.from(inside, (seen => m => m ? seen++ : -1)(0)); // number of the voxel, counted inside the mask
-  for (const [name, table] of Object.entries(data.colours)) data.colours[name] = Uint8Array.from(atob(table), c => c.charCodeAt(0));
+  for (const [name, table] of Object.entries(data.colours)) data.colours[name] = decode(table);
   crop = cropOf(truthInside ? [inside, truthInside] : [inside]);
   for (const image of data.images) {
     const panel = buildPanel(image);
@@ -579,16 +721,21 @@ async function start() {
     panel.canvas.style.aspectRatio = `${crop.nx * data.spacing[1]} / ${crop.ny * data.spacing[0]}`;
     panels.push(panel);
   }
-  signals = await unpackSignals(data.fingerprints);
-  Object.assign(state, { slice: N_SLICES >> 1, y: crop.y + (crop.ny >> 1), x: crop.x + (crop.nx >> 1) });
+  await unpackLabels(data.labels);
+  await buildAgreement();
+  Object.assign(state, { slice: N_SLICES >> 1, ...central(N_SLICES >> 1) });
   buildTools();
   buildQuality();
   listenKeys();
   resetWindows();
   const match = panels.find(p => p.image.name === "match").values.filter(v => !Number.isNaN(v));
-  const redraw = () => { panels.forEach(p => { p.painted = null; }); drawRegions.shown = drawSignal.shown = null; draw(); drawHistogram(element("match-plot"), match, true); };
+  const redraw = () => { panels.forEach(p => { p.painted = null; }); comparisons.forEach(plotAgreement); drawRegions.shown = drawSignal.shown = null; draw(); drawHistogram(element("match-plot"), match, true); };
   new ResizeObserver(redraw).observe(element("viewer"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+  performance.mark("shown"); // the maps are seen before the fingerprints, which are the larger part, are read
+  signals = await unpackSignals(data.fingerprints);
+  draw();
   document.documentElement.dataset.ready = "yes";
 }
 

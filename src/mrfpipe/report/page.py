@@ -3,23 +3,27 @@
 import html
 import json
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mrfpipe.arrays import Double
+from mrfpipe.arrays import Bool, Double, Int
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.maps import ParameterMaps
+from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.report.comparison import Comparison
 from mrfpipe.report.encoding import pack
-from mrfpipe.report.fingerprints import Fingerprints, encode_fingerprints
+from mrfpipe.report.fingerprints import encode_fingerprints
 from mrfpipe.report.images import colour_tables, encode_images
 from mrfpipe.report.quality import account, edge_shares, warnings_of
 
 REPORT_FILE = "report.html"
+RESULT_AND_TRUTH = ("result", "truth")
+"""What the two sets of maps are called unless told otherwise."""
 
 
 def write_report(
@@ -29,7 +33,10 @@ def write_report(
     *,
     title: str,
     truth: ParameterMaps | None = None,
+    names: tuple[str, str] = RESULT_AND_TRUTH,
     fingerprints: Fingerprints | None = None,
+    labels: Int | None = None,
+    comparisons: Sequence[Comparison] = (),
 ) -> None:
     """Write a result as one page, which replaces one that is there.
 
@@ -45,19 +52,34 @@ def write_report(
         What to call the result.
     truth
         What the maps should be: the page then shows it and the difference, too.
+    names
+        What to call maps and truth.
     fingerprints
         Signals of the voxels inside the mask, shown when a voxel is chosen.
+    labels
+        Regions to begin with, 0 for none. Shape `(slices, y, x)`.
+    comparisons
+        How the maps agree with the truth.
 
     Raises
     ------
     MismatchError
-        If the truth differs in shape.
+        If truth or labels differ in shape.
     ValueError
         If the fingerprints do not fit the maps.
     ResourceError
         If the disk does not take the file.
     """
-    text = render(maps, provenance, title=title, truth=truth, fingerprints=fingerprints)
+    text = render(
+        maps,
+        provenance,
+        title=title,
+        truth=truth,
+        names=names,
+        fingerprints=fingerprints,
+        labels=labels,
+        comparisons=comparisons,
+    )
     with writing(path, force=True) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -68,15 +90,21 @@ def render(
     *,
     title: str,
     truth: ParameterMaps | None = None,
+    names: tuple[str, str] = RESULT_AND_TRUTH,
     fingerprints: Fingerprints | None = None,
+    labels: Int | None = None,
+    comparisons: Sequence[Comparison] = (),
 ) -> str:
     """Return the page that `write_report` writes."""
     if truth is not None and truth.mask.shape != maps.mask.shape:
         raise MismatchError(f"The maps have shape {maps.mask.shape} and the truth {truth.mask.shape}.")
+    if labels is not None and labels.shape != maps.mask.shape:
+        raise MismatchError(f"The maps have shape {maps.mask.shape} and the labels {labels.shape}.")
     images = encode_images(maps, truth)
     spacing = np.linalg.norm(maps.affine[:3, :2], axis=0)
     data = {
         "title": title,
+        "names": names,
         "shape": maps.mask.shape,
         "spacing": [float(spacing[1] or 1), float(spacing[0] or 1)],
         "letters": side_letters(maps.affine),
@@ -85,6 +113,8 @@ def render(
         "images": images,
         "colours": colour_tables(images),
         "fingerprints": None if fingerprints is None else encode_fingerprints(fingerprints, maps.mask),
+        "labels": None if labels is None else encode_labels(labels, maps.mask),
+        "comparisons": [comparison.encode() for comparison in comparisons],
         "account": account(provenance),
         "edges": edge_shares(maps),
         "warnings": warnings_of(maps, provenance),
@@ -99,6 +129,14 @@ def as_script(data: dict[str, Any]) -> str:
     """Write JSON that no HTML parser takes for markup, whatever its texts say."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # ASCII: other letters are escaped as well
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def encode_labels(labels: Int, mask: Bool) -> dict[str, Any]:
+    """Prepare the regions for a page: their numbers, and for every voxel in the mask the place of its own or 0."""
+    inside = labels[mask]
+    found = np.unique(inside[inside != 0])
+    places = np.where(inside != 0, np.searchsorted(found, inside) + 1, 0)
+    return {"numbers": found.tolist(), "places": pack(places.astype(np.uint16))}
 
 
 def side_letters(affine: Double) -> dict[str, str]:

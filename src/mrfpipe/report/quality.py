@@ -35,8 +35,8 @@ def warnings_of(maps: ParameterMaps, provenance: Provenance) -> list[str]:
     below = float(np.mean(maps.match[maps.mask] < _GOOD_MATCH))
     if below >= _MUCH_BELOW:
         said.append(
-            f"{below:.0%} of the voxels match worse than {_GOOD_MATCH}: noise, motion, flow, or a protocol that is not "
-            "the scan's."
+            f"{below:.0%} of the voxels match worse than {_GOOD_MATCH}: noise, aliasing left in the frames, motion, "
+            "flow, or a protocol that is not the scan's."
         )
     return said + _of_notes(provenance.notes)
 

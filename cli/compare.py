@@ -1,0 +1,53 @@
+"""``mrfpipe compare``: two results on one page for the browser."""
+
+from pathlib import Path
+
+import click
+
+from .options import INPUT, Settings, common_options
+from .report import roi_option
+
+
+@click.command()
+@click.argument("first", type=INPUT, metavar="A")
+@click.argument("second", type=INPUT, metavar="B")
+@click.option("-o", "--output", type=INPUT, default="compare.html", show_default=True, metavar="PAGE")
+@roi_option
+@common_options
+def command(settings: Settings, first: Path, second: Path, output: Path, roi: Path | None) -> None:
+    """Show the maps of the result A beside those of B, another result of the same scan or a truth .npz, on one page.
+
+    It has both sets of maps, their difference, a scatter and a Bland-Altman plot a map and a table of errors, in which
+    B is the reference. With regions, a point of a plot is the mean over one of them in a slice; without, a voxel.
+
+    Example: mrfpipe compare network/thigh matching/thigh -o compare.html
+    """
+    from dataclasses import replace
+
+    from mrfpipe.evaluation.reference import load_reference
+    from mrfpipe.files.atomic import refuse_existing
+    from mrfpipe.files.labels import check_place, load_labels
+    from mrfpipe.files.maps import load_maps, read_maps_header
+    from mrfpipe.files.provenance import sha256_of
+    from mrfpipe.files.results import find_fingerprints, find_maps
+    from mrfpipe.pages import write_page
+
+    refuse_existing(output, force=settings.force)
+    maps_file = find_maps(first)
+    maps = load_maps(maps_file)
+    reference, regions = load_reference(second)
+    if second.suffix != ".npz":  # a truth does not say where it lies
+        check_place(second, reference.affine, maps, "compare results of one scan")
+    provenance = read_maps_header(maps_file).provenance
+    against = f"{second}, sha256 {sha256_of(second if second.suffix == '.npz' else find_maps(second))}"
+    write_page(
+        output,
+        maps,
+        replace(provenance, notes={**provenance.notes, "compared_with": against}),
+        title=f"{first} and {second}",
+        reference=reference,
+        names=(str(first), str(second)),
+        fingerprints=find_fingerprints(maps_file, maps),
+        labels=regions if roi is None else load_labels(roi, maps),
+    )
+    click.echo(f"{output}: open it in a browser")

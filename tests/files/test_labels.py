@@ -1,0 +1,63 @@
+"""Regions from a label image: they lie where the maps lie, or are refused."""
+
+import nibabel
+import numpy as np
+import pytest
+
+from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.files.labels import load_labels
+from mrfpipe.maps import PARAMETERS, ParameterMaps
+
+SHAPE = (2, 5, 7)
+AFFINE = np.array([[0, -1.5, 0, 20], [1.5, 0, 0, -30], [0, 0, 8, 4], [0, 0, 0, 1.0]])
+
+
+@pytest.fixture
+def maps():
+    ones = np.ones(SHAPE, np.float32)
+    fields = dict.fromkeys((*(p.field for p in PARAMETERS), "m0", "phase", "match"), ones)
+    return ParameterMaps(**fields, edge=np.zeros(SHAPE, np.uint8), mask=np.ones(SHAPE, bool), affine=AFFINE)
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(values, affine=AFFINE, name="roi.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+def test_labels_lie_where_they_were_drawn(save, maps):
+    labels = np.zeros(SHAPE, np.int64)
+    labels[1, 2, 5], labels[0, 4, 1] = 3, 200
+    assert np.array_equal(load_labels(save(labels.transpose(2, 1, 0).astype(np.uint8)), maps), labels)
+
+
+def test_an_image_of_another_place_or_shape_is_refused(save, maps):
+    values = np.ones(SHAPE[::-1], np.int16)
+    moved, flipped = AFFINE.copy(), AFFINE.copy()
+    moved[1, 3] += 3
+    flipped[:, 0] *= -1
+    for affine in (moved, flipped):
+        with pytest.raises(MismatchError, match=r"roi\.nii\.gz lies elsewhere than the maps: .* mm apart; draw"):
+            load_labels(save(values, affine), maps)
+    nearly = AFFINE.copy()
+    nearly[0, 3] += 0.001  # a viewer's rounding
+    load_labels(save(values, nearly), maps)
+    with pytest.raises(MismatchError, match=r"has shape \(5, 7, 2\) and the maps \(7, 5, 2\)"):
+        load_labels(save(values.transpose(1, 0, 2)), maps)
+
+
+@pytest.mark.parametrize("values", [0.0, 0.5, -1.0, np.nan])
+def test_an_image_without_regions_is_refused(save, maps, values):
+    with pytest.raises(InputError, match=r"roi\.nii\.gz (does not hold whole numbers|holds no region)"):
+        load_labels(save(np.full(SHAPE[::-1], values, np.float32)), maps)
+
+
+def test_what_is_no_image_is_refused(tmp_path, maps):
+    (tmp_path / "roi.nii.gz").write_text("no")
+    with pytest.raises(InputError, match="cannot be read as NIfTI"):
+        load_labels(tmp_path / "roi.nii.gz", maps)
+    with pytest.raises(InputError, match="does not exist"):
+        load_labels(tmp_path / "none.nii", maps)
