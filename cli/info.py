@@ -40,7 +40,12 @@ def _describe(path: Path) -> Mapping[str, object]:
         return _protocol(path)
     if path.is_dir():
         return _model(path) if (path / DESCRIPTION_FILE).exists() else _maps(path)
-    kinds = {schemas.DICTIONARY.name: _dictionary, schemas.FRAMES.name: _frames, schemas.MAPS.name: _maps}
+    kinds = {
+        schemas.DICTIONARY.name: _dictionary,
+        schemas.FRAMES.name: _frames,
+        schemas.MAPS.name: _maps,
+        schemas.FINGERPRINTS.name: _fingerprints,
+    }
     describe = kinds.get(schemas.schema_of(path) or "")
     return describe(path) if describe else describe_raw(path)
 
@@ -107,6 +112,17 @@ def _maps(path: Path) -> Mapping[str, object]:
         "protocol": f"{header.provenance.protocol_name} ({header.provenance.protocol_hash[:12]})",
         "made": f"{header.provenance.started} by {header.provenance.method}",
         "command": " ".join(header.provenance.command),
+    }
+
+
+def _fingerprints(path: Path) -> Mapping[str, object]:
+    from mrfpipe.files.fingerprints import load_fingerprints
+
+    n_frames, rank = (fingerprints := load_fingerprints(path)).basis.shape
+    return {
+        "kind": "fingerprints",
+        "voxels": f"{len(fingerprints.measured):,}, the measured signal of each and the fingerprint at its maps",
+        "signals": f"{rank} coefficients of {n_frames} frames",
     }
 
 
