@@ -4,10 +4,13 @@ Both paths take the same input, a raw scan or a frames file, and give the same v
 tell which one ran.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol as Interface
 
+import numpy as np
 import torch
 
 from mrfpipe.acquisition.raw import read_raw
@@ -19,7 +22,7 @@ from mrfpipe.files.frames import StoredSeries, read_frames_header
 from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.imaging.reconstruction import BY_FRAMES, Imaging, Reconstruction
 from mrfpipe.imaging.series import FrameSeries, stack_slices
-from mrfpipe.learning.inference import reconstruct
+from mrfpipe.learning.inference import Precision, reconstruct
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.matching.match import Method, match_series
@@ -188,11 +191,72 @@ def model_protocol(model: TrainedModel) -> Protocol:
     return parse_protocol(model.protocol_toml, "the model's protocol")
 
 
-def reconstruct_scan(path: Path, model: TrainedModel, device: torch.device, progress: Progress) -> ParameterMaps:
-    """Turn a raw scan or a frames file into maps by a network; errors as `load_series` and `reconstruct`."""
+def reconstruct_scan(
+    path: Path,
+    model: TrainedModel,
+    device: torch.device,
+    progress: Progress,
+    *,
+    imaging: Imaging = BY_FRAMES,
+    precision: Precision = "float32",
+) -> tuple[ParameterMaps, dict[str, object]]:
+    """Turn a raw scan or a frames file into maps by a network, slice after slice.
+
+    The model says whether a raw scan is reconstructed frame by frame or as coefficients, of its own basis; all else is
+    as `imaging` says. Frames that a model without encoding is to read twice lie in a temporary file meanwhile.
+
+    Returns
+    -------
+        The maps, and what is to be recorded of the reconstruction.
+
+    Raises
+    ------
+    MrfpipeError
+        As `open_series`, `with_tissue` and `reconstruct`.
+    """
     protocol = model_protocol(model)
-    series = load_series(path, protocol, progress)
-    return reconstruct(series, model, protocol, device=device, progress=progress("network"))
+    source = open_series(
+        path,
+        protocol,
+        progress,
+        imaging=imaging_for(model, imaging),
+        basis=None if model.encoding is None else model.encoding.basis,
+        device=device,
+    )
+    with TemporaryDirectory(prefix="mrfpipe-") as folder:
+        slices: Iterable[FrameSeries] = with_tissue(source, path)
+        if model.encoding is None:
+            slices = _on_disk(slices, Path(folder))
+        tell = progress("network")
+        maps = reconstruct(
+            slices,
+            model,
+            protocol,
+            device=device,
+            precision=precision,
+            progress=lambda done: tell(done, source.n_slices),
+        )
+    return maps, source.notes
+
+
+def imaging_for(model: TrainedModel, imaging: Imaging) -> Imaging:
+    """Let a reconstruction make what a model reads."""
+    return replace(imaging, recon="subspace" if model.reads == "coefficients" else "nufft")
+
+
+def _on_disk(slices: Iterable[FrameSeries], folder: Path) -> list[FrameSeries]:
+    """Write the images of slices to files as they come; what is returned reads them where it is looked at."""
+    kept = []
+    for s, one in enumerate(slices):
+        file = folder / f"{s}.npy"
+        try:
+            np.save(file, one.images)
+        except OSError as e:
+            raise ResourceError(
+                f"The frames do not fit into {folder.parent}: {e.strerror or e}; set TMPDIR to a larger folder."
+            ) from e
+        kept.append(replace(one, images=np.load(file, mmap_mode="r")))
+    return kept
 
 
 def truth_path(path: Path) -> Path:
