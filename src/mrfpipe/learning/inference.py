@@ -25,7 +25,8 @@ Progress = Callable[[int], None]
 
 Precision = Literal["float32", "bfloat16"]
 """What all layers but the last compute in. float32 gives the same maps on every machine but for rounding; bfloat16 is
-about twice as fast on a CPU that multiplies in it, and errs by some thousandths of a map's range."""
+about twice as fast on a CPU that multiplies in it. With random weights the network of preset ``paper`` then erred by
+0.03 % (FF) to 0.6 % (df) of a map's range in the mean, RMS, and by 4 % at most."""
 
 TILE_SIZE = 128
 """Most voxels of the maps along either side of a tile: bounds the memory, changes no value."""
