@@ -9,3 +9,4 @@ python3 -m pip install --quiet --no-deps --no-build-isolation .
 python3 -m pytest -m cuda -o filterwarnings=default tests/test_cuda.py
 python3 benchmarks/simulate.py --device cuda
 python3 benchmarks/match.py --device cuda
+python3 benchmarks/reconstruct.py --device cuda

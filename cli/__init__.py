@@ -19,6 +19,7 @@ COMMANDS = {
     "match": "Match scans with a dictionary: quantitative maps.",
     "train": "Train a network on scans whose maps are known.",
     "reconstruct": "Turn scans into quantitative maps by a network.",
+    "export": "Write a network as an ONNX graph.",
     "evaluate": "Say how far maps are from a reference.",
     "report": "Show maps as a page for the browser.",
     "compare": "Show two results, or one and the truth, on a page for the browser.",

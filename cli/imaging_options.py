@@ -9,14 +9,21 @@ import click
 
 def imaging_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of reconstruction; it is called with `imaging` made of them."""
+    return _recon_option(scan_options(command))
 
-    @click.option(
-        "--recon",
-        type=click.Choice(["nufft", "subspace"]),
-        default="nufft",
-        show_default=True,
-        help="Each frame by itself, or all spokes together in the dictionary's subspace: slower and more accurate.",
-    )
+
+_recon_option = click.option(
+    "--recon",
+    type=click.Choice(["nufft", "subspace"]),
+    default="nufft",
+    show_default=True,
+    help="Each frame by itself, or all spokes together in the dictionary's subspace: slower and more accurate.",
+)
+
+
+def scan_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the same options but --recon, where it is not the caller who chooses the kind of images."""
+
     @click.option(
         "--nufft",
         "backend",
@@ -61,7 +68,7 @@ def imaging_options(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_imaging(
         *args: Any,  # noqa: ANN401 - the command's own arguments
-        recon: Any,  # noqa: ANN401 - click has checked the choices
+        recon: Any = "nufft",  # noqa: ANN401 - click has checked the choices
         backend: Any,  # noqa: ANN401
         coil_maps: Any,  # noqa: ANN401
         virtual_coils: int | None,

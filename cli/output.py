@@ -10,8 +10,6 @@ import click
 
 from mrfpipe.batch import Outcome, failure, run_here, run_on_cluster
 from mrfpipe.errors import InputError, MismatchError, MrfpipeError
-from mrfpipe.files.atomic import refuse_existing
-from mrfpipe.files.results import MAPS_FILE
 from mrfpipe.jobs import Job
 from mrfpipe.pipeline import scan_name
 
@@ -39,16 +37,6 @@ def targets(inputs: Iterable[Path], place: Callable[[str], Path]) -> tuple[dict[
             raise MismatchError(f"{twin} and {path} would both be written to {target}; take them one by one.")
         found[path] = target
     return found, failures
-
-
-def result_folders(inputs: Iterable[Path], output: Path, *, force: bool) -> dict[Path, Path]:
-    """Return the result folder of every input, refused if an input cannot be read or a folder exists."""
-    folders, failures = targets(inputs, lambda name: output / name)
-    for outcome in failures:
-        raise outcome.error or InputError(outcome.text)
-    for folder in folders.values():
-        refuse_existing(folder, force=force, marker=MAPS_FILE)
-    return folders
 
 
 def do_all(jobs: Sequence[Job], failures: Sequence[Outcome], settings: Settings, scheduler: str | None) -> None:

@@ -5,11 +5,13 @@ tell which one ran.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol as Interface
 
+import numpy as np
 import torch
 
 from mrfpipe.acquisition.raw import read_raw
@@ -21,7 +23,7 @@ from mrfpipe.files.frames import StoredSeries, read_frames_header
 from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.imaging.reconstruction import BY_FRAMES, Imaging, Reconstruction
 from mrfpipe.imaging.series import FrameSeries, stack_slices
-from mrfpipe.learning.inference import reconstruct
+from mrfpipe.learning.inference import Precision, reconstruct_signals
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method, match_signals
@@ -147,8 +149,8 @@ def _check_memory(n_slices: int, n_images: int, protocol: Protocol) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MatchedScan:
-    """What matching makes of a scan."""
+class MappedScan:
+    """What matching or a network makes of a scan."""
 
     maps: ParameterMaps
     """The maps."""
@@ -170,7 +172,7 @@ def match_scan(
     refined: bool = False,
     gap: bool = False,
     memory: int | None = None,
-) -> MatchedScan:
+) -> MappedScan:
     """Turn a raw scan or a frames file into maps by matching, slice after slice.
 
     Raises
@@ -194,7 +196,7 @@ def match_scan(
     )
     matching = time.perf_counter() - began - slices.seconds
     stages = {"images": round(slices.seconds, 2), "matching": round(matching, 2)}
-    return MatchedScan(maps=maps, fingerprints=fingerprints, notes={**source.notes, "seconds_of_stages": stages})
+    return MappedScan(maps=maps, fingerprints=fingerprints, notes={**source.notes, "seconds_of_stages": stages})
 
 
 class _Timed:
@@ -219,11 +221,68 @@ def model_protocol(model: TrainedModel) -> Protocol:
     return parse_protocol(model.protocol_toml, "the model's protocol")
 
 
-def reconstruct_scan(path: Path, model: TrainedModel, device: torch.device, progress: Progress) -> ParameterMaps:
-    """Turn a raw scan or a frames file into maps by a network; errors as `load_series` and `reconstruct`."""
-    protocol = model_protocol(model)
-    series = load_series(path, protocol, progress)
-    return reconstruct(series, model, protocol, device=device, progress=progress("network"))
+def reconstruct_scan(
+    path: Path,
+    model: TrainedModel,
+    device: torch.device,
+    progress: Progress,
+    *,
+    imaging: Imaging = BY_FRAMES,
+    precision: Precision = "float32",
+) -> MappedScan:
+    """Turn a raw scan or a frames file into maps by a network, slice after slice.
+
+    The model says whether a raw scan is reconstructed frame by frame or as coefficients, of its own basis; all else is
+    as `imaging` says. Frames that a model without encoding is to read twice lie in a temporary file meanwhile.
+
+    Raises
+    ------
+    MrfpipeError
+        As `open_series`, `with_tissue` and `reconstruct`.
+    """
+    began, protocol = time.perf_counter(), model_protocol(model)
+    source = open_series(
+        path,
+        protocol,
+        progress,
+        imaging=imaging_for(model, imaging),
+        basis=None if model.encoding is None else model.encoding.basis,
+        device=device,
+    )
+    with TemporaryDirectory(prefix="mrfpipe-") as folder:
+        timed = _Timed(with_tissue(source, path), seconds=time.perf_counter() - began)
+        slices = timed if model.encoding is not None else _on_disk(timed, Path(folder))
+        tell = progress("network")
+        maps, fingerprints = reconstruct_signals(
+            slices,
+            model,
+            protocol,
+            device=device,
+            precision=precision,
+            progress=lambda done: tell(done, source.n_slices),
+        )
+    stages = {"images": round(timed.seconds, 2), "network": round(time.perf_counter() - began - timed.seconds, 2)}
+    return MappedScan(maps=maps, fingerprints=fingerprints, notes={**source.notes, "seconds_of_stages": stages})
+
+
+def imaging_for(model: TrainedModel, imaging: Imaging) -> Imaging:
+    """Let a reconstruction make what a model reads."""
+    return replace(imaging, recon="subspace" if model.reads == "coefficients" else "nufft")
+
+
+def _on_disk(slices: Iterable[FrameSeries], folder: Path) -> list[FrameSeries]:
+    """Write the images of slices to files as they come; what is returned reads them where it is looked at."""
+    kept = []
+    for s, one in enumerate(slices):
+        file = folder / f"{s}.npy"
+        try:
+            np.save(file, one.images)
+        except OSError as e:
+            raise ResourceError(
+                f"The frames do not fit into {folder.parent}: {e.strerror or e}; set TMPDIR to a larger folder."
+            ) from e
+        kept.append(replace(one, images=np.load(file, mmap_mode="r")))
+    return kept
 
 
 def truth_path(path: Path) -> Path:

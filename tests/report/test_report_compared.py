@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from helpers import complex_normal, small_protocol
+from mrfpipe.cli import main
 from reader import Page, number
 
-from mrfpipe.cli import main
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.maps import load_maps

@@ -90,6 +90,9 @@ def load_checkpoint(path: Path, state: TrainingState, settings: Mapping[str, Any
     """
     from safetensors import SafetensorError, safe_open
 
+    broken = InputError(f"{path} is not a whole checkpoint; delete it to train anew.")
+    if not path.is_file():  # a pipe would never end
+        raise broken
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -108,11 +111,14 @@ def load_checkpoint(path: Path, state: TrainingState, settings: Mapping[str, Any
         state.losses = [float(loss) for loss in header["losses"]]
         state.validation_losses = [float(loss) for loss in header["validation_losses"]]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
-        raise InputError(f"{path} is not a whole checkpoint; delete it to train anew.") from e
+        raise broken from e
 
 
 def _restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
     """Copy a checkpoint's tensors into the network and the optimiser."""
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} is not finite")
     state.network.load_state_dict(_below(tensors, "network."))
     device = state.network.output.weight.device
     state.best = {name: tensor.to(device, copy=True) for name, tensor in _below(tensors, "best.").items()}

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mrfpipe.errors import InputError
+from mrfpipe.imaging.series import Kind
 from mrfpipe.learning.architecture import Architecture
 from mrfpipe.learning.competitors import Competitor
 from mrfpipe.learning.encoding import Encoding
@@ -52,18 +54,42 @@ class TrainedModel:
     record: Mapping[str, Any]
     """How it was trained; plain values, as JSON has them."""
 
+    @property
+    def reads(self) -> Kind:
+        """What it was trained on, and reads: frames, or coefficients of a subspace reconstruction."""
+        return "coefficients" if self.record.get("input") == "coefficients" else "frames"
 
-def save_model(model: TrainedModel, folder: Path) -> None:
-    """Write a model into a folder, which is made if it is not there."""
+
+def save_model(model: TrainedModel, folder: Path, *, half: bool = False) -> None:
+    """Write a model into a folder, which is made if it is not there.
+
+    Parameters
+    ----------
+    model
+        What to write.
+    folder
+        Where to.
+    half
+        Whether to round the kernels to float16, half the size. Biases, and what batches are normalised by, which may
+        leave float16's range, stay as they are.
+
+    Raises
+    ------
+    InputError
+        If a kernel leaves the range of float16.
+    """
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    if half:
+        tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
     if model.encoding is not None:
         tensors |= _encoding_tensors(model.encoding)
     save_file(tensors, folder / WEIGHTS_FILE)
     description = {
         "schema": SCHEMA,
+        "weights_sha256": sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest(),
         "architecture": asdict(model.architecture),
         "maps": [
             {"name": parameter.name, "low": low, "high": high}
@@ -77,8 +103,22 @@ def save_model(model: TrainedModel, folder: Path) -> None:
     (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    if not _is_kernel(tensor):
+        return tensor
+    rounded = tensor.half()
+    if not torch.isfinite(rounded).all():
+        raise InputError(f"{name} leaves the range of float16; write the model without half.")
+    return rounded
+
+
+def _is_kernel(tensor: Tensor) -> bool:
+    """Tell the weights of convolutions and the like, nearly all there are, from biases and normalisations."""
+    return tensor.ndim > 1
+
+
 def load_model(folder: Path, device: torch.device) -> TrainedModel:
-    """Read a model that `save_model` wrote.
+    """Read a model that `save_model` wrote; kernels of float16 become float32.
 
     Raises
     ------
@@ -93,11 +133,13 @@ def load_model(folder: Path, device: torch.device) -> TrainedModel:
             _typed(values[key], str) for key in ("sequence_hash", "protocol_hash", "protocol_toml")
         )
         record = _typed(values["record"], dict)
+        digest = _typed(values.get("weights_sha256", ""), str)
     except KeyError as e:
         raise InputError(f"{path} does not describe a model: {e} is missing; train the model again.") from e
     except (TypeError, ValueError, OverflowError) as e:
         raise InputError(f"{path} does not describe a model: {str(e).rstrip('.')}; train the model again.") from e
     network, encoding = _read_weights(folder / WEIGHTS_FILE, architecture)
+    _check_digest(folder / WEIGHTS_FILE, digest)
     return TrainedModel(
         network=network.to(device),
         encoding=encoding,
@@ -110,7 +152,16 @@ def load_model(folder: Path, device: torch.device) -> TrainedModel:
     )
 
 
+def _check_digest(path: Path, digest: str) -> None:
+    """Refuse weights that changed since they were written; what was written before digests were has none."""
+    with path.open("rb") as file:
+        if digest and file_digest(file, "sha256").hexdigest() != digest:
+            raise InputError(f"{path} is not what was written with {DESCRIPTION_FILE}; copy the model's folder again.")
+
+
 def _read_description(path: Path) -> dict[str, Any]:
+    if path.exists() and not path.is_file():  # a pipe would never end
+        raise InputError(f"{path} is not a file; copy the model's folder again.")
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -187,7 +238,7 @@ def _read_weights(path: Path, architecture: Architecture | Competitor) -> tuple[
             shapes = {name: shape for name, shape in shapes.items() if name not in stored}
             if isinstance(architecture, Architecture) and not _may_hold(shapes, architecture):
                 raise InputError(f"{path} does not hold the layers that {DESCRIPTION_FILE} tells of; train again.")
-            network = _skeleton(architecture)
+            network = _skeleton(path, architecture)
             _check_shapes(path, shapes, network)
             tensors = {name: file.get_tensor(name) for name in shapes}
     except SafetensorError as e:
@@ -202,13 +253,14 @@ def _read_weights(path: Path, architecture: Architecture | Competitor) -> tuple[
     return network, _encoding(path, stored, architecture.n_inputs // 2) if stored else None
 
 
-def _skeleton(architecture: Architecture | Competitor) -> MapNetwork:
+def _skeleton(path: Path, architecture: Architecture | Competitor) -> MapNetwork:
     """Make the network without its weights."""
-    return (
-        FingerprintNetwork(architecture, "meta")
-        if isinstance(architecture, Architecture)
-        else architecture.build("meta")
-    )
+    try:
+        if isinstance(architecture, Architecture):
+            return FingerprintNetwork(architecture, "meta")
+        return architecture.build("meta")
+    except (TypeError, RuntimeError, OverflowError) as e:  # torch cannot even count so many
+        raise InputError(f"{path} cannot hold layers of the size that {DESCRIPTION_FILE} tells of; train again.") from e
 
 
 def _may_hold(shapes: Mapping[str, tuple[int, ...]], architecture: Architecture) -> bool:
@@ -241,7 +293,8 @@ def _encoding(path: Path, stored: Mapping[str, Tensor], rank: int) -> Encoding:
 
 
 def _check_values(path: Path, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
-    if tensor.dtype != dtype:
+    halved = tensor.dtype == torch.float16 and dtype == torch.float32 and _is_kernel(tensor)
+    if tensor.dtype != dtype and not halved:
         raise InputError(f"{path}: {name} is {tensor.dtype}, expected {dtype}; train the model again.")
     if not torch.isfinite(tensor).all():
         raise InputError(f"{path}: {name} is not finite everywhere; train the model again.")

@@ -5,6 +5,7 @@ the grid.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,27 +32,32 @@ class SignalScaling:
     """Standard deviation of the imaginary parts."""
 
     @classmethod
-    def of(cls, series: FrameSeries) -> "SignalScaling":
+    def of(cls, series: FrameSeries | Iterable[FrameSeries]) -> "SignalScaling":
         """Measure a scan: two means and two deviations, each over the voxels of the mask in all slices and all frames.
 
-        Air does not count, so that the numbers do not depend on how much of it the field of view holds.
+        Air does not count, so that the numbers do not depend on how much of it the field of view holds. The slices of a
+        scan may come together or one after the other.
 
         Raises
         ------
         InputError
             If a frame is not finite somewhere, the mask is empty, or there is no signal in it.
         """
-        count, sums, squares = 0, np.zeros(2), np.zeros(2)
-        check_frames(series)
-        for frames, mask in zip(series.images, series.mask, strict=True):
-            parts = frames[:, mask].astype(np.complex128)
-            count += parts.size
-            sums += parts.real.sum(), parts.imag.sum()
-            squares += np.square(parts.real).sum(), np.square(parts.imag).sum()
+        count, sums, squares, name, number = 0, np.zeros(2), np.zeros(2), "The scan", 1
+        for part in [series] if isinstance(series, FrameSeries) else series:
+            check_finite(part, number)
+            for frames, mask in zip(part.images, part.mask, strict=True):
+                parts = frames[:, mask].astype(np.complex128)
+                count += parts.size
+                sums += parts.real.sum(), parts.imag.sum()
+                squares += np.square(parts.real).sum(), np.square(parts.imag).sum()
+            name, number = part.name, number + part.n_slices
+        if count == 0:
+            raise no_voxel(name)
         mean = sums / count
         std = np.sqrt(np.maximum(squares / count - mean**2, 0))
         if not np.all(std > 0):
-            raise InputError(f"{series.name}: the frames hold no signal inside the mask; check the scan.")
+            raise InputError(f"{name}: the frames hold no signal inside the mask; check the scan.")
         return cls(mean_real=float(mean[0]), std_real=float(std[0]), mean_imag=float(mean[1]), std_imag=float(std[1]))
 
     def window(self, frames: Complex, y: int, x: int, height: int, width: int) -> Float:
@@ -96,11 +102,21 @@ def check_frames(series: FrameSeries) -> None:
     InputError
         If a frame is not finite somewhere, or the mask is empty.
     """
-    for number, frames in enumerate(series.images, start=1):
+    check_finite(series)
+    if not series.mask.any():
+        raise no_voxel(series.name)
+
+
+def check_finite(series: FrameSeries, first: int = 1) -> None:
+    """Raise InputError if a frame is not finite somewhere; the first slice has this number in the scan."""
+    for number, frames in enumerate(series.images, start=first):
         if not np.all(np.isfinite(frames)):
             raise InputError(f"{series.name}: the frames of slice {number} are not finite; reconstruct them again.")
-    if not series.mask.any():
-        raise InputError(f"{series.name}: the mask holds no voxel; there is nothing to reconstruct.")
+
+
+def no_voxel(name: str) -> InputError:
+    """Make the error of a scan whose mask is empty."""
+    return InputError(f"{name}: the mask holds no voxel; there is nothing to reconstruct.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,35 @@
+"""``mrfpipe export``: a network as an ONNX graph."""
+
+from pathlib import Path
+
+import click
+
+from .options import INPUT, Settings, common_options
+
+
+@click.command()
+@click.argument("model", required=False, type=INPUT, metavar="[MODEL]")
+@click.option("-o", "--output", type=INPUT, required=True, metavar="MODEL.onnx", help="File to write.")
+@common_options
+def command(settings: Settings, model: Path | None, output: Path) -> None:
+    """Write MODEL, a network written by `train`, or else the one that ships, as one ONNX graph for other software.
+
+    The graph reads `images` (slices, 2 frames, y, x), real parts of all frames, then imaginary ones, and `mask`
+    (slices, 1, y, x), 1 inside tissue, and gives `maps` (slices, maps, y, x) in the units of its metadata; slices and
+    size are free. A network without encoding scales by what it is given: give it all slices of a scan. Needs
+    mrfpipe[onnx].
+
+    Example: mrfpipe export model -o model.onnx
+    """
+    import torch
+
+    from mrfpipe.files.atomic import refuse_existing, writing
+    from mrfpipe.learning.export import export_onnx
+    from mrfpipe.learning.model import load_model
+    from mrfpipe.learning.shipped import shipped_model
+
+    refuse_existing(output, force=settings.force)
+    loaded = load_model(model or shipped_model(), torch.device("cpu"))
+    with writing(output, force=settings.force) as partial:
+        export_onnx(loaded, partial)
+    click.echo(f"{output}: {loaded.architecture.n_parameters:,} parameters, {output.stat().st_size / 1e6:.1f} MB")

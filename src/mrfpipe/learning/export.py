@@ -1,0 +1,203 @@
+"""Export: a trained model as one ONNX graph, from a scan's images to its maps, for machines without torch.
+
+The graph holds all that is between images and maps: encoding or normalisation, the network with its batch
+normalisations folded, and the units of the maps. So it needs nothing beside it.
+"""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mrfpipe import __version__
+from mrfpipe.errors import ResourceError
+from mrfpipe.learning.encoding import Encoding
+from mrfpipe.learning.model import TrainedModel
+from mrfpipe.learning.network import folded
+from mrfpipe.maps import PARAMETERS
+
+SCHEMA = "mrfpipe-onnx/1"
+OPSET = 18
+INPUTS = ("images", "mask")
+OUTPUT = "maps"
+
+
+class Estimator(nn.Module):
+    """From images to maps: `reconstruct` without tiles, as one differentiable function of tensors.
+
+    Parameters
+    ----------
+    model
+        What estimates.
+    """
+
+    def __init__(self, model: TrainedModel) -> None:
+        super().__init__()
+        encoding, margin = model.encoding, model.architecture.margin
+        if encoding is None:
+            self.prepare: nn.Module = Normalise()
+        else:
+            self.prepare = Encode(encoding, projects=model.reads == "frames")
+        self.pad = nn.ConstantPad2d((margin,) * 4, 0.0)
+        self.network = folded(model.network)
+        scale = torch.tensor([parameter.scale for parameter in PARAMETERS], dtype=torch.float64)
+        low, high = (
+            torch.tensor(ends, dtype=torch.float64) * scale for ends in (model.scaling.low, model.scaling.high)
+        )
+        for name, values in (("low", low), ("high", high), ("span", high - low)):
+            self.register_buffer(name, values.float().reshape(1, -1, 1, 1))
+        self.low: Tensor
+        self.high: Tensor
+        self.span: Tensor
+
+    def forward(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Estimate the maps.
+
+        Parameters
+        ----------
+        images
+            Real parts of all frames, or coefficients, then imaginary parts. Shape `(slices, 2 frames, y, x)`.
+        mask
+            1 where there is tissue, 0 elsewhere. Shape `(slices, 1, y, x)`.
+
+        Returns
+        -------
+            In the units of files, clipped to the ranges of training; to be ignored outside the mask. Shape
+            `(slices, maps, y, x)`.
+        """
+        unit = self.network(self.pad(self.prepare(images, mask)))
+        return torch.minimum(torch.maximum(self.low + unit * self.span, self.low), self.high)
+
+
+class Normalise(nn.Module):
+    """Frames of mean 0 and deviation 1 over the mask of all slices, real and imaginary parts apart."""
+
+    def forward(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Normalise the slices of one scan. Shape `(slices, 2 frames, y, x)`."""
+        n_frames = images.shape[1] // 2
+        count = mask.sum() * n_frames
+        parts = []
+        for part in (images[:, :n_frames], images[:, n_frames:]):
+            centred = part - (part * mask).sum() / count
+            parts.append(centred / torch.sqrt((centred.square() * mask).sum() / count))
+        return torch.cat(parts, dim=1)
+
+
+class Encode(nn.Module):
+    """An `Encoding`: standardised coefficients without phase and length, zero outside the mask.
+
+    Parameters
+    ----------
+    encoding
+        Its numbers.
+    projects
+        Whether frames are read; coefficients in the encoding's own basis otherwise.
+    """
+
+    def __init__(self, encoding: Encoding, *, projects: bool) -> None:
+        super().__init__()
+        basis = torch.from_numpy(encoding.basis.copy())
+        real, imag = basis.real.T, -basis.imag.T  # the conjugate of the basis, (rank, frames)
+        rows = torch.cat([torch.cat([real, -imag], dim=1), torch.cat([imag, real], dim=1)])
+        matrix = rows if projects else torch.eye(2 * basis.shape[1])
+        mean = torch.view_as_real(torch.from_numpy(encoding.mean.copy())).T.reshape(1, -1, 1, 1)
+        deviation = torch.from_numpy(encoding.deviation.copy()).repeat(2).reshape(1, -1, 1, 1)
+        for name, values in (("matrix", matrix[..., None, None]), ("mean", mean), ("deviation", deviation)):
+            self.register_buffer(name, values.contiguous())
+        self.matrix: Tensor
+        self.mean: Tensor
+        self.deviation: Tensor
+
+    def forward(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Encode slices. Shape `(slices, 2 rank, y, x)`."""
+        coefficients = nn.functional.conv2d(images, self.matrix)
+        rank = self.matrix.shape[0] // 2
+        real, imag = coefficients[:, :rank], coefficients[:, rank:]
+        first_real, first_imag = real[:, :1], imag[:, :1]
+        first = torch.sqrt(first_real.square() + first_imag.square())
+        norm = torch.sqrt(coefficients.square().sum(dim=1, keepdim=True))
+        # Where there is no signal the directions are zero; where the first coefficient is, its phase is.
+        safe = torch.where(first > 0, first, torch.ones_like(first))
+        cosine = torch.where(first > 0, first_real / safe, torch.ones_like(first))
+        sine = first_imag / safe
+        turned = torch.cat([real * cosine + imag * sine, imag * cosine - real * sine], dim=1)
+        directions = turned / torch.where(norm > 0, norm, torch.ones_like(norm))
+        return (directions - self.mean) / self.deviation * mask
+
+
+def export_onnx(model: TrainedModel, path: Path) -> None:
+    """Write a model as an ONNX graph.
+
+    The inputs are ``images``, `(slices, 2 frames, y, x)`, real parts of all frames, then imaginary ones, in any unit,
+    and ``mask``, `(slices, 1, y, x)`, 1 inside tissue; the output is ``maps``, `(slices, maps, y, x)`; all are float32,
+    of any number of slices and any size. A model that learned from coefficients reads those in its own basis in the
+    place of frames. One without encoding normalises by the mean and deviation of what it is given: give it all slices
+    of a scan at once. The graph's metadata name maps, units, ranges, sequence and protocol.
+
+    Parameters
+    ----------
+    model
+        What to write.
+    path
+        The file.
+
+    Raises
+    ------
+    ResourceError
+        If ONNX is not installed.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 - torch needs it to export
+    except ImportError as e:
+        raise ResourceError(f"Exporting needs {e.name}, which is not installed; pip install 'mrfpipe[onnx]'.") from e
+    estimator = Estimator(model).eval().requires_grad_(requires_grad=False)
+    if model.encoding is not None and model.reads == "frames":
+        channels = 2 * len(model.encoding.basis)
+    else:
+        channels = model.architecture.n_inputs
+    example = torch.ones(2, channels, 24, 20), torch.ones(2, 1, 24, 20)
+    slices, height, width = torch.export.Dim("slices"), torch.export.Dim("y"), torch.export.Dim("x")
+    sizes = {0: slices, 2: height, 3: width}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of what it is about to change
+        program = torch.onnx.export(
+            estimator,
+            example,
+            dynamo=True,
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
+            dynamic_shapes=(sizes, sizes),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch gave no ONNX program.")
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, _metadata(model))
+    onnx.checker.check_model(proto)
+    onnx.save_model(proto, path)
+
+
+def _metadata(model: TrainedModel) -> dict[str, str]:
+    """Say what the graph reads and gives, and what for."""
+    ranges = zip(model.scaling.low, model.scaling.high, strict=True)
+    maps = [
+        {"name": p.name, "unit": p.unit, "low": low * p.scale, "high": high * p.scale}
+        for p, (low, high) in zip(PARAMETERS, ranges, strict=True)
+    ]
+    encoded = "none: normalised over all slices given" if model.encoding is None else "in the graph"
+    return {
+        "schema": SCHEMA,
+        "mrfpipe_version": __version__,
+        "maps": json.dumps(maps),
+        "reads": model.reads,
+        "encoding": encoded,
+        "sequence_hash": model.sequence_hash,
+        "protocol_hash": model.protocol_hash,
+        "protocol_toml": model.protocol_toml,
+    }

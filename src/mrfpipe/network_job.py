@@ -1,0 +1,97 @@
+"""NetworkJob: from a scan's file to its result on disk by a trained network, as `jobs.MatchJob` does by matching."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from mrfpipe.arrays import resolve_device
+from mrfpipe.errors import InputError
+from mrfpipe.files.atomic import refuse_existing
+from mrfpipe.files.bids import is_bids
+from mrfpipe.files.frames import read_frames_header
+from mrfpipe.files.maps import read_maps_header
+from mrfpipe.files.provenance import Provenance, sha256_of
+from mrfpipe.files.results import MAPS_FILE
+from mrfpipe.files.schemas import FRAMES, schema_of
+from mrfpipe.imaging.reconstruction import Imaging
+from mrfpipe.jobs import Job, summarise, write_result
+from mrfpipe.learning.inference import Precision
+from mrfpipe.learning.model import TrainedModel, load_model
+from mrfpipe.learning.shipped import shipped_model
+from mrfpipe.pipeline import Progress, imaging_for, load_truth, model_protocol, reconstruct_scan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkJob(Job):
+    """Maps of a scan by a network, in a result folder."""
+
+    model: Path | None
+    """The network's folder; None for the one that ships for the scan's sequence."""
+    device: str
+    """Where to: auto, cpu, cuda or cuda:N."""
+    imaging: Imaging
+    """How a raw scan becomes a series; whether of frames or of coefficients, the model says."""
+    precision: Precision
+    """What the network computes in."""
+    bids: bool
+    """Whether the images are laid out as a BIDS derivative dataset."""
+
+    def made(self) -> Provenance | None:
+        """Return how the maps that are there were made; None if there are none of this layout."""
+        try:
+            made = read_maps_header(self.target / MAPS_FILE).provenance
+        except InputError:
+            return None
+        return made if is_bids(self.target) == self.bids else None
+
+    def repeats(self, made: Provenance) -> bool:
+        """Return whether the maps were made of the same scan with the same network."""
+        folder = self._folder()
+        inputs = sorted(map(sha256_of, (self.source, folder)))
+        return inputs == sorted(made.inputs.values()) and made.method == self._method(self._loaded(folder))
+
+    def run(self, progress: Progress) -> str:
+        """Reconstruct the scan and write its result folder; return a summary of the maps."""
+        refuse_existing(self.target, force=self.force, marker=MAPS_FILE)
+        folder, device, record = self._folder(), resolve_device(self.device), self.record()
+        model = self._loaded(folder)
+        mapped = reconstruct_scan(self.source, model, device, progress, imaging=self.imaging, precision=self.precision)
+        provenance = record.provenance(
+            inputs=[self.source, folder],
+            protocol=model_protocol(model),
+            method=self._method(model),
+            device=str(device),
+            notes=mapped.notes,
+        )
+        write_result(
+            self.target,
+            mapped.maps,
+            provenance,
+            fingerprints=mapped.fingerprints,
+            truth=load_truth(self.source),
+            bids=self.bids,
+            force=self.force,
+        )
+        return f"{self.target}: {summarise(mapped.maps, provenance)}"
+
+    def _folder(self) -> Path:
+        """Find the network: a frames file says what was measured, a raw scan is taken for what most are."""
+        if self.model is not None:
+            return self.model
+        is_frames = schema_of(self.source) == FRAMES.name
+        return shipped_model(read_frames_header(self.source).sequence_hash if is_frames else None)
+
+    def _loaded(self, folder: Path) -> TrainedModel:
+        return _model(folder, sha256_of(folder))
+
+    def _method(self, model: TrainedModel) -> str:
+        images = "" if schema_of(self.source) == FRAMES.name else f"{imaging_for(model, self.imaging)}; "
+        precision = "" if self.precision == "float32" else f", {self.precision}"
+        return f"{images}convolutional network ({model.architecture.n_parameters:,} parameters{precision})"
+
+
+@lru_cache(maxsize=1)
+def _model(folder: Path, sha256: str) -> TrainedModel:  # noqa: ARG001 - a folder that has changed is read again
+    return load_model(folder, torch.device("cpu"))
