@@ -19,6 +19,7 @@ from mrfpipe.errors import InputError
 from mrfpipe.evaluation.picture import draw_maps
 from mrfpipe.files.atomic import refuse_existing
 from mrfpipe.files.bids import is_bids
+from mrfpipe.files.dicom import DICOM_FOLDER, require_highdicom
 from mrfpipe.files.dictionaries import load_dictionary, load_groups
 from mrfpipe.files.frames import read_frames_header, save_frames
 from mrfpipe.files.maps import read_maps_header
@@ -137,6 +138,8 @@ class MatchJob(Job):
     """Bytes of memory to match in; None for a quarter of what is free."""
     bids: bool
     """Whether the images are laid out as a BIDS derivative dataset."""
+    dicom: bool = False
+    """Whether the maps are written as DICOM parametric maps, too."""
 
     def made(self) -> Provenance | None:
         """Return how the maps that are there were made; None if there are none of this layout."""
@@ -144,7 +147,8 @@ class MatchJob(Job):
             made = read_maps_header(self.target / MAPS_FILE).provenance
         except InputError:
             return None
-        return made if is_bids(self.target) == self.bids else None
+        lacks_dicom = self.dicom and not (self.target / DICOM_FOLDER).exists()
+        return made if is_bids(self.target) == self.bids and not lacks_dicom else None
 
     def repeats(self, made: Provenance) -> bool:
         """Return whether the maps were made of the same scan with the same dictionary and method."""
@@ -160,6 +164,8 @@ class MatchJob(Job):
     def run(self, progress: Progress) -> str:
         """Match the scan and write its result folder; return a summary of the maps."""
         refuse_existing(self.target, force=self.force, marker=MAPS_FILE)
+        if self.dicom:
+            require_highdicom()
         dictionary = _dictionary(self.dictionary, sha256_of(self.dictionary))
         device, record = resolve_device(self.device), self.record()
         groups = load_groups(self.dictionary) if self.method == "group" else None
@@ -182,7 +188,15 @@ class MatchJob(Job):
             device=str(device),
             notes=notes,
         )
-        write_result(self.target, maps, provenance, truth=load_truth(self.source), bids=self.bids, force=self.force)
+        write_result(
+            self.target,
+            maps,
+            provenance,
+            truth=load_truth(self.source),
+            bids=self.bids,
+            dicom=self.dicom,
+            force=self.force,
+        )
         return f"{self.target}: {summarise(maps, provenance)}"
 
 
@@ -250,6 +264,7 @@ def write_result(
     *,
     truth: ParameterMaps | None,
     bids: bool,
+    dicom: bool = False,
     force: bool,
 ) -> None:
     """Write a result folder with a report and a picture of every slice, beside the truth where there is one."""
@@ -260,7 +275,7 @@ def write_result(
             draw_maps(maps, partial / name, reference=truth, slice_index=s, title=f"{folder.name}, slice {s}")
         write_report(partial / REPORT_FILE, maps, provenance, title=folder.name, truth=truth)
 
-    save_result(folder, maps, provenance, bids=bids, force=force, extra=draw)
+    save_result(folder, maps, provenance, bids=bids, dicom=dicom, force=force, extra=draw)
 
 
 def summarise(maps: ParameterMaps, provenance: Provenance) -> str:
