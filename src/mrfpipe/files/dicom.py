@@ -142,6 +142,7 @@ def _parametric_map(
 
     inside = values[maps.mask].astype(float)
     low, high = (float(inside.min()), float(inside.max())) if inside.size else (0.0, 1.0)
+    width = high - low or 1.0
     of = (scan.StudyInstanceUID, provenance.to_json(), one.name)
     made = highdicom.pm.ParametricMap(
         source_images=[scan],
@@ -156,11 +157,7 @@ def _parametric_map(
         device_serial_number="none",
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[_meaning(one, low, high)],
-        voi_lut_transformations=[
-            highdicom.VOILUTTransformation(
-                window_center=_decimal((low + high) / 2), window_width=_decimal(high - low or 1.0)
-            )
-        ],
+        voi_lut_transformations=[highdicom.VOILUTTransformation(_decimal((low + high) / 2), _decimal(width))],
         content_description=_cut(one.title, _LONG_STRING),
         content_label=one.name.upper(),
         series_description=f"{one.name} ({one.unit})",
