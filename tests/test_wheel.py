@@ -1,9 +1,9 @@
 """The wheel has all that a user needs: it is built, installed in an environment of its own, and does the demo there.
 
 That environment gets the libraries from the running one, by a line in a ``.pth`` file, so that the test needs no
-network and no minutes for torch. It does not get mrfpipe from there: the checkout is in the running environment as an editable
-install, which works by ``.pth`` files of its own, and Python follows those only in the folders it starts from, not in
-folders that a ``.pth`` file names. That mrfpipe is the wheel's is checked by its path.
+network and no minutes for torch. It does not get mrfpipe from there: the checkout is in the running environment as an
+editable install, which works by ``.pth`` files of its own, and Python follows those only in the folders it starts
+from, not in folders that a ``.pth`` file names. That mrfpipe is the wheel's is checked by its path.
 """
 
 import os
