@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "Show two results, or one and the truth, on a page for the browser.",
     "study": "Run an experiment: a table and a figure.",
     "info": "Say what a file is.",
+    "doctor": "Say what this machine has and what would be chosen on it.",
 }
 """In the order of a study; each is the function `command` of the module of its name."""
 

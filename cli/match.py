@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .imaging_options import imaging_options
-from .options import INPUT, Settings, Where, common_options, scheduler_option
+from .options import INPUT, Settings, Where, common_options, dicom_option, scheduler_option
 
 if TYPE_CHECKING:
     from mrfpipe.imaging.reconstruction import Imaging
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     help="Memory to match in, at least 0.27. The maps do not depend on it. [default: a quarter of what is free]",
 )
 @click.option("--bids", is_flag=True, help="Write the images as a BIDS derivative dataset.")
+@dicom_option
 @imaging_options
 @scheduler_option
 @common_options
@@ -51,6 +52,7 @@ def command(
     gap: bool,
     memory: float | None,
     bids: bool,
+    dicom: bool,
     imaging: "Imaging",
     where: Where,
 ) -> None:
@@ -62,12 +64,15 @@ def command(
 
     Example: mrfpipe match thigh.h5 -d t1ff.h5 -o results
     """
+    from mrfpipe.files.dicom import require_highdicom
     from mrfpipe.files.dictionaries import load_dictionary
     from mrfpipe.imaging.reconstruction import SUBSPACE_RANK
     from mrfpipe.jobs import MatchJob
 
     from .output import do_all, targets
 
+    if dicom and not where.scheduler:  # on a cluster it is the workers' to have
+        require_highdicom()
     device = where.device(settings)
     folders, failures = targets(map(where.path, inputs), lambda name: where.path(output) / name)
     rank = load_dictionary(dictionary).rank  # a wrong one is refused once, not scan by scan
@@ -83,6 +88,7 @@ def command(
             memory=None if memory is None else int(memory * 1e9),
             device=device,
             bids=bids,
+            dicom=dicom,
             force=settings.force,
             command=settings.command,
             batch=where.batch,

@@ -106,6 +106,11 @@ def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callabl
     return with_settings
 
 
+dicom_option = click.option(
+    "--dicom", is_flag=True, help="Write the maps as DICOM parametric maps, too; needs mrfpipe[dicom]."
+)
+"""For commands that write results."""
+
 INPUT = click.Path(path_type=Path)
 """A path to read from or write to; whether it can be is found out, with its own exit code, where that happens."""
 

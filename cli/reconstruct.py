@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .imaging_options import scan_options
-from .options import INPUT, Settings, Where, common_options, scheduler_option
+from .options import INPUT, Settings, Where, common_options, dicom_option, scheduler_option
 
 if TYPE_CHECKING:
     from mrfpipe.imaging.reconstruction import Imaging
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     help="bfloat16 is twice as fast on a CPU that multiplies in it, and errs by some thousandths of a map's range.",
 )
 @click.option("--bids", is_flag=True, help="Write the images as a BIDS derivative dataset.")
+@dicom_option
 @scan_options
 @scheduler_option
 @common_options
@@ -35,6 +36,7 @@ def command(
     model: Path | None,
     precision: "Precision",
     bids: bool,
+    dicom: bool,
     imaging: "Imaging",
     where: Where,
 ) -> None:
@@ -48,11 +50,14 @@ def command(
     """
     import torch
 
+    from mrfpipe.files.dicom import require_highdicom
     from mrfpipe.learning.model import load_model
     from mrfpipe.network_job import NetworkJob
 
     from .output import do_all, targets
 
+    if dicom and not where.scheduler:  # on a cluster it is the workers' to have
+        require_highdicom()
     device = where.device(settings)
     folders, failures = targets(map(where.path, inputs), lambda name: where.path(output) / name)
     if model is not None:
@@ -66,6 +71,7 @@ def command(
             precision=precision,
             device=device,
             bids=bids,
+            dicom=dicom,
             force=settings.force,
             command=settings.command,
             batch=where.batch,

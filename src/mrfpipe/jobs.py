@@ -19,6 +19,7 @@ from mrfpipe.errors import InputError
 from mrfpipe.evaluation.picture import draw_maps
 from mrfpipe.files.atomic import refuse_existing
 from mrfpipe.files.bids import is_bids
+from mrfpipe.files.dicom import DICOM_FOLDER, require_highdicom
 from mrfpipe.files.dictionaries import load_dictionary, load_groups
 from mrfpipe.files.frames import read_frames_header, save_frames
 from mrfpipe.files.maps import read_maps_header
@@ -29,7 +30,7 @@ from mrfpipe.imaging.reconstruction import Imaging
 from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method
 from mrfpipe.pages import write_page
-from mrfpipe.pipeline import Progress, load_truth, match_scan, open_series, with_tissue
+from mrfpipe.pipeline import MappedScan, Progress, load_truth, match_scan, open_series, with_tissue
 from mrfpipe.protocol import Protocol
 from mrfpipe.report.page import REPORT_FILE
 
@@ -119,7 +120,46 @@ class Job(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MatchJob(Job):
+class MapsJob(Job):
+    """Maps of a scan, in a result folder."""
+
+    bids: bool
+    """Whether the images are laid out as a BIDS derivative dataset."""
+    dicom: bool = False
+    """Whether the maps are written as DICOM parametric maps, too."""
+
+    def made(self) -> Provenance | None:
+        """Return how the maps that are there were made; None if there are none of this layout."""
+        try:
+            made = read_maps_header(self.target / MAPS_FILE).provenance
+        except InputError:
+            return None
+        lacks_dicom = self.dicom and not (self.target / DICOM_FOLDER).exists()
+        return made if is_bids(self.target) == self.bids and not lacks_dicom else None
+
+    def begin(self) -> None:
+        """Find out whether the result can be written, before the work."""
+        refuse_existing(self.target, force=self.force, marker=MAPS_FILE)
+        if self.dicom:
+            require_highdicom()
+
+    def write(self, mapped: MappedScan, provenance: Provenance) -> str:
+        """Write the result folder; return a summary of the maps."""
+        write_result(
+            self.target,
+            mapped.maps,
+            provenance,
+            fingerprints=mapped.fingerprints,
+            truth=load_truth(self.source),
+            bids=self.bids,
+            dicom=self.dicom,
+            force=self.force,
+        )
+        return f"{self.target}: {summarise(mapped.maps, provenance)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchJob(MapsJob):
     """Maps of a scan by dictionary matching, in a result folder."""
 
     dictionary: Path
@@ -136,16 +176,6 @@ class MatchJob(Job):
     """Whether the second-best explanation is looked for."""
     memory: int | None
     """Bytes of memory to match in; None for a quarter of what is free."""
-    bids: bool
-    """Whether the images are laid out as a BIDS derivative dataset."""
-
-    def made(self) -> Provenance | None:
-        """Return how the maps that are there were made; None if there are none of this layout."""
-        try:
-            made = read_maps_header(self.target / MAPS_FILE).provenance
-        except InputError:
-            return None
-        return made if is_bids(self.target) == self.bids else None
 
     def repeats(self, made: Provenance) -> bool:
         """Return whether the maps were made of the same scan with the same dictionary and method."""
@@ -160,7 +190,7 @@ class MatchJob(Job):
 
     def run(self, progress: Progress) -> str:
         """Match the scan and write its result folder; return a summary of the maps."""
-        refuse_existing(self.target, force=self.force, marker=MAPS_FILE)
+        self.begin()
         dictionary = _dictionary(self.dictionary, sha256_of(self.dictionary))
         device, record = resolve_device(self.device), self.record()
         groups = load_groups(self.dictionary) if self.method == "group" else None
@@ -183,16 +213,7 @@ class MatchJob(Job):
             device=str(device),
             notes=matched.notes,
         )
-        write_result(
-            self.target,
-            matched.maps,
-            provenance,
-            fingerprints=matched.fingerprints,
-            truth=load_truth(self.source),
-            bids=self.bids,
-            force=self.force,
-        )
-        return f"{self.target}: {summarise(matched.maps, provenance)}"
+        return self.write(matched, provenance)
 
 
 @lru_cache(maxsize=1)
@@ -259,6 +280,7 @@ def write_result(
     *,
     truth: ParameterMaps | None,
     bids: bool,
+    dicom: bool = False,
     force: bool,
     fingerprints: Fingerprints | None = None,
 ) -> None:
@@ -272,7 +294,7 @@ def write_result(
             partial / REPORT_FILE, maps, provenance, title=folder.name, reference=truth, fingerprints=fingerprints
         )
 
-    save_result(folder, maps, provenance, fingerprints=fingerprints, bids=bids, force=force, extra=draw)
+    save_result(folder, maps, provenance, fingerprints=fingerprints, bids=bids, dicom=dicom, force=force, extra=draw)
 
 
 def summarise(maps: ParameterMaps, provenance: Provenance) -> str:

@@ -7,24 +7,19 @@ from pathlib import Path
 import torch
 
 from mrfpipe.arrays import resolve_device
-from mrfpipe.errors import InputError
-from mrfpipe.files.atomic import refuse_existing
-from mrfpipe.files.bids import is_bids
 from mrfpipe.files.frames import read_frames_header
-from mrfpipe.files.maps import read_maps_header
 from mrfpipe.files.provenance import Provenance, sha256_of
-from mrfpipe.files.results import MAPS_FILE
 from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.imaging.reconstruction import Imaging
-from mrfpipe.jobs import Job, summarise, write_result
+from mrfpipe.jobs import MapsJob
 from mrfpipe.learning.inference import Precision
 from mrfpipe.learning.model import TrainedModel, load_model
 from mrfpipe.learning.shipped import shipped_model
-from mrfpipe.pipeline import Progress, imaging_for, load_truth, model_protocol, reconstruct_scan
+from mrfpipe.pipeline import Progress, imaging_for, model_protocol, reconstruct_scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkJob(Job):
+class NetworkJob(MapsJob):
     """Maps of a scan by a network, in a result folder."""
 
     model: Path | None
@@ -35,16 +30,6 @@ class NetworkJob(Job):
     """How a raw scan becomes a series; whether of frames or of coefficients, the model says."""
     precision: Precision
     """What the network computes in."""
-    bids: bool
-    """Whether the images are laid out as a BIDS derivative dataset."""
-
-    def made(self) -> Provenance | None:
-        """Return how the maps that are there were made; None if there are none of this layout."""
-        try:
-            made = read_maps_header(self.target / MAPS_FILE).provenance
-        except InputError:
-            return None
-        return made if is_bids(self.target) == self.bids else None
 
     def repeats(self, made: Provenance) -> bool:
         """Return whether the maps were made of the same scan with the same network."""
@@ -54,7 +39,7 @@ class NetworkJob(Job):
 
     def run(self, progress: Progress) -> str:
         """Reconstruct the scan and write its result folder; return a summary of the maps."""
-        refuse_existing(self.target, force=self.force, marker=MAPS_FILE)
+        self.begin()
         folder, device, record = self._folder(), resolve_device(self.device), self.record()
         model = self._loaded(folder)
         mapped = reconstruct_scan(self.source, model, device, progress, imaging=self.imaging, precision=self.precision)
@@ -65,16 +50,7 @@ class NetworkJob(Job):
             device=str(device),
             notes=mapped.notes,
         )
-        write_result(
-            self.target,
-            mapped.maps,
-            provenance,
-            fingerprints=mapped.fingerprints,
-            truth=load_truth(self.source),
-            bids=self.bids,
-            force=self.force,
-        )
-        return f"{self.target}: {summarise(mapped.maps, provenance)}"
+        return self.write(mapped, provenance)
 
     def _folder(self) -> Path:
         """Find the network: a frames file says what was measured, a raw scan is taken for what most are."""

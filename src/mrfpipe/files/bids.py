@@ -97,7 +97,8 @@ def save_bids(maps: ParameterMaps, root: Path, provenance: Provenance, *, subjec
         write_json(_sidecar(provenance, image, known[image.map].title), folder / f"sub-{subject}_{image.ending}.json")
     write_json(_dataset_description(provenance), root / _DESCRIPTION_FILE)
     ignored = [f"**/*_{image.ending}.*" for image in _IMAGES if not image.standard]
-    (root / ".bidsignore").write_text("\n".join([*ignored, "/*.h5", "/*.png", "/*.html"]) + "\n", encoding="utf-8")
+    paths = ["/*.h5", "/*.png", "/*.html", "/dicom/"]
+    (root / ".bidsignore").write_text("\n".join([*ignored, *paths]) + "\n", encoding="utf-8")
 
 
 def _sidecar(provenance: Provenance, image: _Image, title: str) -> dict[str, object]:

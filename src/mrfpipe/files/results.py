@@ -6,6 +6,7 @@ from pathlib import Path
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.files.atomic import writing_folder
 from mrfpipe.files.bids import save_bids, subject_label
+from mrfpipe.files.dicom import DICOM_FOLDER, write_dicom
 from mrfpipe.files.fingerprints import load_fingerprints, write_fingerprints
 from mrfpipe.files.maps import write_maps
 from mrfpipe.files.nifti import save_nifti
@@ -25,6 +26,7 @@ def save_result(
     *,
     fingerprints: Fingerprints | None = None,
     bids: bool = False,
+    dicom: bool = False,
     force: bool,
     extra: Callable[[Path], None] | None = None,
 ) -> None:
@@ -42,6 +44,8 @@ def save_result(
         Signals of the voxels inside the mask, if they are to be kept.
     bids
         Whether the images are laid out as a BIDS derivative dataset.
+    dicom
+        Whether the maps are written as DICOM parametric maps, too.
     force
         Whether an existing result is replaced.
     extra
@@ -52,7 +56,7 @@ def save_result(
     OutputExistsError
         If the folder exists and `force` is not given, or holds something that is not a result.
     ResourceError
-        If the disk does not take the files.
+        If the disk does not take the files, or highdicom is needed and not installed.
     """
     with writing_folder(folder, force=force, marker=MAPS_FILE) as partial:
         write_maps(maps, partial / MAPS_FILE, provenance)
@@ -62,6 +66,8 @@ def save_result(
             save_bids(maps, partial, provenance, subject=subject_label(folder.name))
         else:
             save_nifti(maps, partial, provenance)
+        if dicom:
+            write_dicom(maps, partial / DICOM_FOLDER, name=folder.name, provenance=provenance)
         if extra is not None:
             extra(partial)
 

@@ -115,7 +115,11 @@ def train(
     data = _data(series, labels, preset, protocol, encoding, architecture.margin)
     held_out = None if validation is None else _data(*validation, preset, protocol, encoding, architecture.margin)
     settings = _settings(preset, protocol, seed, n_epochs, data, held_out)
-    settings |= {"input": series[0].kind, "precision": _resolved(precision, device), "initial": _digest(initial)}
+    settings |= {
+        "input": series[0].kind,
+        "precision": resolve_precision(precision, device),
+        "initial": _digest(initial),
+    }
     with joined_team(device) as (team, own_device):
         network = _begin(architecture, seed, initial)
         network = network.to(own_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -179,8 +183,14 @@ def _digest(tensors: Mapping[str, Tensor] | None) -> str | None:
     return digest.hexdigest()
 
 
-def _resolved(precision: Precision, device: torch.device) -> str:
-    """Choose the precision that ``auto`` stands for, and check one that is asked for."""
+def resolve_precision(precision: Precision, device: torch.device) -> str:
+    """Choose the precision that ``auto`` stands for, and check one that is asked for.
+
+    Raises
+    ------
+    ResourceError
+        If the device lacks it.
+    """
     able = device.type != "cuda" or torch.cuda.is_bf16_supported()
     if precision == "auto":
         return "bfloat16" if device.type == "cuda" and able else "float32"

@@ -174,6 +174,11 @@ def match_signals(
     return ParameterMaps(**images, edge=edge, mask=voxels.mask, affine=affine), fingerprints
 
 
+def default_memory() -> int:
+    """Bytes that matching works in unless it is told: a quarter of what is free, and no less than it takes."""
+    return max(LEAST_MEMORY, available_memory() // 4)
+
+
 def voxels_at_once(dictionary: Dictionary, groups: EntryGroups | None, memory: int | None) -> int:
     """Return how many voxels are matched at once in so much memory, with groups if group matching is to do it.
 
@@ -182,7 +187,7 @@ def voxels_at_once(dictionary: Dictionary, groups: EntryGroups | None, memory: i
     ResourceError
         If matching takes more than that.
     """
-    memory = max(LEAST_MEMORY, available_memory() // 4) if memory is None else memory
+    memory = default_memory() if memory is None else memory
     if memory < LEAST_MEMORY:
         raise ResourceError(
             f"Matching cannot work in {memory / 1e9:.3g} GB of memory; give it at least {LEAST_MEMORY / 1e9:.2g} GB."

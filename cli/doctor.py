@@ -1,0 +1,110 @@
+"""``mrfpipe doctor``: what this machine has, and what would be chosen on it."""
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import Settings, common_options
+
+if TYPE_CHECKING:
+    import torch
+
+LIBRARIES = ("numpy", "scipy", "numba", "torch", "sigpy", "h5py", "nibabel", "ismrmrd")
+OPTIONAL = {
+    "finufft": "--nufft finufft; pip install 'mrfpipe[finufft]'",
+    "highdicom": "--dicom; pip install 'mrfpipe[dicom]'",
+    "distributed": "--scheduler; pip install 'mrfpipe[cluster]'",
+    "tensorboard": "train --board; pip install 'mrfpipe[tensorboard]'",
+    "pypulseq": "protocols from Pulseq; pip install 'mrfpipe[pulseq]'",
+    "cupy": "NUFFT of arrays on a GPU, from Python; pip install the cupy of your CUDA",
+    "onnxruntime": "networks in the ONNX format; pip install onnxruntime",
+}
+"""What mrfpipe can do without, by module: what for, and how to get it."""
+
+Report = dict[str, dict[str, str]]
+
+
+@click.command()
+@click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead of lines.")
+@common_options
+def command(settings: Settings, json_wanted: bool) -> None:
+    """Say what this machine has, which optional parts are there, and what would be chosen for a scan.
+
+    Put what it prints into a report of a bug.
+
+    Example: mrfpipe doctor
+    """
+    from mrfpipe.arrays import resolve_device
+
+    device = resolve_device(settings.device_name)
+    report = {"machine": _machine(), "versions": _versions(), "optional parts": _optional(), "chosen": _chosen(device)}
+    click.echo(json.dumps(report, indent=2) if json_wanted else _lines(report))
+
+
+def _lines(report: Report) -> str:
+    return "\n\n".join(
+        "\n".join([title, *(f"  {name + ':':20} {value}" for name, value in values.items())])
+        for title, values in report.items()
+    )
+
+
+def _machine() -> dict[str, str]:
+    import torch
+
+    from mrfpipe.arrays import available_memory
+
+    # A container or a queue may give a process fewer cores than there are.
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found = [torch.cuda.get_device_properties(n) for n in range(torch.cuda.device_count())]
+    gpus = [f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB" for gpu in found]
+    return {
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "cores": f"{usable} of {os.cpu_count()}",
+        "memory free": f"{available_memory() / 1e9:.1f} GB",
+        "GPU": "; ".join(gpus) or f"none that torch can use ({_built_for()})",
+    }
+
+
+def _built_for() -> str:
+    """Say whether this torch could use an NVIDIA GPU at all."""
+    import torch
+
+    return f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built for the CPU"
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "mrfpipe": _version("mrfpipe"),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in LIBRARIES},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+def _optional() -> dict[str, str]:
+    return {name: _version(name) if find_spec(name) else f"absent ({use})" for name, use in OPTIONAL.items()}
+
+
+def _chosen(device: "torch.device") -> dict[str, str]:
+    """Say what commands choose unless they are told otherwise."""
+    from mrfpipe.imaging.reconstruction import Imaging
+    from mrfpipe.learning.training import resolve_precision
+    from mrfpipe.matching.match import default_memory
+
+    return {
+        "device": str(device),
+        "NUFFT": Imaging().backend,
+        "training precision": resolve_precision("auto", device),
+        "memory for matching": f"{default_memory() / 1e9:.2f} GB, a quarter of what is free",
+    }

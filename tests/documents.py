@@ -1,0 +1,56 @@
+"""The fenced blocks of a page for people, run as a reader would: in order, in one folder, each as it stands."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+FENCE = re.compile(r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+RUN = {"sh": ["sh", "-eu"], "python": [sys.executable, "-"]}
+"""What runs a block, by its language; it reads the block from its standard input."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    text: str
+    place: str
+    """Page and line, for whoever has to mend it."""
+
+
+def blocks(page: Path) -> list[Block]:
+    """Find all fenced blocks of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(
+            language=found["language"],
+            text=found["text"],
+            place=f"{page.name}, line {text.count(chr(10), 0, found.start()) + 1}",
+        )
+        for found in FENCE.finditer(text)
+    ]
+
+
+def run_blocks(page: Path, folder: Path) -> list[str]:
+    """Run what can be run of a page in a folder; return what each block printed."""
+    return [run_block(block, folder) for block in blocks(page) if block.language in RUN]
+
+
+def run_block(block: Block, folder: Path) -> str:
+    """Run one block, with the programs of this environment first; return what it printed."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        RUN[block.language],
+        input=block.text,
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{block.place}:\n{done.stderr}"
+    return done.stdout
