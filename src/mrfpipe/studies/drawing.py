@@ -14,7 +14,6 @@ from mrfpipe.arrays import Bool, Float
 from mrfpipe.evaluation.metrics import counting_voxels
 from mrfpipe.files.atomic import writing
 from mrfpipe.maps import Parameter, ParameterMaps
-from mrfpipe.studies.tables import titled
 
 REFERENCE_COLOURS = {"truth": "C0", "match": "C1"}
 """Colours of numbers, by what they are against."""
@@ -51,7 +50,7 @@ class MapRow:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG; an existing file is replaced."""
     with writing(path, force=True) as partial:
-        figure.savefig(partial, dpi=130, format="png")
+        figure.savefig(partial, dpi=130, format="png", bbox_inches="tight")
 
 
 def draw_maps(rows: Sequence[MapRow], title: str, path: Path) -> None:
@@ -65,7 +64,7 @@ def draw_maps(rows: Sequence[MapRow], title: str, path: Path) -> None:
             _PANEL * n_columns + (2.2 if with_differences else 1.2),
             _PANEL * sum(heights) + 0.25 * len(rows) + 0.5,
         ),
-        layout="constrained",
+        layout="compressed",
     )
     grid = figure.subplots(len(rows), n_columns, squeeze=False, gridspec_kw={"height_ratios": heights})
     for line, row in zip(grid, rows, strict=True):

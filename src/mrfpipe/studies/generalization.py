@@ -12,15 +12,16 @@ from mrfpipe.phantom.cohort import UNSEEN_REGIONS
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.published import published_unseen
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
-from mrfpipe.studies.tables import COLUMNS, beside, csv_line, markdown, titled, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, alone, beside, csv_line, markdown, titled, write_csv, write_text
 from mrfpipe.studies.work import Work
 
 NETWORKS_SHOWN = ("proposed", "oksuz", "fang")
 """Networks of Table 4, the second and third only where `table2` has trained them."""
+SETTINGS = "generalization.json"
 OWN_COLUMNS = ("subjects",)
 _MAPS_SHOWN = ("FF", "T1H2O")
 _REMARK = (
-    "R2 over regions of interest of all subjects: three patients at shoulder, lower abdomen and pelvis, which are "
+    "R2 over regions of interest of all subjects: patients at shoulder, lower abdomen and pelvis, which are "
     "unseen in training, and the thighs and legs of the test subjects. In parentheses the figures of Balsiger et al. "
     "(2020), Tables 4 and 2, which are against matching, in scans of patients. Other metrics are in the CSV file.\n"
 )
@@ -33,6 +34,7 @@ def run(folder: Path, work: Work) -> str:
     -------
         R2 of unseen regions and of thighs and legs in Markdown.
     """
+    work.claim(SETTINGS, {"n_unseen": work.scale.n_unseen})
     work.prepare([*work.split("testing"), *work.unseen()])
     methods = [*(network for network in NETWORKS_SHOWN if network in work.trained()), "match"]
     unseen = [row for method in methods for row in unseen_rows(work, method)]
@@ -56,10 +58,11 @@ def format_table(unseen: Sequence[Row], seen: Sequence[Row]) -> str:
     parts = [_REMARK]
     for reference in reversed(REFERENCES):  # the paper's first
         lines = []
+        write = beside if reference == "match" else alone
         for kind, rows in (("unseen regions", unseen), ("thighs and legs", seen)):
             some = [row for row in rows if (row.reference, row.metric) == (reference, "R2")]
             lines += [
-                [kind, method, *(beside(row) for row in some if row.method == method)]
+                [kind, method, *(write(row) for row in some if row.method == method)]
                 for method in dict.fromkeys(row.method for row in some)
             ]
         parts.append(f"## Against {'the truth' if reference == 'truth' else 'matching on the grid'}\n")
@@ -79,7 +82,7 @@ def draw(work: Work, path: Path) -> None:
             Column(title="matching - proposed", maps=ours, difference_from=matched),
         ]
         rows += [
-            MapRow(label=f"{subject.region}: {titled(p)}", parameter=p, truth=truth, columns=columns)
+            MapRow(label=f"{subject.region}\n{titled(p)}", parameter=p, truth=truth, columns=columns)
             for p in PARAMETERS
             if p.name in _MAPS_SHOWN
         ]

@@ -54,7 +54,11 @@ def run(folder: Path, work: Work) -> str:
     sequence = work.scans.protocol.sequence
     text = format_table(mean, changes(sequence))
     lines = [
-        (frame, *settings, *np.stack([mean[frame], spread[frame]], axis=1).reshape(-1).tolist())
+        (
+            frame,
+            *(f"{value:g}" for value in settings),
+            *np.stack([mean[frame], spread[frame]], axis=1).reshape(-1).tolist(),
+        )
         for frame, settings in enumerate(train(sequence).tolist())
     ]
     write_csv(folder / "importance.csv", COLUMNS, lines)
@@ -118,7 +122,7 @@ def draw(importance: Double, sequence: PulseSequence, title: str, path: Path) ->
     _draw_train(panels[0], train(sequence))
     for axes, parameter, values in zip(panels[1:], PARAMETERS, importance.T, strict=True):
         axes.bar(frames, 1e3 * values, 1.0, color="C0")
-        axes.set_ylabel(f"{parameter.name}\nchange of NRMSE / 0.001", fontsize=9)
+        axes.set_ylabel(f"{parameter.name}\nchange of NRMSE x 1000", fontsize=9)
         axes.set_ylim(bottom=0)
     for axes in panels:
         for start in changes(sequence)[1:]:

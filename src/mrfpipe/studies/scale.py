@@ -36,6 +36,8 @@ class Subsets:
 class Scale:
     """How large the studies are."""
 
+    protocol: str
+    """Name of the protocol that is scanned by."""
     matrix: int
     """Voxels along x and along y."""
     n_subjects: int
@@ -52,6 +54,8 @@ class Scale:
     """What the study of the training's size trains."""
     n_permuted: int
     """Test subjects whose frames are permuted."""
+    n_unseen: int
+    """Patients whose unseen regions are scanned."""
 
     def shared(self) -> dict[str, object]:
         """Return what the scans and networks that all studies share depend on, by name."""
@@ -81,6 +85,7 @@ def _small_stages() -> dict[str, tuple[Preset, ...]]:
 _SMALL = _small_stages()
 SCALES = {
     "small": Scale(
+        protocol="t1ff",
         matrix=72,
         n_subjects=28,
         n_slices=1,
@@ -94,8 +99,10 @@ SCALES = {
         ),
         subsets=Subsets(sizes=(2, 4, 8, 16), n_repeats=1, n_epochs=80),
         n_permuted=3,
+        n_unseen=3,
     ),
     "paper": Scale(
+        protocol="t1ff",
         matrix=350,
         n_subjects=PAPER_SIZE,
         n_slices=5,
@@ -108,6 +115,7 @@ SCALES = {
         ),
         subsets=Subsets(sizes=(5, 15, 25, 40, 55, 70, 85, 94), n_repeats=5, n_epochs=PRESETS["paper"].n_epochs),
         n_permuted=50,
+        n_unseen=3,
     ),
 }
 """``small``: minutes on a CPU, with the small network in the place of the proposed; ``paper``: the paper's numbers of

@@ -52,11 +52,14 @@ def pair(mean: float, spread: float | None, digits: int) -> str:
     return f"{mean:.{digits}f}" if no_spread else f"{mean:.{digits}f} ± {spread:.{digits}f}"
 
 
+def alone(row: Row) -> str:
+    """Write a number without the paper's."""
+    return pair(row.mean, row.spread, DIGITS[row.metric])
+
+
 def beside(row: Row) -> str:
     """Write a number and, in parentheses, the paper's if it has one."""
-    digits = DIGITS[row.metric]
-    text = pair(row.mean, row.spread, digits)
-    return text if row.paper is None else f"{text} ({pair(*row.paper, digits)})"
+    return alone(row) if row.paper is None else f"{alone(row)} ({pair(*row.paper, DIGITS[row.metric])})"
 
 
 def metric_table(

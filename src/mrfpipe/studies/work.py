@@ -76,7 +76,7 @@ class Work:
         self.device, self.progress = device, progress
         self.scans = ScannedCohort(
             draw_cohort(scale.n_subjects, seed=seed),
-            _protocol(scale.matrix),
+            _protocol(scale.protocol, scale.matrix),
             n_slices=scale.n_slices,
             n_coils=scale.n_coils,
             folder=folder,
@@ -108,8 +108,8 @@ class Work:
         return self.scans.cohort.split(name)
 
     def unseen(self) -> tuple[Subject, ...]:
-        """Return three patients at shoulder, abdomen and pelvis each, which no network is trained on."""
-        return draw_unseen(seed=self.seed)
+        """Return patients at shoulder, abdomen and pelvis, which no network is trained on."""
+        return draw_unseen(self.scale.n_unseen, seed=self.seed)
 
     def prepare(self, subjects: Sequence[Subject]) -> None:
         """Make the frames of subjects, and match them where matched maps are needed."""
@@ -247,7 +247,7 @@ class Work:
         return self.truth(subject) if self.labels == "truth" else self.scans.matched(subject, "match")
 
 
-def _protocol(matrix: int) -> Protocol:
-    """Put the paper's protocol on a matrix; the field of view stays."""
-    text = load_protocol("t1ff").toml
-    return parse_protocol(re.sub(r"^matrix = .*$", f"matrix = {matrix}", text, flags=re.MULTILINE), "t1ff")
+def _protocol(name: str, matrix: int) -> Protocol:
+    """Put a protocol on a matrix; the field of view stays."""
+    text = load_protocol(name).toml
+    return parse_protocol(re.sub(r"^matrix = .*$", f"matrix = {matrix}", text, flags=re.MULTILINE), name)
