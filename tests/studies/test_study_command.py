@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 from click.testing import CliRunner
-
 from mrfpipe.cli import main
+
 from mrfpipe.studies import agreement, catalogue, scale
 from mrfpipe.studies.catalogue import STUDIES
 from mrfpipe.studies.published import NETWORKS
@@ -184,3 +184,26 @@ def test_small_spoiling(small):
     where = {"signals": "epg", "dictionary": "spoiled"}
     with_, without = (number(lines, "difference_median", increment_deg=i, **where) for i in ("50.0", "0.0"))
     assert with_ < 0.1 * without  # ideal spoiling is a model of the protocol's RF spoiling, and of none without
+
+
+@pytest.mark.slow
+def test_small_receptive_field(small):
+    """Twice the parameters make little difference; what the receptive field does shows at larger scale alone."""
+    lines = table(small, "receptive-field")
+    fields = list(dict.fromkeys(line["receptive_field"] for line in lines))
+    assert fields == ["1", "3", "5", "9"]
+    for field in fields:
+        row = {"receptive_field": field, "reference": "match", "metric": "NRMSE", "map": "T1H2O"}
+        few, many = (number(lines, "mean", budget=budget, **row) for budget in ("60000", "120000"))
+        assert many == pytest.approx(few, rel=0.25)
+
+
+@pytest.mark.slow
+def test_small_training_size(small):
+    """More subjects are better, in every map, and half of all are nearly as good as all."""
+    lines = table(small, "training-size")
+    for name in ("FF", "T1H2O", "T1fat", "df", "B1"):
+        row = {"reference": "match", "metric": "NRMSE", "map": name}
+        errors = {size: number(lines, "mean", n_training=size, **row) for size in ("2", "4", "8", "16")}
+        assert errors["16"] < errors["2"]
+        assert errors["8"] < 1.25 * errors["16"]
