@@ -28,7 +28,7 @@ class Study:
     about: str
     """What it finds out."""
     minutes: str
-    """How long it takes at small scale on two cores, beyond what others have made in the same folder."""
+    """About how long it takes at small scale on two idle cores, in a folder without work of others."""
     outputs: tuple[str, ...]
     """Endings of the files it writes, after its name."""
 
@@ -46,19 +46,19 @@ STUDIES = {
     ),
     "table2": _study(
         "Table 2: the proposed network, the four it is compared with, and matching, against truth and against matching",
-        "25",
+        "15",
         "-maps.png",
     ),
-    "qualitative": _study("Fig. 3: maps of one patient and how far they are from matching", "5"),
+    "qualitative": _study("Fig. 3: maps of one patient and how far they are from matching", "4"),
     "agreement": _study(
         "Fig. 4: scatter and Bland-Altman plots of means over regions, with bias and limits of agreement",
-        "5",
+        "4",
         "-points.csv",
     ),
-    "sharpness": _study("Fig. 5: the energy of high frequencies in the maps of every method", "5"),
-    "receptive-field": _study("Fig. 6: networks of several receptive fields and numbers of parameters", "12"),
-    "importance": _study("Fig. 7: how much maps depend on each frame, by permutation, below the sequence", "8"),
-    "training-size": _study("Fig. 8: the proposed network trained on fewer subjects", "10"),
+    "sharpness": _study("Fig. 5: the energy of high frequencies in the maps of every method", "4"),
+    "receptive-field": _study("Fig. 6: networks of several receptive fields and numbers of parameters", "10"),
+    "importance": _study("Fig. 7: how much maps depend on each frame, by permutation, below the sequence", "7"),
+    "training-size": _study("Fig. 8: the proposed network trained on fewer subjects", "8"),
     "generalization": _study(
         "Table 4 and Fig. 9: shoulder, abdomen and pelvis by networks that saw thighs and legs", "6"
     ),
