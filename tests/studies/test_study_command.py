@@ -200,10 +200,11 @@ def test_small_receptive_field(small):
 
 @pytest.mark.slow
 def test_small_training_size(small):
-    """More subjects are better, in every map; so few are not enough to be nearly as good as all."""
+    """More subjects are better, in every map, and with half of all the maps are almost those of all."""
     lines = table(small, "training-size")
     for name in ("FF", "T1H2O", "T1fat", "df", "B1"):
         row = {"reference": "match", "metric": "NRMSE", "map": name}
         errors = {size: number(lines, "mean", n_training=size, **row) for size in ("2", "4", "8", "16")}
         assert errors["2"] > errors["4"] > errors["8"]
-        assert errors["4"] > errors["16"]
+        assert errors["16"] < errors["4"]
+        assert errors["8"] < 1.2 * errors["16"]
