@@ -1,281 +1,117 @@
 """Table 2 of Balsiger et al., Med Image Anal 64:101741 (2020): the proposed network, the published ones, and matching.
 
-A cohort of phantoms is scanned and matched, every network is trained on the training subjects and chosen by those for
-validation, and the maps of the test subjects are compared with the truth, which the paper did not have, and with
-matching on the grid, which was its reference. What is made is kept below a folder, so that an interrupted study goes on
-where it was.
+Every network is trained on the training subjects and chosen by those for validation, and the maps of the test subjects
+are compared with the truth, which the paper did not have, and with matching on the grid, which was its reference.
 """
 
-import json
-import re
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-import torch
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from mrfpipe.errors import MismatchError
-from mrfpipe.files.atomic import writing, writing_folder
-from mrfpipe.learning.inference import reconstruct
-from mrfpipe.learning.methods import METHODS, train_stages
-from mrfpipe.learning.model import DESCRIPTION_FILE, TrainedModel, load_model, save_model
-from mrfpipe.learning.presets import PRESETS, Preset
-from mrfpipe.maps import ParameterMaps
-from mrfpipe.phantom.cohort import PAPER_SIZE, Subject, draw_cohort
-from mrfpipe.protocol import Protocol, load_protocol, parse_protocol
-from mrfpipe.studies.table2_cohort import MATCHINGS, ScannedCohort
-from mrfpipe.studies.table2_paper import NETWORKS
-from mrfpipe.studies.table2_report import draw_methods, draw_nrmse, format_table, write_csv
-from mrfpipe.studies.table2_scores import REFERENCES, Row, load_scores, save_scores, score, summarise
+from mrfpipe.maps import PARAMETERS
+from mrfpipe.studies.drawing import REFERENCE_COLOURS, Column, MapRow, draw_maps, save_figure
+from mrfpipe.studies.published import NETWORKS
+from mrfpipe.studies.scanned import MATCHINGS
+from mrfpipe.studies.scores import REFERENCES, Row, summarise
+from mrfpipe.studies.tables import COLUMNS, beside, csv_line, metric_table, titled, write_csv, write_text
+from mrfpipe.studies.work import Work
 
-Labels = Literal["truth", "match"]
-Progress = Callable[[str], Callable[[int, int], None]]
-"""Called with the name of a stage that begins; what it returns is called with the steps done and all steps."""
-SILENT: Progress = lambda _: lambda done, total: None  # noqa: ARG005, E731 - nobody looks
-CPU = torch.device("cpu")
-SETTINGS = "study.json"
-WORK = "work"
-"""Folder below a study's own in which it keeps what it has made."""
 ALL_METHODS = (*NETWORKS, *MATCHINGS)
 """Methods in the order of the table: networks, then matching."""
+_REMARK = (
+    "Mean and standard deviation over test subjects; R2 over regions of all. In parentheses the figures of Balsiger et "
+    "al. (2020), Table 2, which are against matching, in scans of patients. T1H2O counts where the reference FF is at "
+    "most 0.7 and T1fat, other than in the paper, where it is above 0.3, but for SSIM. Bold: the best network.\n"
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """How large a study is."""
-
-    matrix: int
-    """Voxels along x and along y."""
-    n_subjects: int
-    """Subjects; splits have 94 : 20 : 50 of them."""
-    n_slices: int
-    """Slices of each."""
-    n_coils: int
-    """Receive coils."""
-    stages: Mapping[str, tuple[Preset, ...]]
-    """Stages of every network's training."""
-
-
-def _small_stages() -> dict[str, tuple[Preset, ...]]:
-    """Networks as published but the proposed, trained for minutes.
-
-    Fingerprints come as patches of 4 x 4, which are cut faster than one by one; 8 of them are a batch of 128. The
-    recurrent network and the U-Net take long on a CPU, so that they go through the data less often than the others.
-    """
-
-    def by_fingerprint(name: str, n_epochs: int) -> Preset:
-        return replace(METHODS[name][0], patch_size=4, batch_size=8, n_epochs=n_epochs)
-
-    return {
-        "proposed": (replace(PRESETS["small"], batch_size=32, n_epochs=120),),
-        "hoppe": (by_fingerprint("hoppe", 12),),
-        "cohen": (by_fingerprint("cohen", 12),),
-        "oksuz": (by_fingerprint("oksuz", 2),),
-        "fang": (by_fingerprint("fang", 12), replace(METHODS["fang"][1], batch_size=4, n_epochs=24)),
-    }
-
-
-SCALES = {
-    "small": Scale(matrix=72, n_subjects=28, n_slices=1, n_coils=4, stages=_small_stages()),
-    "paper": Scale(matrix=350, n_subjects=PAPER_SIZE, n_slices=5, n_coils=8, stages=METHODS),
-}
-"""``small``: minutes on a CPU, with the small network in the place of the proposed; ``paper``: the paper's numbers of
-subjects, slices and epochs, for a GPU and days, with about 100 GB of memory and of disk. The learning rate is not
-chosen by validation as in the paper, but the preset's."""
-
-
-def run_study(
-    folder: Path,
-    scale: Scale,
-    *,
-    labels: Labels = "match",
-    seed: int = 0,
-    device: torch.device = CPU,
-    progress: Progress = SILENT,
-) -> str:
+def run(folder: Path, work: Work) -> str:
     """Run the study and write ``table2.csv``, ``table2.md``, ``table2.png`` and ``table2-maps.png``.
-
-    Parameters
-    ----------
-    folder
-        Where to write; `compare_methods` keeps its work below it.
-    scale, labels, seed, device, progress
-        As for `compare_methods`.
 
     Returns
     -------
         The table in Markdown.
-
-    Raises
-    ------
-    MismatchError, ResourceError
-        As `compare_methods`.
     """
-    rows = compare_methods(folder / WORK, scale, labels=labels, seed=seed, device=device, progress=progress)
+    rows = compare_methods(work)
     text = format_table(rows)
-    write_csv(rows, folder / "table2.csv")
-    with writing(folder / "table2.md", force=True) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_csv(folder / "table2.csv", COLUMNS, [csv_line(row) for row in rows])
+    write_text(folder / "table2.md", text)
     draw_nrmse(rows, folder / "table2.png")
-    name, maps = subject_maps(folder / WORK, scale, seed=seed)
-    draw_methods(maps, f"{name}: the truth and all methods", folder / "table2-maps.png")
+    draw_methods(work, folder / "table2-maps.png")
     return text
 
 
-def compare_methods(
-    folder: Path,
-    scale: Scale,
-    *,
-    labels: Labels = "match",
-    seed: int = 0,
-    device: torch.device = CPU,
-    progress: Progress = SILENT,
-) -> list[Row]:
-    """Train all networks, and score them and matching on the test subjects.
-
-    Parameters
-    ----------
-    folder
-        Where frames, models, maps and scores are kept; what is there from the same study is not made again.
-    scale
-        How large a study.
-    labels
-        What networks learn: matching on the grid, as published, or the truth.
-    seed
-        Of the cohort and of every training.
-    device
-        Where to match, train and infer.
-    progress
-        Told of every stage.
-
-    Returns
-    -------
-        All numbers of the table, by method, reference, map and metric.
-
-    Raises
-    ------
-    MismatchError
-        If the folder holds another study.
-    ResourceError
-        If the frames to train on do not fit into memory, or the disk is full.
-    """
-    scans = _scans(folder, scale, seed, device)
-    _claim(folder, {"scale": asdict(scale), "labels": labels, "seed": seed, "protocol": scans.protocol.hash})
-    study = _Study(folder=folder, scale=scale, labels=labels, seed=seed, device=device, scans=scans, progress=progress)
-    study.scan_all()
-    return [row for method in ALL_METHODS for row in study.rows(method)]
+def compare_methods(work: Work) -> list[Row]:
+    """Score all networks and matching on the test subjects, by method, reference, map and metric."""
+    work.prepare(work.scans.cohort.subjects)
+    return [row for method in ALL_METHODS for row in summarise(method, work.test_scores(method))]
 
 
-def subject_maps(folder: Path, scale: Scale, *, seed: int = 0) -> tuple[str, dict[str, ParameterMaps]]:
-    """Read the maps of the first test subject: the truth and, by name, all methods', after `compare_methods`."""
-    scans = _scans(folder, scale, seed, CPU)
-    subject = scans.cohort.split("testing")[0]
-    truth = {"truth": scans.phantom(subject).maps}
-    return subject.name, truth | {method: scans.load(method, subject) for method in ALL_METHODS}
+def format_table(rows: Sequence[Row]) -> str:
+    """Lay the numbers out as Markdown, a table a reference, with the paper's figures in parentheses."""
+    parts = [_REMARK]
+    for reference in REFERENCES:
+        heading = f"## Against {'the truth' if reference == 'truth' else 'matching on the grid'}\n"
+        parts += [heading, metric_table([row for row in rows if row.reference == reference], cells=_cells)]
+    return "\n".join(parts)
 
 
-def _scans(folder: Path, scale: Scale, seed: int, device: torch.device) -> ScannedCohort:
-    return ScannedCohort(
-        draw_cohort(scale.n_subjects, seed=seed),
-        _protocol(scale.matrix),
-        n_slices=scale.n_slices,
-        n_coils=scale.n_coils,
-        folder=folder,
-        device=device,
-    )
+def _cells(line: Sequence[Row]) -> list[str]:
+    """Write the numbers of all methods, of one metric and map."""
+    sign = -1 if line[0].metric == "NRMSE" else 1
+    best = max((sign * row.mean for row in line if row.paper is not None and not math.isnan(row.mean)), default=None)
+    cells = []
+    for row in line:
+        ours, bracket, paper = beside(row).partition(" (")
+        is_best = row.paper is not None and sign * row.mean == best
+        cells.append((f"**{ours}**" if is_best else ours) + bracket + paper)
+    return cells
 
 
-def _protocol(matrix: int) -> Protocol:
-    """Put the paper's protocol on a matrix; the field of view stays."""
-    text = load_protocol("t1ff").toml
-    return parse_protocol(re.sub(r"^matrix = .*$", f"matrix = {matrix}", text, flags=re.MULTILINE), "t1ff")
+def draw_nrmse(rows: Sequence[Row], path: Path) -> None:
+    """Draw the NRMSE of every map and method, against both references, and the paper's, as a PNG."""
+    methods = list(dict.fromkeys(row.method for row in rows))
+    figure = Figure(figsize=(14, 0.42 * len(methods) + 1.7), layout="constrained")
+    panels = figure.subplots(1, len(PARAMETERS), sharey=True)
+    for axes, parameter in zip(panels, PARAMETERS, strict=True):
+        _draw_panel(axes, [row for row in rows if (row.metric, row.map) == ("NRMSE", parameter.name)], methods)
+        axes.set_title(parameter.name)
+    panels[0].set_yticks(np.arange(len(methods)), methods)
+    panels[0].invert_yaxis()
+    figure.supxlabel("NRMSE: mean and standard deviation over test subjects", fontsize=10)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=9)
+    save_figure(figure, path)
 
 
-def _claim(folder: Path, settings: Mapping[str, object]) -> None:
-    """Say in the folder which study it holds, and refuse that of another."""
-    path, text = folder / SETTINGS, json.dumps(settings, indent=1, sort_keys=True)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise MismatchError(f"{folder} holds a study of other settings, see {path}; choose another -o or delete it.")
-    with writing(path, force=True) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Study:
-    """One run: every step leaves a file and is left out when that is there."""
-
-    folder: Path
-    scale: Scale
-    labels: Labels
-    seed: int
-    device: torch.device
-    scans: ScannedCohort
-    progress: Progress
-
-    def scan_all(self) -> None:
-        """Make the frames of all subjects, and match those whose matched maps are needed."""
-        subjects, advance = self.scans.cohort.subjects, self.progress("scan and match")
-        for done, subject in enumerate(subjects, start=1):
-            self.scans.make(subject)
-            if self.labels == "match" or subject.split == "testing":
-                self.scans.matched(subject, "match")
-            advance(done, len(subjects))
-
-    def rows(self, method: str) -> list[Row]:
-        """Score a method on the test subjects, or read the scores."""
-        path = self.folder / "scores" / f"{method}.json"
-        if not path.exists():
-            model = None if method in MATCHINGS else self._model(method)
-            subjects, advance = self.scans.cohort.split("testing"), self.progress(f"test {method}")
-            scores = []
-            for done, subject in enumerate(subjects, start=1):
-                maps = self.scans.matched(subject, method) if model is None else self._infer(model, method, subject)
-                phantom = self.scans.phantom(subject)
-                for against in REFERENCES:
-                    if method != against:  # matching against itself says nothing
-                        reference = phantom.maps if against == "truth" else self.scans.matched(subject, "match")
-                        scores += score(maps, reference, phantom.rois, subject=subject.name, against=against)
-                advance(done, len(subjects))
-            save_scores(scores, path)
-        return summarise(method, load_scores(path))
-
-    def _infer(self, model: TrainedModel, method: str, subject: Subject) -> ParameterMaps:
-        began = time.time()
-        maps = reconstruct(self.scans.series(subject), model, self.scans.protocol, device=self.device)
-        self.scans.keep(maps, method, subject, began)
-        return maps
-
-    def _model(self, method: str) -> TrainedModel:
-        """Train a network, or go on with its training, or read it."""
-        folder = self.folder / "models" / method
-        if not folder.exists():
-            model = self._train(method)
-            with writing_folder(folder, force=False, marker=DESCRIPTION_FILE) as partial:
-                save_model(model, partial)
-            for checkpoint in folder.parent.glob(f"{method}.checkpoint*"):
-                checkpoint.unlink()
-        return load_model(folder, self.device)
-
-    def _train(self, method: str) -> TrainedModel:
-        training, validation = (self.scans.cohort.split(split) for split in ("training", "validation"))
-        self.scans.check_memory(len(training) + len(validation))
-        advance = self.progress(f"train {method}")
-        return train_stages(
-            self.scale.stages[method],
-            [self.scans.series(subject) for subject in training],
-            [self._label(subject) for subject in training],
-            protocol=self.scans.protocol,
-            device=self.device,
-            seed=self.seed,
-            progress=lambda epoch, n_epochs, _: advance(epoch, n_epochs),
-            checkpoint=self.folder / "models" / f"{method}.checkpoint",
-            validation=(
-                [self.scans.series(subject) for subject in validation],
-                [self._label(subject) for subject in validation],
-            ),
+def _draw_panel(axes: Axes, rows: Sequence[Row], methods: Sequence[str]) -> None:
+    for number, reference in enumerate(REFERENCES):
+        some = [row for row in rows if row.reference == reference]
+        axes.errorbar(
+            [row.mean for row in some],
+            [methods.index(row.method) + 0.3 * (number - 0.5) for row in some],
+            xerr=np.nan_to_num([row.spread or 0.0 for row in some]),
+            fmt="o",
+            color=REFERENCE_COLOURS[reference],
+            capsize=2,
+            label=f"ours, against {'truth' if reference == 'truth' else 'matching'}",
         )
+    known = {row.method: row.paper[0] for row in rows if row.paper is not None}
+    places = [methods.index(method) + 0.4 for method in known]
+    axes.plot(list(known.values()), places, "x", color="0.3", label="paper, against matching")
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", linewidth=0.4)
+    axes.spines[["top", "right"]].set_visible(False)
 
-    def _label(self, subject: Subject) -> ParameterMaps:
-        return self.scans.phantom(subject).maps if self.labels == "truth" else self.scans.matched(subject, "match")
+
+def draw_methods(work: Work, path: Path) -> None:
+    """Draw the first test subject's maps, the truth and all methods', as a PNG."""
+    subject = work.split("testing")[0]
+    truth = work.truth(subject)
+    columns = [Column(title="truth", maps=truth)]
+    columns += [Column(title=method, maps=work.maps(method, subject)) for method in ALL_METHODS]
+    rows = [MapRow(label=titled(p), parameter=p, truth=truth, columns=columns) for p in PARAMETERS]
+    draw_maps(rows, f"{subject.name}: the truth and all methods", path)

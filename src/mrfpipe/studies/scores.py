@@ -1,8 +1,8 @@
-"""Scores of a method on test subjects, as Table 2 has them, and the file that keeps them."""
+"""Scores of a method on subjects, as Table 2 has them, and the file that keeps them."""
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,8 +13,10 @@ from mrfpipe.evaluation.agreement import region_agreement
 from mrfpipe.evaluation.metrics import Labels, evaluate, r2
 from mrfpipe.files.atomic import writing
 from mrfpipe.maps import PARAMETERS, ParameterMaps
-from mrfpipe.studies.table2_paper import Figure, published
+from mrfpipe.studies.published import Figure, published
 
+Published = Callable[[str, str, str], Figure | None]
+"""Looks a figure of the paper up, by method, metric and map."""
 Reference = Literal["truth", "match"]
 REFERENCES: tuple[Reference, ...] = ("truth", "match")
 """What maps are compared with: what the phantom was made of, or matching on the grid, the paper's reference."""
@@ -44,7 +46,7 @@ class SubjectScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One number of the table beside the paper's."""
+    """One number over subjects beside the paper's."""
 
     reference: str
     """One of `REFERENCES`."""
@@ -94,8 +96,18 @@ def score(
     ]
 
 
-def summarise(method: str, scores: Sequence[SubjectScore]) -> list[Row]:
-    """Average a method's scores over subjects, and find R2 over the regions of all of them together."""
+def summarise(method: str, scores: Sequence[SubjectScore], paper: Published = published) -> list[Row]:
+    """Average a method's scores over subjects, and find R2 over the regions of all of them together.
+
+    Parameters
+    ----------
+    method
+        Name of the method.
+    scores
+        Its scores.
+    paper
+        Looks the paper's figure up, by method, metric and map.
+    """
     rows = []
     for reference in dict.fromkeys(s.reference for s in scores):
         for name in (p.name for p in PARAMETERS):
@@ -116,7 +128,7 @@ def summarise(method: str, scores: Sequence[SubjectScore]) -> list[Row]:
                     mean=mean,
                     spread=spread,
                     n=n,
-                    paper=published(method, metric, name),
+                    paper=paper(method, metric, name),
                 )
                 for metric, (mean, spread, n) in found.items()
             ]

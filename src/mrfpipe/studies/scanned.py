@@ -1,4 +1,4 @@
-"""The scans that Table 2 is made from: a cohort of phantoms, reconstructed and matched, each kept when it is made."""
+"""The scans that studies are made from: phantoms, reconstructed and matched, each kept when it is made."""
 
 import time
 from datetime import UTC, datetime
@@ -77,13 +77,17 @@ class ScannedCohort:
 
     def matched(self, subject: Subject, matching: str) -> ParameterMaps:
         """Match a subject's frames in one of the ways of `MATCHINGS`, or read the maps."""
-        if not self._maps_path(matching, subject).exists():
+        if not self.kept(matching, subject):
             began = time.time()
             found = match_series(
                 self.series(subject), self._dictionary, refined=MATCHINGS[matching], device=self._device
             )
             self.keep(found, matching, subject, began)
         return self.load(matching, subject)
+
+    def kept(self, method: str, subject: Subject) -> bool:
+        """Whether the maps of a subject by a method were kept."""
+        return self._maps_path(method, subject).exists()
 
     def load(self, method: str, subject: Subject) -> ParameterMaps:
         """Read the maps of a subject by a method.
@@ -127,7 +131,7 @@ class ScannedCohort:
 
     def _provenance(self, method: str, began: float, seed: int | None) -> Provenance:
         return Provenance(
-            command=["study", "table2"],
+            command=["study"],
             inputs={},
             protocol_name=self.protocol.name,
             protocol_hash=self.protocol.hash,

@@ -1,16 +1,16 @@
-"""What Balsiger et al., Med Image Anal 64:101741 (2020), print in Table 2: their networks against matching."""
+"""What Balsiger et al., Med Image Anal 64:101741 (2020), print in Tables 2 and 4: their networks against matching."""
 
 from mrfpipe.maps import PARAMETERS
 
 METRICS = ("NRMSE", "PSNR", "SSIM", "R2")
-"""Metrics of the table, in its order; PSNR in dB."""
+"""Metrics of Table 2, in its order; PSNR in dB."""
 NETWORKS = ("proposed", "hoppe", "cohen", "oksuz", "fang")
-"""Columns of the table, in its order, by their names in `mrfpipe.learning.methods.METHODS`."""
+"""Columns of Table 2, in its order, by their names in `mrfpipe.learning.methods.METHODS`."""
 
 Figure = tuple[float, float | None]
 """Mean and standard deviation over subjects; R2 is one number over regions of all of them."""
 
-_TABLE: dict[str, tuple[tuple[Figure, ...], ...]] = {
+_SEEN: dict[str, tuple[tuple[Figure, ...], ...]] = {
     "NRMSE": (
         ((0.027, 0.004), (0.069, 0.007), (0.069, 0.006), (0.063, 0.007), (0.030, 0.004)),
         ((0.048, 0.011), (0.097, 0.021), (0.100, 0.023), (0.090, 0.018), (0.054, 0.012)),
@@ -41,10 +41,21 @@ _TABLE: dict[str, tuple[tuple[Figure, ...], ...]] = {
     ),
 }
 """By metric: a line a map in the order of `PARAMETERS`, a figure a network in the order of `NETWORKS`."""
+_UNSEEN = {
+    "proposed": (0.978, 0.862, 0.804, 0.991, 0.989),
+    "oksuz": (0.746, 0.409, 0.420, 0.862, 0.760),
+    "fang": (0.973, 0.758, 0.787, 0.970, 0.980),
+}
+"""Table 4: R2 on regions that no network has seen, by network, in the order of `PARAMETERS`."""
+N_REGIONS = {"FF": 4392, "T1H2O": 3943, "T1fat": 4392, "df": 4392, "B1": 4392}
+"""Points of Fig. 4, regions of interest times slices of 50 patients, by map."""
+
+LIMITS = {"FF": "< ± 0.05", "T1H2O": "about ± 60 ms", "T1fat": "< ± 25 ms", "df": "< ± 10 Hz", "B1": "< ± 0.05"}
+"""Limits of agreement of Fig. 4 by map as section 3.1 has them: below an increment of the grid, but for T1H2O."""
 
 
 def published(method: str, metric: str, parameter: str) -> Figure | None:
-    """Look up a figure of the table; None for a method that it does not have.
+    """Look up a figure of Table 2; None for a method that it does not have.
 
     Parameters
     ----------
@@ -58,4 +69,17 @@ def published(method: str, metric: str, parameter: str) -> Figure | None:
     if method not in NETWORKS:
         return None
     line = [p.name for p in PARAMETERS].index(parameter)
-    return _TABLE[metric][line][NETWORKS.index(method)]
+    return _SEEN[metric][line][NETWORKS.index(method)]
+
+
+def published_unseen(method: str, metric: str, parameter: str) -> Figure | None:
+    """Look up a figure of Table 4, on regions unseen in training; None for what it does not have.
+
+    Parameters
+    ----------
+    method, metric, parameter
+        As for `published`; the table has R2 of three networks.
+    """
+    if method not in _UNSEEN or metric != "R2":
+        return None
+    return _UNSEEN[method][[p.name for p in PARAMETERS].index(parameter)], None

@@ -1,0 +1,143 @@
+"""Catalogue: the studies by name, what each is, and how they are run.
+
+No study is imported before it runs, so that listing them is quick.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, cast
+
+from mrfpipe.files.atomic import refuse_existing, writing
+
+if TYPE_CHECKING:
+    import torch
+
+    from mrfpipe.studies.work import Work
+
+ScaleName = Literal["small", "paper"]
+Progress = Callable[[str], Callable[[int, int], None]]
+"""Called with the name of a stage that begins; what it returns is called with the steps done and all steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What a study is, for people."""
+
+    about: str
+    """What it finds out."""
+    minutes: str
+    """About how long it takes at small scale on two idle cores, in a folder without work of others."""
+    outputs: tuple[str, ...]
+    """Endings of the files it writes, after its name."""
+
+
+def _study(about: str, minutes: str, *more: str) -> Study:
+    return Study(about=about, minutes=minutes, outputs=(".csv", ".md", ".png", *more))
+
+
+STUDIES = {
+    "spoiling": Study(
+        about="what the signal models disagree by, in signals and in maps, for RF phase increments of 0, 50 and 117 "
+        "degrees, without and with slice profile",
+        minutes="1",
+        outputs=(".csv", ".png"),
+    ),
+    "table2": _study(
+        "Table 2: the proposed network, the four it is compared with, and matching, against truth and against matching",
+        "15",
+        "-maps.png",
+    ),
+    "qualitative": _study("Fig. 3: maps of one patient and how far they are from matching", "4"),
+    "agreement": _study(
+        "Fig. 4: scatter and Bland-Altman plots of means over regions, with bias and limits of agreement",
+        "4",
+        "-points.csv",
+    ),
+    "sharpness": _study("Fig. 5: the energy of high frequencies in the maps of every method", "4"),
+    "receptive-field": _study("Fig. 6: networks of several receptive fields and numbers of parameters", "10"),
+    "importance": _study("Fig. 7: how much maps depend on each frame, by permutation, below the sequence", "7"),
+    "training-size": _study("Fig. 8: the proposed network trained on fewer subjects", "8"),
+    "generalization": _study(
+        "Table 4 and Fig. 9: shoulder, abdomen and pelvis by networks that saw thighs and legs", "6"
+    ),
+}
+"""All studies by name."""
+
+
+class _Module(Protocol):
+    """A study of the paper's comparison of methods."""
+
+    def run(self, folder: Path, work: "Work") -> str:
+        """Write the study's files and return its table."""
+
+
+def run_study(
+    name: str,
+    folder: Path,
+    *,
+    scale: ScaleName,
+    seed: int,
+    device: "torch.device",
+    force: bool,
+    progress: Progress,
+) -> str:
+    """Run a study.
+
+    Parameters
+    ----------
+    name
+        One of `STUDIES`.
+    folder
+        Where to write its table and figures; what all studies but that of spoiling share is kept in ``work`` below it.
+    scale
+        ``small``, minutes on a CPU, or ``paper``, the paper's size.
+    seed
+        Of all that is drawn.
+    device
+        Where to compute.
+    force
+        Whether tables and figures that exist are replaced; what is kept in ``work`` never is.
+    progress
+        Told of every stage.
+
+    Returns
+    -------
+        The table, for people.
+
+    Raises
+    ------
+    OutputExistsError
+        If a table or figure exists and `force` is not given.
+    MismatchError
+        If the folder holds work of other settings.
+    ResourceError
+        If the frames to train on do not fit into memory, or the disk is full.
+    """
+    for ending in STUDIES[name].outputs:
+        refuse_existing(folder / f"{name}{ending}", force=force)
+    if name == "spoiling":
+        return _run_spoiling(folder, scale, seed, device, progress(name))
+    from mrfpipe.studies.scale import SCALES
+    from mrfpipe.studies.work import WORK, Work
+
+    module = cast("_Module", import_module(f"mrfpipe.studies.{name.replace('-', '_')}"))
+    return module.run(folder, Work(folder / WORK, SCALES[scale], seed=seed, device=device, progress=progress))
+
+
+def _run_spoiling(
+    folder: Path, scale: ScaleName, seed: int, device: "torch.device", progress: Callable[[int, int], None]
+) -> str:
+    from mrfpipe.protocol import load_protocol
+    from mrfpipe.studies import spoiling
+
+    protocol = load_protocol(spoiling.PROTOCOLS[scale])
+    comparisons = spoiling.compare_models(
+        protocol, n_voxels=spoiling.N_VOXELS[scale], seed=seed, device=device, progress=progress
+    )
+    with writing(folder / "spoiling.csv", force=True) as partial:
+        spoiling.write_comparisons(comparisons, partial)
+    with writing(folder / "spoiling.png", force=True) as partial:
+        spoiling.draw_comparisons(protocol, comparisons, partial)
+    return spoiling.format_comparisons(comparisons)

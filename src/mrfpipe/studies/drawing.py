@@ -1,0 +1,130 @@
+"""Drawing: maps side by side with their differences, and what all figures of studies share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from mrfpipe.arrays import Bool, Float
+from mrfpipe.evaluation.metrics import counting_voxels
+from mrfpipe.files.atomic import writing
+from mrfpipe.maps import Parameter, ParameterMaps
+
+REFERENCE_COLOURS = {"truth": "C0", "match": "C1"}
+"""Colours of numbers, by what they are against."""
+_PANEL = 1.75
+"""Width of a map in inches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """Maps to draw under one title."""
+
+    title: str
+    """What they are."""
+    maps: ParameterMaps
+    """The maps."""
+    difference_from: ParameterMaps | None = None
+    """What they are subtracted from; None to draw themselves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapRow:
+    """One parameter of one scan, its first slice."""
+
+    label: str
+    """What to write beside it."""
+    parameter: Parameter
+    """Which parameter."""
+    truth: ParameterMaps
+    """Decides the range of the colours and what part of the slice is shown."""
+    columns: Sequence[Column]
+    """The maps, as many in every row."""
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG; an existing file is replaced."""
+    with writing(path, force=True) as partial:
+        figure.savefig(partial, dpi=130, format="png", bbox_inches="tight")
+
+
+def draw_maps(rows: Sequence[MapRow], title: str, path: Path) -> None:
+    """Draw maps as a PNG: values in the range that fits the truth, differences about zero in a range of their own."""
+    n_columns = len(rows[0].columns)
+    shapes = [row.truth.mask[0][_window(row.truth.mask[0])].shape for row in rows]
+    heights = [min(max(y / x, 0.4), 2.0) for y, x in shapes]
+    with_differences = any(column.difference_from is not None for column in rows[0].columns)
+    figure = Figure(
+        figsize=(
+            _PANEL * n_columns + (2.2 if with_differences else 1.2),
+            _PANEL * sum(heights) + 0.25 * len(rows) + 0.5,
+        ),
+        layout="compressed",
+    )
+    grid = figure.subplots(len(rows), n_columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+    for line, row in zip(grid, rows, strict=True):
+        _draw_row(figure, line, row)
+    for axes, column in zip(grid[0], rows[0].columns, strict=True):
+        axes.set_title(column.title, fontsize=10)
+    figure.suptitle(title, fontsize=11)
+    save_figure(figure, path)
+
+
+def _draw_row(figure: Figure, line: Sequence[Axes], row: MapRow) -> None:
+    window = _window(row.truth.mask[0])
+    images = [_image(column, row.parameter)[window] for column in row.columns]
+    differs = [column.difference_from is not None for column in row.columns]
+    values = Normalize(*_range(row.truth, row.parameter))
+    counts = _counting(row.truth, row.parameter)[window]
+    largest = _largest([image[counts] for image, is_difference in zip(images, differs, strict=True) if is_difference])
+    differences = Normalize(-largest, largest)
+    for axes, image, is_difference in zip(line, images, differs, strict=True):
+        norm, colours = (differences, "RdBu_r") if is_difference else (values, "viridis")
+        axes.imshow(image, cmap=colours, norm=norm, interpolation="nearest")
+        axes.set(xticks=[], yticks=[], facecolor="0.62")
+    line[0].set_ylabel(row.label, fontsize=10)
+    bars = {"difference": ScalarMappable(differences, "RdBu_r")} if any(differs) else {}
+    for label, colour_of in (bars | {"value": ScalarMappable(values, "viridis")}).items():
+        bar = figure.colorbar(colour_of, ax=line, pad=0.01, aspect=12)
+        bar.set_label(label if bars else "", fontsize=8)
+        bar.ax.tick_params(labelsize=8)
+
+
+def _window(mask: Bool) -> tuple[slice, slice]:
+    """Rows and columns of the mask and one voxel around it."""
+    inside = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = (slice(max(0, int(i[0]) - 1), int(i[-1]) + 2) for i in inside)
+    return rows, columns
+
+
+def _image(column: Column, parameter: Parameter) -> Float:
+    def shown(maps: ParameterMaps) -> Float:
+        return np.where(maps.mask[0], maps.in_file_units(parameter)[0], np.float32(np.nan))
+
+    values = shown(column.maps)
+    return values if column.difference_from is None else shown(column.difference_from) - values
+
+
+def _range(truth: ParameterMaps, parameter: Parameter) -> tuple[float, float]:
+    """Range of the colours: what the truth spans where the parameter counts, without the outermost."""
+    values = truth.in_file_units(parameter)[0][_counting(truth, parameter)]
+    low, high = np.percentile(values, [1, 99])
+    margin = 0.1 * (high - low)
+    return float(low - margin), float(high + margin)
+
+
+def _counting(truth: ParameterMaps, parameter: Parameter) -> Bool:
+    """Where the parameter counts in the first slice; anywhere in the mask if that is nowhere."""
+    counts: Bool = counting_voxels(truth, parameter)[0]
+    return counts if counts.any() else truth.mask[0]
+
+
+def _largest(differences: Sequence[Float]) -> float:
+    """End of the range of differences: 95 of 100 voxels where the parameter counts are within."""
+    sizes = [np.abs(d[np.isfinite(d)]) for d in differences]
+    return max((float(np.percentile(s, 95)) for s in sizes if s.size), default=1.0) or 1.0

@@ -1,0 +1,253 @@
+"""Work: the scans, trained networks and maps that studies share, kept below one folder.
+
+Whatever is in the folder is not made again: an interrupted study goes on where it was, and what one study has made
+serves the others.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from mrfpipe.errors import MismatchError
+from mrfpipe.files.atomic import writing, writing_folder
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.learning.inference import reconstruct
+from mrfpipe.learning.methods import train_stages
+from mrfpipe.learning.model import DESCRIPTION_FILE, TrainedModel, load_model, save_model
+from mrfpipe.learning.presets import Preset
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.phantom.cohort import Subject, draw_cohort, draw_unseen
+from mrfpipe.protocol import Protocol, load_protocol, parse_protocol
+from mrfpipe.studies.published import NETWORKS
+from mrfpipe.studies.scale import Scale
+from mrfpipe.studies.scanned import MATCHINGS, ScannedCohort
+from mrfpipe.studies.scores import REFERENCES, Reference, SubjectScore, load_scores, save_scores, score
+
+Labels = Literal["truth", "match"]
+Progress = Callable[[str], Callable[[int, int], None]]
+"""Called with the name of a stage that begins; what it returns is called with the steps done and all steps."""
+SILENT: Progress = lambda _: lambda done, total: None  # noqa: ARG005, E731 - nobody looks
+CPU = torch.device("cpu")
+SETTINGS = "study.json"
+WORK = "work"
+"""Folder, below that of the studies, in which they keep what they share."""
+
+
+class Work:
+    """What studies share.
+
+    Parameters
+    ----------
+    folder
+        Where frames, models, maps and scores are kept.
+    scale
+        How large the studies are.
+    labels
+        What networks learn: matching on the grid, as published, or the truth.
+    seed
+        Of the cohort and of every training.
+    device
+        Where to match, train and infer.
+    progress
+        Told of every stage.
+
+    Raises
+    ------
+    MismatchError
+        If the folder holds work of other settings.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scale: Scale,
+        *,
+        labels: Labels = "match",
+        seed: int = 0,
+        device: torch.device = CPU,
+        progress: Progress = SILENT,
+    ) -> None:
+        self.folder, self.scale, self.labels, self.seed = folder, scale, labels, seed
+        self.device, self.progress = device, progress
+        self.scans = ScannedCohort(
+            draw_cohort(scale.n_subjects, seed=seed),
+            _protocol(scale.protocol, scale.matrix),
+            n_slices=scale.n_slices,
+            n_coils=scale.n_coils,
+            folder=folder,
+            device=device,
+        )
+        self._models: dict[str, TrainedModel] = {}
+        protocol = self.scans.protocol.hash
+        self.claim(SETTINGS, {"scale": scale.shared(), "labels": labels, "seed": seed, "protocol": protocol})
+
+    def claim(self, name: str, settings: Mapping[str, object]) -> None:
+        """Say in a file of the folder what part of it was made with, and refuse it if that is something else.
+
+        Raises
+        ------
+        MismatchError
+            If the file is there with other settings.
+        """
+        path, text = self.folder / name, json.dumps(settings, indent=1, sort_keys=True)
+        if not path.exists():
+            with writing(path, force=False) as partial:
+                partial.write_text(text, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != text:
+            raise MismatchError(
+                f"{self.folder} holds a study of other settings, see {path}; choose another -o or delete it."
+            )
+
+    def split(self, name: str) -> tuple[Subject, ...]:
+        """Return the subjects of one split of the cohort."""
+        return self.scans.cohort.split(name)
+
+    def unseen(self) -> tuple[Subject, ...]:
+        """Return patients at shoulder, abdomen and pelvis, which no network is trained on."""
+        return draw_unseen(self.scale.n_unseen, seed=self.seed)
+
+    def prepare(self, subjects: Sequence[Subject]) -> None:
+        """Make the frames of subjects, and match them where matched maps are needed."""
+        advance = self.progress("scan and match")
+        for done, subject in enumerate(subjects, start=1):
+            self.scans.make(subject)
+            if self.labels == "match" or subject.split not in ("training", "validation"):
+                self.scans.matched(subject, "match")
+            advance(done, len(subjects))
+
+    def truth(self, subject: Subject) -> ParameterMaps:
+        """Return the maps that a subject's phantom is made of."""
+        return self.scans.phantom(subject).maps
+
+    def maps(self, method: str, subject: Subject) -> ParameterMaps:
+        """Return a subject's maps by matching or by a network, which is trained first if it was not."""
+        if method in MATCHINGS:
+            return self.scans.matched(subject, method)
+        if not self.scans.kept(method, subject):
+            began = time.time()
+            maps = self.infer(self.model(method), subject)
+            self.scans.keep(maps, method, subject, began)
+        return self.scans.load(method, subject)
+
+    def infer(self, model: TrainedModel, subject: Subject) -> ParameterMaps:
+        """Make a subject's maps by a network; they are not kept."""
+        return self.infer_series(model, self.scans.series(subject))
+
+    def infer_series(self, model: TrainedModel, series: FrameSeries) -> ParameterMaps:
+        """Make the maps of a scan by a network."""
+        return reconstruct(series, model, self.scans.protocol, device=self.device)
+
+    def trained(self) -> tuple[str, ...]:
+        """Return the networks of Table 2 that are trained already, and the proposed one in any case."""
+        return tuple(n for n in NETWORKS if n == "proposed" or self._model_folder(n).exists())
+
+    def model(self, method: str) -> TrainedModel:
+        """Train a network of Table 2, or go on with its training, or read it."""
+        if method not in self._models:
+            self._models[method] = self.fit(method, self.scale.stages[method], self.split("training"), self.seed)
+        return self._models[method]
+
+    def fit(self, name: str, stages: Sequence[Preset], training: Sequence[Subject], seed: int) -> TrainedModel:
+        """Train a network by its stages on subjects, or go on with its training, or read it.
+
+        The weights are those of the epoch that fits the validation subjects best.
+
+        Parameters
+        ----------
+        name
+            What its files are called.
+        stages, seed
+            As for `train_stages`.
+        training
+            Subjects to train on.
+
+        Raises
+        ------
+        ResourceError
+            If the frames to train on do not fit into memory, or the disk is full.
+        """
+        folder = self._model_folder(name)
+        if not folder.exists():
+            model = self._train(name, stages, training, seed)
+            with writing_folder(folder, force=False, marker=DESCRIPTION_FILE) as partial:
+                save_model(model, partial)
+            for checkpoint in folder.parent.glob(f"{name}.checkpoint*"):
+                checkpoint.unlink()
+        return load_model(folder, self.device)
+
+    def scores(
+        self,
+        name: str,
+        subjects: Sequence[Subject],
+        maps: Callable[[Subject], ParameterMaps],
+        references: Sequence[Reference] = REFERENCES,
+    ) -> list[SubjectScore]:
+        """Compare subjects' maps with the truth and with matching, or read the scores.
+
+        Parameters
+        ----------
+        name
+            What the file of the scores is called.
+        subjects
+            Whose maps.
+        maps
+            Makes the maps of a subject.
+        references
+            What they are compared with.
+        """
+        path = self.folder / "scores" / f"{name}.json"
+        if not path.exists():
+            advance, found = self.progress(f"test {name}"), list[SubjectScore]()
+            for done, subject in enumerate(subjects, start=1):
+                estimate, phantom = maps(subject), self.scans.phantom(subject)
+                for against in references:
+                    reference = phantom.maps if against == "truth" else self.scans.matched(subject, "match")
+                    found += score(estimate, reference, phantom.rois, subject=subject.name, against=against)
+                advance(done, len(subjects))
+            save_scores(found, path)
+        return load_scores(path)
+
+    def test_scores(self, method: str) -> list[SubjectScore]:
+        """Compare a method's maps of the test subjects with the truth and with matching, or read the scores.
+
+        Matching on the grid is not compared with itself.
+        """
+        references = tuple(reference for reference in REFERENCES if reference != method)
+        return self.scores(method, self.split("testing"), lambda subject: self.maps(method, subject), references)
+
+    def _model_folder(self, name: str) -> Path:
+        return self.folder / "models" / name
+
+    def _train(self, name: str, stages: Sequence[Preset], training: Sequence[Subject], seed: int) -> TrainedModel:
+        validation = self.split("validation")
+        self.prepare([*training, *validation])
+        self.scans.check_memory(len(training) + len(validation))
+        advance = self.progress(f"train {name}")
+        return train_stages(
+            stages,
+            [self.scans.series(subject) for subject in training],
+            [self._label(subject) for subject in training],
+            protocol=self.scans.protocol,
+            device=self.device,
+            seed=seed,
+            progress=lambda epoch, n_epochs, _: advance(epoch, n_epochs),
+            checkpoint=self.folder / "models" / f"{name}.checkpoint",
+            validation=(
+                [self.scans.series(subject) for subject in validation],
+                [self._label(subject) for subject in validation],
+            ),
+        )
+
+    def _label(self, subject: Subject) -> ParameterMaps:
+        return self.truth(subject) if self.labels == "truth" else self.scans.matched(subject, "match")
+
+
+def _protocol(name: str, matrix: int) -> Protocol:
+    """Put a protocol on a matrix; the field of view stays."""
+    text = load_protocol(name).toml
+    return parse_protocol(re.sub(r"^matrix = .*$", f"matrix = {matrix}", text, flags=re.MULTILINE), name)

@@ -1,0 +1,175 @@
+"""The studies that train networks of their own, and that of the frames."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mrfpipe.errors import MismatchError
+from mrfpipe.learning.architecture import fit_architecture
+from mrfpipe.protocol import load_protocol
+from mrfpipe.studies import importance, receptive_field, training_size
+from mrfpipe.studies import work as work_module
+from mrfpipe.studies.receptive_field import fitted
+from mrfpipe.studies.scale import SCALES
+from mrfpipe.studies.training_size import Training, draw_subset, over_repeats
+from mrfpipe.studies.work import Work
+
+FRAMES = 175
+
+
+def read(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("made again")
+
+
+def test_networks_of_the_paper_are_those_of_its_algorithm():
+    """The presets build what `fit_architecture` finds for the paper's steps, at every field and budget."""
+    plan = SCALES["paper"].architectures
+    assert (plan.receptive_fields[0], plan.receptive_fields[-1], len(plan.receptive_fields)) == (1, 21, 11)
+    assert plan.budgets == (1_000_000, 2_000_000, 3_000_000, 4_000_000, 5_000_000)
+    for field in plan.receptive_fields:
+        for budget in plan.budgets:
+            found = fitted(plan.preset, field, budget, FRAMES).architecture(FRAMES)
+            assert found == fit_architecture(receptive_field=field, n_parameters=budget)
+
+
+def test_networks_of_the_small_scale_meet_their_budgets():
+    plan = SCALES["small"].architectures
+    for field in plan.receptive_fields:
+        for budget in plan.budgets:
+            preset = fitted(plan.preset, field, budget, FRAMES)
+            # A channel more in a layer of 3 x 3 over 60,000 parameters is up to 2 %.
+            assert preset.architecture(FRAMES).n_parameters == pytest.approx(budget, rel=0.03)
+            assert preset.receptive_field == field
+    with pytest.raises(ValueError, match="needs at least"):
+        fitted(plan.preset, 9, 5_000, FRAMES)
+
+
+def test_receptive_field_trains_every_pair_and_none_again(work, tiny, tmp_path, monkeypatch):
+    text = receptive_field.run(tmp_path, work)
+    assert {p.name for p in tmp_path.iterdir()} == {f"receptive-field.{suffix}" for suffix in ("csv", "md", "png")}
+    lines = read(tmp_path / "receptive-field.csv")
+    assert {(line["receptive_field"], line["budget"]) for line in lines} == {("1", "60000"), ("5", "60000")}
+    for field in (1, 5):
+        model = work.fit(f"receptive-field-{field:02d}-60000", (), (), 0)  # read, as it is there
+        assert model.architecture.receptive_field == field
+        assert {line["n_parameters"] for line in lines if line["receptive_field"] == str(field)} == {
+            str(model.architecture.n_parameters)
+        }
+        (subject,) = work.split("validation")
+        maps = work.infer(model, subject)
+        counts = work.maps("match", subject).ff <= 0.7
+        worst = np.ptp(work.maps("match", subject).t1w[counts])
+        expected = np.sqrt(np.nanmean((maps.t1w - work.maps("match", subject).t1w)[counts] ** 2)) / worst
+        row = ("match", "NRMSE", "T1H2O", str(field))
+        (found,) = (
+            line for line in lines if tuple(line[c] for c in ("reference", "metric", "map", "receptive_field")) == row
+        )
+        assert float(found["mean"]) == pytest.approx(expected, rel=1e-4)
+        assert f"{float(found['mean']):.3f}" in text
+    monkeypatch.setattr(work_module, "train_stages", never)
+    assert receptive_field.run(tmp_path, Work(work.folder, tiny)) == text
+    other = replace(tiny.architectures, preset=replace(tiny.architectures.preset, n_epochs=3))
+    with pytest.raises(MismatchError, match=r"receptive-field\.json"):
+        receptive_field.run(tmp_path, Work(work.folder, replace(tiny, architectures=other)))
+
+
+def test_training_size_trains_on_subsets_for_as_many_steps(work, tmp_path, monkeypatch):
+    trained, original = [], work_module.train_stages
+
+    def spy(stages, series, labels, **options):
+        trained.append(([s.n_epochs for s in stages], [s.name for s in series]))
+        return original(stages, series, labels, **options)
+
+    monkeypatch.setattr(work_module, "train_stages", spy)
+    text = training_size.run(tmp_path, work)
+    assert {p.name for p in tmp_path.iterdir()} == {f"training-size.{suffix}" for suffix in ("csv", "md", "png")}
+    everybody = [subject.name for subject in work.split("training")]
+    assert [(epochs, len(names)) for epochs, names in trained] == [([2], 1), ([1], 2)]
+    assert trained[1][1] == everybody
+    assert set(trained[0][1]) < set(everybody)
+    lines = read(tmp_path / "training-size.csv")
+    assert {line["n_training"] for line in lines} == {"1", "2"}
+    assert {line["n"] for line in lines if line["metric"] == "NRMSE"} == {"1"}
+    assert text.count("| NRMSE | df |") == 1
+    assert "| 0.027 ± 0.008 |" in text
+    trained.clear()
+    assert training_size.run(tmp_path, work) == text
+    assert not trained
+
+
+def test_subsets_are_drawn_anew_for_every_repeat_and_again_the_same(work):
+    people = tuple(range(50))
+    found = [draw_subset(people, 10, repeat, 0) for repeat in (1, 2)]
+    assert len(set(found[0])) == 10
+    assert found[0] != found[1]
+    assert draw_subset(people, 10, 1, 0) == found[0]
+    assert draw_subset(people, 50, 1, 0) == people
+    with pytest.raises(ValueError, match="larger"):
+        draw_subset(people, 51, 1, 0)
+
+
+def test_means_over_repeats_are_of_one_size(work):
+    rows = training_size.train_subset(work, 1, 1).rows
+    (ff,) = (r for r in rows if (r.reference, r.metric, r.map) == ("match", "NRMSE", "FF"))
+    trainings = [
+        Training(size=size, repeat=repeat, rows=[replace(ff, mean=mean)])
+        for size, repeat, mean in ((1, 1, 0.1), (1, 2, 0.3), (2, 1, 0.9))
+    ]
+    assert over_repeats(trainings, 1, "match", "NRMSE", "FF") == (pytest.approx(0.2), pytest.approx(0.02**0.5))
+    assert np.isnan(over_repeats(trainings, 2, "match", "NRMSE", "FF")[1])
+
+
+def test_the_sequence_stands_above_the_right_frames():
+    """T1-FF changes at frames 75, 100, 125 and 150, as section 3.4 says; values are those of its authors."""
+    sequence = load_protocol("t1ff").sequence
+    np.testing.assert_array_equal(importance.changes(sequence), [0, 75, 100, 125, 150])
+    settings = importance.train(sequence)
+    np.testing.assert_allclose(settings[74:76, 0], [5, 10])
+    np.testing.assert_allclose(
+        settings[[99, 100, 125, 150]], [[10, 2.39, 3.52], [5, 3.45, 4.58], [15, 3.45, 4.58], [5, 4.63, 5.76]]
+    )
+
+
+def test_importance_of_a_frame_is_in_its_line(work, tmp_path, monkeypatch):
+    """A network that reads one frame for one map alone."""
+    monkeypatch.setattr(work, "folder", tmp_path / "work")
+    calls = []
+
+    def reads_frame_130_for_df(self, model, series):
+        calls.append(series)
+        (subject,) = self.split("testing")
+        matched = self.maps("match", subject)
+        copies = len(series.images)
+        tiled = {
+            name: np.concatenate([getattr(matched, name)] * copies)
+            for name in ("ff", "t1w", "t1f", "df", "b1", "m0", "phase", "match", "edge", "mask")
+        }
+        seen = np.where(tiled["mask"], series.images[:, 130].real, np.nan).astype(np.float32)
+        return replace(matched, **(tiled | {"df": np.where(tiled["mask"], seen, np.float32(np.nan))}))
+
+    monkeypatch.setattr(Work, "infer_series", reads_frame_130_for_df)
+    monkeypatch.setattr(Work, "model", lambda *_: None)
+    text = importance.run(tmp_path, work)
+    assert {p.name for p in tmp_path.iterdir()} - {"work"} == {
+        f"importance.{suffix}" for suffix in ("csv", "md", "png")
+    }
+    lines = read(tmp_path / "importance.csv")
+    assert len(lines) == FRAMES
+    assert [line["frame"] for line in lines if float(line["df_mean"]) > 0] == ["130"]
+    assert not [line for line in lines if float(line["T1H2O_mean"]) > 0]
+    assert (lines[130]["flip_deg"][:2], lines[130]["te_ms"][:4]) == ("15", "3.45")
+    (df,) = (line for line in text.splitlines() if line.startswith("| df |"))
+    assert df.endswith("| 130 |")
+    # 130 is the first after the first five of the fourth part.
+    assert df.split("|")[5].split("/")[0].strip() == "0.00"
+    assert "**" in df.split("|")[5].split("/")[1]
+    n_calls = len(calls)
+    assert importance.run(tmp_path, work) == text
+    assert len(calls) == n_calls
