@@ -18,7 +18,7 @@ _HELP = f"""Run the study NAME: a table, as text and CSV, and figures in DIR, be
 
 {_LISTED}
 
-Minutes are about those of --scale small on two idle cores, in a new DIR. All but `spoiling` keep scans, networks and
+Minutes are about those of --scale small on two idle cores, in a new DIR. Studies of the paper keep scans, networks and
 maps in DIR/work and share them: with the DIR of an earlier study the next one begins where that ended, and an
 interrupted one goes on when called again. `table2` trains all networks; the others train the proposed one if it is not
 there, and `qualitative`, `sharpness` and `generalization` show those of `table2` that are.

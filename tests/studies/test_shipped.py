@@ -1,5 +1,6 @@
 """The shipped model's recipe on four small subjects: what is kept, what is read, and that it goes on."""
 
+import csv
 from dataclasses import replace
 
 import numpy as np
@@ -13,16 +14,18 @@ from mrfpipe.files.frames import load_frames
 from mrfpipe.imaging.reconstruction import Imaging, Reconstruction
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.inference import reconstruct
+from mrfpipe.maps import PARAMETERS
 from mrfpipe.phantom.cohort import draw_cohort
 from mrfpipe.phantom.scanner import scan
 from mrfpipe.studies import shipped
+from mrfpipe.studies.catalogue import run_study
 from mrfpipe.studies.shipped import RECIPES, CompressedFrames, Recipe, make_model, subject_phantom
 
 CPU = torch.device("cpu")
 PRESET = replace(
     RECIPES["small"].preset, receptive_field=3, n_parameters=25_000, n_nonlinearities=4, patch_size=8, n_epochs=2
 )
-RECIPE = Recipe(preset=PRESET, n_subjects=4, n_validation=1, n_slices=1)
+RECIPE = Recipe(preset=PRESET, n_subjects=4, n_validation=1, n_test=1, n_slices=1)
 
 
 def silent(_name):
@@ -45,7 +48,7 @@ def test_the_model_reads_frames_and_was_trained_on_the_training_subjects_alone(m
     training = [s.name for s in draw_cohort(4, seed=0).split("training")]
     assert [scan["name"] for scan in model.record["scans"]] == training
     assert model.record["input"] == "frames"
-    assert sorted(path.name for path in folder.iterdir()) == ["coefficients", "log.jsonl", "model", "recipe.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["coefficients", "log.jsonl", "network", "recipe.json"]
     series = CompressedFrames([folder / "coefficients" / f"{training[0]}.h5"])[0]
     maps = reconstruct(series, model, protocol, device=CPU)
     assert np.isfinite(maps.ff[maps.mask]).all()
@@ -84,6 +87,25 @@ def test_a_second_run_makes_nothing_again_and_other_settings_are_refused(made, p
         assert torch.equal(tensor, again.network.state_dict()[name])
     with pytest.raises(MismatchError, match="another recipe"):
         make_model(folder, RECIPE, protocol, seed=1, device=CPU, progress=silent)
+
+
+def test_the_study_compares_it_with_matching(made, protocol, monkeypatch, tmp_path):
+    folder, _ = made
+    (tmp_path / "model").symlink_to(folder)
+    monkeypatch.setitem(RECIPES, "small", RECIPE)
+    monkeypatch.setattr("mrfpipe.protocol.load_protocol", lambda _: protocol)
+    text = run_study("model", tmp_path, scale="small", seed=0, device=CPU, force=False, progress=silent)
+    assert "| map | network | match | match-refined |" in text
+    assert (tmp_path / "model.md").read_text() == text
+    with (tmp_path / "model.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 3 * len(PARAMETERS)
+    (tested,) = {line["subject"] for line in lines}
+    assert tested == draw_cohort(4, seed=0).split("testing")[0].name
+    ff = {line["method"]: float(line["rmse"]) for line in lines if line["map"] == "FF"}
+    # Aliasing leaves matching less than 0.2; a network of two epochs knows less, but not nothing.
+    assert 0 < ff["match-refined"] < 0.2
+    assert ff["match"] != ff["match-refined"] < ff["network"] < 1
 
 
 def test_about_half_of_the_subjects_have_texture(protocol):

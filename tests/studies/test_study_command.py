@@ -27,7 +27,7 @@ def test_help_lists_every_study():
 def test_every_study_of_the_catalogue_can_be_run(monkeypatch, tmp_path, tiny):
     """Each name leads to a module of its own, whose outputs are those that the catalogue lists."""
     monkeypatch.setitem(scale.SCALES, "small", tiny)
-    for name in STUDIES.keys() - {"spoiling"}:
+    for name in STUDIES.keys() - {"spoiling", "model"}:  # which work apart, and have tests of their own
         module = catalogue.import_module(f"mrfpipe.studies.{name.replace('-', '_')}")
         monkeypatch.setattr(module, "run", lambda folder, _, name=name: f"{name} in {folder.name}")
         assert f"{name} in out" in study(name, "-o", tmp_path / "out").stdout
@@ -113,11 +113,12 @@ def networks(lines, column, **where):
 
 @pytest.mark.slow
 def test_small_table2(table2):
-    """The proposed network is the best, but for df, where a network by fingerprints is ahead at this scale."""
-    for name in ("FF", "T1H2O", "T1fat", "B1"):
-        errors = networks(table2, "mean", reference="match", metric="NRMSE", map=name)
-        assert len(errors) == len(NETWORKS)
-        assert min(errors, key=errors.__getitem__) == "proposed"
+    """The proposed network is ahead of those by fingerprints in every map, against the truth and against matching."""
+    for name in ("FF", "T1H2O", "T1fat", "df", "B1"):
+        for reference in ("truth", "match"):
+            errors = networks(table2, "mean", reference=reference, metric="NRMSE", map=name)
+            assert len(errors) == len(NETWORKS)
+            assert errors["proposed"] < min(errors[method] for method in ("hoppe", "cohen", "oksuz"))
 
 
 @pytest.mark.slow

@@ -62,6 +62,11 @@ STUDIES = {
     "generalization": _study(
         "Table 4 and Fig. 9: shoulder, abdomen and pelvis by networks that saw thighs and legs", "6"
     ),
+    "model": Study(
+        about="not of the paper: makes the network that ships, in DIR/model/network, and compares it with matching",
+        minutes="120",
+        outputs=(".csv", ".md"),
+    ),
 }
 """All studies by name."""
 
@@ -90,7 +95,7 @@ def run_study(
     name
         One of `STUDIES`.
     folder
-        Where to write its table and figures; what all studies but that of spoiling share is kept in ``work`` below it.
+        Where to write its table and figures; studies of the paper's networks share what is in ``work`` below it.
     scale
         ``small``, minutes on a CPU, or ``paper``, the paper's size.
     seed
@@ -119,6 +124,8 @@ def run_study(
         refuse_existing(folder / f"{name}{ending}", force=force)
     if name == "spoiling":
         return _run_spoiling(folder, scale, seed, device, progress(name))
+    if name == "model":
+        return _run_model(folder, scale, seed, device, progress)
     from mrfpipe.studies.scale import SCALES
     from mrfpipe.studies.work import WORK, Work
 
@@ -141,3 +148,11 @@ def _run_spoiling(
     with writing(folder / "spoiling.png", force=True) as partial:
         spoiling.draw_comparisons(protocol, comparisons, partial)
     return spoiling.format_comparisons(comparisons)
+
+
+def _run_model(folder: Path, scale: ScaleName, seed: int, device: "torch.device", progress: Progress) -> str:
+    from mrfpipe.protocol import load_protocol
+    from mrfpipe.studies.model import run
+    from mrfpipe.studies.shipped import RECIPES
+
+    return run(folder, RECIPES[scale], load_protocol("t1ff"), seed=seed, device=device, progress=progress)

@@ -53,6 +53,8 @@ class Recipe:
     """Size of the cohort, of which 94 of 164 are for training."""
     n_validation: int = 20
     """Subjects to choose the best epoch by."""
+    n_test: int = 50
+    """Test subjects to compare it with matching on."""
     n_slices: int = 5
     """Slices of each."""
 
@@ -87,6 +89,7 @@ RECIPES = {
         ),
         n_subjects=132,
         n_validation=6,
+        n_test=4,
         n_slices=1,
     ),
     "paper": Recipe(preset=_preset("shipped", 5_000_000)),
@@ -126,7 +129,7 @@ class CompressedFrames(Sequence[FrameSeries]):
 def make_model(
     folder: Path, recipe: Recipe, protocol: Protocol, *, seed: int, device: torch.device, progress: Progress
 ) -> TrainedModel:
-    """Make the scans and train the network, and keep it in ``model`` below the folder.
+    """Make the scans and train the network, and keep it in ``network`` below the folder.
 
     Parameters
     ----------
@@ -149,7 +152,7 @@ def make_model(
         If the folder holds a model of another recipe.
     """
     _claim(folder, {"recipe": asdict(recipe), "seed": seed, "protocol": protocol.hash})
-    target = folder / "model"
+    target = folder / "network"
     if target.exists():
         return load_model(target, device)
     cohort = draw_cohort(recipe.n_subjects, seed=seed)
@@ -191,9 +194,9 @@ def subject_phantom(subject: Subject, recipe: Recipe, protocol: Protocol) -> Pha
     return textured(phantom, protocol.grid, seed=subject.seed) if subject.seed % 2 else phantom
 
 
-def _scan(subject: Subject, path: Path, recipe: Recipe, protocol: Protocol, basis: Complex) -> None:
-    """Scan a subject and keep the coefficients of the frames, which are projected slice by slice."""
-    rng, began = np.random.default_rng([subject.seed, 0]), time.time()
+def reconstruction_of(subject: Subject, recipe: Recipe, protocol: Protocol) -> Reconstruction:
+    """Scan a subject, with coils and noise of its own, to reconstruct the frames."""
+    rng = np.random.default_rng([subject.seed, 0])
     raw = scan(
         subject_phantom(subject, recipe, protocol),
         protocol,
@@ -202,7 +205,12 @@ def _scan(subject: Subject, path: Path, recipe: Recipe, protocol: Protocol, basi
         seed=subject.seed,
         name=subject.name,
     )
-    slices = Reconstruction(raw, protocol.sequence, Imaging(backend="finufft"))
+    return Reconstruction(raw, protocol.sequence, Imaging(backend="finufft"))
+
+
+def _scan(subject: Subject, path: Path, recipe: Recipe, protocol: Protocol, basis: Complex) -> None:
+    """Keep the coefficients of a subject's frames, which are projected slice by slice."""
+    began, slices = time.time(), reconstruction_of(subject, recipe, protocol)
     save_frames(
         (
             replace(

@@ -1,0 +1,74 @@
+"""The study of the shipped model: makes it, and compares it with matching on subjects that it has not seen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.evaluation.metrics import LEAST_FAT_FOR_FAT, evaluate
+from mrfpipe.learning.inference import reconstruct
+from mrfpipe.maps import MOST_FAT_FOR_WATER, PARAMETERS
+from mrfpipe.matching.match import match_series
+from mrfpipe.phantom.cohort import draw_cohort
+from mrfpipe.protocol import Protocol
+from mrfpipe.studies.shipped import Progress, Recipe, make_model, reconstruction_of, subject_phantom
+from mrfpipe.studies.tables import UNIT_DIGITS, markdown, pair, titled, write_csv, write_text
+
+WORK = "model"
+"""Folder below a study's own in which scans and network are kept."""
+
+
+def run(
+    folder: Path, recipe: Recipe, protocol: Protocol, *, seed: int, device: torch.device, progress: Progress
+) -> str:
+    """Make the model, in ``model/network``, and compare it with matching in ``model.csv`` and ``model.md``.
+
+    Parameters and errors are those of `make_model`, which keeps its work in ``model``.
+
+    Returns
+    -------
+        The comparison in Markdown.
+    """
+    model = make_model(folder / WORK, recipe, protocol, seed=seed, device=device, progress=progress)
+    dictionary = build_dictionary(protocol, device=device)
+    subjects = draw_cohort(recipe.n_subjects, seed=seed).split("testing")[: recipe.n_test]
+    advance, lines = progress("test"), []
+    for done, subject in enumerate(subjects, start=1):
+        series, truth = (
+            reconstruction_of(subject, recipe, protocol).series(),
+            subject_phantom(subject, recipe, protocol),
+        )
+        found = {
+            "network": reconstruct(series, model, protocol, device=device),
+            "match": match_series(series, dictionary, device=device),
+            "match-refined": match_series(series, dictionary, refined=True, device=device),
+        }
+        for method, maps in found.items():
+            errors = evaluate(maps, truth.maps)
+            lines += [(subject.name, method, p.name, p.unit, errors[p.name].rmse) for p in PARAMETERS]
+        advance(done, len(subjects))
+    write_csv(folder / "model.csv", ("subject", "method", "map", "unit", "rmse"), lines)
+    text = _table(lines, len(subjects))
+    write_text(folder / "model.md", text)
+    return text
+
+
+def _table(lines: Sequence[tuple[str, str, str, str, float]], n_subjects: int) -> str:
+    """Lay the errors out as Markdown, a line a map."""
+    methods = list(dict.fromkeys(method for _, method, *_ in lines))
+    rows = []
+    for p in PARAMETERS:
+        errors = [[e for _, m, name, _, e in lines if (m, name) == (method, p.name)] for method in methods]
+        shown = [pair(float(np.mean(e)), _spread(e), UNIT_DIGITS[p.unit]) for e in errors]
+        rows.append([titled(p), *shown])
+    return (
+        f"RMSE against the truth, mean and standard deviation over {n_subjects} test subjects. T1H2O counts where FF "
+        f"is at most {MOST_FAT_FOR_WATER}, T1fat where it is above {LEAST_FAT_FOR_FAT}.\n\n"
+        + markdown(["map", *methods], rows)
+    )
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
