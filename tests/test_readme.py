@@ -14,7 +14,7 @@ def texts(language: str) -> list[str]:
 
 def test_commands_and_python(tmp_path):
     (commands,) = texts("sh")
-    assert commands.count("mrfpipe ") == 7
+    assert commands.count("mrfpipe ") == 8
     _, printed = run_blocks(README, tmp_path)
     assert re.fullmatch(r"mean fat fraction 0\.\d\d\n", printed)
     for result in ("results", "by-network"):

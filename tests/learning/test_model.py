@@ -10,6 +10,7 @@ from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.learning import shipped
 from mrfpipe.learning.model import load_model, save_model
 from mrfpipe.learning.shipped import shipped_model
+from mrfpipe.protocol import load_protocol
 
 CPU = torch.device("cpu")
 
@@ -73,3 +74,17 @@ def test_the_package_ships_models_by_sequence(make_model, tmp_path, monkeypatch)
     weights.write_bytes(data)
     with pytest.raises(InputError, match=r"model.safetensors is not what was written with model.json"):
         load_model(shipped_model(), CPU)
+
+
+def test_the_network_that_ships_is_small_whole_and_of_its_protocol():
+    folder = shipped_model()
+    model = load_model(folder, CPU)
+    protocol = load_protocol("t1ff")
+    assert (model.sequence_hash, model.protocol_hash) == (protocol.sequence.hash, protocol.hash)
+    assert shipped_model(protocol.sequence.hash) == folder
+    assert model.reads == "frames"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 12e6
+    card = (folder / "README.md").read_text()
+    assert f"{model.architecture.n_parameters:,} parameters" in card
+    assert f"{len(model.record['scans'])} phantoms" in card
+    assert f"{model.record['n_epochs']} epochs" in card

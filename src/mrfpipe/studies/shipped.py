@@ -151,7 +151,8 @@ def make_model(
     MismatchError
         If the folder holds a model of another recipe.
     """
-    _claim(folder, {"recipe": asdict(recipe), "seed": seed, "protocol": protocol.hash})
+    made_of = {key: value for key, value in asdict(recipe).items() if key != "n_test"}
+    _claim(folder, {"recipe": made_of, "seed": seed, "protocol": protocol.hash})
     target = folder / "network"
     if target.exists():
         return load_model(target, device)
