@@ -1,5 +1,6 @@
 """The command line: one file a command, thin; everything heavy is imported when a command runs."""
 
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -9,8 +10,12 @@ import click
 
 from mrfpipe.errors import MrfpipeError, ResourceError
 
+# Threads that wait for others sleep. Spinning, which OpenMP does unless told otherwise before it is loaded, costs a
+# shared machine most of its time: training a small network beside another program took ten times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 COMMANDS = {
-    "demo": "Scan a phantom, match it, train a network, compare both with the truth.",
+    "demo": "Scan a phantom, map it by matching and by a network, compare both with the truth.",
     "phantom": "Write the raw scan of a phantom, with its truth beside it.",
     "cohort": "Write the raw scans of a cohort of phantoms.",
     "protocol": "Derive a protocol from a Pulseq sequence.",

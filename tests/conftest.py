@@ -1,6 +1,9 @@
+import os
 import subprocess
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before any test loads torch
 
 
 @pytest.fixture
