@@ -91,9 +91,8 @@ PRESETS = {
             n_epochs=90,
             learning_rate=5e-3,
             final_learning_rate=2e-5,
-            # What makes the squared errors of a good network about alike. T1 of fat is hardly seen where there is
-            # little of it, and would outweigh df, of which a few Hz matter.
-            weights=(1.0, 2.0, 0.1, 4.0, 1.0),
+            # T1 of fat is hardly seen where there is little of it, and would outweigh df, of which a few Hz matter.
+            weights=(1.0, 1.0, 0.5, 4.0, 1.0),
             settled=0.3,
         ),
     )
