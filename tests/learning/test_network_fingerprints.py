@@ -33,7 +33,7 @@ def test_measured_and_simulated_are_those_of_the_maps_voxels(make_model, make_sc
     turned = replace(series, images=series.images * np.exp(0.7j).astype(np.complex64))
     model = encoded(make_model(), turned, protocol, 6) if with_encoding else make_model()
     maps, found = reconstruct_signals(turned, model, protocol, device=CPU)
-    basis = model.encoding.basis if with_encoding else range_basis(protocol)
+    basis = range_basis(protocol)
     np.testing.assert_array_equal(found.basis, basis)
     signals = np.moveaxis(turned.images, 1, -1)[maps.mask]
     values = {p.field: getattr(maps, p.field)[maps.mask].astype(float) for p in PARAMETERS}
@@ -41,11 +41,10 @@ def test_measured_and_simulated_are_those_of_the_maps_voxels(make_model, make_sc
     # complex64 sums of sixteen frames; a lost conjugate, or voxels in another order, are off by the signal itself
     np.testing.assert_allclose(found.measured, signals @ basis.conj(), atol=1e-5 * np.abs(signals).max())
     np.testing.assert_allclose(found.simulated, simulated @ basis.conj(), atol=1e-5 * np.abs(simulated).max())
-    if not with_encoding:
-        # The fitted fingerprint has the maps' own scale and phase, but for what the basis leaves out.
-        scale = (maps.m0 * np.exp(1j * maps.phase))[maps.mask]
-        off = np.linalg.norm(found.fitted - scale[:, None] * found.simulated, axis=1)
-        assert np.max(off / np.linalg.norm(found.measured, axis=1)) < LOST
+    # The fitted fingerprint has the maps' own scale and phase, but for what the basis leaves out.
+    scale = (maps.m0 * np.exp(1j * maps.phase))[maps.mask]
+    off = np.linalg.norm(found.fitted - scale[:, None] * found.simulated, axis=1)
+    assert np.max(off / np.linalg.norm(found.measured, axis=1)) < LOST
 
 
 def test_coefficients_keep_their_own_basis(make_model, make_scan, protocol):

@@ -84,8 +84,7 @@ def reconstruct_signals(
     -------
         Maps clipped to the ranges the network was trained for. Voxels outside the scan's mask or without any signal are
         NaN and outside the maps' mask. And their fingerprints: coefficients in the scan's own basis if it has one, else
-        in the model's, else in one that holds the fingerprints of the protocol's ranges; noise and aliasing beyond it
-        are gone.
+        in one that holds the fingerprints of the protocol's ranges; noise and aliasing beyond it are gone.
 
     Raises
     ------
@@ -116,7 +115,8 @@ def reconstruct_signals(
         if number == 1:
             name, affine = one.name, one.affine
         _check_fit(one, model, protocol)
-        basis = _basis(one, model, protocol) if basis is None else basis
+        if basis is None:
+            basis = range_basis(protocol) if one.basis is None else one.basis
         check_finite(one, number)
         mask = one.mask[0] & np.any(one.images[0] != 0, axis=0)
         estimates = run.estimate(one, scaling, mask)
@@ -252,13 +252,6 @@ def _finish(
     estimates = {p.field: maps[i] for i, p in enumerate(PARAMETERS)}
     parts = {**estimates, "m0": m0, "phase": phase, "match": match, "edge": edge, "mask": mask}
     return parts, simulated
-
-
-def _basis(one: FrameSeries, model: TrainedModel, protocol: Protocol) -> Complex:
-    """Choose the basis that fingerprints are kept in. Shape `(frames, rank)`."""
-    if one.basis is not None:
-        return one.basis
-    return range_basis(protocol) if model.encoding is None else model.encoding.basis
 
 
 def quality(signals: Complex, simulated: Complex) -> tuple[Float, Float, Float]:
