@@ -22,7 +22,7 @@ OPTIONAL = {
     "tensorboard": "train --board; pip install 'mrfpipe[tensorboard]'",
     "pypulseq": "protocols from Pulseq; pip install 'mrfpipe[pulseq]'",
     "cupy": "NUFFT of arrays on a GPU, from Python; pip install the cupy of your CUDA",
-    "onnxruntime": "networks in the ONNX format; pip install onnxruntime",
+    "onnx": "export; pip install 'mrfpipe[onnx]'",
 }
 """What mrfpipe can do without, by module: what for, and how to get it."""
 
