@@ -27,6 +27,7 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
 
     Example: mrfpipe report results/thigh thigh.truth.npz --roi muscles.nii.gz --force
     """
+    from mrfpipe.evaluation.picture import COILS_FILE
     from mrfpipe.evaluation.reference import load_reference
     from mrfpipe.files.atomic import refuse_existing
     from mrfpipe.files.labels import load_labels
@@ -36,7 +37,7 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
     from mrfpipe.report.page import REPORT_FILE
 
     maps_file = find_maps(result)
-    page = maps_file.with_name(REPORT_FILE)
+    page, coils = maps_file.with_name(REPORT_FILE), maps_file.with_name(COILS_FILE)
     refuse_existing(page, force=settings.force)
     maps = load_maps(maps_file)
     truth, regions = (None, None) if reference is None else load_reference(reference)
@@ -49,6 +50,7 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
         reference=truth,
         fingerprints=fingerprints,
         labels=regions if roi is None else load_labels(roi, maps),
+        coils=coils if coils.exists() else None,
     )
     if fingerprints is None:
         settings.say("note: the result keeps no fingerprints, so the page has none; match the scan again for them")

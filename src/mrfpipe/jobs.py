@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mrfpipe.arrays import resolve_device
+from mrfpipe.arrays import Complex, resolve_device
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import InputError
-from mrfpipe.evaluation.picture import draw_maps
+from mrfpipe.evaluation.picture import COILS_FILE, draw_coils, draw_maps
 from mrfpipe.files.atomic import refuse_existing
 from mrfpipe.files.bids import is_bids
 from mrfpipe.files.dicom import DICOM_FOLDER, require_highdicom
@@ -154,6 +154,7 @@ class MapsJob(Job):
             bids=self.bids,
             dicom=self.dicom,
             force=self.force,
+            coil_maps=mapped.coil_maps,
         )
         return f"{self.target}: {summarise(mapped.maps, provenance)}"
 
@@ -283,15 +284,25 @@ def write_result(
     dicom: bool = False,
     force: bool,
     fingerprints: Fingerprints | None = None,
+    coil_maps: Complex | None = None,
 ) -> None:
-    """Write a result folder with a report and a picture of every slice, beside the truth where there is one."""
+    """Write a result folder with its page and pictures of coil maps and slices, beside the truth if there is any."""
 
     def draw(partial: Path) -> None:
         for s in range(len(maps.mask)):
             name = "maps.png" if len(maps.mask) == 1 else f"maps-{s}.png"
             draw_maps(maps, partial / name, reference=truth, slice_index=s, title=f"{folder.name}, slice {s}")
+        coils = None if coil_maps is None else partial / COILS_FILE
+        if coil_maps is not None and coils is not None:
+            draw_coils(coil_maps, coils)
         write_page(
-            partial / REPORT_FILE, maps, provenance, title=folder.name, reference=truth, fingerprints=fingerprints
+            partial / REPORT_FILE,
+            maps,
+            provenance,
+            title=folder.name,
+            reference=truth,
+            fingerprints=fingerprints,
+            coils=coils,
         )
 
     save_result(folder, maps, provenance, fingerprints=fingerprints, bids=bids, dicom=dicom, force=force, extra=draw)

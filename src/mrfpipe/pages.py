@@ -24,6 +24,7 @@ def write_page(
     names: tuple[str, str] = RESULT_AND_TRUTH,
     fingerprints: Fingerprints | None = None,
     labels: Int | None = None,
+    coils: Path | None = None,
 ) -> None:
     """Write the page of a result; parameters and errors as of `mrfpipe.report.page.write_report`."""
     compared = [] if reference is None else compare(maps, reference, labels)
@@ -37,6 +38,7 @@ def write_page(
         fingerprints=fingerprints,
         labels=labels,
         comparisons=compared,
+        coils=coils,
     )
 
 

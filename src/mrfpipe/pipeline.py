@@ -58,6 +58,10 @@ class SeriesSource(Interface):
     def notes(self) -> dict[str, object]:
         """What is to be recorded of the slices that were made."""
 
+    @property
+    def coil_maps(self) -> Complex | None:
+        """Coil maps of the middle slice, if it was reconstructed. Shape `(coils, y, x)`."""
+
     def __iter__(self) -> Iterator[FrameSeries]:
         """Give one slice after the other."""
 
@@ -158,6 +162,8 @@ class MappedScan:
     """What they were read from."""
     notes: dict[str, object]
     """What is to be recorded of the reconstruction, with the time a stage took in s."""
+    coil_maps: Complex | None
+    """Those of the middle slice of a raw scan. Shape `(coils, y, x)`."""
 
 
 def match_scan(
@@ -196,7 +202,12 @@ def match_scan(
     )
     matching = time.perf_counter() - began - slices.seconds
     stages = {"images": round(slices.seconds, 2), "matching": round(matching, 2)}
-    return MappedScan(maps=maps, fingerprints=fingerprints, notes={**source.notes, "seconds_of_stages": stages})
+    return MappedScan(
+        maps=maps,
+        fingerprints=fingerprints,
+        notes={**source.notes, "seconds_of_stages": stages},
+        coil_maps=source.coil_maps,
+    )
 
 
 class _Timed:
@@ -262,7 +273,12 @@ def reconstruct_scan(
             progress=lambda done: tell(done, source.n_slices),
         )
     stages = {"images": round(timed.seconds, 2), "network": round(time.perf_counter() - began - timed.seconds, 2)}
-    return MappedScan(maps=maps, fingerprints=fingerprints, notes={**source.notes, "seconds_of_stages": stages})
+    return MappedScan(
+        maps=maps,
+        fingerprints=fingerprints,
+        notes={**source.notes, "seconds_of_stages": stages},
+        coil_maps=source.coil_maps,
+    )
 
 
 def imaging_for(model: TrainedModel, imaging: Imaging) -> Imaging:

@@ -4,7 +4,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mrfpipe.errors import MismatchError
-from mrfpipe.evaluation.picture import draw_maps, maps_figure
+from mrfpipe.evaluation.picture import draw_coils, draw_maps, maps_figure
 from mrfpipe.maps import ParameterMaps
 
 SHAPE = (2, 40, 60)
@@ -91,3 +91,15 @@ def test_impossible_requests_are_refused(tmp_path, make):
     with pytest.raises(MismatchError, match="shape"):
         draw_maps(make(0), tmp_path / "maps.png", reference=make(0, np.ones((2, 3, 4), bool)))
     assert not list(tmp_path.iterdir())
+
+
+def test_coil_maps_are_drawn_by_magnitude_and_phase(tmp_path):
+    """Nine coils in two rows; a coil that sees nothing is black, and a turn of the phase changes the hue."""
+    maps = np.zeros((9, 32, 32), np.complex64)
+    maps[0], maps[1] = 1.0, 1j
+    draw_coils(maps, tmp_path / "coils.png")
+    image = matplotlib.image.imread(tmp_path / "coils.png")[..., :3]
+    assert image.shape[0] < image.shape[1]
+    tenths = set(map(tuple, np.rint(10 * image.reshape(-1, 3)).astype(int).tolist()))
+    red, of_j = (10, 4, 4), (7, 10, 4)  # hues of 0 and of a quarter turn, saturation 0.6
+    assert {(0, 0, 0), red, of_j} <= tenths

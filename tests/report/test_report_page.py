@@ -92,3 +92,11 @@ def test_what_is_wrong_is_said_in_words_and_nothing_else(maps, provenance):
     for words in ("T1fat grid", "match worse", "x 0.25, y -0.50", "only 50.0%"):
         assert sum(words in warning for warning in said) == 1
     assert len(said) == 4
+
+
+def test_a_picture_of_the_coils_is_in_the_page(tmp_path, maps, provenance):
+    picture = tmp_path / "coils.png"
+    picture.write_bytes(b"a picture")
+    write_report(tmp_path / "report.html", maps, provenance, title="scan 1", coils=picture)
+    assert data_of((tmp_path / "report.html").read_text())["coils"] == "data:image/png;base64,YSBwaWN0dXJl"
+    assert data_of(render(maps, provenance, title="scan 1"))["coils"] is None

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
-from mrfpipe.arrays import Bool, Double
+from mrfpipe.arrays import Bool, Complex, Double
 from mrfpipe.errors import MismatchError
 from mrfpipe.evaluation.metrics import counting_voxels
 from mrfpipe.files.atomic import writing
@@ -32,6 +33,13 @@ _PANEL_WIDTH = 2.6
 """Width of a panel in inches."""
 _DPI = 150
 """Dots an inch of a PNG."""
+
+
+COILS_FILE = "coils.png"
+"""Picture of the coil maps in a result folder."""
+_COILS_A_ROW = 8
+_COIL_STEPS = 4
+"""Every so many voxels of a coil map are shown: it is smooth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +68,25 @@ def draw_maps(
     figure = maps_figure(maps, reference=reference, slice_index=slice_index, title=title)
     with writing(path, force=True) as partial:
         figure.savefig(partial, dpi=_DPI, format="png")
+
+
+def draw_coils(coil_maps: Complex, path: Path) -> None:
+    """Draw coil maps as a PNG: brightness is the magnitude, hue the phase. Shape `(coils, y, x)`."""
+    small = coil_maps[:, ::_COIL_STEPS, ::_COIL_STEPS]
+    n_rows = -(-len(small) // _COILS_A_ROW)
+    n_columns = min(len(small), _COILS_A_ROW)
+    colour = np.ones((*small.shape, 3))
+    colour[..., 0] = np.angle(small) / (2 * np.pi) % 1.0
+    colour[..., 1] = 0.6
+    colour[..., 2] = np.abs(small) / (np.abs(small).max() or 1.0)
+    figure = Figure(figsize=(1.1 * n_columns, 1.1 * n_rows), layout="constrained")
+    for number, axis in enumerate(np.atleast_1d(figure.subplots(n_rows, n_columns)).flat):
+        axis.set_axis_off()
+        if number < len(small):
+            axis.imshow(hsv_to_rgb(colour[number]), interpolation="nearest")
+            axis.set_title(str(number + 1), fontsize=7, pad=2)
+    with writing(path, force=True) as partial:
+        figure.savefig(partial, dpi=100, format="png")
 
 
 def maps_figure(

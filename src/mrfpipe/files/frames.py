@@ -115,6 +115,10 @@ class StoredSeries:
         """What was recorded of the slices when they were made."""
         return dict(self.header.provenance.notes)
 
+    @property
+    def coil_maps(self) -> None:
+        """A frames file keeps none."""
+
     def __iter__(self) -> Iterator[FrameSeries]:
         """Read one slice after the other.
 

@@ -59,6 +59,29 @@ def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
     return whitened
 
 
+def describe_noise(noise: Complex) -> dict[str, float]:
+    """Say how the receivers' noise differs and is shared: what prewhitening takes out.
+
+    Parameters
+    ----------
+    noise
+        A measurement without signal. Shape `(coils, readings)`.
+
+    Returns
+    -------
+        The least and the most standard deviation of a coil over their mean, and the largest correlation of two coils.
+    """
+    covariance = noise @ noise.conj().T / noise.shape[1]
+    deviation = np.sqrt(np.diag(covariance).real)
+    correlation = np.abs(covariance) / np.outer(deviation, deviation)
+    np.fill_diagonal(correlation, 0.0)
+    return {
+        "least": float(deviation.min() / deviation.mean()),
+        "most": float(deviation.max() / deviation.mean()),
+        "largest correlation": float(correlation.max()),
+    }
+
+
 def edge_noise(kspace: Complex, trajectory: Float) -> Complex:
     """Take the edge of k-space for a noise measurement, where there is none.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Complex
-from mrfpipe.imaging.coils import MapMethod, compress_coils, edge_noise, estimate_coil_maps, prewhiten
+from mrfpipe.imaging.coils import MapMethod, compress_coils, describe_noise, edge_noise, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.delays import NO_DELAYS, correct_delays, estimate_delays
 from mrfpipe.imaging.density import DensityMethod, sample_density
 from mrfpipe.imaging.frames import reconstruct_frames
@@ -124,6 +124,7 @@ class Reconstruction:
         self._density = sample_density(scan.trajectory, sequence.matrix, imaging.density, backend=imaging.backend)
         self._kernels: Tensor | None = None
         self._energies: list[float] = []
+        self._coil_maps: Complex | None = None
 
     @property
     def n_slices(self) -> int:
@@ -132,11 +133,18 @@ class Reconstruction:
 
     @property
     def notes(self) -> dict[str, object]:
-        """What was found up to now, to be recorded: gradient delays, and the energy that compressed coils keep."""
+        """What was found up to now, to be recorded: delays, the noise, and the energy that compressed coils keep."""
         notes: dict[str, object] = self._delays.notes() if self._imaging.correct_delays else {}
+        if self._imaging.noise == "scan" and self._scan.noise is not None:
+            notes |= {"noise_of_coils_over_their_mean": describe_noise(self._scan.noise)}
         if self._energies:
             notes |= {"virtual_coils": self._imaging.n_virtual, "virtual_coils_energy": min(self._energies)}
         return notes
+
+    @property
+    def coil_maps(self) -> Complex | None:
+        """Coil maps of the middle slice, of virtual coils if any; None until it is made. Shape `(coils, y, x)`."""
+        return self._coil_maps
 
     def __iter__(self) -> Iterator[FrameSeries]:
         """Reconstruct one slice after the other.
@@ -155,6 +163,8 @@ class Reconstruction:
                 method=self._imaging.coil_maps,
                 backend=self._imaging.backend,
             )
+            if s == self.n_slices // 2:
+                self._coil_maps = maps
             images = self._frames(s, kspace, maps) if self._basis is None else self._coefficients(s, kspace, maps)
             yield FrameSeries(
                 name=self._scan.name,

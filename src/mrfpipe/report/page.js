@@ -188,6 +188,10 @@ function buildQuality() {
   element("precision").textContent = "Values are stored to within " +
     panels.filter(p => !p.image.bits.length).map(p => `${p.image.name} ${p.image.precision.toPrecision(1)} ${p.image.unit}`.trim()).join(", ");
   for (const text of data.warnings) element("warnings").append(make("li", {}, text));
+  if (data.coils) {
+    element("coils").hidden = false;
+    element("coils").append(make("img", { src: data.coils, alt: "Maps of the receive coils" }));
+  }
   for (const [what, value] of data.account) element("account").append(make("dt", {}, what), make("dd", {}, value));
   for (const [name, share] of Object.entries(data.edges))
     element("edges").tBodies[0].append(make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, (100 * share).toFixed(1) + " %")));

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -37,6 +38,7 @@ def write_report(
     fingerprints: Fingerprints | None = None,
     labels: Int | None = None,
     comparisons: Sequence[Comparison] = (),
+    coils: Path | None = None,
 ) -> None:
     """Write a result as one page, which replaces one that is there.
 
@@ -60,6 +62,8 @@ def write_report(
         Regions to begin with, 0 for none. Shape `(slices, y, x)`.
     comparisons
         How the maps agree with the truth.
+    coils
+        A picture of the coil maps, PNG.
 
     Raises
     ------
@@ -79,6 +83,7 @@ def write_report(
         fingerprints=fingerprints,
         labels=labels,
         comparisons=comparisons,
+        coils=coils,
     )
     with writing(path, force=True) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -94,6 +99,7 @@ def render(
     fingerprints: Fingerprints | None = None,
     labels: Int | None = None,
     comparisons: Sequence[Comparison] = (),
+    coils: Path | None = None,
 ) -> str:
     """Return the page that `write_report` writes."""
     if truth is not None and truth.mask.shape != maps.mask.shape:
@@ -115,6 +121,7 @@ def render(
         "fingerprints": None if fingerprints is None else encode_fingerprints(fingerprints, maps.mask),
         "labels": None if labels is None else encode_labels(labels, maps.mask),
         "comparisons": [comparison.encode() for comparison in comparisons],
+        "coils": None if coils is None else f"data:image/png;base64,{b64encode(coils.read_bytes()).decode()}",
         "account": account(provenance),
         "edges": edge_shares(maps),
         "warnings": warnings_of(maps, provenance),
