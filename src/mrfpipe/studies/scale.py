@@ -97,7 +97,7 @@ SCALES = {
             # Nine non-linearities are the fewest of which four blocks, of 9 x 9, have a layer each and one is left.
             preset=replace(_SMALL["proposed"][0], n_nonlinearities=9, n_epochs=50),
         ),
-        subsets=Subsets(sizes=(2, 4, 8, 16), n_repeats=1, n_epochs=40),
+        subsets=Subsets(sizes=(2, 4, 8, 16), n_repeats=1, n_epochs=120),
         n_permuted=3,
         n_unseen=3,
     ),
