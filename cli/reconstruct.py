@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
     show_default=True,
-    help="bfloat16 is twice as fast on a CPU that multiplies in it, and errs by some thousandths of a map's range.",
+    help="bfloat16 is faster on a CPU that multiplies in it, and errs by some thousandths of a map's range.",
 )
 @click.option("--bids", is_flag=True, help="Write the images as a BIDS derivative dataset.")
 @dicom_option

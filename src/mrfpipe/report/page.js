@@ -596,7 +596,7 @@ function plotSignals(canvas, { measured, fitted }) {
   Object.assign(context, { fillStyle: colour("measured") });
   context.fillText("● measured", left, 12);
   context.fillStyle = colour("fitted");
-  context.fillText("— matched entry, scaled to it", left + 84, 12);
+  context.fillText("— fingerprint at the maps, scaled to it", left + 84, 12);
 }
 
 // ---- agreement -----------------------------------------------------------------------------------------------------

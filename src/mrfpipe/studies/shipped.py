@@ -94,8 +94,8 @@ RECIPES = {
     ),
     "paper": Recipe(preset=_preset("shipped", 5_000_000)),
 }
-"""``small``: what two cores train in two hours, the model that is shipped; ``paper``: the full architecture, for a GPU
-and with 20 GB of memory."""
+"""``small``: the model that is shipped, made in about an hour by two cores shared with other work; ``paper``: the full
+architecture, for a GPU, never run so far, with 9 GB of coefficients in files and again in memory."""
 
 
 class CompressedFrames(Sequence[FrameSeries]):
