@@ -44,6 +44,12 @@ STUDIES = {
         minutes="1",
         outputs=(".csv", ".png"),
     ),
+    "assumptions": Study(
+        about="what it costs in maps when a scan breaks an assumption of the signal model: its history, its inversion, "
+        "T2, T2*, slice profile, field strength",
+        minutes="1",
+        outputs=(".csv", ".md"),
+    ),
     "table2": _study(
         "Table 2: the proposed network, the four it is compared with, and matching, against truth and against matching",
         "15",
@@ -124,6 +130,10 @@ def run_study(
         refuse_existing(folder / f"{name}{ending}", force=force)
     if name == "spoiling":
         return _run_spoiling(folder, scale, seed, device, progress(name))
+    if name == "assumptions":
+        from mrfpipe.studies.assumptions import run
+
+        return run(folder, scale, seed=seed, progress=progress(name))
     if name == "model":
         return _run_model(folder, scale, seed, device, progress)
     from mrfpipe.studies.scale import SCALES

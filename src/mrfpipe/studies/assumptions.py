@@ -1,0 +1,209 @@
+"""What the assumptions of the signal model cost in maps when a scan breaks them.
+
+Voxels of muscle are simulated under ideal spoiling with one assumption broken, without noise, and matched with the
+protocol's dictionary, refined: what is left is the price of that assumption alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mrfpipe.arrays import Complex, Double
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.maps import PARAMETERS
+from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.refine import refine
+from mrfpipe.physics.simulate import SignalModel, fingerprints
+from mrfpipe.physics.spoiled import spoiled_signals
+from mrfpipe.physics.train import STEADY_STATE_REPETITIONS, WHOLE, Parts
+from mrfpipe.protocol import Protocol, load_protocol
+from mrfpipe.studies.tables import markdown, titled, write_csv, write_text
+
+MUSCLE = {"ff": (0.05, 0.6), "t1w": (1.0, 1.8), "t1f": (0.25, 0.375), "df": (-60.0, 60.0), "b1": (0.6, 0.95)}
+"""Range of each parameter, in SI units, that voxels are drawn from. All maps count there but T1 of fat, see
+`LEAST_FAT`."""
+LEAST_FAT = 0.3
+"""T1 of fat counts where FF is above this."""
+N_VOXELS = {"small": 200, "paper": 4000}
+"""Voxels at each scale."""
+PROTOCOL = "t1ff"
+"""At every scale: refinement between the points of a coarse grid has errors of its own."""
+
+Voxels = Mapping[str, Double]
+"""Parameters of voxels by their field, in SI units. Shape `(voxels)` each."""
+Played = Callable[[Protocol, Voxels], Complex]
+"""Simulates the frames of voxels as a scan plays them. Shape `(voxels, frames)`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """The errors of maps whose scan breaks an assumption."""
+
+    broken: str
+    """What the scan does."""
+    bias: dict[str, float]
+    """Mean error of each map, keyed by name, in file units."""
+    rmse: dict[str, float]
+    """Root mean square error of each map, keyed by name, in file units."""
+
+
+def price_assumptions(
+    protocol: Protocol, *, n_voxels: int, seed: int = 0, progress: Callable[[int, int], None] | None = None
+) -> list[Price]:
+    """Break every assumption in turn, the first line none.
+
+    Parameters
+    ----------
+    protocol
+        What the dictionary takes the scan to be.
+    n_voxels
+        How many voxels are drawn from `MUSCLE`.
+    seed
+        Of the voxels.
+    progress
+        Called with the number of assumptions done and of all.
+    """
+    rng = np.random.default_rng(seed)
+    truth = {name: rng.uniform(low, high, n_voxels) for name, (low, high) in MUSCLE.items()}
+    dictionary, signals = build_dictionary(protocol), []
+    for played in SCANS.values():
+        signals.append(dictionary.compress(played(protocol, truth)))
+        if progress is not None:
+            progress(len(signals), len(SCANS))
+    together = np.concatenate(signals)
+    found = refine(together, match_exact(together, dictionary).entry, dictionary).parameters
+    return [
+        _price(broken, {name: values[i * n_voxels : (i + 1) * n_voxels] for name, values in found.items()}, truth)
+        for i, broken in enumerate(SCANS)
+    ]
+
+
+def _price(broken: str, found: Voxels, truth: Voxels) -> Price:
+    counts = {"t1f": truth["ff"] > LEAST_FAT}
+    errors = {
+        p.name: ((found[p.field] - truth[p.field]) * p.scale)[counts.get(p.field, slice(None))] for p in PARAMETERS
+    }
+    return Price(
+        broken=broken,
+        bias={name: float(error.mean()) for name, error in errors.items()},
+        rmse={name: float(np.sqrt(np.mean(error**2))) for name, error in errors.items()},
+    )
+
+
+def _as_assumed(protocol: Protocol, voxels: Voxels, model: SignalModel | None = None) -> Complex:
+    return fingerprints(protocol, **voxels, model=model or SignalModel())
+
+
+def _inverted(efficiency: float, protocol: Protocol, voxels: Voxels) -> Complex:
+    """Turn Mz into ``-efficiency Mz``."""
+    return _as_assumed(replace(protocol, sequence=replace(protocol.sequence, inversion_efficiency=efficiency)), voxels)
+
+
+def _hard_inversion(protocol: Protocol, voxels: Voxels) -> Complex:
+    """Invert by a pulse of 180 degrees times B1: Mz becomes ``cos(180 B1) Mz``."""
+    efficiency = -np.cos(np.pi * voxels["b1"])
+    return _played_each(protocol, voxels, lambda _: efficiency, STEADY_STATE_REPETITIONS)
+
+
+def _after_other_slices(n: int, protocol: Protocol, voxels: Voxels) -> Complex:
+    """Play the train once, after n non-selective inversions of slices before it, a whole repetition apart.
+
+    Inverting Mz by an efficiency e is inverting the equilibrium by ``e Mz``.
+    """
+    sequence = protocol.sequence
+    repetition = sequence.inversion_time + sequence.tr.sum() + sequence.recovery
+
+    def efficiency(t1: Double) -> Double:
+        mz, decay = np.ones_like(t1), np.exp(-repetition / t1)
+        for _ in range(n):
+            mz = 1 + (-sequence.inversion_efficiency * mz - 1) * decay
+        return sequence.inversion_efficiency * mz
+
+    return _played_each(protocol, voxels, efficiency, 1)
+
+
+def _played_each(
+    protocol: Protocol, voxels: Voxels, efficiency: Callable[[Double], Double], repetitions: int
+) -> Complex:
+    """Simulate every voxel by itself, each component with the inversion efficiency of its T1."""
+    tissue = protocol.tissue
+    fat = Parts(tissue.fat_amplitudes, np.ones_like(tissue.fat_amplitudes), tissue.fat_shifts)
+
+    def component(t1: Double, t2: float, parts: Parts) -> Complex:
+        signals = [
+            spoiled_signals(
+                replace(protocol.sequence, inversion_efficiency=float(e)),
+                t1=t1[i : i + 1],
+                t2=np.array([t2]),
+                b1=voxels["b1"][i : i + 1],
+                df=voxels["df"][i : i + 1],
+                parts=parts,
+                repetitions=repetitions,
+            )
+            for i, e in enumerate(efficiency(t1))
+        ]
+        return np.concatenate(signals).astype(np.complex64)
+
+    ff = voxels["ff"].astype(np.float32)[:, None]
+    water, fats = component(voxels["t1w"], tissue.t2_water, WHOLE), component(voxels["t1f"], tissue.t2_fat, fat)
+    mixed: Complex = (1 - ff) * water + ff * fats
+    return mixed
+
+
+def _other_t2(t2_water: float, protocol: Protocol, voxels: Voxels) -> Complex:
+    return _as_assumed(replace(protocol, tissue=replace(protocol.tissue, t2_water=t2_water)), voxels)
+
+
+def _dephased(rate: float, protocol: Protocol, voxels: Voxels) -> Complex:
+    """Let all signals decay by R2' in 1/s beside their T2."""
+    sequence = protocol.sequence
+    te = sequence.te.reshape(sequence.n_frames, sequence.spokes_per_frame).mean(axis=1)
+    decayed: Complex = (_as_assumed(protocol, voxels) * np.exp(-rate * te)).astype(np.complex64)
+    return decayed
+
+
+def _other_field(field: float, protocol: Protocol, voxels: Voxels) -> Complex:
+    """Scale the shifts of fat to another field in T."""
+    tissue = protocol.tissue
+    shifts = tissue.fat_shifts * field / tissue.field
+    return _as_assumed(replace(protocol, tissue=replace(tissue, fat_shifts=shifts)), voxels)
+
+
+SCANS: dict[str, Played] = {
+    "as assumed": _as_assumed,
+    "inversion efficiency 0.95": partial(_inverted, 0.95),
+    "inversion efficiency 0.90": partial(_inverted, 0.90),
+    "inversion of 180 degrees times B1": _hard_inversion,
+    "first of several slices": partial(_after_other_slices, 0),
+    "second of several slices": partial(_after_other_slices, 1),
+    "third of several slices": partial(_after_other_slices, 2),
+    "fifth of several slices": partial(_after_other_slices, 4),
+    "T2 of water 30 ms": partial(_other_t2, 0.030),
+    "R2' 15 1/s (T2* of water 25 ms)": partial(_dephased, 15.0),
+    "slice profile": partial(_as_assumed, model=SignalModel(slice_profile=True)),
+    "field 2.89 T, shifts of fat of 3 T": partial(_other_field, 2.89),
+}
+"""What scans do, by a line for people."""
+
+
+def run(
+    folder: Path, scale: Literal["small", "paper"], *, seed: int = 0, progress: Callable[[int, int], None] | None = None
+) -> str:
+    """Write the study's table as text and CSV, and return the text."""
+    prices = price_assumptions(load_protocol(PROTOCOL), n_voxels=N_VOXELS[scale], seed=seed, progress=progress)
+    names = [f"{kind}_{p.name}_{p.unit}".removesuffix("_1") for p in PARAMETERS for kind in ("bias", "rmse")]
+    lines = [[price.broken, *(v[p.name] for p in PARAMETERS for v in (price.bias, price.rmse))] for price in prices]
+    write_csv(folder / "assumptions.csv", ["scan", *names], lines)
+    digits = {"FF": ".3f", "T1H2O": ".0f", "T1fat": ".0f", "df": ".1f", "B1": ".3f"}
+    table = markdown(
+        ["scan", *map(titled, PARAMETERS)],
+        [[p.broken, *(f"{p.bias[n]:+{digit}} ({p.rmse[n]:{digit}})" for n, digit in digits.items())] for p in prices],
+    )
+    remark = f"Bias (RMSE) of refined matching without noise, voxels of muscle; T1fat where FF is above {LEAST_FAT}."
+    text = f"{table}\n{remark}\n"
+    write_text(folder / "assumptions.md", text)
+    return text
