@@ -290,8 +290,8 @@ def write_result(
 
     def draw(partial: Path) -> None:
         for s in range(len(maps.mask)):
-            name = "maps.png" if len(maps.mask) == 1 else f"maps-{s}.png"
-            draw_maps(maps, partial / name, reference=truth, slice_index=s, title=f"{folder.name}, slice {s}")
+            name = "maps.png" if len(maps.mask) == 1 else f"maps-{s + 1}.png"
+            draw_maps(maps, partial / name, reference=truth, slice_index=s, title=folder.name)
         coils = None if coil_maps is None else partial / COILS_FILE
         if coil_maps is not None and coils is not None:
             draw_coils(coil_maps, coils)
