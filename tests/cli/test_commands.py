@@ -78,11 +78,20 @@ def test_raw_scan_and_frames_give_the_same_maps(run, study, tmp_path):
 
 
 def test_bids(run, study, tmp_path):
-    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path, "--bids")
-    folder = tmp_path / "leg"
-    assert json.loads((folder / "dataset_description.json").read_text())["DatasetType"] == "derivative"
-    seconds = nibabel.load(next(folder.rglob("*_T1map.nii.gz"))).get_fdata()
-    assert 0.1 < np.nanmedian(seconds) < 3
+    """One dataset of two calls; what BIDS cannot call a scan is refused before the work."""
+    frames = study / "leg.frames.h5"
+    match = ("match", frames, "-d", study / "small.h5", "-o", tmp_path, "--bids")
+    run(*match, "--subject", "01", "--session", "a")
+    run(*match)
+    assert json.loads((tmp_path / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+    for folder, name in ((tmp_path / "sub-01" / "ses-a", "sub-01_ses-a"), (tmp_path / "sub-leg", "sub-leg")):
+        seconds = nibabel.load(folder / "anat" / f"{name}_T1map.nii.gz").get_fdata()
+        assert 0.1 < np.nanmedian(seconds) < 3
+        assert f"<h1>{name}</h1>" in (folder / "report.html").read_text()
+    assert "skipped" in run(*match, "--subject", "01", "--session", "a").stderr
+    assert "letters and digits only" in run(*match, "--subject", "sub-01", code=2).stderr
+    assert "go with --bids" in run(*match[:-1], "--session", "a", code=2).stderr
+    assert "--subject is of one scan" in run(*match, study / "leg.h5", "--subject", "01", code=2).stderr
 
 
 def test_train_reconstruct_and_evaluate(run, study, tmp_path):
