@@ -69,6 +69,7 @@ def command(
     from mrfpipe.files.dictionaries import load_dictionary
     from mrfpipe.imaging.reconstruction import SUBSPACE_RANK
     from mrfpipe.jobs import MatchJob
+    from mrfpipe.report.page import REPORT_FILE
 
     from .output import do_all, targets
 
@@ -101,4 +102,4 @@ def command(
     do_all(jobs, failures, settings, where.scheduler)
     if imaging.recon == "subspace" and rank > SUBSPACE_RANK:
         settings.say(f"note: rank {rank} takes in more noise, and longer, than simulate --rank {SUBSPACE_RANK} would")
-    settings.say(f"next: mrfpipe evaluate {jobs[-1].target} REFERENCE")
+    settings.say(f"next: open {jobs[-1].target / REPORT_FILE} in a browser")

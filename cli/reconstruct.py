@@ -54,6 +54,7 @@ def command(
     from mrfpipe.files.dicom import require_highdicom
     from mrfpipe.learning.model import load_model
     from mrfpipe.network_job import NetworkJob
+    from mrfpipe.report.page import REPORT_FILE
 
     from .output import do_all, targets
 
@@ -82,4 +83,4 @@ def command(
         for path, folder in folders.items()
     ]
     do_all(jobs, failures, settings, where.scheduler)
-    settings.say(f"next: mrfpipe evaluate {jobs[-1].target} REFERENCE")
+    settings.say(f"next: open {jobs[-1].target / REPORT_FILE} in a browser")

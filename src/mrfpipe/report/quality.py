@@ -13,16 +13,16 @@ from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps
 _NEIGHBOURHOOD = 7
 """Voxels along a side of a neighbourhood: noise drives single voxels to an end, a true value beyond it drives all."""
 _MUCH_AT_END = 0.1
-"""Share of neighbourhoods at an end of a grid that is worth a warning. Aliasing alone, of eight spokes a frame, makes up
-to 0.034 of T1 of fat and less of all else, in phantoms of five regions of the body."""
+"""Share of neighbourhoods at an end of a grid that is worth a warning. Aliasing alone, of eight spokes a frame, makes
+0.034 of T1 of fat and less of all else, at most, in phantoms of five regions of the body."""
 _LEAST_EXPLAINED = 1 / 3
 """Share of a signal's energy that a fingerprint should explain. Of mere noise, in a basis of 12, the best of all
 fingerprints explains 0.21; of signals with the aliasing of eight spokes a frame 0.5 to 0.8."""
 _GOOD_MATCH = 0.9
 _FAR = 2.0
 """Times the scan's median deviation. Noise and aliasing are alike everywhere: in the some ten complex dimensions that a
-fingerprint leaves of a basis they scatter by a fifth, and twice the median is beyond all but 0.003 of the voxels."""
-_MUCH_FAR = 0.01
+fingerprint leaves of a basis they scatter by a fifth, and twice the median is beyond all but 0.006 of the voxels."""
+_MUCH_FAR = 0.02
 """Share of voxels so far from their fingerprint that is worth a warning."""
 _ENOUGH_ENERGY = 0.95
 """Share of the signal that virtual coils should keep."""
