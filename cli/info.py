@@ -1,11 +1,19 @@
 """``mrfpipe info``: what a file is."""
 
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .options import INPUT, Settings, common_options
+
+if TYPE_CHECKING:
+    from mrfpipe.arrays import Double
+
+MOST_PLATEAUS = 8
+"""Runs of equal values of a sequence that are written one by one."""
 
 
 @click.command()
@@ -51,6 +59,8 @@ def _describe(path: Path) -> Mapping[str, object]:
 
 
 def _protocol(path: Path) -> Mapping[str, object]:
+    import numpy as np
+
     from mrfpipe.protocol import AXES, load_protocol
 
     protocol = load_protocol(path)
@@ -61,10 +71,29 @@ def _protocol(path: Path) -> Mapping[str, object]:
         "name": protocol.name,
         "hash": protocol.hash,
         "train": f"{sequence.n_spokes} spokes, {sequence.n_frames} frames of {sequence.spokes_per_frame}",
+        "flip angle": _plateaus(np.rad2deg(sequence.flip), "deg"),
+        "TE": _plateaus(1e3 * sequence.te, "ms"),
+        "TR": _plateaus(1e3 * sequence.tr, "ms"),
+        "TI": f"{1e3 * sequence.inversion_time:g} ms, {sequence.inversion_efficiency:.0%} inverted",
+        "recovery": f"{1e3 * sequence.recovery:g} ms",
+        "RF phase increment": f"{np.rad2deg(sequence.rf_spoiling_increment):g} deg",
+        "angle increment": f"{np.rad2deg(sequence.angle_increment):.11g} deg",
         "duration": f"{sequence.inversion_time + sequence.tr.sum():.2f} s + {sequence.recovery:.2f} s recovery a slice",
-        "matrix": f"{sequence.matrix} x {sequence.matrix}, FOV {sequence.fov * 1e3:g} mm",
+        "matrix": f"{sequence.matrix} x {sequence.matrix}, FOV {1e3 * sequence.fov:g} mm, "
+        f"slice {1e3 * sequence.slice_thickness:g} mm",
         "grid": f"{grid.n_entries:,} entries ({axes})",
     }
+
+
+def _plateaus(values: "Double", unit: str) -> str:
+    """Write values of spoke after spoke as those that follow each other and how often, and of many their range."""
+    import numpy as np
+
+    texts = [f"{value:.6g}" for value in values]
+    runs = [(text, len(list(same))) for text, same in groupby(texts)]
+    if len(runs) > MOST_PLATEAUS:
+        return f"{values.min():.6g} to {values.max():.6g} {unit}, {len(np.unique(texts))} values in {len(texts)} spokes"
+    return ", ".join(f"{text} {unit} x {n}" for text, n in runs)
 
 
 def _dictionary(path: Path) -> Mapping[str, object]:

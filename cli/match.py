@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .bids_options import Layout, bids_options
 from .imaging_options import imaging_options
 from .options import INPUT, Settings, Where, common_options, dicom_option, scheduler_option
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     metavar="GB",
     help="Memory to match in, at least 0.27. The maps do not depend on it. [default: a quarter of what is free]",
 )
-@click.option("--bids", is_flag=True, help="Write the images as a BIDS derivative dataset.")
+@bids_options
 @dicom_option
 @imaging_options
 @scheduler_option
@@ -51,7 +52,7 @@ def command(
     refine: bool,
     gap: bool,
     memory: float | None,
-    bids: bool,
+    layout: Layout,
     dicom: bool,
     imaging: "Imaging",
     where: Where,
@@ -68,13 +69,15 @@ def command(
     from mrfpipe.files.dictionaries import load_dictionary
     from mrfpipe.imaging.reconstruction import SUBSPACE_RANK
     from mrfpipe.jobs import MatchJob
+    from mrfpipe.report.page import REPORT_FILE
 
     from .output import do_all, targets
 
+    layout.check(inputs)
     if dicom and not where.scheduler:  # on a cluster it is the workers' to have
         require_highdicom()
     device = where.device(settings)
-    folders, failures = targets(map(where.path, inputs), lambda name: where.path(output) / name)
+    folders, failures = targets(map(where.path, inputs), lambda name: layout.folder(where.path(output), name))
     rank = load_dictionary(dictionary).rank  # a wrong one is refused once, not scan by scan
     jobs = [
         MatchJob(
@@ -87,7 +90,7 @@ def command(
             gap=gap,
             memory=None if memory is None else int(memory * 1e9),
             device=device,
-            bids=bids,
+            bids=layout.bids,
             dicom=dicom,
             force=settings.force,
             command=settings.command,
@@ -99,4 +102,4 @@ def command(
     do_all(jobs, failures, settings, where.scheduler)
     if imaging.recon == "subspace" and rank > SUBSPACE_RANK:
         settings.say(f"note: rank {rank} takes in more noise, and longer, than simulate --rank {SUBSPACE_RANK} would")
-    settings.say(f"next: mrfpipe evaluate {jobs[-1].target} REFERENCE")
+    settings.say(f"next: open {jobs[-1].target / REPORT_FILE} in a browser")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .bids_options import Layout, bids_options
 from .imaging_options import scan_options
 from .options import INPUT, Settings, Where, common_options, dicom_option, scheduler_option
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="bfloat16 is faster on a CPU that multiplies in it, and errs by some thousandths of a map's range.",
 )
-@click.option("--bids", is_flag=True, help="Write the images as a BIDS derivative dataset.")
+@bids_options
 @dicom_option
 @scan_options
 @scheduler_option
@@ -35,7 +36,7 @@ def command(
     output: Path,
     model: Path | None,
     precision: "Precision",
-    bids: bool,
+    layout: Layout,
     dicom: bool,
     imaging: "Imaging",
     where: Where,
@@ -53,13 +54,15 @@ def command(
     from mrfpipe.files.dicom import require_highdicom
     from mrfpipe.learning.model import load_model
     from mrfpipe.network_job import NetworkJob
+    from mrfpipe.report.page import REPORT_FILE
 
     from .output import do_all, targets
 
+    layout.check(inputs)
     if dicom and not where.scheduler:  # on a cluster it is the workers' to have
         require_highdicom()
     device = where.device(settings)
-    folders, failures = targets(map(where.path, inputs), lambda name: where.path(output) / name)
+    folders, failures = targets(map(where.path, inputs), lambda name: layout.folder(where.path(output), name))
     if model is not None:
         load_model(model, torch.device("cpu"))  # a wrong one is refused once, not scan by scan
     jobs = [
@@ -70,7 +73,7 @@ def command(
             imaging=imaging,
             precision=precision,
             device=device,
-            bids=bids,
+            bids=layout.bids,
             dicom=dicom,
             force=settings.force,
             command=settings.command,
@@ -80,4 +83,4 @@ def command(
         for path, folder in folders.items()
     ]
     do_all(jobs, failures, settings, where.scheduler)
-    settings.say(f"next: mrfpipe evaluate {jobs[-1].target} REFERENCE")
+    settings.say(f"next: open {jobs[-1].target / REPORT_FILE} in a browser")

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     help="Scan to choose the best epoch by, not to learn from; may be given several times.",
 )
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
-@click.option("--log", type=INPUT, metavar="FILE", help="Write a line of JSON an epoch: losses, R2, time left.")
+@click.option(
+    "--log", type=INPUT, metavar="FILE", help="Write a line of JSON an epoch: losses, variance explained, time."
+)
 @click.option("--board", type=INPUT, metavar="DIR", help="Write the same for TensorBoard (mrfpipe[tensorboard]).")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted training.")
 @common_options

@@ -18,7 +18,7 @@ from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import InputError
 from mrfpipe.evaluation.picture import COILS_FILE, draw_coils, draw_maps
 from mrfpipe.files.atomic import refuse_existing
-from mrfpipe.files.bids import is_bids
+from mrfpipe.files.bids import is_bids, scan_entities
 from mrfpipe.files.dicom import DICOM_FOLDER, require_highdicom
 from mrfpipe.files.dictionaries import load_dictionary, load_groups
 from mrfpipe.files.frames import read_frames_header, save_frames
@@ -124,7 +124,7 @@ class MapsJob(Job):
     """Maps of a scan, in a result folder."""
 
     bids: bool
-    """Whether the images are laid out as a BIDS derivative dataset."""
+    """Whether the target is a scan of a BIDS derivative dataset."""
     dicom: bool = False
     """Whether the maps are written as DICOM parametric maps, too."""
 
@@ -290,8 +290,8 @@ def write_result(
 
     def draw(partial: Path) -> None:
         for s in range(len(maps.mask)):
-            name = "maps.png" if len(maps.mask) == 1 else f"maps-{s}.png"
-            draw_maps(maps, partial / name, reference=truth, slice_index=s, title=f"{folder.name}, slice {s}")
+            name = "maps.png" if len(maps.mask) == 1 else f"maps-{s + 1}.png"
+            draw_maps(maps, partial / name, reference=truth, slice_index=s, title=scan_entities(folder))
         coils = None if coil_maps is None else partial / COILS_FILE
         if coil_maps is not None and coils is not None:
             draw_coils(coil_maps, coils)
@@ -299,7 +299,7 @@ def write_result(
             partial / REPORT_FILE,
             maps,
             provenance,
-            title=folder.name,
+            title=scan_entities(folder),
             reference=truth,
             fingerprints=fingerprints,
             coils=coils,

@@ -35,9 +35,6 @@ PARAMETERS = (
 )
 """In the order of the dictionary's axes; bit n of `ParameterMaps.edge` stands for the n-th."""
 
-MOST_FAT_FOR_WATER = 0.7
-"""T1 of water counts where the reference FF is at most this; above, there is hardly any water to measure."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:

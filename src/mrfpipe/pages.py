@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from mrfpipe.arrays import Int
+from mrfpipe.counting import counting_voxels
 from mrfpipe.evaluation.agreement import Agreement, agree, region_agreement
-from mrfpipe.evaluation.metrics import MapError, counting_voxels, evaluate
+from mrfpipe.evaluation.metrics import MapError, evaluate
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.report.comparison import Comparison
@@ -94,7 +95,8 @@ def _columns(error: MapError, agreement: Agreement) -> dict[str, float]:
         "NRMSE": error.nrmse,
         "PSNR (dB)": error.psnr,
         "SSIM": error.ssim,
-        "R\u00b2": error.r2,
+        "R\u00b2 (voxels)": error.r2_voxels,
+        **({} if error.n_regions is None else {"R\u00b2 (regions)": error.r2_regions}),
         "voxels": error.n_voxels,
         "missing": error.n_missing,
     }

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from mrfpipe.cli import COMMANDS
 
+from mrfpipe.protocol import load_protocol
+
 MAPS = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "M0phase", "match", "edge")
 
 
@@ -40,7 +42,8 @@ def test_match_writes_a_result_folder(run, study, tmp_path):
     result = run("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path / "out")
     folder = tmp_path / "out" / "leg"
     assert f"{folder}: " in result.stdout
-    assert "next: mrfpipe evaluate" in result.stderr
+    assert result.stderr.splitlines()[-1] == f"next: open {folder / 'report.html'} in a browser"
+    assert (folder / "report.html").exists()
     assert not list(tmp_path.rglob("*.partial*"))
     with np.load(study / "leg.truth.npz") as file:
         truth = dict(file)
@@ -65,7 +68,7 @@ def test_match_writes_a_result_folder(run, study, tmp_path):
         assert len(file["measured"]) == mask.sum()
         assert file["basis"].shape == (page["fingerprints"]["frames"], page["fingerprints"]["rank"])
     np.testing.assert_array_equal(np.isfinite(nibabel.load(folder / "FF.nii.gz").get_fdata()[5, :, 1]), mask[1, :, 5])
-    assert sorted(p.name for p in folder.glob("*.png")) == ["coils.png", "maps-0.png", "maps-1.png"]
+    assert sorted(p.name for p in folder.glob("*.png")) == ["coils.png", "maps-1.png", "maps-2.png"]
 
 
 def test_raw_scan_and_frames_give_the_same_maps(run, study, tmp_path):
@@ -78,11 +81,20 @@ def test_raw_scan_and_frames_give_the_same_maps(run, study, tmp_path):
 
 
 def test_bids(run, study, tmp_path):
-    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path, "--bids")
-    folder = tmp_path / "leg"
-    assert json.loads((folder / "dataset_description.json").read_text())["DatasetType"] == "derivative"
-    seconds = nibabel.load(next(folder.rglob("*_T1map.nii.gz"))).get_fdata()
-    assert 0.1 < np.nanmedian(seconds) < 3
+    """One dataset of two calls; what BIDS cannot call a scan is refused before the work."""
+    frames = study / "leg.frames.h5"
+    match = ("match", frames, "-d", study / "small.h5", "-o", tmp_path, "--bids")
+    run(*match, "--subject", "01", "--session", "a")
+    run(*match)
+    assert json.loads((tmp_path / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+    for folder, name in ((tmp_path / "sub-01" / "ses-a", "sub-01_ses-a"), (tmp_path / "sub-leg", "sub-leg")):
+        seconds = nibabel.load(folder / "anat" / f"{name}_T1map.nii.gz").get_fdata()
+        assert 0.1 < np.nanmedian(seconds) < 3
+        assert f"<h1>{name}</h1>" in (folder / "report.html").read_text()
+    assert "skipped" in run(*match, "--subject", "01", "--session", "a").stderr
+    assert "letters and digits only" in run(*match, "--subject", "sub-01", code=2).stderr
+    assert "go with --bids" in run(*match[:-1], "--session", "a", code=2).stderr
+    assert "--subject is of one scan" in run(*match, study / "leg.h5", "--subject", "01", code=2).stderr
 
 
 def test_train_reconstruct_and_evaluate(run, study, tmp_path):
@@ -91,7 +103,8 @@ def test_train_reconstruct_and_evaluate(run, study, tmp_path):
     assert sorted(p.name for p in model.iterdir()) == ["model.json", "model.safetensors"]
     assert not list(tmp_path.glob("*checkpoint*"))
     run("train", study / "leg.h5", "-o", model, *common, code=5)
-    run("reconstruct", study / "leg.h5", "--model", model, "-o", tmp_path / "out")
+    told = run("reconstruct", study / "leg.h5", "--model", model, "-o", tmp_path / "out").stderr
+    assert told.splitlines()[-1] == f"next: open {tmp_path / 'out' / 'leg' / 'report.html'} in a browser"
     result = run("evaluate", tmp_path / "out" / "leg", study / "leg.truth.npz", "--json")
     errors = json.loads(result.stdout)
     assert set(errors) == {"FF", "T1H2O", "T1fat", "df", "B1"}
@@ -152,6 +165,24 @@ def test_info_knows_every_kind_of_file(run, study):
         first, *rest = run("info", path).stdout.splitlines()
         assert first.split(":")[1].strip().startswith(kind)
         assert len(rest) > 3
+
+
+def test_info_of_a_protocol_is_its_sequence(run, tmp_path):
+    lines = dict(line.split(":", 1) for line in run("info", "t1ff").stdout.splitlines())
+    sequence = {key: text.strip() for key, text in lines.items()}
+    assert sequence["flip angle"] == "5 deg x 600, 10 deg x 200, 5 deg x 200, 15 deg x 200, 5 deg x 200"
+    assert sequence["TE"] == "2.39 ms x 800, 3.45 ms x 400, 4.63 ms x 200"
+    assert sequence["TR"] == "3.52 ms x 800, 4.58 ms x 400, 5.76 ms x 200"
+    assert (sequence["TI"], sequence["recovery"]) == ("8.32 ms, 100% inverted", "4200 ms")
+    assert (sequence["RF phase increment"], sequence["angle increment"]) == ("50 deg", "111.24611797 deg")
+    assert sequence["matrix"] == "350 x 350, FOV 350 mm, slice 8 mm"
+    block = "[[sequence.train]]\nspokes = 8\nflip_deg = {}\nte_ms = 2.0\ntr_ms = 4.0\n"
+    text = load_protocol("t1ff").toml
+    head, tail = text.split("[[sequence.train]]", 1)[0], "[tissue]" + text.split("[tissue]", 1)[1]
+    (tmp_path / "many.toml").write_text(head + "".join(block.format(5 + n) for n in range(12)) + tail)
+    told = run("info", tmp_path / "many.toml").stdout
+    assert "flip angle:            5 to 16 deg, 12 values in 96 spokes\n" in told
+    assert "TE:                    2 ms x 96\n" in told
 
 
 def test_seeds_make_other_people_and_the_same_seed_the_same(run, study, tmp_path):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from mrfpipe.errors import MismatchError
-from mrfpipe.evaluation.metrics import bias, evaluate, nrmse, psnr, r2, region_means, rmse, ssim
+from mrfpipe.evaluation.agreement import region_agreement
+from mrfpipe.evaluation.metrics import bias, evaluate, nrmse, psnr, r2, rmse, ssim
 from mrfpipe.maps import PARAMETERS
 
 NAMES = ("FF", "T1H2O", "T1fat", "df", "B1")
@@ -69,16 +70,6 @@ def test_r2_is_that_of_a_line():
     line = np.polynomial.Polynomial.fit(reference, estimate, 1)
     unexplained = np.sum((estimate - line(reference)) ** 2) / np.sum((estimate - estimate.mean()) ** 2)
     assert r2(estimate, reference) == pytest.approx(1 - unexplained, rel=1e-10)
-
-
-def test_region_means_by_slice_and_label():
-    reference = np.array([[[1.0, 3, 5]], [[2, 4, 6]]])
-    estimate = np.array([[[2.0, 2, 9]], [[0, np.nan, 7]]])
-    rois = np.array([[[4, 4, 0]], [[4, 4, 9]]])
-    got, true = region_means(estimate, reference, rois)
-    np.testing.assert_allclose(true, [2, 2, 6])
-    np.testing.assert_allclose(got, [2, 0, 7])
-    assert region_means(estimate, reference, np.zeros_like(rois))[0].size == 0
 
 
 def slow_ssim(estimate: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
@@ -198,16 +189,37 @@ def test_regions_make_r2_that_of_their_means(make):
     points = []
     for s in range(2):
         for label in (1, 2, 5):
-            inside = (rois[s] == label) & (reference.ff[s] <= 0.7)
-            if inside.any():
+            region = rois[s] == label
+            inside = region & (reference.ff[s] <= 0.7)
+            if inside.any() and reference.ff[s][region].mean() <= 0.7:
                 points.append((maps.t1w[s][inside].mean(dtype=float), reference.t1w[s][inside].mean(dtype=float)))
     got, true = np.array(points).T
     assert errors["T1H2O"].n_regions == len(points) == 5
-    assert errors["T1H2O"].r2 == pytest.approx(np.corrcoef(got, true)[0, 1] ** 2, rel=1e-5)
-    assert errors["T1H2O"].rmse == evaluate(maps, reference)["T1H2O"].rmse
+    assert errors["T1H2O"].r2_regions == pytest.approx(np.corrcoef(got, true)[0, 1] ** 2, rel=1e-5)
+    voxels = evaluate(maps, reference)["T1H2O"]
+    assert (errors["T1H2O"].rmse, errors["T1H2O"].r2_voxels) == (voxels.rmse, voxels.r2_voxels)
+    assert np.isnan(voxels.r2_regions)
     one_region = np.where(rois == 5, 5, 0)
-    assert np.isnan(evaluate(maps, reference, one_region)["FF"].r2)
+    assert np.isnan(evaluate(maps, reference, one_region)["FF"].r2_regions)
     assert evaluate(maps, reference, one_region)["FF"].n_regions == 1
+
+
+def test_regions_of_fat_have_no_r2_of_water(make):
+    """Five regions of muscle whose T1 is right, and five of fat with a few voxels of muscle whose T1 is anything."""
+    ff, rois = np.full((2, 11, 14), 0.1), np.zeros((2, 11, 14), np.int64)
+    for label in range(1, 11):
+        rois[0, label] = label
+        if label > 5:
+            ff[0, label, 2:] = 0.95
+    reference = make(0, ff=ff)
+    maps = make(0, ff=ff, t1w=np.where(rois > 5, make(1).t1w, reference.t1w))
+    errors = evaluate(maps, reference, rois)
+    assert errors["T1H2O"].n_regions == 5
+    assert errors["T1H2O"].r2_regions == pytest.approx(1, rel=EXACT)
+    assert errors["FF"].n_regions == 10
+    for name, (points, agreement) in region_agreement(maps, reference, rois).items():
+        assert errors[name].n_regions == points.region.size, name
+        np.testing.assert_array_equal(errors[name].r2_regions, agreement.r2, err_msg=name)
 
 
 def test_perfect_and_empty_maps(make):
@@ -216,11 +228,11 @@ def test_perfect_and_empty_maps(make):
         assert (error.rmse, error.bias, error.nrmse, error.n_missing) == (0, 0, 0, 0)
         assert error.psnr == np.inf
         assert error.ssim == pytest.approx(1)
-        assert error.r2 == pytest.approx(1)
+        assert error.r2_voxels == pytest.approx(1)
     empty = make(1, np.zeros(reference.mask.shape, bool))
     for error in evaluate(empty, reference).values():
         assert error.n_missing == error.n_voxels > 0
-        assert np.isnan([error.rmse, error.bias, error.nrmse, error.psnr, error.ssim, error.r2]).all()
+        assert np.isnan([error.rmse, error.bias, error.nrmse, error.psnr, error.ssim, error.r2_voxels]).all()
     for error in evaluate(reference, empty).values():
         assert error.n_voxels == 0
 

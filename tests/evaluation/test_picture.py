@@ -44,10 +44,10 @@ def test_row_0_is_at_the_top_and_what_is_masked_is_grey(corner):
 
 
 def test_maps_then_quality(make):
-    figure = maps_figure(make(0), title="scan")
+    figure = maps_figure(make(0), title="scan", slice_index=1)
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
     assert titles == ["FF", "T1H2O (ms)", "T1fat (ms)", "df (Hz)", "B1", "M0 (arbitrary)", "match"]
-    assert figure.get_suptitle() == "scan"
+    assert figure.get_suptitle() == "scan, slice 2 of 2"  # as on the page, which counts from 1
 
 
 def test_reference_and_difference_follow_in_the_same_columns_and_colours(make):

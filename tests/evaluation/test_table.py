@@ -9,7 +9,15 @@ NAN = float("nan")
 
 
 def errors(**changes) -> dict[str, MapError]:
-    values = {"rmse": 41.26, "bias": -3.14, "nrmse": 0.0271, "psnr": 31.57, "ssim": 0.9871, "r2": 0.998}
+    values = {
+        "rmse": 41.26,
+        "bias": -3.14,
+        "nrmse": 0.0271,
+        "psnr": 31.57,
+        "ssim": 0.9871,
+        "r2_voxels": 0.998,
+        "r2_regions": NAN,
+    }
     counts = {"n_regions": None, "n_voxels": 12345, "n_missing": 6}
     other = dict.fromkeys(values, NAN) | counts | {"n_voxels": 0}
     return {"T1H2O": MapError(**values | counts | changes), "df": MapError(**other)}
@@ -18,16 +26,19 @@ def errors(**changes) -> dict[str, MapError]:
 def test_table_is_aligned_and_has_units():
     lines = format_table(errors()).splitlines()
     assert lines[:3] == [
-        "map    unit  RMSE  bias   NRMSE  PSNR/dB   SSIM     R2  voxels  missing",
-        "T1H2O  ms    41.3  -3.1  0.0271     31.6  0.987  0.998   12345        6",
-        "df     Hz       -     -       -        -      -      -       0        6",
+        "map    unit  RMSE  bias   NRMSE  PSNR/dB   SSIM  R2 (voxels)  voxels  missing",
+        "T1H2O  ms    41.3  -3.1  0.0271     31.6  0.987        0.998   12345        6",
+        "df     Hz       -     -       -        -      -            -       0        6",
     ]
     assert lines[4].startswith("T1H2O counts where the reference FF is at most 0.7, T1fat where it is above 0.3")
 
 
-def test_table_says_what_r2_is_over():
-    assert "R2 over voxels" in format_table(errors())
-    assert "R2 over up to 21 region means" in format_table(errors(n_regions=21))
+def test_table_has_the_r2_of_regions_beside_that_of_voxels():
+    assert "regions" not in format_table(errors())
+    lines = format_table(errors(n_regions=21, r2_regions=0.876)).splitlines()
+    assert lines[0].split("SSIM")[1].split("  ")[1:3] == ["R2 (voxels)", "R2 (regions)"]
+    assert lines[1].split()[7:9] == ["0.998", "0.876"]
+    assert "up to 21 regions, a slice each, those of more than 70% fat left out for T1H2O" in lines[-1]
 
 
 def test_table_of_all_maps_has_a_row_each(make):
@@ -45,7 +56,8 @@ def test_json_is_strict_and_complete():
         "nrmse": 0.0271,
         "psnr": None,
         "ssim": 0.9871,
-        "r2": 0.998,
+        "r2_voxels": 0.998,
+        "r2_regions": None,
         "n_regions": None,
         "n_voxels": 12345,
         "n_missing": 6,

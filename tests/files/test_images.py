@@ -1,4 +1,4 @@
-"""NIfTI and BIDS: every voxel at its place in the patient, in the unit that is promised."""
+"""NIfTI: every voxel at its place in the patient, in the unit that is promised."""
 
 import json
 
@@ -6,7 +6,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mrfpipe.files.bids import save_bids, subject_label
 from mrfpipe.files.nifti import save_nifti
 
 NAMES = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "M0phase", "match", "edge", "gap")
@@ -71,51 +70,9 @@ def test_sidecar_says_how_the_map_was_made(tmp_path, maps, provenance):
     assert content["EstimationAlgorithm"] == "exact dictionary matching"
     assert content["Command"] == "mrfpipe match 'a scan.h5'"
     assert (content["Seed"], content["DurationSeconds"], content["Device"]) == (7, 1.5, "cpu")
-    assert content["SoftwareVersions"] == provenance.versions
+    assert content["Software"] == provenance.versions
     assert content["Protocol"] == {"Name": "t1ff-small", "Hash": provenance.protocol_hash}
     units = {name: json.loads((tmp_path / f"{name}.json").read_text())["Units"] for name in NAMES}
     others = {"T1H2O": "ms", "T1fat": "ms", "df": "Hz", "M0": "arbitrary", "M0phase": "rad"}
     assert units == dict.fromkeys(NAMES, "1") | others
     assert "2 T1H2O" in json.loads((tmp_path / "edge.json").read_text())["Description"]
-
-
-def test_bids_dataset(tmp_path, maps, provenance):
-    save_bids(maps, tmp_path, provenance, subject="P07")
-    description = json.loads((tmp_path / "dataset_description.json").read_text())
-    assert description["DatasetType"] == "derivative"
-    assert description["GeneratedBy"][0]["Name"] == "mrfpipe"
-    expected = {
-        "anat/sub-P07_T1map": (maps.t1w, "s"),
-        "anat/sub-P07_desc-fat_T1map": (maps.t1f, "s"),
-        "anat/sub-P07_M0map": (maps.m0, "arbitrary"),
-        "anat/sub-P07_M0phasemap": (maps.phase, "rad"),
-        "anat/sub-P07_gapmap": (maps.gap, "1"),
-        "anat/sub-P07_FFmap": (maps.ff, "1"),
-        "fmap/sub-P07_TB1map": (100 * maps.b1, "percent"),
-        "fmap/sub-P07_fieldmap": (maps.df, "Hz"),
-    }
-    for name, (values, unit) in expected.items():
-        image = nib.load(tmp_path / "sub-P07" / f"{name}.nii.gz")
-        np.testing.assert_allclose(np.asarray(image.dataobj).transpose(2, 1, 0), values, rtol=1e-6)
-        sidecar = json.loads((tmp_path / "sub-P07" / f"{name}.json").read_text())
-        assert sidecar["Units"] == unit
-        assert sidecar["Sources"] == ["a scan.h5", "b.h5"]
-        assert sidecar["SourcesSha256"] == ["11", "22"]
-
-
-def test_suffixes_that_bids_does_not_know_are_declared(tmp_path, maps, provenance):
-    save_bids(maps, tmp_path, provenance, subject="1")
-    ignored = (tmp_path / ".bidsignore").read_text()
-    for suffix in ("FFmap", "M0phasemap", "matchmap", "edgemap", "gapmap"):
-        assert f"_{suffix}." in ignored
-        sidecar = json.loads((tmp_path / "sub-1" / "anat" / f"sub-1_{suffix}.json").read_text())
-        assert "not part of BIDS" in sidecar["Description"]
-    assert "T1map" not in ignored
-
-
-def test_subject_labels(tmp_path, maps, provenance):
-    assert subject_label("scan_07-left.a") == "scan07lefta"
-    assert subject_label("__") == "01"
-    for label in ("a_b", "", "ä"):
-        with pytest.raises(ValueError, match="letters and digits"):
-            save_bids(maps, tmp_path, provenance, subject=label)

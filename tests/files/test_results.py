@@ -22,10 +22,10 @@ def test_result_folder(tmp_path, maps, provenance):
 
 
 def test_bids_result_folder(tmp_path, maps, provenance):
-    save_result(tmp_path / "scan_1", maps, provenance, bids=True, force=False)
-    found = files_in(tmp_path / "scan_1")
-    assert {"maps.h5", ".bidsignore", "dataset_description.json", "sub-scan1/anat/sub-scan1_T1map.nii.gz"} <= found
-    assert "FF.nii.gz" not in found
+    save_result(tmp_path / "sub-1", maps, provenance, bids=True, force=False)
+    found = files_in(tmp_path)
+    assert {"sub-1/maps.h5", ".bidsignore", "dataset_description.json", "sub-1/anat/sub-1_T1map.nii.gz"} <= found
+    assert "sub-1/FF.nii.gz" not in found
 
 
 def test_existing_result_is_kept_until_the_new_one_is_complete(tmp_path, maps, provenance):
@@ -33,7 +33,7 @@ def test_existing_result_is_kept_until_the_new_one_is_complete(tmp_path, maps, p
         assert (folder / "maps.h5").exists()
         raise KeyboardInterrupt
 
-    folder = tmp_path / "scan"
+    folder = tmp_path / "results" / "scan"
     save_result(folder, maps, provenance, force=False)
     before = files_in(folder)
     with pytest.raises(OutputExistsError, match="--force"):
@@ -43,7 +43,7 @@ def test_existing_result_is_kept_until_the_new_one_is_complete(tmp_path, maps, p
     assert files_in(folder) == before
     save_result(folder, maps, provenance, bids=True, force=True)
     assert "FF.nii.gz" not in files_in(folder)
-    assert [p.name for p in tmp_path.iterdir()] == ["scan"]
+    assert {p.name for p in folder.parent.iterdir()} == {"scan", ".bidsignore", "dataset_description.json"}
 
 
 def test_folder_of_something_else_is_not_replaced(tmp_path, maps, provenance):

@@ -6,8 +6,8 @@ from helpers import small_protocol
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
+from mrfpipe.counting import counting_voxels
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.evaluation.metrics import counting_voxels
 from mrfpipe.imaging.delays import Delays, correct_delays, corrected_trajectory, estimate_delays
 from mrfpipe.imaging.reconstruction import Imaging, Reconstruction
 from mrfpipe.maps import PARAMETERS

@@ -17,10 +17,10 @@ def lines(path):
 def test_an_epoch_is_a_line_and_nan_is_null(tmp_path):
     path = tmp_path / "new" / "log.jsonl"
     with Journal(path) as journal:
-        journal.write({"epoch": 1, "loss": 0.5, "validation": {"r2": {"df": float("nan"), "FF": 0.25}}})
+        journal.write({"epoch": 1, "loss": 0.5, "validation": {"explained_variance": {"df": float("nan"), "FF": 0.25}}})
         journal.write({"epoch": 2, "loss": 0.25})
     assert lines(path) == [
-        {"epoch": 1, "loss": 0.5, "validation": {"r2": {"df": None, "FF": 0.25}}},
+        {"epoch": 1, "loss": 0.5, "validation": {"explained_variance": {"df": None, "FF": 0.25}}},
         {"epoch": 2, "loss": 0.25},
     ]
 
@@ -68,5 +68,5 @@ def test_tensorboard_gets_every_number_by_its_path(tmp_path, monkeypatch):
     module.SummaryWriter = SummaryWriter
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     with Journal(None, tmp_path, n_done=3) as journal:
-        journal.write({"epoch": 4, "loss": 0.5, "validation": {"r2": {"FF": 1}}})
-    assert written == [(str(tmp_path), 4), ("loss", 0.5, 4), ("validation/r2/FF", 1.0, 4), "closed"]
+        journal.write({"epoch": 4, "loss": 0.5, "validation": {"explained_variance": {"FF": 1}}})
+    assert written == [(str(tmp_path), 4), ("loss", 0.5, 4), ("validation/explained_variance/FF", 1.0, 4), "closed"]

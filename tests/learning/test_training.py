@@ -124,7 +124,7 @@ def test_validation_chooses_the_epoch_that_explains_most(run, tiny_preset, make_
     model = run(preset=preset, validation=([scan], [labels]), log=tmp_path / "log.jsonl")
     found = [entry["validation"] for entry in entries(tmp_path / "log.jsonl")]
     assert [entry["loss"] for entry in found] == model.record["validation_losses"]
-    scores = [entry["r2"]["mean"] for entry in found]
+    scores = [entry["explained_variance"]["mean"] for entry in found]
     best = scores.index(max(scores))
     assert best < 5
     assert [entry["best"] for entry in found] == [max(scores[: i + 1]) for i in range(6)]

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 
+from mrfpipe.evaluation.picture import maps_figure
 from mrfpipe.files.fingerprints import STEPS
 from mrfpipe.maps import Fingerprints
 from mrfpipe.report.encoding import LEVELS, pack, quantise
@@ -64,10 +65,29 @@ def test_the_gap_is_shown_where_it_was_looked_for(maps, unpack):
     assert [name for name, image in images.items() if image["cyclic"]] == ["M0phase"]
 
 
-def test_t1_of_water_has_the_window_of_what_has_water(maps):
-    images = {image["name"]: image for image in encode_images(maps, None)}
-    ends = np.percentile(1e3 * maps.t1w[maps.mask & (maps.ff <= 0.7)], [1, 99])
-    assert images["T1H2O"]["window"] == pytest.approx(ends, rel=1e-6)  # float32's rounding
+def test_a_t1_has_the_window_of_where_it_counts(maps, truth):
+    """In the truth, where there is one: what a map guesses elsewhere opens no window."""
+    for reference in (None, truth):
+        shown = maps if reference is None else reference
+        images = {image["name"]: image for image in encode_images(maps, reference)}
+        for name, values, counts in (("T1H2O", shown.t1w, shown.ff <= 0.7), ("T1fat", shown.t1f, shown.ff > 0.3)):
+            ends = np.percentile(1e3 * values[shown.mask & counts], [1, 99])
+            assert images[name]["window"] == pytest.approx(ends, rel=1e-6)  # float32's rounding
+
+
+@pytest.mark.parametrize("compared", [False, True])
+def test_page_and_picture_have_the_same_colours_and_windows(maps, truth, compared):
+    reference = truth if compared else None
+    images = {image["name"]: image for image in encode_images(maps, reference)}
+    assert images["T1H2O"]["colours"] == images["T1fat"]["colours"]
+    for s in range(len(maps.mask)):
+        axes = [axis for axis in maps_figure(maps, reference=reference, slice_index=s).axes if axis.images]
+        names = [axis.get_title().split(" ")[0] for axis in axes]
+        for i, axis in enumerate(axes):
+            image = images[names[i % 5] if compared else names[i]]
+            shown = image["difference"] if compared and i >= 10 else image
+            assert axis.images[0].get_cmap().name == shown["colours"]
+            assert axis.images[0].get_clim() == pytest.approx(shown["window"])
 
 
 def test_fingerprints_keep_what_was_measured_and_what_it_was_matched_with(maps, fingerprints, unpack):

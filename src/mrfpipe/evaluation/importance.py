@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from mrfpipe.arrays import Complex, Double
+from mrfpipe.counting import counting_voxels
 from mrfpipe.errors import MismatchError
-from mrfpipe.evaluation.metrics import counting_voxels, nrmse
+from mrfpipe.evaluation.metrics import nrmse
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 

@@ -9,21 +9,15 @@ range and the maximum. Where a metric is not defined it is NaN, and its function
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from skimage.metrics import structural_similarity
 
 from mrfpipe.arrays import Bool, Double, check_shape
-from mrfpipe.errors import MismatchError
-from mrfpipe.maps import MOST_FAT_FOR_WATER, PARAMETERS, Parameter, ParameterMaps
+from mrfpipe.counting import Labels, Numbers, counting_voxels
+from mrfpipe.evaluation.regions import check_shapes, region_means
+from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps
 
-Numbers = npt.NDArray[np.floating[Any]]
-Labels = npt.NDArray[np.integer[Any]]
-
-LEAST_FAT_FOR_FAT = 0.3
-"""T1 of fat is compared where the reference FF is above this."""
 SSIM_WINDOW = 7
 """Voxels along each side of the SSIM's window."""
 _ROUNDING = 1e-9
@@ -44,10 +38,12 @@ class MapError:
     """Peak signal-to-noise ratio in dB; infinite without any error."""
     ssim: float
     """Mean structural similarity inside the reference's mask, whatever its FF."""
-    r2: float
-    """Coefficient of determination of the linear regression, over means of regions or over voxels."""
+    r2_voxels: float
+    """Coefficient of determination of the linear regression over voxels."""
+    r2_regions: float
+    """The same over means of regions; NaN without regions."""
     n_regions: int | None
-    """Means of regions that `r2` is over; None if it is over voxels."""
+    """Means of regions that `r2_regions` is over; None without regions."""
     n_voxels: int
     """Voxels of the reference that count."""
     n_missing: int
@@ -57,7 +53,7 @@ class MapError:
 def evaluate(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None = None) -> dict[str, MapError]:
     """Compare maps with a reference, inside the reference's mask, in the units of files.
 
-    T1H2O counts where the reference FF is at most 0.7 and T1fat where it is above 0.3, for all metrics but the SSIM.
+    Which voxels and regions count, `mrfpipe.counting` says, for all metrics but the SSIM.
 
     Parameters
     ----------
@@ -66,7 +62,7 @@ def evaluate(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None 
     reference
         What they should be.
     rois
-        Labels of regions, 0 for none; R2 is then over the regions' means in each slice. Shape `(slices, y, x)`.
+        Labels of regions, 0 for none, for R2 over their means in each slice. Shape `(slices, y, x)`.
 
     Returns
     -------
@@ -77,12 +73,7 @@ def evaluate(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None 
     MismatchError
         If maps, reference and regions differ in shape.
     """
-    shape = reference.mask.shape
-    for name, found in (("maps", maps.mask.shape), ("regions", shape if rois is None else rois.shape)):
-        if found != shape:
-            raise MismatchError(
-                f"The {name} have shape {found} and the reference {shape} (slices, y, x); compare maps of one scan."
-            )
+    check_shapes(maps, reference, rois)
     return {p.name: _map_error(maps, reference, p, rois) for p in PARAMETERS}
 
 
@@ -91,28 +82,19 @@ def _map_error(maps: ParameterMaps, reference: ParameterMaps, parameter: Paramet
     true = reference.in_file_units(parameter).astype(np.float64)
     counts = counting_voxels(reference, parameter)
     estimate, expected = got[counts], true[counts]
-    points = (estimate, expected) if rois is None else region_means(got, true, np.where(counts, rois, 0))
+    means = None if rois is None else region_means(maps, reference, parameter, rois)
     return MapError(
         rmse=rmse(estimate, expected),
         bias=bias(estimate, expected),
         nrmse=nrmse(estimate, expected),
         psnr=psnr(estimate, expected),
         ssim=ssim(got, true, reference.mask),
-        r2=r2(*points),
-        n_regions=None if rois is None else points[0].size,
+        r2_voxels=r2(estimate, expected),
+        r2_regions=np.nan if means is None else r2(means.estimate, means.reference),
+        n_regions=None if means is None else means.estimate.size,
         n_voxels=expected.size,
         n_missing=int(np.sum(np.isnan(estimate))),
     )
-
-
-def counting_voxels(reference: ParameterMaps, parameter: Parameter) -> Bool:
-    """Return where a parameter is compared: in the mask and, for a T1, where there is enough of its component."""
-    counts: Bool = reference.mask
-    if parameter.field == "t1w":
-        counts = counts & (reference.ff <= MOST_FAT_FOR_WATER)
-    if parameter.field == "t1f":
-        counts = counts & (reference.ff > LEAST_FAT_FOR_FAT)
-    return counts
 
 
 def _errors(estimate: Numbers, reference: Numbers) -> Double:
@@ -209,28 +191,3 @@ def r2(estimate: Numbers, reference: Numbers) -> float:
         return np.nan
     x, y = x - x.mean(), y - y.mean()
     return float((x @ y) ** 2 / ((x @ x) * (y @ y)))
-
-
-def region_means(estimate: Numbers, reference: Numbers, rois: Labels) -> tuple[Double, Double]:
-    """Average estimate and reference over each region of each slice, voxels missing left out of both.
-
-    Parameters
-    ----------
-    estimate, reference
-        What to average. Shape `(slices, y, x)`.
-    rois
-        Labels of regions, 0 for none. Shape `(slices, y, x)`.
-
-    Returns
-    -------
-        Means of both over the regions that have a voxel, by slice and label. Shape `(regions)` each.
-    """
-    slices = np.broadcast_to(np.arange(rois.shape[0])[:, None, None], rois.shape)
-    inside = (rois != 0) & ~np.isnan(estimate)
-    keys = np.stack([slices[inside], rois[inside]])
-    _, region = np.unique(keys, axis=1, return_inverse=True)
-    region = region.reshape(-1)
-    counts = np.bincount(region)
-    got = np.bincount(region, weights=estimate[inside]) / counts
-    true = np.bincount(region, weights=reference[inside]) / counts
-    return got, true

@@ -11,22 +11,24 @@ from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
+from mrfpipe.appearance import (
+    COLOURS,
+    DIFFERENCE,
+    Window,
+    difference_window,
+    match_window,
+    window_from_zero,
+    window_of,
+)
 from mrfpipe.arrays import Bool, Complex, Double
 from mrfpipe.errors import MismatchError
-from mrfpipe.evaluation.metrics import counting_voxels
 from mrfpipe.files.atomic import writing
-from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps
+from mrfpipe.maps import PARAMETERS, ParameterMaps
 
 _Image = npt.NDArray[np.floating[Any]]
 
 _GREY = "0.62"
 """Colour of voxels outside the mask; no colour map below passes through it."""
-_COLOURS = {"FF": "viridis", "T1H2O": "inferno", "T1fat": "inferno", "df": "coolwarm", "B1": "viridis"}
-_DIFFERENCE = "PuOr_r"
-_FIXED = {"FF": (0.0, 1.0)}
-_USUAL_MATCH = 0.9
-"""Lower end of the match's colours, unless a scan is worse."""
-_PERCENTILES = (1, 99)
 _MARGIN = 0.05
 """Shown around the mask, as a share of its larger extent."""
 _PANEL_WIDTH = 2.6
@@ -50,7 +52,7 @@ class _Panel:
     image: _Image
     unit: str
     colours: str
-    range: tuple[float, float]
+    range: Window
 
 
 def draw_maps(
@@ -105,9 +107,9 @@ def maps_figure(
     reference
         What the maps should be.
     slice_index
-        Which slice.
+        Which slice, counted from 0.
     title
-        What to write above.
+        Name of the scan, to write above with the number of the slice, counted from 1.
 
     Raises
     ------
@@ -129,7 +131,8 @@ def maps_figure(
             "reference": _parameters(reference, reference, slice_index),
             "maps \N{MINUS SIGN} reference": _differences(maps, reference, slice_index),
         }
-    return _figure(rows, _window(maps, reference, slice_index), title, _letters(maps.affine))
+    above = title and f"{title}, slice {slice_index + 1} of {n_slices}"
+    return _figure(rows, _window(maps, reference, slice_index), above, _letters(maps.affine))
 
 
 def _parameters(maps: ParameterMaps, ranged: ParameterMaps, s: int) -> list[_Panel]:
@@ -139,8 +142,8 @@ def _parameters(maps: ParameterMaps, ranged: ParameterMaps, s: int) -> list[_Pan
             title=p.name,
             image=_masked(maps.in_file_units(p), maps.mask, s),
             unit=p.unit,
-            colours=_COLOURS[p.name],
-            range=_range(ranged, p, s),
+            colours=COLOURS[p.name],
+            range=window_of(ranged, p),
         )
         for p in PARAMETERS
     ]
@@ -148,11 +151,10 @@ def _parameters(maps: ParameterMaps, ranged: ParameterMaps, s: int) -> list[_Pan
 
 def _quality(maps: ParameterMaps, s: int) -> list[_Panel]:
     m0, match = (_masked(values, maps.mask, s) for values in (maps.m0, maps.match))
-    top = _percentile(m0, _PERCENTILES[1])
-    bottom = min(_USUAL_MATCH, np.floor(10 * _percentile(match, _PERCENTILES[0])) / 10)
+    bright = window_from_zero(maps.m0[maps.mask])
     return [
-        _Panel(title="M0", image=m0, unit="arbitrary", colours="magma", range=(0.0, top if top > 0 else 1.0)),
-        _Panel(title="match", image=match, unit="1", colours="magma", range=(max(0.0, bottom), 1.0)),
+        _Panel(title="M0", image=m0, unit="arbitrary", colours=COLOURS["M0"], range=bright),
+        _Panel(title="match", image=match, unit="1", colours=COLOURS["match"], range=match_window(maps)),
     ]
 
 
@@ -160,32 +162,14 @@ def _differences(maps: ParameterMaps, reference: ParameterMaps, s: int) -> list[
     panels = []
     for p in PARAMETERS:
         image = _masked(maps.in_file_units(p) - reference.in_file_units(p), maps.mask & reference.mask, s)
-        top = _percentile(np.abs(image), 97) or 1.0
-        panels.append(_Panel(title=p.name, image=image, unit=p.unit, colours=_DIFFERENCE, range=(-top, top)))
+        window = difference_window(maps, reference, p)
+        panels.append(_Panel(title=p.name, image=image, unit=p.unit, colours=DIFFERENCE, range=window))
     return panels
 
 
 def _masked(values: _Image, mask: Bool, s: int) -> _Image:
     image: _Image = np.where(mask[s], values[s], np.nan)
     return image
-
-
-def _range(maps: ParameterMaps, parameter: Parameter, s: int) -> tuple[float, float]:
-    """Range of a parameter's colours: fixed, or what its values span where they count, without the outermost."""
-    if parameter.name in _FIXED:
-        return _FIXED[parameter.name]
-    counts = counting_voxels(maps, parameter)
-    image = _masked(maps.in_file_units(parameter), counts if counts[s].any() else maps.mask, s)
-    if parameter.field == "df":
-        top = _percentile(np.abs(image), _PERCENTILES[1]) or 1.0
-        return -top, top
-    low, high = (_percentile(image, percent) for percent in _PERCENTILES)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
-def _percentile(image: _Image, percent: float) -> float:
-    values = image[np.isfinite(image)]
-    return float(np.percentile(values, percent)) if values.size else 0.0
 
 
 def _window(maps: ParameterMaps, reference: ParameterMaps | None, s: int) -> tuple[slice, slice]:

@@ -5,10 +5,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from mrfpipe.evaluation.metrics import LEAST_FAT_FOR_FAT, MapError
-from mrfpipe.maps import MOST_FAT_FOR_WATER, PARAMETERS
+from mrfpipe.counting import MOST_FAT_FOR_WATER, RULE
+from mrfpipe.evaluation.metrics import MapError
+from mrfpipe.maps import PARAMETERS
 
-_HEADINGS = ("map", "unit", "RMSE", "bias", "NRMSE", "PSNR/dB", "SSIM", "R2", "voxels", "missing")
+_HEADINGS = ("map", "unit", "RMSE", "bias", "NRMSE", "PSNR/dB", "SSIM", "R2 (voxels)")
+_REGIONS = ("R2 (regions)",)
+_COUNTS = ("voxels", "missing")
 _UNITS = {p.name: p.unit for p in PARAMETERS}
 _DECIMALS = {"ms": 1, "Hz": 2, "1": 4}
 
@@ -21,13 +24,22 @@ def format_table(errors: Mapping[str, MapError]) -> str:
     errors
         What `metrics.evaluate` gave.
     """
-    rows = [_HEADINGS, *(_row(name, error) for name, error in errors.items())]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
+    n_regions = max((error.n_regions for error in errors.values() if error.n_regions is not None), default=None)
+    headings = (*_HEADINGS, *(() if n_regions is None else _REGIONS), *_COUNTS)
+    rows = [headings, *(_row(name, error, n_regions is not None) for name, error in errors.items())]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(headings))]
     lines = ["  ".join(_align(cell, i, widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows]
-    return "\n".join([*lines, "", _remark(errors)])
+    return "\n".join([*lines, "", f"{RULE}; SSIM is over the whole mask.", *_of_regions(n_regions)])
 
 
-def _row(name: str, error: MapError) -> tuple[str, ...]:
+def _of_regions(n_regions: int | None) -> list[str]:
+    if n_regions is None:
+        return []
+    limit = f"of more than {MOST_FAT_FOR_WATER:.0%} fat left out for T1H2O"
+    return [f"R2 (regions) is over the means of up to {n_regions} regions, a slice each, those {limit}."]
+
+
+def _row(name: str, error: MapError, with_regions: bool) -> tuple[str, ...]:
     unit = _UNITS[name]
     decimals = _DECIMALS[unit]
     return (
@@ -38,7 +50,8 @@ def _row(name: str, error: MapError) -> tuple[str, ...]:
         _number(error.nrmse, 4),
         _number(error.psnr, 1),
         _number(error.ssim, 3),
-        _number(error.r2, 3),
+        _number(error.r2_voxels, 3),
+        *((_number(error.r2_regions, 3),) if with_regions else ()),
         str(error.n_voxels),
         str(error.n_missing),
     )
@@ -50,15 +63,6 @@ def _number(value: float, decimals: int, sign: str = "-") -> str:
 
 def _align(cell: str, column: int, width: int) -> str:
     return cell.ljust(width) if column < 2 else cell.rjust(width)
-
-
-def _remark(errors: Mapping[str, MapError]) -> str:
-    regions = {error.n_regions for error in errors.values()} - {None}
-    over = f"up to {max(n for n in regions if n is not None)} region means" if regions else "voxels"
-    return (
-        f"T1H2O counts where the reference FF is at most {MOST_FAT_FOR_WATER}, T1fat where it is above "
-        f"{LEAST_FAT_FOR_FAT}; SSIM is over the whole mask, R2 over {over}."
-    )
 
 
 def as_json(errors: Mapping[str, MapError]) -> str:

@@ -69,7 +69,7 @@ def sidecar(provenance: Provenance, unit: str, description: str) -> dict[str, ob
         "Sources": [{"path": path, "sha256": sha256} for path, sha256 in sorted(provenance.inputs.items())],
         "EstimationAlgorithm": provenance.method,
         "Protocol": {"Name": provenance.protocol_name, "Hash": provenance.protocol_hash},
-        "SoftwareVersions": provenance.versions,
+        "Software": provenance.versions,
         "Command": shlex.join(provenance.command),
         "Device": provenance.device,
         "Seed": provenance.seed,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.files.atomic import writing_folder
-from mrfpipe.files.bids import save_bids, subject_label
+from mrfpipe.files.bids import describe_dataset, save_bids, scan_entities
 from mrfpipe.files.dicom import DICOM_FOLDER, write_dicom
 from mrfpipe.files.fingerprints import load_fingerprints, write_fingerprints
 from mrfpipe.files.maps import write_maps
@@ -35,7 +35,7 @@ def save_result(
     Parameters
     ----------
     folder
-        The folder to be; its name is the scan's.
+        The folder to be; its name is the scan's, or that of its subject or session.
     maps
         What to write.
     provenance
@@ -43,7 +43,7 @@ def save_result(
     fingerprints
         Signals of the voxels inside the mask, if they are to be kept.
     bids
-        Whether the images are laid out as a BIDS derivative dataset.
+        Whether the folder is a scan of a BIDS derivative dataset, as `bids.scan_folder` gives it.
     dicom
         Whether the maps are written as DICOM parametric maps, too.
     force
@@ -63,13 +63,15 @@ def save_result(
         if fingerprints is not None:
             write_fingerprints(fingerprints, partial / FINGERPRINTS_FILE)
         if bids:
-            save_bids(maps, partial, provenance, subject=subject_label(folder.name))
+            save_bids(maps, partial, provenance, entities=scan_entities(folder))
         else:
             save_nifti(maps, partial, provenance)
         if dicom:
-            write_dicom(maps, partial / DICOM_FOLDER, name=folder.name, provenance=provenance)
+            write_dicom(maps, partial / DICOM_FOLDER, name=scan_entities(folder), provenance=provenance)
         if extra is not None:
             extra(partial)
+        if bids:
+            describe_dataset(folder)
 
 
 def find_maps(path: Path) -> Path:

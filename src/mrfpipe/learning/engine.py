@@ -156,5 +156,6 @@ def _entry(run: Run, found: Validation | None) -> dict[str, Any]:
         "learning_rate": learning_rate(run.preset, done / run.n_epochs),
     }
     if found is not None:
-        entry["validation"] = {"loss": found.loss, "r2": {"mean": found.score, **found.r2}, "best": run.best}
+        explained = {"mean": found.score, **found.explained}
+        entry["validation"] = {"loss": found.loss, "explained_variance": explained, "best": run.best}
     return entry | {"seconds": run.durations[-1], "seconds_left": mean * (run.n_epochs - done)}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mrfpipe.counting import enough
 from mrfpipe.learning.patches import Batch
 from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.maps import PARAMETERS
@@ -37,10 +38,23 @@ def counting(
         counts = counts * torch.tensor(weights, device=counts.device).reshape(-1, 1, 1)
     if most_fat is None:
         return counts
-    low, high = scaling.low[_FAT], scaling.high[_FAT]
     counts = counts.clone()
-    counts[:, _WATER] *= low + (high - low) * batch.maps[:, _FAT] <= most_fat
+    counts[:, _WATER] *= enough(PARAMETERS[_WATER], _fat_fraction(batch, scaling), most_fat=most_fat)
     return counts
+
+
+def judged(batch: Batch, scaling: MapScaling) -> Tensor:
+    """Tell where every map is compared with its reference, by the rule of `mrfpipe.counting`: 1 there, 0 elsewhere.
+
+    Shape `(patches, maps, y, x)`.
+    """
+    ff = _fat_fraction(batch, scaling)
+    return batch.foreground * torch.stack([enough(parameter, ff) for parameter in PARAMETERS], dim=1)
+
+
+def _fat_fraction(batch: Batch, scaling: MapScaling) -> Tensor:
+    low, high = scaling.low[_FAT], scaling.high[_FAT]
+    return low + (high - low) * batch.maps[:, _FAT]
 
 
 def squared_error(estimate: Tensor, batch: Batch, counts: Tensor) -> Tensor:

@@ -82,8 +82,8 @@ def train(
     checkpoint
         File to write the state to after every epoch; if it is there already, training goes on from it.
     validation
-        Scans and maps that are not trained on; the weights of the epoch of the highest R2 on them, averaged over the
-        maps, are returned instead of those of the last epoch.
+        Scans and maps that are not trained on; the weights of the epoch that explains most of their variance, averaged
+        over the maps, are returned instead of those of the last epoch.
     initial
         Tensors to begin with in the place of random ones, by their names in the network; those it lacks are ignored.
     precision

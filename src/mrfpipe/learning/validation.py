@@ -8,10 +8,10 @@ import torch
 
 from mrfpipe.errors import InputError
 from mrfpipe.learning.distributed import Team
-from mrfpipe.learning.loss import counting, squared_error
+from mrfpipe.learning.loss import counting, judged, squared_error
 from mrfpipe.learning.network import MapNetwork
 from mrfpipe.learning.patches import TrainingData
-from mrfpipe.maps import MOST_FAT_FOR_WATER, PARAMETERS
+from mrfpipe.maps import PARAMETERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +20,15 @@ class Validation:
 
     loss: float
     """Mean squared error of all maps, scaled to 0..1, as in the training."""
-    r2: dict[str, float]
-    """By the map's name, the share of its variance over all voxels that is explained; NaN if it does not vary.
-
-    It is that of the estimate itself. That of a regression line, which evaluation reports, forgives a wrong level."""
+    explained: dict[str, float]
+    """Explained variance: by the map's name, the share of its variance over voxels that the estimate itself explains;
+    NaN if it does not vary. The R2 that evaluation reports is that of a regression line, which forgives a wrong level.
+    """
 
     @property
     def score(self) -> float:
-        """Mean R2 of the maps that vary."""
-        values = [value for value in self.r2.values() if not math.isnan(value)]
+        """Mean explained variance of the maps that vary."""
+        values = [value for value in self.explained.values() if not math.isnan(value)]
         return sum(values) / len(values)
 
 
@@ -74,18 +74,19 @@ def validate(
             estimate = network(batch.frames)
             counts = counting(batch, data.map_scaling, most_fat, weights)
             errors += torch.stack([squared_error(estimate, batch, counts), counts.sum()])
-            judged = counting(batch, data.map_scaling, MOST_FAT_FOR_WATER).double()
+            known = judged(batch, data.map_scaling).double()
             values, residual = batch.maps.double(), estimate.double() - batch.maps
-            parts = (judged, judged * values, judged * values**2, judged * residual**2)
+            parts = (known, known * values, known * values**2, known * residual**2)
             sums += torch.stack([part.sum((0, 2, 3)) for part in parts])
     team.add(errors)
     team.add(sums)
     n, total, squares, unexplained = sums.cpu()
     variance = squares - total**2 / n
     # Values that are equal leave a variance of rounding alone.
-    r2 = torch.where(variance > 1e-12 * squares, 1 - unexplained / variance, torch.nan).tolist()
-    if all(math.isnan(value) for value in r2):
+    explained = torch.where(variance > 1e-12 * squares, 1 - unexplained / variance, torch.nan).tolist()
+    if all(math.isnan(value) for value in explained):
         raise InputError("No map of the validation scans varies, so they cannot tell a good network; take other scans.")
     return Validation(
-        loss=float(errors[0] / errors[1]), r2={p.name: value for p, value in zip(PARAMETERS, r2, strict=True)}
+        loss=float(errors[0] / errors[1]),
+        explained={p.name: value for p, value in zip(PARAMETERS, explained, strict=True)},
     )

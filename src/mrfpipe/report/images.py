@@ -1,4 +1,4 @@
-"""Images: the maps of a result as a page shows them, each with its colours and its window."""
+"""Images: the maps of a result as a page shows them."""
 
 import base64
 import math
@@ -9,17 +9,19 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 
-from mrfpipe.arrays import Bool
-from mrfpipe.maps import EDGE, GAP, M0, MATCH, MOST_FAT_FOR_WATER, PARAMETERS, PHASE, Parameter, ParameterMaps
+from mrfpipe.appearance import (
+    COLOURS,
+    DIFFERENCE,
+    Window,
+    difference_window,
+    match_window,
+    window_from_zero,
+    window_of,
+)
+from mrfpipe.maps import EDGE, GAP, M0, MATCH, PARAMETERS, PHASE, Parameter, ParameterMaps
 from mrfpipe.report.encoding import pack, quantise
 
 _Values = npt.NDArray[np.floating[Any]]
-
-_COLOURS = {"FF": "viridis", "T1H2O": "magma", "T1fat": "magma", "df": "coolwarm", "B1": "viridis"}
-"""Perceptually uniform, and diverging for what has a sign."""
-_DIFFERENCE = "PuOr_r"
-_USUAL_MATCH = 0.9
-"""Lower end of the match's window, unless a scan is worse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,9 +31,8 @@ class _Image:
     name: str
     title: str
     unit: str
-    colours: str
     values: _Values
-    window: tuple[float, float]
+    window: Window
     bits: tuple[str, ...] = ()
     """What the bits of the values mean, if they are no numbers."""
     digits: int = 4
@@ -45,7 +46,7 @@ class _Image:
             "name": self.name,
             "title": self.title,
             "unit": "" if self.unit == "1" else self.unit,
-            "colours": self.colours,
+            "colours": COLOURS[self.name],
             "window": self.window,
             "bits": self.bits,
             "digits": self.digits,
@@ -60,14 +61,15 @@ class _Image:
 def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict[str, Any]]:
     """Prepare the five maps, each with its truth if there is one, and the quality maps that are there for a page.
 
-    Values are those inside the mask, slice by slice and row by row.
+    Values are those inside the mask, slice by slice and row by row. Windows fit the truth, if there is one.
     """
     images = []
     for p in PARAMETERS:
-        encoded = _parameter(maps, p).encode()
+        window = window_of(maps if truth is None else truth, p)
+        encoded = _parameter(maps, p, window).encode()
         if truth is not None:
-            encoded["truth"] = _parameter(truth, p).encode()
-            encoded["difference"] = {"colours": _DIFFERENCE, "window": _difference_window(maps, truth, p)}
+            encoded["truth"] = _parameter(truth, p, window).encode()
+            encoded["difference"] = {"colours": DIFFERENCE, "window": difference_window(maps, truth, p)}
         images.append(encoded)
     return images + [image.encode() for image in _quality(maps)]
 
@@ -81,46 +83,34 @@ def colour_tables(images: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def _parameter(maps: ParameterMaps, p: Parameter) -> _Image:
+def _parameter(maps: ParameterMaps, p: Parameter, window: Window) -> _Image:
     values = maps.in_file_units(p)[maps.mask]
-    if p.name == "FF":
-        window = (0.0, 1.0)
-    elif p.name == "df":
-        top = _percentile(np.abs(values), 99) or 1.0
-        window = (-top, top)
-    else:
-        telling = maps.in_file_units(p)[_telling(maps, p)]
-        window = _opened(_percentile(telling, 1), _percentile(telling, 99))
-    return _Image(name=p.name, title=p.title, unit=p.unit, colours=_COLOURS[p.name], values=values, window=window)
+    return _Image(name=p.name, title=p.title, unit=p.unit, values=values, window=window)
 
 
 def _quality(maps: ParameterMaps) -> list[_Image]:
     match, m0 = maps.match[maps.mask], maps.m0[maps.mask]
     gap = None if maps.gap is None else maps.gap[maps.mask]
-    bottom = min(_USUAL_MATCH, float(np.floor(10 * _percentile(match, 1)) / 10))
     return [
         _Image(
             name=MATCH.name,
             title="correlation with the matched fingerprint",
             unit=MATCH.unit,
-            colours="magma",
             values=match,
-            window=(max(0.0, bottom), 1.0),
+            window=match_window(maps),
             digits=6,
         ),
         _Image(
             name=M0.name,
             title="proton density times receive gain",
             unit="a.u.",
-            colours="magma",
             values=m0,
-            window=_opened(0.0, _percentile(m0, 99)),
+            window=window_from_zero(m0),
         ),
         _Image(
             name=PHASE.name,
             title="phase at the moment of excitation",
             unit=PHASE.unit,
-            colours="twilight",
             values=maps.phase[maps.mask],
             window=(-math.pi, math.pi),
             cyclic=True,
@@ -130,7 +120,6 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
             name=EDGE.name,
             title="parameters at an end of their grid",
             unit="parameters",
-            colours="cividis",
             values=maps.edge[maps.mask].astype(np.float32),
             window=(0.0, float(len(PARAMETERS))),
             bits=tuple(p.name for p in PARAMETERS),
@@ -143,28 +132,6 @@ def _gap(values: _Values) -> _Image:
         name=GAP.name,
         title="correlation that the second-best explanation lacks",
         unit=GAP.unit,
-        colours="magma",
         values=values,
-        window=_opened(0.0, _percentile(values, 99)),
+        window=window_from_zero(values),
     )
-
-
-def _difference_window(maps: ParameterMaps, truth: ParameterMaps, p: Parameter) -> tuple[float, float]:
-    both = _telling(truth, p) & maps.mask
-    top = _percentile(np.abs(maps.in_file_units(p)[both] - truth.in_file_units(p)[both]), 97) or 1.0
-    return -top, top
-
-
-def _telling(maps: ParameterMaps, p: Parameter) -> Bool:
-    """Return where a map makes its window: T1 of water is a guess in fat, and would open it to all of the grid."""
-    counts: Bool = maps.mask
-    return counts & (maps.ff <= MOST_FAT_FOR_WATER) if p.field == "t1w" else counts
-
-
-def _percentile(values: _Values, share: float) -> float:
-    return float(np.percentile(values, share)) if values.size else 0.0
-
-
-def _opened(low: float, high: float) -> tuple[float, float]:
-    """Give a window without width one."""
-    return (low, high) if high > low else (low, low + 1)

@@ -605,8 +605,8 @@ async function buildAgreement() {
   element("agreement").hidden = !data.comparisons.length;
   if (!data.comparisons.length) return;
   const [first, second] = data.names, cell = v => v === null ? "–" : Number.isInteger(v) ? String(v) : number(v);
-  element("agreement-text").textContent = `${first} against ${second}, which is the reference: T1H2O counts where its FF is at most 0.7, ` +
-    `T1fat where it is above 0.3. Scatter with the regression and the line of identity; Bland-Altman with the bias and the limits that hold 95 %. ` +
+  element("agreement-text").textContent = `${first} against ${second}, which is the reference: ${data.rule}. ` +
+    `Scatter with the regression and the line of identity; Bland-Altman with the bias and the limits that hold 95 %. ` +
     `A point is a ${data.comparisons[0].points === "voxel" ? "voxel" : "region's mean in a slice"}.`;
   const columns = Object.keys(data.comparisons[0].errors);
   element("agreement-table").tHead.rows[0].append(...["Map", ...columns].map(c => make("th", { scope: "col" }, c)));

@@ -3,42 +3,100 @@
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
+from mrfpipe.arrays import Bool, Double
+from mrfpipe.counting import counting_voxels
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps
 
-_MUCH_AT_EDGE = 0.05
-"""Share of voxels at an end of a grid that is worth a warning."""
+_NEIGHBOURHOOD = 7
+"""Voxels along a side of a neighbourhood: noise drives single voxels to an end, a true value beyond it drives all."""
+_MUCH_AT_END = 0.1
+"""Share of neighbourhoods at an end of a grid that is worth a warning. Aliasing alone, of eight spokes a frame, makes
+0.034 of T1 of fat and less of all else, at most, in phantoms of five regions of the body."""
+_LEAST_EXPLAINED = 1 / 3
+"""Share of a signal's energy that a fingerprint should explain. Of mere noise, in a basis of 12, the best of all
+fingerprints explains 0.21; of signals with the aliasing of eight spokes a frame 0.5 to 0.8."""
 _GOOD_MATCH = 0.9
-_MUCH_BELOW = 0.01
-"""Share of voxels below a good match that is worth a warning."""
+_FAR = 2.0
+"""Times the scan's median deviation. Noise and aliasing are alike everywhere: in the some ten complex dimensions that a
+fingerprint leaves of a basis they scatter by a fifth, and twice the median is beyond all but 0.006 of the voxels."""
+_MUCH_FAR = 0.02
+"""Share of voxels so far from their fingerprint that is worth a warning."""
 _ENOUGH_ENERGY = 0.95
 """Share of the signal that virtual coils should keep."""
 
 
 def edge_shares(maps: ParameterMaps) -> dict[str, float]:
-    """Return the share of voxels at an end of each parameter's grid, by the parameter's name."""
-    inside = maps.edge[maps.mask]
-    return {p.name: float(np.mean(inside >> bit & 1 > 0)) if inside.size else 0.0 for bit, p in enumerate(PARAMETERS)}
+    """Return the share of voxels at an end of each parameter's grid, of those where it counts, by its name."""
+    both = {p.name: (counting_voxels(maps, p), _at_end(maps, p)) for p in PARAMETERS}
+    return {name: float(np.mean(at_end[counts])) if counts.any() else 0.0 for name, (counts, at_end) in both.items()}
 
 
 def warnings_of(maps: ParameterMaps, provenance: Provenance) -> list[str]:
-    """Say in plain words what speaks against a result; nothing if nothing does."""
+    """Say in plain words what speaks against a result; nothing if nothing does.
+
+    What undersampling does to every scan is nothing: it lowers the match and scatters the estimates, alike everywhere.
+    """
     if not maps.mask.any():
         return ["No voxel lies inside the mask: there is nothing to show."]
+    said = [
+        f"In {share:.0%} of the voxels where {p.name} counts, most of the neighbourhood lies at the end of its grid, "
+        f"{_worded(end)}{'' if p.unit == '1' else ' ' + p.unit}: the true {p.name} may be beyond it."
+        for p in PARAMETERS
+        if p.field != "ff"  # an FF of 0 or 1 is a pure tissue, not a value cut off
+        for end, share in _crowded_ends(maps, p).items()
+        if share >= _MUCH_AT_END
+    ]
+    return said + _of_match(maps) + _of_notes(provenance.notes)
+
+
+def _at_end(maps: ParameterMaps, p: Parameter) -> Bool:
+    """Return the voxels where a parameter lies at an end of its grid. Shape `(slices, y, x)`."""
+    found: Bool = maps.edge >> PARAMETERS.index(p) & 1 > 0
+    return found
+
+
+def _crowded_ends(maps: ParameterMaps, p: Parameter) -> dict[float, float]:
+    """Return, by the value at an end, the share of voxels that have most of their neighbourhood there.
+
+    Only where the parameter counts, of voxels and of neighbours.
+    """
+    counts = counting_voxels(maps, p)
+    at_end, values = counts & _at_end(maps, p), maps.in_file_units(p)
+    if not at_end.any():
+        return {}
+    low, high = float(values[at_end].min()), float(values[at_end].max())
+    upper = values > (low + high) / 2
+    ends = {low: at_end & ~upper} | ({high: at_end & upper} if high > low else {})
+    most = _neighbours(counts) / 2
+    return {end: float(np.mean((_neighbours(there) > most)[counts])) for end, there in ends.items()}
+
+
+def _neighbours(chosen: Bool) -> Double:
+    """Count the chosen voxels in the neighbourhood of every voxel, in its slice. Shape `(slices, y, x)`."""
+    share = uniform_filter(chosen.astype(np.float64), (0, _NEIGHBOURHOOD, _NEIGHBOURHOOD), mode="constant")
+    found: Double = np.rint(_NEIGHBOURHOOD**2 * share)
+    return found
+
+
+def _of_match(maps: ParameterMaps) -> list[str]:
+    match, scale = (values[maps.mask].astype(np.float64) for values in (maps.match, maps.m0))
     said = []
-    for name, share in edge_shares(maps).items():
-        if name != "FF" and share >= _MUCH_AT_EDGE:  # an FF of 0 or 1 is a pure tissue, not a value cut off
-            said.append(
-                f"{share:.0%} of the voxels lie at an end of the {name} grid: their true {name} may be beyond it."
-            )
-    below = float(np.mean(maps.match[maps.mask] < _GOOD_MATCH))
-    if below >= _MUCH_BELOW:
+    if np.median(match) ** 2 < _LEAST_EXPLAINED:
         said.append(
-            f"{below:.0%} of the voxels match worse than {_GOOD_MATCH}: noise, aliasing left in the frames, motion, "
-            "flow, or a protocol that is not the scan's."
+            "In most voxels the fingerprint explains less than a third of the signal (median match "
+            f"{np.median(match):.2f}): too few spokes or coils, much noise, or a protocol that is not the scan's."
         )
-    return said + _of_notes(provenance.notes)
+    deviation = scale * np.sqrt(1 - np.minimum(match, 1) ** 2) / np.maximum(match, np.finfo(np.float32).tiny)
+    far = float(np.mean((match < _GOOD_MATCH) & (deviation > _FAR * np.median(deviation))))
+    if far >= _MUCH_FAR:
+        said.append(
+            f"{far:.0%} of the voxels are more than {_FAR:g} times as far from their fingerprint as the scan's median: "
+            "motion, flow, or tissue that the protocol does not know."
+        )
+    return said
 
 
 def _of_notes(notes: Mapping[str, object]) -> list[str]:

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Bool, Float
-from mrfpipe.evaluation.metrics import counting_voxels
+from mrfpipe.counting import counting_voxels
 from mrfpipe.files.atomic import writing
 from mrfpipe.maps import Parameter, ParameterMaps
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mrfpipe.counting import RULE
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.evaluation.metrics import LEAST_FAT_FOR_FAT, evaluate
+from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.learning.inference import reconstruct
-from mrfpipe.maps import MOST_FAT_FOR_WATER, PARAMETERS
+from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.cohort import draw_cohort
 from mrfpipe.protocol import Protocol
@@ -64,8 +65,7 @@ def _table(lines: Sequence[tuple[str, str, str, str, float]], n_subjects: int) -
         shown = [pair(float(np.mean(e)), _spread(e), UNIT_DIGITS[p.unit]) for e in errors]
         rows.append([titled(p), *shown])
     return (
-        f"RMSE against the truth, mean and standard deviation over {n_subjects} test subjects. T1H2O counts where FF "
-        f"is at most {MOST_FAT_FOR_WATER}, T1fat where it is above {LEAST_FAT_FOR_FAT}.\n\n"
+        f"RMSE against the truth, mean and standard deviation over {n_subjects} test subjects. {RULE}.\n\n"
         + markdown(["map", *methods], rows)
     )
 

@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from mrfpipe.counting import Labels
 from mrfpipe.evaluation.agreement import region_agreement
-from mrfpipe.evaluation.metrics import Labels, evaluate, r2
+from mrfpipe.evaluation.metrics import evaluate, r2
 from mrfpipe.files.atomic import writing
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 from mrfpipe.studies.published import Figure, published

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from mrfpipe.arrays import Complex
+from mrfpipe.counting import MOST_FAT_FOR_WATER
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.atomic import writing, writing_folder
@@ -28,7 +29,7 @@ from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.model import DESCRIPTION_FILE, TrainedModel, load_model, save_model
 from mrfpipe.learning.presets import Preset
 from mrfpipe.learning.training import train
-from mrfpipe.maps import MOST_FAT_FOR_WATER, ParameterMaps
+from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.cohort import PAPER_SIZE, Subject, draw_cohort
 from mrfpipe.phantom.scanner import scan
 from mrfpipe.phantom.texture import textured

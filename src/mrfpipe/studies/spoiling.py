@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Complex, Double
+from mrfpipe.counting import MOST_FAT_FOR_WATER, enough
 from mrfpipe.dictionary import Dictionary, build_dictionary
-from mrfpipe.evaluation.metrics import LEAST_FAT_FOR_FAT
-from mrfpipe.maps import MOST_FAT_FOR_WATER, PARAMETERS
+from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.physics.simulate import SignalModel, Spoiling, fingerprints
 from mrfpipe.protocol import AXES, Protocol
@@ -75,7 +75,7 @@ def compare_models(
 ) -> list[Comparison]:
     """Match every model's signals with the dictionaries of others.
 
-    T1H2O counts where the true FF is at most 0.7, T1fat where it is above 0.3, as in `mrfpipe.evaluation.metrics`.
+    Which voxels count, `mrfpipe.counting` says.
 
     Parameters
     ----------
@@ -157,10 +157,7 @@ def _compare(
     ours, theirs, built = work.signals(signals), work.signals(dictionary), work.dictionary(dictionary)
     distance = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(ours, axis=1)
     found = built.parameters(match_exact(built.compress(ours), built, work.device).entry)
-    counts = {"t1w": truth["ff"] <= MOST_FAT_FOR_WATER, "t1f": truth["ff"] > LEAST_FAT_FOR_FAT}
-    errors = {
-        p.name: ((found[p.field] - truth[p.field]) * p.scale)[counts.get(p.field, slice(None))] for p in PARAMETERS
-    }
+    errors = {p.name: ((found[p.field] - truth[p.field]) * p.scale)[enough(p, truth["ff"])] for p in PARAMETERS}
     return Comparison(
         increment_deg=increment,
         signals=signals,

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mrfpipe.counting import RULE
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.studies.drawing import REFERENCE_COLOURS, Column, MapRow, draw_maps, save_figure
 from mrfpipe.studies.published import NETWORKS
@@ -24,8 +25,8 @@ ALL_METHODS = (*NETWORKS, *MATCHINGS)
 """Methods in the order of the table: networks, then matching."""
 _REMARK = (
     "Mean and standard deviation over test subjects; R2 over regions of all. In parentheses the figures of Balsiger et "
-    "al. (2020), Table 2, which are against matching, in scans of patients. T1H2O counts where the reference FF is at "
-    "most 0.7 and T1fat, other than in the paper, where it is above 0.3, but for SSIM. Bold: the best network.\n"
+    f"al. (2020), Table 2, which are against matching, in scans of patients. {RULE}, the "
+    "latter other than in the paper, but for SSIM. Bold: the best network.\n"
 )
 
 

@@ -1,0 +1,67 @@
+"""The options of commands that write results as scans of a BIDS dataset."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What --bids, --subject and --session say: which folder a scan's result is."""
+
+    bids: bool
+    """Whether results are scans of a BIDS dataset."""
+    subject: str | None
+    """Label of the only scan's subject; None to make labels of the scans' names."""
+    session: str | None
+    """Label of the session of all scans; None if subjects have one scan each."""
+
+    def check(self, inputs: Sequence[Path]) -> None:
+        """Refuse one subject for several scans."""
+        if self.subject is not None and len(set(inputs)) > 1:
+            raise click.UsageError("--subject is of one scan; of several, the scan's name makes the subject.")
+
+    def folder(self, output: Path, scan: str) -> Path:
+        """Return the result folder of a scan below the output of a command."""
+        from mrfpipe.files.bids import label_of, scan_folder
+
+        if not self.bids:
+            return output / scan
+        return scan_folder(output, self.subject or label_of(scan), self.session)
+
+
+def bids_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of BIDS; it is called with the `layout` made of them."""
+
+    @click.option("--bids", is_flag=True, help="Make OUT a BIDS derivative dataset, each scan a subject in it.")
+    @click.option(
+        "--subject", callback=_label, metavar="LABEL", help="With --bids: the subject. [default: scan's name]"
+    )
+    @click.option("--session", callback=_label, metavar="LABEL", help="With --bids: the session. [default: none]")
+    @functools.wraps(command)
+    def with_layout(
+        *args: Any,  # noqa: ANN401 - the command's own arguments
+        bids: bool,
+        subject: str | None,
+        session: str | None,
+        **kwargs: Any,  # noqa: ANN401 - the command's own options
+    ) -> None:
+        if not bids and (subject, session) != (None, None):
+            raise click.UsageError("--subject and --session go with --bids.")
+        command(*args, layout=Layout(bids=bids, subject=subject, session=session), **kwargs)
+
+    return with_layout
+
+
+def _label(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:  # noqa: ARG001 - click's signature
+    if text is None:
+        return None
+    from mrfpipe.files.bids import is_label
+
+    if not is_label(text):
+        raise click.BadParameter(f"'{text}' is no BIDS label: letters and digits only, such as 01.")
+    return text

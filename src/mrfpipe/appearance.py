@@ -1,0 +1,82 @@
+"""Appearance: the colours and the window in which a map is shown, on pictures and pages alike.
+
+Windows span all slices, so that slices can be compared. Those of the parameters are of where they count: T1 of water is
+a guess in fat, and would open its window to all of the grid.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrfpipe.counting import counting_voxels
+from mrfpipe.maps import Parameter, ParameterMaps
+
+Window = tuple[float, float]
+"""The values of the first and the last colour."""
+
+COLOURS = {
+    "FF": "viridis",
+    "T1H2O": "magma",
+    "T1fat": "magma",
+    "df": "coolwarm",
+    "B1": "viridis",
+    "M0": "magma",
+    "M0phase": "twilight",
+    "match": "magma",
+    "gap": "magma",
+    "edge": "cividis",
+}
+"""Colour map of matplotlib by the map's name in files: perceptually uniform, diverging for what has a sign, cyclic for
+angles. The relaxation times share one."""
+DIFFERENCE = "PuOr_r"
+"""Colour map of differences."""
+USUAL_MATCH = 0.9
+"""Lower end of the match's window, unless a scan is worse."""
+_PERCENTILES = (1, 99)
+_MOST_DIFFERENCES = 97
+"""Share of the voxels, in %, whose difference fits its window."""
+
+
+def window_of(maps: ParameterMaps, parameter: Parameter) -> Window:
+    """Return the window of a parameter that fits the given maps: of a comparison, give the reference.
+
+    FF has all of it, df is symmetric, and all else spans its values without the outermost.
+    """
+    if parameter.field == "ff":
+        return 0.0, 1.0
+    counts = counting_voxels(maps, parameter)
+    values = maps.in_file_units(parameter)[counts if counts.any() else maps.mask]
+    if parameter.field == "df":
+        top = _percentile(np.abs(values), _PERCENTILES[1]) or 1.0
+        return -top, top
+    return _opened(*(_percentile(values, share) for share in _PERCENTILES))
+
+
+def difference_window(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter) -> Window:
+    """Return the symmetric window of the difference of a parameter from its reference, where it counts."""
+    both = counting_voxels(reference, parameter) & maps.mask
+    differences = maps.in_file_units(parameter)[both] - reference.in_file_units(parameter)[both]
+    top = _percentile(np.abs(differences), _MOST_DIFFERENCES) or 1.0
+    return -top, top
+
+
+def match_window(maps: ParameterMaps) -> Window:
+    """Return the window of the match: down to the usual, or as far as the scan needs."""
+    lowest = math.floor(10 * _percentile(maps.match[maps.mask], _PERCENTILES[0])) / 10
+    return max(0.0, min(USUAL_MATCH, lowest)), 1.0
+
+
+def window_from_zero(values: npt.NDArray[np.floating[Any]]) -> Window:
+    """Return the window from 0 to nearly the largest of some values, as of M0 and the gap."""
+    return _opened(0.0, _percentile(values, _PERCENTILES[1]))
+
+
+def _percentile(values: npt.NDArray[np.floating[Any]], share: float) -> float:
+    return float(np.percentile(values, share)) if values.size else 0.0
+
+
+def _opened(low: float, high: float) -> Window:
+    """Give a window without width some: it shows its value in the middle colour."""
+    return (low, high) if high > low else (low - 0.5, low + 0.5)

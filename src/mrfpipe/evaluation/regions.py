@@ -1,0 +1,78 @@
+"""Regions: means of an estimate and its reference over regions of interest, a region being a label in one slice."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrfpipe.arrays import Double, Int
+from mrfpipe.counting import Labels, counting_regions
+from mrfpipe.errors import MismatchError
+from mrfpipe.maps import Parameter, ParameterMaps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RegionMeans:
+    """The points of a scatter or Bland-Altman plot, by slice and then by label. Arrays have shape `(regions)`."""
+
+    slice: Int
+    """Number of the slice."""
+    region: Int
+    """Label of the region."""
+    n_voxels: Int
+    """Voxels that the means are over."""
+    estimate: Double
+    """Mean of the estimate, in the map's unit in files."""
+    reference: Double
+    """Mean of the reference, in the map's unit in files."""
+
+    @property
+    def difference(self) -> Double:
+        """Estimate minus reference: the ordinate of a Bland-Altman plot."""
+        return self.estimate - self.reference
+
+    @property
+    def middle(self) -> Double:
+        """Mean of estimate and reference: the abscissa of a Bland-Altman plot."""
+        return (self.estimate + self.reference) / 2
+
+
+def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter, rois: Labels) -> RegionMeans:
+    """Average one map and its reference over the regions where it counts, voxels missing left out of both.
+
+    Parameters
+    ----------
+    maps
+        The maps to judge.
+    reference
+        What they are compared with.
+    parameter
+        Which map.
+    rois
+        Labels of regions, 0 for none. Shape `(slices, y, x)`.
+    """
+    labels = counting_regions(reference, parameter, rois)
+    inside = maps.mask & (labels != 0)
+    keys, region, n_voxels = np.unique(
+        np.stack([np.nonzero(inside)[0], labels[inside]]), axis=1, return_inverse=True, return_counts=True
+    )
+    means = [
+        np.bincount(region.reshape(-1), weights=m.in_file_units(parameter)[inside], minlength=n_voxels.size) / n_voxels
+        for m in (maps, reference)
+    ]
+    return RegionMeans(slice=keys[0], region=keys[1], n_voxels=n_voxels, estimate=means[0], reference=means[1])
+
+
+def check_shapes(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None) -> None:
+    """Refuse to compare what is not of one scan.
+
+    Raises
+    ------
+    MismatchError
+        If maps, reference and regions differ in shape.
+    """
+    shape = reference.mask.shape
+    for name, found in (("maps", maps.mask.shape), ("regions", shape if rois is None else rois.shape)):
+        if found != shape:
+            raise MismatchError(
+                f"The {name} have shape {found} and the reference {shape} (slices, y, x); compare maps of one scan."
+            )

@@ -1,0 +1,41 @@
+"""Where maps count: one rule for voxels and regions, arrays and tensors."""
+
+import numpy as np
+import pytest
+import torch
+
+from mrfpipe.counting import counting_regions, counting_voxels, enough
+from mrfpipe.maps import PARAMETERS, ParameterMaps
+
+FATS = np.array([0, 0.3, 0.31, 0.7, 0.71, 1], np.float32)
+COUNTS = {"T1H2O": [1, 1, 1, 1, 0, 0], "T1fat": [0, 0, 1, 1, 1, 1]}
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda p: p.name)
+def test_arrays_and_tensors_follow_one_rule(parameter):
+    expected = COUNTS.get(parameter.name, [1] * 6)
+    assert enough(parameter, FATS).tolist() == expected
+    assert enough(parameter, torch.from_numpy(FATS)).tolist() == expected
+
+
+def test_voxels_and_regions():
+    """Region 2 is 0.8 fat on average; in the other slice the same label is not, where its fattest voxel is masked."""
+    ff = np.array([[[0.1, 0.9, 0.5, 0.9, 0.9, 0.9]], [[0.1, 0.2, 0.5, 0.5, 0.5, 0.99]]], np.float32)
+    rois = np.array([[[1, 1, 2, 2, 2, 0]], [[0, 1, 2, 2, 2, 2]]])
+    mask = np.ones(ff.shape, bool)
+    mask[1, 0, 5] = False
+    image = np.where(mask, 1, np.nan).astype(np.float32)
+    reference = ParameterMaps(
+        **dict.fromkeys(("t1w", "t1f", "df", "b1", "m0", "phase", "match"), image),
+        ff=np.where(mask, ff, np.nan).astype(np.float32),
+        edge=np.zeros(ff.shape, np.uint8),
+        mask=mask,
+        affine=np.eye(4),
+    )
+    by_name = {p.name: p for p in PARAMETERS}
+    found = {name: counting_regions(reference, p, rois).tolist() for name, p in by_name.items()}
+    assert found["T1H2O"] == [[[1, 0, 0, 0, 0, 0]], [[0, 1, 2, 2, 2, 0]]]
+    assert found["T1fat"] == [[[0, 1, 2, 2, 2, 0]], [[0, 0, 2, 2, 2, 0]]]
+    assert found["FF"] == found["df"] == [[[1, 1, 2, 2, 2, 0]], [[0, 1, 2, 2, 2, 0]]]
+    voxels = counting_voxels(reference, by_name["T1fat"])
+    assert voxels.tolist() == [[[False, True, True, True, True, True]], [[False, False, True, True, True, False]]]
