@@ -70,7 +70,8 @@ def reconstruct_signals(
     model
         A network trained for the scan's sequence.
     protocol
-        Simulates the fingerprints that `ParameterMaps.match`, `m0` and `phase` compare the frames with.
+        Simulates, by the model's signal model, the fingerprints that `ParameterMaps.match`, `m0` and `phase` compare
+        the frames with.
     device
         Where the network runs.
     precision
@@ -116,7 +117,7 @@ def reconstruct_signals(
             name, affine = one.name, one.affine
         _check_fit(one, model, protocol)
         if basis is None:
-            basis = range_basis(protocol) if one.basis is None else one.basis
+            basis = range_basis(protocol, model.signal_model) if one.basis is None else one.basis
         check_finite(one, number)
         mask = one.mask[0] & np.any(one.images[0] != 0, axis=0)
         estimates = run.estimate(one, scaling, mask)
@@ -245,7 +246,8 @@ def _finish(
     for bit, at_end in enumerate(model.scaling.at_ends(maps)):
         edge[at_end] |= 1 << bit
     m0, phase, match = np.full((3, *mask.shape), np.nan, np.float32)
-    simulated = fingerprints(protocol, **{p.field: maps[i, mask].astype(np.float64) for i, p in enumerate(PARAMETERS)})
+    values = {p.field: maps[i, mask].astype(np.float64) for i, p in enumerate(PARAMETERS)}
+    simulated = fingerprints(protocol, **values, model=model.signal_model)
     if one.basis is not None:
         simulated = simulated @ one.basis.conj()
     m0[mask], phase[mask], match[mask] = quality(one.images[0][:, mask].T, simulated)
