@@ -37,7 +37,7 @@ from mrfpipe.physics.simulate import SPOILED, SignalModel
 from mrfpipe.protocol import Protocol
 
 Precision = Literal["auto", "float32", "bfloat16"]
-"""What convolutions compute in; ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
+"""What all layers but the last compute in; ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
 
 BETAS = (0.9, 0.999)
 
@@ -92,7 +92,7 @@ def train(
     initial
         Tensors to begin with in the place of random ones, by their names in the network; those it lacks are ignored.
     precision
-        What to compute convolutions in; weights, losses and updates are float32 in any case.
+        What to compute all layers but the last in; that, weights, losses and updates are float32 in any case.
     log
         File to write one line of JSON an epoch to: loss, learning rate, validation, duration and time left in s.
     board
