@@ -166,6 +166,7 @@ def _model(path: Path) -> Mapping[str, object]:
     return {
         "kind": "network",
         "protocol": f"{model_protocol(model).name} ({model.protocol_hash[:12]})",
+        "signal model": str(model.signal_model),
         "parameters": f"{architecture.n_parameters:,}",
         "receptive field": f"{architecture.receptive_field} x {architecture.receptive_field}",
         "trained on": f"{len(model.record.get('scans', []))} scan(s)",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mrfpipe.imaging.series import FrameSeries
     from mrfpipe.learning.training import Precision
     from mrfpipe.maps import ParameterMaps
+    from mrfpipe.physics.simulate import Spoiling
 
 
 @click.command()
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 )
 @click.option("-d", "--dictionary", type=INPUT, metavar="DICT.h5", help="For --labels match.")
 @click.option("--protocol", default="t1ff", show_default=True, help="What was scanned, for --labels truth.")
+@click.option(
+    "--signal-model",
+    "spoiling",
+    type=click.Choice(["spoiled", "epg", "bloch"]),
+    help="How the scans' signals are simulated, for --labels truth; matching takes the dictionary's. "
+    "[default: spoiled, as phantoms are]",
+)
+@click.option("--slice-profile", is_flag=True, help="Likewise, whether the flip angle varies across the slice.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Times to go through the data. [default: the preset's]")
 @click.option(
     "--validate",
@@ -56,6 +65,8 @@ def command(
     labels: str,
     dictionary: Path | None,
     protocol: str,
+    spoiling: "Spoiling | None",
+    slice_profile: bool,
     epochs: int | None,
     validate: tuple[Path, ...],
     precision: "Precision",
@@ -78,11 +89,14 @@ def command(
     from mrfpipe.learning.model import DESCRIPTION_FILE, save_model
     from mrfpipe.learning.presets import PRESETS
     from mrfpipe.matching.match import match_series
+    from mrfpipe.physics.simulate import SignalModel
     from mrfpipe.pipeline import load_series
     from mrfpipe.protocol import load_protocol
 
     if (labels == "match") != (dictionary is not None):
         raise click.UsageError("--labels match and --dictionary go together.")
+    if dictionary is not None and (spoiling is not None or slice_profile):
+        raise click.UsageError(f"{dictionary} says the signal model; --signal-model is for --labels truth.")
     refuse_existing(output, force=settings.force, marker=DESCRIPTION_FILE)
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     if checkpoint.exists() and not resume and not settings.force:
@@ -92,6 +106,7 @@ def command(
     device = settings.device()
     loaded = None if dictionary is None else load_dictionary(dictionary)
     scanned = load_protocol(protocol) if loaded is None else loaded.protocol
+    told = SignalModel(spoiling=spoiling or "spoiled", slice_profile=slice_profile)
 
     def learned(paths: tuple[Path, ...]) -> tuple[list["FrameSeries"], list["ParameterMaps"]]:
         series = [load_series(path, scanned, settings.progress) for path in paths]
@@ -115,6 +130,7 @@ def command(
         series,
         known,
         protocol=scanned,
+        signal_model=told if loaded is None else loaded.model,
         device=device,
         seed=settings.seed,
         progress=tell,

@@ -65,7 +65,8 @@ class NetworkJob(MapsJob):
     def _method(self, model: TrainedModel) -> str:
         images = "" if schema_of(self.source) == FRAMES.name else f"{imaging_for(model, self.imaging)}; "
         precision = "" if self.precision == "float32" else f", {self.precision}"
-        return f"{images}convolutional network ({model.architecture.n_parameters:,} parameters{precision})"
+        size, signal_model = f"{model.architecture.n_parameters:,} parameters", f"signal model {model.signal_model}"
+        return f"{images}convolutional network ({size}, {signal_model}{precision})"
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,7 @@
 """reconstruct and export: the model that ships, what a model reads, many scans, and the graph for other software."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -9,13 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from mrfpipe.files.dictionaries import load_dictionary
-from mrfpipe.learning import shipped
+from mrfpipe.errors import InputError
+from mrfpipe.files.dictionaries import load_dictionary, save_dictionary
+from mrfpipe.imaging.reconstruction import BY_FRAMES
+from mrfpipe.learning import methods, shipped
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.model import TrainedModel, load_model, save_model
 from mrfpipe.learning.network import initial_network
 from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.matching import match
+from mrfpipe.network_job import NetworkJob
+from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.pipeline import load_series
 
 RANK = 5
@@ -84,7 +90,7 @@ def test_a_model_of_coefficients_has_a_raw_scan_reconstructed_so(run, study, mod
     assert record["EstimationAlgorithm"].startswith(
         "subspace, conjugate gradients (sigpy, coil maps by centre, at most 2"
     )
-    assert record["EstimationAlgorithm"].endswith("parameters)")
+    assert record["EstimationAlgorithm"].endswith("parameters, signal model spoiled)")
     options = ("--recon", "subspace", "--virtual-coils", 2, "-d", models / "small.h5")
     run("frames", study / "leg.h5", "-o", tmp_path / "leg.h5", *options)
     run(*line, tmp_path / "stored", tmp_path / "leg.h5")
@@ -131,6 +137,49 @@ def test_the_model_that_ships_is_taken_by_default(run, study, models, tmp_path, 
     weights = tmp_path / "shipped" / "t1ff" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     assert "is not a safetensors file or is cut off" in run(*raw, "--force", code=3).stderr
+
+
+def test_the_signal_model_is_told_by_info_and_by_the_record_of_a_result(run, study, models, tmp_path):
+    model = load_model(models / "encoded", torch.device("cpu"))
+    save_model(replace(model, signal_model=SignalModel(spoiling="epg", slice_profile=True)), tmp_path / "epg")
+    described = run("info", tmp_path / "epg").stdout
+    assert re.search("^signal model: +epg with slice profile$", described, re.MULTILINE)
+    job = NetworkJob(
+        source=study / "leg.frames.h5",
+        target=tmp_path / "leg",
+        command=[],
+        model=tmp_path / "epg",
+        device="cpu",
+        imaging=BY_FRAMES,
+        precision="float32",
+        bids=False,
+        force=False,
+    )
+    method = job._method(load_model(tmp_path / "epg", torch.device("cpu")))
+    assert method.endswith("parameters, signal model epg with slice profile)")
+
+
+def test_training_takes_the_signal_model_of_its_labels(run, study, tmp_path, monkeypatch):
+    """Of matching that of the dictionary, of a truth the one that is told."""
+    dictionary = load_dictionary(study / "small.h5")
+    save_dictionary(replace(dictionary, model=SignalModel(spoiling="epg")), tmp_path / "epg.h5")
+    found = []
+
+    def note(*_scans, signal_model, **_settings):
+        found.append(str(signal_model))
+        raise InputError("enough.")
+
+    monkeypatch.setattr(methods, "train_stages", note)
+    monkeypatch.setattr(match, "match_series", lambda *_scan, **_settings: None)  # the labels do not matter here
+    line = ("train", study / "leg.frames.h5", "-o", tmp_path / "model", "--protocol", study / "small.toml")
+    matched = (*line, "--labels", "match", "-d", tmp_path / "epg.h5")
+    run(*line, code=3)
+    run(*line, "--signal-model", "bloch", "--slice-profile", code=3)
+    run(*matched, code=3)
+    assert found == ["spoiled", "bloch with slice profile", "epg"]
+    result = run(*matched, "--signal-model", "spoiled", code=2)
+    assert "epg.h5 says the signal model; --signal-model is for --labels truth." in result.stderr
+    run(*matched, "--slice-profile", code=2)
 
 
 def test_export_writes_a_graph_once(run, models, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrfpipe.learning.architecture import Architecture, build_architecture, fit_architecture
+from mrfpipe.learning.architecture import Architecture, build_architecture
 
 PAPER = {
     1: ((141,), (20,), (64,), 4_970_479),
@@ -87,35 +87,6 @@ WITHIN = 0.011
 """Of the budget: half of what one channel more in each of the 19 layers of a 3 x 3 network costs at a million."""
 
 
-@pytest.mark.parametrize("millions", range(1, 6))
-@pytest.mark.parametrize("receptive_field", range(1, 22, 2))
-def test_every_receptive_field_and_budget_of_the_study_is_met(receptive_field, millions):
-    budget = millions * 1_000_000
-    found = fit_architecture(receptive_field=receptive_field, n_parameters=budget)
-    assert abs(found.n_parameters - budget) < WITHIN * budget
-    assert (found.receptive_field, found.n_nonlinearities) == (receptive_field, 21)
-
-
-def test_steps_are_lowered_no_further_than_the_budget_needs():
-    assert fit_architecture(receptive_field=15, n_parameters=5_000_000) == build_architecture(
-        receptive_field=15, n_parameters=5_000_000
-    )
-    assert fit_architecture(receptive_field=15, n_parameters=2_000_000) == build_architecture(
-        receptive_field=15, n_parameters=2_000_000, spatial_step=16, temporal_step=16
-    )
-
-
-@pytest.mark.parametrize(("receptive_field", "problem"), [(23, "at least 22 non-linearities"), (4, "odd")])
-def test_no_step_helps_where_the_receptive_field_is_impossible(receptive_field, problem):
-    with pytest.raises(ValueError, match=problem):
-        fit_architecture(receptive_field=receptive_field, n_parameters=5_000_000)
-
-
-def test_no_step_helps_where_the_budget_is_far_too_low():
-    with pytest.raises(ValueError, match=r"^A receptive field of 21 .* more than 100,000; allow more[^\n]*$"):
-        fit_architecture(receptive_field=21, n_parameters=100_000)
-
-
 @pytest.mark.parametrize("rank", [1, 6, 12])
 @pytest.mark.parametrize("receptive_field", [1, 5, 15])
 def test_coefficients_of_a_subspace_are_as_good_an_input_as_frames(receptive_field, rank):
@@ -130,4 +101,4 @@ def test_input_without_channels_is_refused():
 
 
 def test_margin_is_what_valid_convolutions_take_away():
-    assert [fit_architecture(receptive_field=r, n_parameters=5_000_000).margin for r in (1, 3, 15)] == [0, 1, 7]
+    assert [build_architecture(receptive_field=r, n_parameters=5_000_000).margin for r in (1, 3, 15)] == [0, 1, 7]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mrfpipe.learning.competitors import NETWORKS, Competitor
+from mrfpipe.learning.competitors import NETWORKS, Competitor, FangNetwork
 
 FINGERPRINT_WISE = ("cohen", "hoppe", "oksuz", "fang-features")
 SAME = 1e-5
@@ -47,6 +47,18 @@ def test_hoppe_has_four_convolutions_and_fang_two_poolings():
 def test_any_number_of_frames_or_coefficients_and_any_patch_will_do(name, n_inputs):
     with torch.inference_mode():
         assert made(name, n_inputs)(patches(2, n_inputs, 5, 7)).shape == (2, 5, 5, 7)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_last_layer_is_in_float32_while_others_train_in_bfloat16(name):
+    network = made(name)
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse = network(patches(1, 32, 4, 4))
+    exact = network(patches(1, 32, 4, 4))
+    assert coarse.dtype == torch.float32
+    assert not torch.equal(coarse.bfloat16(), coarse)  # it has values between the steps of bfloat16
+    # Rounding to 2^-9 a layer, whose errors partly cancel.
+    assert 0 < (coarse - exact).norm() < 0.02 * exact.norm()
 
 
 @pytest.mark.parametrize("name", FINGERPRINT_WISE)
@@ -113,7 +125,9 @@ def linear_twin(network: nn.Module) -> nn.Module:
     return network.double()
 
 
-def test_receptive_field_of_fang_is_54_wherever_the_voxel_lies():
+def test_receptive_field_of_fang_is_54_wherever_the_voxel_lies(monkeypatch):
+    """By few channels, on whose number it does not depend."""
+    monkeypatch.setattr(FangNetwork, "WIDTH", 2)
     network = linear_twin(made("fang", 2))
     for offset in range(4):
         frames = torch.zeros(1, 2, 120, 116, dtype=torch.double, requires_grad=True)

@@ -16,7 +16,7 @@ from mrfpipe.learning.training import train
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def basis(protocol):
     return build_dictionary(protocol, rank=4).basis
 
@@ -66,7 +66,7 @@ def test_bad_frames_and_bad_encodings_are_refused(basis, make_scan):
         replace(encoding, deviation=np.zeros_like(encoding.deviation))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def encoded_model(protocol, tiny_preset, make_scan):
     series, labels = zip(*(make_scan(seed) for seed in (1, 2, 3)), strict=True)
     preset = replace(tiny_preset, rank=8, n_epochs=40, patch_size=4, batch_size=32)

@@ -26,7 +26,15 @@ def test_a_model_comes_back_as_it_was(make_model, folder):
     frames = torch.randn(1, 32, 9, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(loaded.network(frames), model.network(frames))
     assert not loaded.network.training
-    for field in ("architecture", "scaling", "sequence_hash", "protocol_hash", "protocol_toml", "record"):
+    for field in (
+        "architecture",
+        "scaling",
+        "sequence_hash",
+        "protocol_hash",
+        "protocol_toml",
+        "signal_model",
+        "record",
+    ):
         assert getattr(loaded, field) == getattr(model, field)
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
     assert json.loads((folder / "model.json").read_text())["schema"] == "mrfpipe-model/1"

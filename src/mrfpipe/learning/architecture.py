@@ -8,9 +8,6 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-STEPS = (32, 24, 16, 8, 4, 0)
-"""Fewer channels from block to block that `fit_architecture` tries, the paper's first."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
@@ -139,45 +136,6 @@ def build_architecture(
             "spatial_step or temporal_stop."
         )
     return _closest(least, n_parameters, temporal_step)
-
-
-def fit_architecture(
-    *, receptive_field: int, n_parameters: int, n_inputs: int = 350, n_outputs: int = 5
-) -> Architecture:
-    """Find an architecture for a budget that the default steps may exceed, as the study of section 3.3 needs.
-
-    Of `STEPS` the largest is taken, for spatial and temporal blocks alike, that meets the budget. From 1 x 1 to 21 x 21
-    and from 1 to 5 million parameters the budget is met within 1.1 %: a channel more in each of the 19 layers of 3 x 3
-    costs 2 % of a million, in the others less.
-
-    Parameters
-    ----------
-    receptive_field, n_parameters, n_inputs, n_outputs
-        As for `build_architecture`.
-
-    Raises
-    ------
-    ValueError
-        If the receptive field is not odd or too large for 21 non-linearities, or blocks of equal width exceed the
-        budget as well.
-    """
-
-    def build(step: int) -> Architecture:
-        return build_architecture(
-            receptive_field=receptive_field,
-            n_parameters=n_parameters,
-            n_inputs=n_inputs,
-            n_outputs=n_outputs,
-            spatial_step=step,
-            temporal_step=step,
-        )
-
-    for step in STEPS[:-1]:
-        try:
-            return build(step)
-        except ValueError:
-            continue  # wrong at every step is told by the last
-    return build(STEPS[-1])
 
 
 def _closest(least: Architecture, n_parameters: int, temporal_step: int) -> Architecture:

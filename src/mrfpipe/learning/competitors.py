@@ -34,8 +34,7 @@ class CohenNetwork(MapNetwork):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Estimate the maps. Shape `(batch, maps, y, x)`."""
-        maps: Tensor = self.output(self.hidden(frames))
-        return maps
+        return self.finish(self.hidden(frames))
 
 
 class HoppeNetwork(MapNetwork):
@@ -63,7 +62,7 @@ class HoppeNetwork(MapNetwork):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Estimate the maps. Shape `(batch, maps, y, x)`."""
-        return _as_patches(self.output(self.hidden(_fingerprints(frames)))[..., 0], frames)
+        return _as_patches(self.finish(self.hidden(_fingerprints(frames)))[..., 0], frames)
 
 
 class OksuzNetwork(MapNetwork):
@@ -85,7 +84,7 @@ class OksuzNetwork(MapNetwork):
     def forward(self, frames: Tensor) -> Tensor:
         """Estimate the maps. Shape `(batch, maps, y, x)`."""
         steps, _ = self.recurrent(_fingerprints(frames).transpose(1, 2).contiguous())
-        return _as_patches(self.output(steps.flatten(1)), frames)
+        return _as_patches(self.finish(steps.flatten(1)), frames)
 
 
 class FeatureNetwork(MapNetwork):
@@ -106,8 +105,7 @@ class FeatureNetwork(MapNetwork):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Estimate the maps. Shape `(batch, maps, y, x)`."""
-        maps: Tensor = self.output(self.features(frames))
-        return maps
+        return self.finish(self.features(frames))
 
 
 class FangNetwork(MapNetwork):
@@ -154,8 +152,7 @@ class FangNetwork(MapNetwork):
         features = self.bottom(features)
         for rise, layers in zip(self.up, self.joined, strict=True):
             features = layers(torch.cat([skipped.pop(), rise(features)], dim=1))
-        maps: Tensor = self.output(features)[..., :n_y, :n_x]
-        return maps
+        return self.finish(features)[..., :n_y, :n_x]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from mrfpipe.learning.journal import Journal
 from mrfpipe.learning.loss import counting, squared_error
 from mrfpipe.learning.network import MapNetwork, settle
 from mrfpipe.learning.patches import TrainingData
+from mrfpipe.learning.precision import exact_float32
 from mrfpipe.learning.presets import Preset
 from mrfpipe.learning.validation import Validation, validate
 
@@ -57,15 +58,12 @@ def run_epochs(
 ) -> None:
     """Train until all epochs are done, and put the best weights into the network if there is validation data."""
     state, leads = run.state, run.team.rank == 0
-    if state.best and run.held_out is not None:
-        best = copy.deepcopy(run.network)
-        best.load_state_dict(state.best)
-        run.best = _fit(run, best, run.held_out).score
     log, board = records if leads else (None, None)
-    with (
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-        Journal(log, board, n_done=state.epoch) as journal,
-    ):
+    with exact_float32(), Journal(log, board, n_done=state.epoch) as journal:
+        if state.best and run.held_out is not None:
+            best = copy.deepcopy(run.network)
+            best.load_state_dict(state.best)
+            run.best = _fit(run, best, run.held_out).score
         while state.epoch < run.n_epochs:
             started = time.monotonic()
             _run_epoch(run)

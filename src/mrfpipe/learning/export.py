@@ -135,7 +135,7 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
     and ``mask``, `(slices, 1, y, x)`, 1 inside tissue; the output is ``maps``, `(slices, maps, y, x)`; all are float32,
     of any number of slices and any size. A model that learned from coefficients reads those in its own basis in the
     place of frames. One without encoding normalises by the mean and deviation of what it is given: give it all slices
-    of a scan at once. The graph's metadata name maps, units, ranges, sequence and protocol.
+    of a scan at once. The graph's metadata name maps, units, ranges, sequence, protocol and signal model.
 
     Parameters
     ----------
@@ -200,4 +200,5 @@ def _metadata(model: TrainedModel) -> dict[str, str]:
         "sequence_hash": model.sequence_hash,
         "protocol_hash": model.protocol_hash,
         "protocol_toml": model.protocol_toml,
+        "signal_model": str(model.signal_model),
     }

@@ -7,13 +7,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mrfpipe.arrays import Bool, Complex, Float
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries, of_slice
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import MapNetwork, folded
+from mrfpipe.learning.precision import exact_float32
 from mrfpipe.learning.ranges import range_basis
 from mrfpipe.learning.scaling import UNSCALED, SignalScaling, check_finite, no_voxel
 from mrfpipe.learning.tiles import Tile, cover
@@ -25,9 +26,9 @@ Progress = Callable[[int], None]
 """Called with the number of slices done."""
 
 Precision = Literal["float32", "bfloat16"]
-"""What all layers but the last compute in. float32 gives the same maps on every machine but for rounding; bfloat16 made
-the network of preset ``paper`` 1.7 times as fast on a CPU that multiplies in it. With random weights it then erred by
-0.03 % (FF) to 0.6 % (df) of a map's range in the mean, RMS, and by 4 % at most."""
+"""What all layers but the last compute in. float32 gives the same maps on every machine but for its rounding (GPUs
+are kept from TF32); bfloat16 made the network of preset ``paper`` 1.7 times as fast on a CPU that multiplies in it.
+With random weights it then erred by 0.03 % (FF) to 0.6 % (df) of a map's range in the mean, RMS, and by 4 % at most."""
 
 TILE_SIZE = 128
 """Most voxels of the maps along either side of a tile: bounds the memory, changes no value."""
@@ -70,7 +71,8 @@ def reconstruct_signals(
     model
         A network trained for the scan's sequence.
     protocol
-        Simulates the fingerprints that `ParameterMaps.match`, `m0` and `phase` compare the frames with.
+        Simulates, by the model's signal model, the fingerprints that `ParameterMaps.match`, `m0` and `phase` compare
+        the frames with.
     device
         Where the network runs.
     precision
@@ -116,7 +118,7 @@ def reconstruct_signals(
             name, affine = one.name, one.affine
         _check_fit(one, model, protocol)
         if basis is None:
-            basis = range_basis(protocol) if one.basis is None else one.basis
+            basis = range_basis(protocol, model.signal_model) if one.basis is None else one.basis
         check_finite(one, number)
         mask = one.mask[0] & np.any(one.images[0] != 0, axis=0)
         estimates = run.estimate(one, scaling, mask)
@@ -143,22 +145,17 @@ def _slices(series: FrameSeries | Iterable[FrameSeries]) -> Iterator[FrameSeries
 
 
 def _ready(model: TrainedModel, device: torch.device, precision: Precision) -> MapNetwork:
-    """Copy a model's network for estimation; its last layer stays in float32, or maps would come in 256 steps."""
+    """Copy a model's network for estimation; its last layer stays in float32."""
     if precision == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise ResourceError(f"{device} does not compute in bfloat16; take precision float32.")
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     network = folded(model.network)
     network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.output.float()
-    network.output.register_forward_pre_hook(_as_float32)
     for module in network.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = True
     return network
-
-
-def _as_float32(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:  # noqa: ARG001 - torch's signature
-    return tuple(tensor.float() for tensor in inputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -194,7 +191,7 @@ class _Run:
                 tile.y.stop - tile.y.start + 2 * margin,
                 tile.x.stop - tile.x.start + 2 * margin,
             )
-            with torch.inference_mode():
+            with torch.inference_mode(), exact_float32():
                 seen = torch.from_numpy(window)[None].to(self.device, dtype, memory_format=torch.channels_last)
                 maps[:, tile.y, tile.x] = self.model.scaling.from_unit(self.network(seen)[0].cpu().numpy())
         return maps
@@ -245,7 +242,8 @@ def _finish(
     for bit, at_end in enumerate(model.scaling.at_ends(maps)):
         edge[at_end] |= 1 << bit
     m0, phase, match = np.full((3, *mask.shape), np.nan, np.float32)
-    simulated = fingerprints(protocol, **{p.field: maps[i, mask].astype(np.float64) for i, p in enumerate(PARAMETERS)})
+    values = {p.field: maps[i, mask].astype(np.float64) for i, p in enumerate(PARAMETERS)}
+    simulated = fingerprints(protocol, **values, model=model.signal_model)
     if one.basis is not None:
         simulated = simulated @ one.basis.conj()
     m0[mask], phase[mask], match[mask] = quality(one.images[0][:, mask].T, simulated)

@@ -17,6 +17,7 @@ from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.presets import PRESETS, Preset
 from mrfpipe.learning.training import Precision, train
 from mrfpipe.maps import ParameterMaps
+from mrfpipe.physics.simulate import SPOILED, SignalModel
 from mrfpipe.protocol import Protocol
 
 
@@ -52,6 +53,7 @@ def train_stages(
     labels: Sequence[ParameterMaps],
     *,
     protocol: Protocol,
+    signal_model: SignalModel = SPOILED,
     device: torch.device,
     seed: int = 0,
     progress: Progress | None = None,
@@ -67,7 +69,7 @@ def train_stages(
     ----------
     stages
         The stages, of `METHODS` or changed by ``dataclasses.replace``.
-    series, labels, protocol, device, seed, progress, checkpoint, validation, precision, log, board
+    series, labels, protocol, signal_model, device, seed, progress, checkpoint, validation, precision, log, board
         As for `train`. Files of an earlier stage have its preset's name appended to theirs; with the checkpoints an
         interrupted training goes on in the stage it had come to.
 
@@ -91,6 +93,7 @@ def train_stages(
             labels,
             preset=preset,
             protocol=protocol,
+            signal_model=signal_model,
             device=device,
             seed=seed,
             progress=progress,

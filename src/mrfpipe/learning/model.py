@@ -22,6 +22,7 @@ from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.network import FingerprintNetwork, MapNetwork
 from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.maps import PARAMETERS
+from mrfpipe.physics.simulate import MODELS, SPOILED, SignalModel
 
 T = TypeVar("T")
 Network = TypeVar("Network", Architecture, Competitor)
@@ -51,6 +52,8 @@ class TrainedModel:
     """Hash of the protocol it was trained with."""
     protocol_toml: str
     """Text of that protocol's file."""
+    signal_model: SignalModel = SPOILED
+    """How the signals are simulated that its maps mean: those of its labels' dictionary, or of a phantom's scans."""
     record: Mapping[str, Any]
     """How it was trained; plain values, as JSON has them."""
 
@@ -98,6 +101,7 @@ def save_model(model: TrainedModel, folder: Path, *, half: bool = False) -> None
         "sequence_hash": model.sequence_hash,
         "protocol_hash": model.protocol_hash,
         "protocol_toml": model.protocol_toml,
+        "signal_model": asdict(model.signal_model),
         "record": dict(model.record),
     }
     (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
@@ -132,6 +136,7 @@ def load_model(folder: Path, device: torch.device) -> TrainedModel:
         sequence_hash, protocol_hash, protocol_toml = (
             _typed(values[key], str) for key in ("sequence_hash", "protocol_hash", "protocol_toml")
         )
+        signal_model = _signal_model(values.get("signal_model", asdict(SPOILED)))  # older models do not say
         record = _typed(values["record"], dict)
         digest = _typed(values.get("weights_sha256", ""), str)
     except KeyError as e:
@@ -148,6 +153,7 @@ def load_model(folder: Path, device: torch.device) -> TrainedModel:
         sequence_hash=sequence_hash,
         protocol_hash=protocol_hash,
         protocol_toml=protocol_toml,
+        signal_model=signal_model,
         record=record,
     )
 
@@ -223,6 +229,15 @@ def _scaling(maps: object) -> MapScaling:
         low=tuple(_typed(entry["low"], float) for entry in entries),
         high=tuple(_typed(entry["high"], float) for entry in entries),
     )
+
+
+def _signal_model(values: object) -> SignalModel:
+    entries = _typed(values, dict)
+    spoiling, slice_profile = _typed(entries["spoiling"], str), _typed(entries["slice_profile"], bool)
+    for known in MODELS:
+        if spoiling == known:
+            return SignalModel(spoiling=known, slice_profile=slice_profile)
+    raise ValueError(f"there is no signal model {spoiling!r:.40}")
 
 
 def _read_weights(path: Path, architecture: Architecture | Competitor) -> tuple[MapNetwork, Encoding | None]:

@@ -27,6 +27,16 @@ class MapNetwork(nn.Module):
     output: nn.Conv2d | nn.Conv1d | nn.Linear
     """The last layer, which is linear."""
 
+    def finish(self, features: Tensor) -> Tensor:
+        """Apply the last layer in the precision of its weights, float32, whatever the others compute in.
+
+        bfloat16 has 128 values between 0.25 and 0.5: maps would come in steps, and a training would see no smaller
+        errors.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            values: Tensor = self.output(features.to(self.output.weight.dtype))
+        return values
+
 
 class TemporalBlock(nn.Module):
     """Dense block of 1 x 1 convolutions: features of each fingerprint for itself.
@@ -91,8 +101,7 @@ class FingerprintNetwork(MapNetwork):
         -------
             Shape `(batch, maps, y - R + 1, x - R + 1)` for a receptive field R.
         """
-        maps: Tensor = self.output(self.blocks(frames))
-        return maps
+        return self.finish(self.blocks(frames))
 
 
 def initial_network(architecture: Architecture, generator: torch.Generator) -> FingerprintNetwork:

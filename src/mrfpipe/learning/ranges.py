@@ -8,22 +8,22 @@ import scipy.linalg
 from mrfpipe.arrays import Complex
 from mrfpipe.dictionary import DEFAULT_ENERGY
 from mrfpipe.maps import PARAMETERS
-from mrfpipe.physics.simulate import fingerprints
+from mrfpipe.physics.simulate import SignalModel, fingerprints
 from mrfpipe.protocol import Protocol
 
 _EXAMPLES = 500
 """Fingerprints that the basis is made of: many more than it has vectors, some dozen."""
 
 
-def range_basis(protocol: Protocol) -> Complex:
+def range_basis(protocol: Protocol, model: SignalModel) -> Complex:
     """Return the basis that keeps as much energy of a protocol's fingerprints as a dictionary's. `(frames, rank)`.
 
-    It is that of fingerprints drawn from the ranges of the protocol's grid, always the same ones.
+    It is the basis of fingerprints by a signal model, drawn from the ranges of the protocol's grid, always the same.
     """
     rng = np.random.default_rng(0)
     axes = {p.field: getattr(protocol.grid, p.field) for p in PARAMETERS}
     drawn: dict[str, Any] = {name: rng.uniform(axis.min(), axis.max(), _EXAMPLES) for name, axis in axes.items()}
-    signals = fingerprints(protocol, **drawn)
+    signals = fingerprints(protocol, **drawn, model=model)
     _, values, rows = scipy.linalg.svd(signals, full_matrices=False)
     shares = np.cumsum(values**2) / np.sum(values**2)
     rank = max(2, int(np.searchsorted(shares, DEFAULT_ENERGY)) + 1)

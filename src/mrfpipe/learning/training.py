@@ -33,10 +33,11 @@ from mrfpipe.learning.patches import TrainingData
 from mrfpipe.learning.presets import Preset
 from mrfpipe.learning.scaling import UNSCALED, MapScaling, SignalScaling
 from mrfpipe.maps import ParameterMaps
+from mrfpipe.physics.simulate import SPOILED, SignalModel
 from mrfpipe.protocol import Protocol
 
 Precision = Literal["auto", "float32", "bfloat16"]
-"""What convolutions compute in; ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
+"""What all layers but the last compute in; ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
 
 BETAS = (0.9, 0.999)
 
@@ -47,6 +48,7 @@ def train(
     *,
     preset: Preset,
     protocol: Protocol,
+    signal_model: SignalModel = SPOILED,
     device: torch.device,
     seed: int = 0,
     n_epochs: int | None = None,
@@ -71,6 +73,9 @@ def train(
         The network and how to train it.
     protocol
         The protocol of all scans; the ends of its grid scale the maps.
+    signal_model
+        How the signals are simulated that the labels mean: that of the dictionary they were matched with, or of the
+        phantoms' scans. The network encodes frames, and judges its maps, by the same.
     device
         Where to train.
     seed
@@ -87,7 +92,7 @@ def train(
     initial
         Tensors to begin with in the place of random ones, by their names in the network; those it lacks are ignored.
     precision
-        What to compute convolutions in; weights, losses and updates are float32 in any case.
+        What to compute all layers but the last in; that, weights, losses and updates are float32 in any case.
     log
         File to write one line of JSON an epoch to: loss, learning rate, validation, duration and time left in s.
     board
@@ -109,13 +114,14 @@ def train(
     """
     n_epochs = preset.n_epochs if n_epochs is None else n_epochs
     _check_sequence(chain(series, () if validation is None else validation[0]), protocol)
-    encoding = _encoding(series, preset, protocol)
+    encoding = _encoding(series, preset, protocol, signal_model)
     rank = None if encoding is None else encoding.mean.size
     architecture = replace(preset, rank=rank).architecture(protocol.sequence.n_frames)
     data = _data(series, labels, preset, protocol, encoding, architecture.margin)
     held_out = None if validation is None else _data(*validation, preset, protocol, encoding, architecture.margin)
     settings = _settings(preset, protocol, seed, n_epochs, data, held_out)
     settings |= {
+        "signal_model": str(signal_model),
         "input": series[0].kind,
         "precision": resolve_precision(precision, device),
         "initial": _digest(initial),
@@ -150,6 +156,7 @@ def train(
         sequence_hash=protocol.sequence.hash,
         protocol_hash=protocol.hash,
         protocol_toml=protocol.toml,
+        signal_model=signal_model,
         record={**settings, "losses": run.state.losses, "validation_losses": run.state.validation_losses},
     )
 
@@ -216,12 +223,16 @@ def _check_sequence(series: Iterable[FrameSeries], protocol: Protocol) -> None:
             )
 
 
-def _encoding(series: Sequence[FrameSeries], preset: Preset, protocol: Protocol) -> Encoding | None:
+def _encoding(
+    series: Sequence[FrameSeries], preset: Preset, protocol: Protocol, signal_model: SignalModel
+) -> Encoding | None:
     """Measure the encoding: of coefficients, in the first scan's basis; of frames, if the preset has a rank."""
     basis = series[0].basis if len(series) else None
     if basis is not None:
         return Encoding.of(np.ascontiguousarray(basis[:, : preset.rank]), series)
-    return None if preset.rank is None else Encoding.of(build_dictionary(protocol, rank=preset.rank).basis, series)
+    if preset.rank is None:
+        return None
+    return Encoding.of(build_dictionary(protocol, model=signal_model, rank=preset.rank).basis, series)
 
 
 def _data(

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mrfpipe.learning.architecture import STEPS
 from mrfpipe.learning.presets import Preset
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.scores import Row, summarise
@@ -22,6 +21,8 @@ from mrfpipe.studies.tables import COLUMNS, csv_line, markdown, pair, write_csv,
 from mrfpipe.studies.work import Work
 
 SETTINGS = "receptive-field.json"
+STEPS = (32, 24, 16, 8, 4, 0)
+"""Fewer channels from block to block that `fitted` tries, the paper's first."""
 OWN_COLUMNS = ("receptive_field", "budget", "n_parameters")
 _REMARK = (
     "T1H2O of validation subjects against matching on the grid, by receptive field and number of parameters. Balsiger "
@@ -82,6 +83,9 @@ def train_point(work: Work, receptive_field: int, budget: int) -> Point:
 
 def fitted(preset: Preset, receptive_field: int, budget: int, n_frames: int) -> Preset:
     """Give a preset a receptive field and a budget, its steps of channels lowered as far as the budget needs.
+
+    From 1 x 1 to 21 x 21 and from 1 to 5 million parameters the budget is met within 1.1 %: a channel more in each of
+    the 19 layers of 3 x 3 costs 2 % of a million, in the others less.
 
     Raises
     ------
