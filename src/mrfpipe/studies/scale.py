@@ -49,7 +49,7 @@ class Scale:
     n_coils: int
     """Receive coils."""
     stages: Mapping[str, Stages]
-    """Stages of every network's training."""
+    """Stages of every network's training; inputs and learning rates are the search's if there is one."""
     search: Search | None
     """What of them is tried first and chosen by the validation subjects; None to train them as they are."""
     architectures: Architectures
