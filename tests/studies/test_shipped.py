@@ -43,6 +43,7 @@ def made(tmp_path_factory, protocol):
     return folder, make_model(folder, RECIPE, protocol, seed=0, device=CPU, progress=silent)
 
 
+@pytest.mark.slow
 def test_the_model_reads_frames_and_was_trained_on_the_training_subjects_alone(made, protocol):
     folder, model = made
     training = [s.name for s in draw_cohort(4, seed=0).split("training")]
@@ -54,6 +55,7 @@ def test_the_model_reads_frames_and_was_trained_on_the_training_subjects_alone(m
     assert np.isfinite(maps.ff[maps.mask]).all()
 
 
+@pytest.mark.slow
 def test_of_frames_all_is_kept_that_the_encoding_looks_at(made, protocol):
     """The same subject, scanned here: encoded frames and encoded kept frames are one and the same."""
     folder, _ = made
@@ -74,6 +76,7 @@ def test_of_frames_all_is_kept_that_the_encoding_looks_at(made, protocol):
     assert load_frames(path).kind == "coefficients"
 
 
+@pytest.mark.slow
 def test_a_second_run_makes_nothing_again_and_other_settings_are_refused(made, protocol, monkeypatch):
     folder, model = made
 
@@ -89,6 +92,7 @@ def test_a_second_run_makes_nothing_again_and_other_settings_are_refused(made, p
         make_model(folder, RECIPE, protocol, seed=1, device=CPU, progress=silent)
 
 
+@pytest.mark.slow
 def test_the_study_compares_it_with_matching(made, protocol, monkeypatch, tmp_path):
     folder, _ = made
     (tmp_path / "model").symlink_to(folder)

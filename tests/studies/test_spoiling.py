@@ -24,7 +24,7 @@ PROTOCOL = load_protocol("t1ff-small")
 def comparisons():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spoiling, "INCREMENTS_DEG", (50.0,))
-        return compare_models(PROTOCOL, n_voxels=60)
+        return compare_models(PROTOCOL, n_voxels=30)
 
 
 def chosen(comparisons, signals: str, dictionary: str):

@@ -82,6 +82,7 @@ def test_differences_are_coloured_by_where_the_parameter_counts(work, drawn):
     assert images(drawn[0])[1].norm.vmax == pytest.approx(100, rel=1e-3)  # ms; 5,000 in fat
 
 
+@pytest.mark.slow
 def test_generalization_has_seen_and_unseen_beside_the_papers(work, tmp_path):
     text = generalization.run(tmp_path, work)
     assert {p.name for p in tmp_path.iterdir()} == {f"generalization.{suffix}" for suffix in ("csv", "md", "png")}
@@ -105,6 +106,7 @@ def test_generalization_has_seen_and_unseen_beside_the_papers(work, tmp_path):
     assert ff < 0.2
 
 
+@pytest.mark.slow
 def test_every_unseen_region_is_drawn(work, drawn):
     generalization.draw(work, None)
     labels = [axes.get_ylabel() for axes in drawn[0].axes if "\n" in axes.get_ylabel()]

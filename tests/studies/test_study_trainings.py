@@ -74,6 +74,7 @@ def test_networks_of_the_small_scale_meet_their_budgets():
         fitted(plan.preset, 9, 5_000, FRAMES)
 
 
+@pytest.mark.slow
 def test_receptive_field_trains_every_pair_and_none_again(work, tiny, tmp_path, monkeypatch):
     text = receptive_field.run(tmp_path, work)
     assert {p.name for p in tmp_path.iterdir()} == {f"receptive-field.{suffix}" for suffix in ("csv", "md", "png")}
@@ -103,6 +104,7 @@ def test_receptive_field_trains_every_pair_and_none_again(work, tiny, tmp_path, 
         receptive_field.run(tmp_path, Work(work.folder, replace(tiny, architectures=other)))
 
 
+@pytest.mark.slow
 def test_training_size_trains_on_subsets_for_as_many_steps(work, tmp_path, monkeypatch):
     trained, original = [], work_module.train_stages
 

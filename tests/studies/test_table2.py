@@ -10,8 +10,9 @@ from mrfpipe.maps import PARAMETERS
 from mrfpipe.studies import table2
 from mrfpipe.studies.published import METRICS, NETWORKS, published
 from mrfpipe.studies.scores import Row
-from mrfpipe.studies.table2 import compare_methods, draw_methods, draw_nrmse, format_table, run
+from mrfpipe.studies.table2 import compare_methods, draw_methods, draw_nrmse, format_table, order_table, run
 from mrfpipe.studies.tables import COLUMNS
+from mrfpipe.studies.trainings import describe_trainings
 
 QUICK = ("proposed", "cohen")
 
@@ -59,7 +60,8 @@ def test_the_papers_figures_agree_with_themselves():
 
 def test_one_call_writes_everything(rows, work, tmp_path):
     text = run(tmp_path, work)
-    assert (tmp_path / "table2.md").read_text(encoding="utf-8") == text == format_table(rows)
+    assert (tmp_path / "table2.md").read_text(encoding="utf-8") == text
+    assert text == format_table(rows, describe_trainings(work, QUICK))
     assert {path.name for path in tmp_path.iterdir()} == {"table2.csv", "table2.md", "table2.png", "table2-maps.png"}
     with (tmp_path / "table2.csv").open() as file:
         read = list(csv.DictReader(file))
@@ -72,7 +74,7 @@ def test_one_call_writes_everything(rows, work, tmp_path):
 
 
 def test_the_table_holds_ours_and_the_papers(rows):
-    text = format_table(rows)
+    text = format_table(rows, "")
     assert f"{rows[0].mean:.3f}" in text
     assert "(0.027 ± 0.004)" in text
     lines = [line for line in text.splitlines() if line.startswith(("| NRMSE", "| PSNR", "| SSIM", "| R2"))]
@@ -82,6 +84,24 @@ def test_the_table_holds_ours_and_the_papers(rows):
     assert f"**{best.mean:.3f}**" in lines[0]
     best = max((r for r in rows if (r.reference, r.metric, r.map) == ("truth", "SSIM", "FF") and r.paper), key=key)
     assert f"**{best.mean:.3f}**" in next(line for line in lines if line.startswith("| SSIM | FF"))
+
+
+def test_the_order_is_that_of_the_errors_whatever_the_papers_is():
+    def row(method, name, mean, paper):
+        return Row(
+            reference="match", metric="NRMSE", map=name, method=method, mean=mean, spread=None, n=1, paper=paper
+        )  # fmt: skip
+
+    rows = [
+        row(method, p.name, mean, paper)
+        for p in PARAMETERS
+        for method, mean, paper in (
+            ("a", 0.2, (0.1, 0.0)), ("b", 0.3 if p.name == "FF" else 0.1, (0.2, 0.0)), ("match", 0.01, None),
+        )
+    ]  # fmt: skip
+    lines = order_table(rows).splitlines()
+    assert lines[2:4] == ["| FF | a, b | a, b |", "| T1H2O | b, a | a, b |"]
+    assert len(lines) == 2 + len(PARAMETERS)
 
 
 def key(row: Row) -> float:

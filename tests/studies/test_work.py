@@ -67,8 +67,9 @@ def test_work_of_other_settings_is_refused(work, tiny):
     for other in ({"labels": "truth"}, {"seed": 1}):
         with pytest.raises(MismatchError, match="other settings"):
             Work(work.folder, tiny, **other)
-    with pytest.raises(MismatchError, match="other settings"):
-        Work(work.folder, replace(tiny, n_coils=3))
+    for other in ({"n_coils": 3}, {"search": None}):
+        with pytest.raises(MismatchError, match="other settings"):
+            Work(work.folder, replace(tiny, **other))
     # What only one study takes from the scale does not keep the others out.
     Work(work.folder, replace(tiny, n_permuted=3, subsets=replace(tiny.subsets, sizes=(1,))))
     assert (work.folder / SETTINGS).exists()

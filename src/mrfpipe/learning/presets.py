@@ -91,7 +91,8 @@ PRESETS = {
             n_epochs=90,
             learning_rate=5e-3,
             final_learning_rate=2e-5,
-            # T1 of fat is hardly seen where there is little of it, and would outweigh df, of which a few Hz matter.
+            # T1 of fat is hardly seen where there is little of it, and would outweigh df, of which a few Hz matter. Set
+            # by hand by how the maps of small phantoms came out: no comparison with other networks may use them.
             weights=(1.0, 1.0, 0.5, 4.0, 1.0),
             settled=0.3,
         ),

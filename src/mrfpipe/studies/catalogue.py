@@ -51,7 +51,8 @@ STUDIES = {
         outputs=(".csv", ".md"),
     ),
     "table2": _study(
-        "Table 2: the proposed network, the four it is compared with, and matching, against truth and against matching",
+        "Table 2: the proposed network, the four it is compared with, all given the same, and matching, against truth "
+        "and against matching",
         "15",
         "-maps.png",
     ),

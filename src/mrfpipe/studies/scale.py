@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass, replace
 
 from mrfpipe.learning.methods import METHODS
 from mrfpipe.learning.presets import PRESETS, Preset
+from mrfpipe.maps import MOST_FAT_FOR_WATER
 from mrfpipe.phantom.cohort import PAPER_SIZE
+from mrfpipe.studies.search import Search, Stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +48,10 @@ class Scale:
     """Slices of each."""
     n_coils: int
     """Receive coils."""
-    stages: Mapping[str, tuple[Preset, ...]]
-    """Stages of every network's training."""
+    stages: Mapping[str, Stages]
+    """Stages of every network's training; inputs and learning rates are the search's if there is one."""
+    search: Search | None
+    """What of them is tried first and chosen by the validation subjects; None to train them as they are."""
     architectures: Architectures
     """What the study of the receptive field trains."""
     subsets: Subsets
@@ -59,26 +63,40 @@ class Scale:
 
     def shared(self) -> dict[str, object]:
         """Return what the scans and networks that all studies share depend on, by name."""
-        names = ("matrix", "n_subjects", "n_slices", "n_coils", "stages")
+        names = ("matrix", "n_subjects", "n_slices", "n_coils", "stages", "search")
         return {name: value for name, value in asdict(self).items() if name in names}
 
+    def candidates(self, method: str) -> tuple[Stages, ...]:
+        """Return the stages that a network's training may have."""
+        stages = self.stages[method]
+        return (stages,) if self.search is None else self.search.candidates(stages)
 
-def _small_stages() -> dict[str, tuple[Preset, ...]]:
-    """Networks as published but the proposed, trained for minutes.
 
-    Fingerprints come as patches of 4 x 4, which are cut faster than one by one; 8 of them are a batch of 128. The
-    recurrent network and the U-Net take long on a CPU, so that they go through the data less often than the others.
+def _small_stages() -> dict[str, Stages]:
+    """Networks as published but the proposed, which has fewer parameters; all learn the same and go through as much.
+
+    Every one goes through the data 48 times, that of two stages 24 times in each, in steps of about 430 voxels of
+    tissue: 12 patches of 8 x 8, small since batch normalisation takes the mean out of a batch, or one of 64 x 64 where
+    the receptive field wants it. All maps weigh alike, and T1 of water counts where there is enough of it.
     """
 
-    def by_fingerprint(name: str, n_epochs: int) -> Preset:
-        return replace(METHODS[name][0], patch_size=4, batch_size=8, n_epochs=n_epochs)
+    def trained(preset: Preset, n_epochs: int = 48, patch_size: int = 8, batch_size: int = 12) -> Preset:
+        return replace(
+            preset,
+            n_epochs=n_epochs,
+            patch_size=patch_size,
+            batch_size=batch_size,
+            weights=None,
+            settled=0.0,
+            most_fat_for_water=MOST_FAT_FOR_WATER,
+        )
 
+    features, unet = METHODS["fang"]
     return {
-        "proposed": (replace(PRESETS["small"], batch_size=32, n_epochs=120),),
-        "hoppe": (by_fingerprint("hoppe", 12),),
-        "cohen": (by_fingerprint("cohen", 12),),
-        "oksuz": (by_fingerprint("oksuz", 2),),
-        "fang": (by_fingerprint("fang", 12), replace(METHODS["fang"][1], batch_size=4, n_epochs=24)),
+        # Frames are many more inputs than coefficients, and want more parameters.
+        "proposed": (trained(replace(PRESETS["small"], n_parameters=200_000)),),
+        **{name: (trained(METHODS[name][0]),) for name in ("hoppe", "cohen", "oksuz")},
+        "fang": (trained(features, 24), trained(unet, 24, patch_size=64, batch_size=1)),
     }
 
 
@@ -91,13 +109,14 @@ SCALES = {
         n_slices=1,
         n_coils=4,
         stages=_SMALL,
+        search=Search(ranks=(None, 16), learning_rates=(1e-2, 3e-3, 1e-3), share=1 / 8),
         architectures=Architectures(
             receptive_fields=(1, 3, 5, 9),
             budgets=(60_000, 120_000),
             # Nine non-linearities are the fewest of which four blocks, of 9 x 9, have a layer each and one is left.
             preset=replace(_SMALL["proposed"][0], n_nonlinearities=9, n_epochs=50),
         ),
-        subsets=Subsets(sizes=(2, 4, 8, 16), n_repeats=1, n_epochs=120),
+        subsets=Subsets(sizes=(2, 4, 8, 16), n_repeats=1, n_epochs=48),
         n_permuted=3,
         n_unseen=3,
     ),
@@ -108,6 +127,7 @@ SCALES = {
         n_slices=5,
         n_coils=8,
         stages=METHODS,
+        search=None,
         architectures=Architectures(
             receptive_fields=tuple(range(1, 22, 2)),
             budgets=tuple(range(1_000_000, 5_000_001, 1_000_000)),
@@ -118,6 +138,6 @@ SCALES = {
         n_unseen=3,
     ),
 }
-"""``small``: minutes on a CPU, with the small network in the place of the proposed; ``paper``: the paper's numbers of
-subjects, slices and epochs, for a GPU and days, with about 100 GB of memory and of disk, and never run so far. The
-learning rate is not chosen by validation as in the paper, but the preset's."""
+"""``small``: minutes on a CPU, with a smaller network in the place of the proposed; ``paper``: the paper's numbers of
+subjects, slices and epochs, for a GPU and days, with about 100 GB of memory and of disk, and never run so far. Its
+learning rates are not chosen by validation as in the paper, but the presets'."""

@@ -65,7 +65,7 @@ def train_subset(work: Work, size: int, repeat: int) -> Training:
     """Train the proposed network on a draw of the training subjects, and score it on the test subjects."""
     everybody = work.split("training")
     n_epochs = round(work.scale.subsets.n_epochs * len(everybody) / size)
-    stages = tuple(replace(preset, n_epochs=n_epochs) for preset in work.scale.stages["proposed"])
+    stages = tuple(replace(preset, n_epochs=n_epochs) for preset in work.stages("proposed"))
     name = f"training-size-{size:02d}-{repeat}"
     model = work.fit(name, stages, draw_subset(everybody, size, repeat, work.seed), work.seed + repeat)
     scores = work.scores(name, work.split("testing"), lambda subject: work.infer(model, subject))

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,6 @@ from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.methods import train_stages
 from mrfpipe.learning.model import DESCRIPTION_FILE, TrainedModel, load_model, save_model
-from mrfpipe.learning.presets import Preset
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.cohort import Subject, draw_cohort, draw_unseen
 from mrfpipe.protocol import Protocol, load_protocol, parse_protocol
@@ -27,6 +27,8 @@ from mrfpipe.studies.published import NETWORKS
 from mrfpipe.studies.scale import Scale
 from mrfpipe.studies.scanned import MATCHINGS, ScannedCohort
 from mrfpipe.studies.scores import REFERENCES, Reference, SubjectScore, load_scores, save_scores, score
+from mrfpipe.studies.search import Stages, Trial, best, load_trials, save_trials
+from mrfpipe.studies.traces import Traces
 
 Labels = Literal["truth", "match"]
 Progress = Callable[[str], Callable[[int, int], None]]
@@ -149,13 +151,38 @@ class Work:
     def model(self, method: str) -> TrainedModel:
         """Train a network of Table 2, or go on with its training, or read it."""
         if method not in self._models:
-            self._models[method] = self.fit(method, self.scale.stages[method], self.split("training"), self.seed)
+            stages = () if self._model_folder(method).exists() else self.stages(method)  # read needs no trials
+            self._models[method] = self.fit(method, stages, self.split("training"), self.seed)
         return self._models[method]
 
-    def fit(self, name: str, stages: Sequence[Preset], training: Sequence[Subject], seed: int) -> TrainedModel:
+    def stages(self, method: str) -> Stages:
+        """Return the stages of a network's training; of several that it may have, those that the trials are best of."""
+        candidates = self.scale.candidates(method)
+        return candidates[0] if len(candidates) == 1 else candidates[best(self.trials(method))]
+
+    def trials(self, method: str) -> tuple[Trial, ...]:
+        """Try all that a network's training may be, on the training and validation subjects, or read what came of it.
+
+        There are none where there is nothing to choose.
+        """
+        path, search = self.folder / "search" / f"{method}.json", self.scale.search
+        if search is None:
+            return ()
+        if not path.exists():
+            traces, found = list[Traces](), list[Trial]()
+            for number, stages in enumerate(self.scale.candidates(method), start=1):
+                traces.append(Traces(path.with_name(f"{method}-{number}")))
+                found.append(self._try(traces[-1], search.shortened(stages)))
+            save_trials(found, path)
+            for trace in traces:
+                trace.remove()
+        return load_trials(path)
+
+    def fit(self, name: str, stages: Stages, training: Sequence[Subject], seed: int) -> TrainedModel:
         """Train a network by its stages on subjects, or go on with its training, or read it.
 
-        The weights are those of the epoch that fits the validation subjects best.
+        The weights are those of the epoch that fits the validation subjects best. The model's record has the seconds
+        that it took.
 
         Parameters
         ----------
@@ -173,11 +200,12 @@ class Work:
         """
         folder = self._model_folder(name)
         if not folder.exists():
-            model = self._train(name, stages, training, seed)
+            traces = Traces(folder)
+            model = self._train(traces, stages, training, seed)
+            timed = replace(model, record={**model.record, "seconds": traces.seconds()})
             with writing_folder(folder, force=False, marker=DESCRIPTION_FILE) as partial:
-                save_model(model, partial)
-            for checkpoint in folder.parent.glob(f"{name}.checkpoint*"):
-                checkpoint.unlink()
+                save_model(timed, partial)
+            traces.remove()
         return load_model(folder, self.device)
 
     def scores(
@@ -223,11 +251,20 @@ class Work:
     def _model_folder(self, name: str) -> Path:
         return self.folder / "models" / name
 
-    def _train(self, name: str, stages: Sequence[Preset], training: Sequence[Subject], seed: int) -> TrainedModel:
+    def _try(self, traces: Traces, stages: Stages) -> Trial:
+        self._train(traces, stages, self.split("training"), self.seed)
+        return Trial(
+            rank=stages[-1].rank,
+            learning_rate=stages[-1].learning_rate,
+            r2=traces.best_r2(),
+            seconds=traces.seconds(),
+        )
+
+    def _train(self, traces: Traces, stages: Stages, training: Sequence[Subject], seed: int) -> TrainedModel:
         validation = self.split("validation")
         self.prepare([*training, *validation])
         self.scans.check_memory(len(training) + len(validation))
-        advance = self.progress(f"train {name}")
+        advance = self.progress(f"train {traces.path.name}")
         return train_stages(
             stages,
             [self.scans.series(subject) for subject in training],
@@ -236,11 +273,12 @@ class Work:
             device=self.device,
             seed=seed,
             progress=lambda epoch, n_epochs, _: advance(epoch, n_epochs),
-            checkpoint=self.folder / "models" / f"{name}.checkpoint",
+            checkpoint=traces.checkpoint,
             validation=(
                 [self.scans.series(subject) for subject in validation],
                 [self._label(subject) for subject in validation],
             ),
+            log=traces.log,
         )
 
     def _label(self, subject: Subject) -> ParameterMaps:
