@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from mrfpipe.arrays import Complex, Double
+from mrfpipe.counting import RULE, enough
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.exact import match_exact
@@ -20,14 +21,11 @@ from mrfpipe.matching.refine import refine
 from mrfpipe.physics.simulate import SignalModel, fingerprints
 from mrfpipe.physics.spoiled import spoiled_signals
 from mrfpipe.physics.train import STEADY_STATE_REPETITIONS, WHOLE, Parts
-from mrfpipe.protocol import Protocol, load_protocol
+from mrfpipe.protocol import AXES, Protocol, load_protocol
 from mrfpipe.studies.tables import markdown, titled, write_csv, write_text
 
 MUSCLE = {"ff": (0.05, 0.6), "t1w": (1.0, 1.8), "t1f": (0.25, 0.375), "df": (-60.0, 60.0), "b1": (0.6, 0.95)}
-"""Range of each parameter, in SI units, that voxels are drawn from. All maps count there but T1 of fat, see
-`LEAST_FAT`."""
-LEAST_FAT = 0.3
-"""T1 of fat counts where FF is above this."""
+"""Range of each parameter, in SI units, that voxels are drawn from."""
 N_VOXELS = {"small": 200, "paper": 4000}
 """Voxels at each scale."""
 PROTOCOL = "t1ff"
@@ -83,10 +81,7 @@ def price_assumptions(
 
 
 def _price(broken: str, found: Voxels, truth: Voxels) -> Price:
-    counts = {"t1f": truth["ff"] > LEAST_FAT}
-    errors = {
-        p.name: ((found[p.field] - truth[p.field]) * p.scale)[counts.get(p.field, slice(None))] for p in PARAMETERS
-    }
+    errors = {p.name: ((found[p.field] - truth[p.field]) * p.scale)[enough(p, truth["ff"])] for p in PARAMETERS}
     return Price(
         broken=broken,
         bias={name: float(error.mean()) for name, error in errors.items()},
@@ -95,7 +90,8 @@ def _price(broken: str, found: Voxels, truth: Voxels) -> Price:
 
 
 def _as_assumed(protocol: Protocol, voxels: Voxels, model: SignalModel | None = None) -> Complex:
-    return fingerprints(protocol, **voxels, model=model or SignalModel())
+    ff, t1w, t1f, df, b1 = (voxels[name] for name in AXES)
+    return fingerprints(protocol, ff=ff, t1w=t1w, t1f=t1f, df=df, b1=b1, model=model or SignalModel())
 
 
 def _inverted(efficiency: float, protocol: Protocol, voxels: Voxels) -> Complex:
@@ -203,7 +199,7 @@ def run(
         ["scan", *map(titled, PARAMETERS)],
         [[p.broken, *(f"{p.bias[n]:+{digit}} ({p.rmse[n]:{digit}})" for n, digit in digits.items())] for p in prices],
     )
-    remark = f"Bias (RMSE) of refined matching without noise, voxels of muscle; T1fat where FF is above {LEAST_FAT}."
+    remark = f"Bias (RMSE) of refined matching without noise, voxels of muscle; {RULE}."
     text = f"{table}\n{remark}\n"
     write_text(folder / "assumptions.md", text)
     return text

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
+from mrfpipe.counting import MOST_FAT_FOR_WATER
 from mrfpipe.learning.methods import METHODS
 from mrfpipe.learning.presets import PRESETS, Preset
-from mrfpipe.maps import MOST_FAT_FOR_WATER
 from mrfpipe.phantom.cohort import PAPER_SIZE
 from mrfpipe.studies.search import Search, Stages
 

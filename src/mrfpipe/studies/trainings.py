@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mrfpipe.maps import MOST_FAT_FOR_WATER
+from mrfpipe.counting import MOST_FAT_FOR_WATER
 from mrfpipe.studies.search import Trial, best
 from mrfpipe.studies.tables import markdown
 from mrfpipe.studies.work import Work
