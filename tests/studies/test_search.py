@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mrfpipe.maps import MOST_FAT_FOR_WATER
+from mrfpipe.counting import MOST_FAT_FOR_WATER
 from mrfpipe.studies import table2
 from mrfpipe.studies import work as work_module
 from mrfpipe.studies.published import NETWORKS
