@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 )
 @click.option("--protocol", help="What was scanned: a name or a TOML file. [default: t1ff, or the dictionary's]")
 @click.option("-d", "--dictionary", type=INPUT, metavar="DICT.h5", help="For --recon subspace.")
+@common_options
 @imaging_options
 @scheduler_option
-@common_options
 def command(
     settings: Settings,
     raw: tuple[Path, ...],
@@ -45,11 +45,14 @@ def command(
 
     Example: mrfpipe frames thigh.h5 -o thigh.frames.h5
     """
-    from mrfpipe.files.dictionaries import load_dictionary
-    from mrfpipe.jobs import FramesJob
-    from mrfpipe.protocol import load_protocol
+    from mrfpipe.progress import stage
 
-    from .output import do_all, targets
+    with stage(settings.progress, "load"):
+        from mrfpipe.files.dictionaries import load_dictionary
+        from mrfpipe.jobs import FramesJob
+        from mrfpipe.protocol import load_protocol
+
+        from .output import do_all, targets
 
     if (imaging.recon == "subspace") != (dictionary is not None):
         raise click.UsageError("--recon subspace and --dictionary go together.")

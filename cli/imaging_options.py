@@ -6,9 +6,13 @@ from typing import Any
 
 import click
 
+from mrfpipe.progress import stage
+
+from .options import Settings
+
 
 def imaging_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of reconstruction; it is called with `imaging` made of them."""
+    """Give a command that is called with its settings the options of reconstruction, and `imaging` made of them."""
     return _recon_option(scan_options(command))
 
 
@@ -67,6 +71,7 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
     )
     @functools.wraps(command)
     def with_imaging(
+        settings: Settings,
         *args: Any,  # noqa: ANN401 - the command's own arguments
         recon: Any = "nufft",  # noqa: ANN401 - click has checked the choices
         backend: Any,  # noqa: ANN401
@@ -77,7 +82,8 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         correct_delays: bool,
         **kwargs: Any,  # noqa: ANN401 - the command's own options
     ) -> None:
-        from mrfpipe.imaging.reconstruction import Imaging
+        with stage(settings.progress, "load"):
+            from mrfpipe.imaging.reconstruction import Imaging
 
         imaging = Imaging(
             recon=recon,
@@ -88,6 +94,6 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
             noise=noise,
             correct_delays=correct_delays,
         )
-        command(*args, imaging=imaging, **kwargs)
+        command(settings, *args, imaging=imaging, **kwargs)
 
     return with_imaging

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 )
 @bids_options
 @dicom_option
+@common_options
 @imaging_options
 @scheduler_option
-@common_options
 def command(
     settings: Settings,
     inputs: tuple[Path, ...],
@@ -65,13 +65,16 @@ def command(
 
     Example: mrfpipe match thigh.h5 -d t1ff.h5 -o results
     """
-    from mrfpipe.files.dicom import require_highdicom
-    from mrfpipe.files.dictionaries import load_dictionary
-    from mrfpipe.imaging.reconstruction import SUBSPACE_RANK
-    from mrfpipe.jobs import MatchJob
-    from mrfpipe.report.page import REPORT_FILE
+    from mrfpipe.progress import stage
 
-    from .output import do_all, targets
+    with stage(settings.progress, "load"):
+        from mrfpipe.files.dicom import require_highdicom
+        from mrfpipe.files.dictionaries import load_dictionary
+        from mrfpipe.imaging.reconstruction import SUBSPACE_RANK
+        from mrfpipe.jobs import MatchJob
+        from mrfpipe.report.page import REPORT_FILE
+
+        from .output import do_all, targets
 
     layout.check(inputs)
     if dicom and not where.scheduler:  # on a cluster it is the workers' to have

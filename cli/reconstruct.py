@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 )
 @bids_options
 @dicom_option
+@common_options
 @scan_options
 @scheduler_option
-@common_options
 def command(
     settings: Settings,
     inputs: tuple[Path, ...],
@@ -49,14 +49,17 @@ def command(
 
     Example: mrfpipe reconstruct thigh.h5 --model model -o results
     """
-    import torch
+    from mrfpipe.progress import stage
 
-    from mrfpipe.files.dicom import require_highdicom
-    from mrfpipe.learning.model import load_model
-    from mrfpipe.network_job import NetworkJob
-    from mrfpipe.report.page import REPORT_FILE
+    with stage(settings.progress, "load"):
+        import torch
 
-    from .output import do_all, targets
+        from mrfpipe.files.dicom import require_highdicom
+        from mrfpipe.learning.model import load_model
+        from mrfpipe.network_job import NetworkJob
+        from mrfpipe.report.page import REPORT_FILE
+
+        from .output import do_all, targets
 
     layout.check(inputs)
     if dicom and not where.scheduler:  # on a cluster it is the workers' to have

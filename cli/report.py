@@ -27,14 +27,18 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
 
     Example: mrfpipe report results/thigh thigh.truth.npz --roi muscles.nii.gz --force
     """
-    from mrfpipe.evaluation.picture import COILS_FILE
-    from mrfpipe.evaluation.reference import load_reference
-    from mrfpipe.files.atomic import refuse_existing
-    from mrfpipe.files.labels import load_labels
-    from mrfpipe.files.maps import load_maps, read_maps_header
-    from mrfpipe.files.results import find_fingerprints, find_maps
-    from mrfpipe.pages import write_page
-    from mrfpipe.report.page import REPORT_FILE
+    from mrfpipe.progress import stage
+
+    with stage(settings.progress, "load"):
+        from mrfpipe.evaluation.picture import COILS_FILE
+        from mrfpipe.evaluation.reference import load_reference
+        from mrfpipe.files.atomic import refuse_existing
+        from mrfpipe.files.bids import scan_entities
+        from mrfpipe.files.labels import load_labels
+        from mrfpipe.files.maps import load_maps, read_maps_header
+        from mrfpipe.files.results import find_fingerprints, find_maps
+        from mrfpipe.pages import write_page
+        from mrfpipe.report.page import REPORT_FILE
 
     maps_file = find_maps(result)
     page, coils = maps_file.with_name(REPORT_FILE), maps_file.with_name(COILS_FILE)
@@ -42,16 +46,17 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
     maps = load_maps(maps_file)
     truth, regions = (None, None) if reference is None else load_reference(reference)
     fingerprints = find_fingerprints(maps_file, maps)
-    write_page(
-        page,
-        maps,
-        read_maps_header(maps_file).provenance,
-        title=maps_file.resolve().parent.name,
-        reference=truth,
-        fingerprints=fingerprints,
-        labels=regions if roi is None else load_labels(roi, maps),
-        coils=coils if coils.exists() else None,
-    )
+    with stage(settings.progress, "write"):
+        write_page(
+            page,
+            maps,
+            read_maps_header(maps_file).provenance,
+            title=scan_entities(maps_file.resolve().parent),
+            reference=truth,
+            fingerprints=fingerprints,
+            labels=regions if roi is None else load_labels(roi, maps),
+            coils=coils if coils.exists() else None,
+        )
     if fingerprints is None:
         settings.say("note: the result keeps no fingerprints, so the page has none; match the scan again for them")
     click.echo(f"{page}: open it in a browser")

@@ -47,11 +47,14 @@ def command(
 
     Example: mrfpipe simulate t1ff -o t1ff-epg.h5 --model epg
     """
-    from mrfpipe.dictionary import DEFAULT_ENERGY, build_dictionary
-    from mrfpipe.files.atomic import refuse_existing
-    from mrfpipe.files.dictionaries import save_dictionary
-    from mrfpipe.physics.simulate import SignalModel
-    from mrfpipe.protocol import load_protocol
+    from mrfpipe.progress import stage
+
+    with stage(settings.progress, "load"):
+        from mrfpipe.dictionary import DEFAULT_ENERGY, build_dictionary
+        from mrfpipe.files.atomic import refuse_existing
+        from mrfpipe.files.dictionaries import save_dictionary
+        from mrfpipe.physics.simulate import SignalModel
+        from mrfpipe.protocol import load_protocol
 
     if rank is not None and energy is not None:
         raise click.UsageError("--rank and --energy exclude each other.")
@@ -60,20 +63,22 @@ def command(
     if rank is not None and rank > loaded.sequence.n_frames:
         raise click.BadParameter(f"{loaded.name} has {loaded.sequence.n_frames} frames; no higher rank exists.")
     device = settings.device()
-    dictionary = build_dictionary(
-        loaded,
-        model=SignalModel(spoiling=spoiling, slice_profile=slice_profile),
-        rank=rank,
-        energy=DEFAULT_ENERGY if energy is None else energy,
-        device=device,
-        progress=settings.progress("simulate"),
-    )
+    with stage(settings.progress, "dictionary"):
+        dictionary = build_dictionary(
+            loaded,
+            model=SignalModel(spoiling=spoiling, slice_profile=slice_profile),
+            rank=rank,
+            energy=DEFAULT_ENERGY if energy is None else energy,
+            device=device,
+            progress=settings.progress("simulate"),
+        )
     grouped = None
     if groups:
         from mrfpipe.matching.group import build_groups
 
         grouped = build_groups(dictionary, seed=settings.seed, device=device, progress=settings.progress("group"))
-    save_dictionary(dictionary, output, grouped, force=settings.force)
+    with stage(settings.progress, "write"):
+        save_dictionary(dictionary, output, grouped, force=settings.force)
     click.echo(
         f"{output}: {dictionary.n_entries:,} entries of protocol {loaded.name}, {dictionary.model}, "
         f"rank {dictionary.rank}, {dictionary.energy:.6%} of their energy"

@@ -31,6 +31,7 @@ from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method
 from mrfpipe.pages import write_page
 from mrfpipe.pipeline import MappedScan, Progress, load_truth, match_scan, open_series, with_tissue
+from mrfpipe.progress import stage
 from mrfpipe.protocol import Protocol
 from mrfpipe.report.page import REPORT_FILE
 
@@ -192,7 +193,8 @@ class MatchJob(MapsJob):
     def run(self, progress: Progress) -> str:
         """Match the scan and write its result folder; return a summary of the maps."""
         self.begin()
-        dictionary = _dictionary(self.dictionary, sha256_of(self.dictionary))
+        with stage(progress, "dictionary"):
+            dictionary = _dictionary(self.dictionary, sha256_of(self.dictionary))
         device, record = resolve_device(self.device), self.record()
         groups = load_groups(self.dictionary) if self.method == "group" else None
         matched = match_scan(
@@ -214,7 +216,8 @@ class MatchJob(MapsJob):
             device=str(device),
             notes=matched.notes,
         )
-        return self.write(matched, provenance)
+        with stage(progress, "write"):
+            return self.write(matched, provenance)
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ from mrfpipe.learning.inference import Precision
 from mrfpipe.learning.model import TrainedModel, load_model
 from mrfpipe.learning.shipped import shipped_model
 from mrfpipe.pipeline import Progress, imaging_for, model_protocol, reconstruct_scan
+from mrfpipe.progress import stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,8 @@ class NetworkJob(MapsJob):
         """Reconstruct the scan and write its result folder; return a summary of the maps."""
         self.begin()
         folder, device, record = self._folder(), resolve_device(self.device), self.record()
-        model = self._loaded(folder)
+        with stage(progress, "model"):
+            model = self._loaded(folder)
         mapped = reconstruct_scan(self.source, model, device, progress, imaging=self.imaging, precision=self.precision)
         provenance = record.provenance(
             inputs=[self.source, folder],
@@ -50,7 +52,8 @@ class NetworkJob(MapsJob):
             device=str(device),
             notes=mapped.notes,
         )
-        return self.write(mapped, provenance)
+        with stage(progress, "write"):
+            return self.write(mapped, provenance)
 
     def _folder(self) -> Path:
         """Find the network: a frames file says what was measured, a raw scan is taken for what most are."""

@@ -27,6 +27,7 @@ from mrfpipe.learning.inference import Precision, reconstruct_signals
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method, match_signals
+from mrfpipe.progress import stage
 from mrfpipe.protocol import Protocol, parse_protocol
 
 CPU = torch.device("cpu")
@@ -112,7 +113,8 @@ def open_series(
             raise MismatchError(f"{path} holds frames; a subspace reconstruction wants the raw scan.")
         _check_memory(1, header.rank or header.n_frames, protocol)
         return StoredSeries(path=path, header=header)
-    scan = read_raw(path, protocol.sequence)
+    with stage(progress, "read"):
+        scan = read_raw(path, protocol.sequence)
     basis = basis if imaging.recon == "subspace" else None
     _check_memory(1, protocol.sequence.n_frames if basis is None else basis.shape[1], protocol)
     return Reconstruction(

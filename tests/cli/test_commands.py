@@ -341,3 +341,28 @@ def test_regions_from_an_image_come_with_the_page(run, study, tmp_path):
     nibabel.save(nibabel.Nifti1Image(inside, image.affine @ np.diag([1, 1, 2, 1])), tmp_path / "thick.nii.gz")
     moved = run(*words, "--roi", tmp_path / "thick.nii.gz", "--force", code=4)
     assert "thick.nii.gz lies elsewhere than the maps" in moved.stderr
+
+
+def test_no_stage_is_silent(run, study, tmp_path, monkeypatch):
+    """What takes more than a moment says what it is: from the imports to the last file, each stage begun and ended."""
+    told = []
+
+    def progress(settings, stage):
+        told.append([stage])
+        return lambda done, total: told[[t[0] for t in told].index(stage)].append((done, total))
+
+    def stages(*words):
+        told.clear()
+        run(*words)
+        for stage, *steps in told:
+            assert not steps or steps[-1][0] == steps[-1][1], f"{stage} ended at {steps[-1]}"
+        return list(dict.fromkeys(stage for stage, *_ in told))
+
+    monkeypatch.setattr("mrfpipe.cli.options.Settings.progress", progress)
+    scan, dictionary = study / "leg.h5", study / "small.h5"
+    found = stages("simulate", study / "small.toml", "-o", tmp_path / "d.h5")
+    assert found == ["load", "dictionary", "simulate", "write"]
+    found = stages("match", scan, "-d", dictionary, "-o", tmp_path)
+    assert found == ["load", "dictionary", "read", "nufft", "match", "write"]
+    found = stages("report", tmp_path / "leg", study / "leg.truth.npz", "--force")
+    assert found == ["load", "write"]

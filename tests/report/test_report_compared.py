@@ -13,6 +13,7 @@ from reader import Page, number
 
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError
+from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.files.maps import load_maps
 from mrfpipe.files.results import save_result
 from mrfpipe.imaging.series import FrameSeries
@@ -198,3 +199,17 @@ def test_fingerprints_of_other_maps_are_refused(result, tmp_path, maps, provenan
     ran = CliRunner().invoke(main, ["report", str(tmp_path / "other")])
     assert ran.exit_code == 4
     assert "fingerprints.h5 holds" in ran.output
+
+
+@pytest.mark.parametrize("with_regions", [False, True])
+def test_r2_is_named_by_what_it_is_over_and_is_that_of_evaluate(maps, truth, with_regions):
+    labels = np.zeros(maps.mask.shape, np.int64)
+    labels[:, 3:6, 2:5], labels[:, 7:11, 6:12] = 1, 2
+    given = labels if with_regions else None
+    errors = evaluate(maps, truth, given)
+    for found in compare(maps, truth, given):
+        named = {name: value for name, value in found.errors.items() if name.startswith("R\u00b2")}
+        expected = {"R\u00b2 (voxels)": errors[found.name].r2_voxels}
+        if with_regions:
+            expected["R\u00b2 (regions)"] = errors[found.name].r2_regions
+        assert named == pytest.approx(expected, nan_ok=True)
