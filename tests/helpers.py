@@ -23,6 +23,22 @@ def small_protocol(*, matrix: int = 48, **keys: object) -> Protocol:
     return parse_protocol(text, "small")
 
 
+def opposed_protocol(shift: float, fat_fraction: str) -> Protocol:
+    """One fat peak that turns by half a turn, at 200 Hz, until the one echo time; water and fat have the same T1, T2."""
+    return small_protocol(
+        te_ms=2.5,
+        water_t2_ms=60.0,
+        fat_t2_ms=60.0,
+        fat_amplitudes="[1.0]",
+        fat_shifts_hz=f"[{shift}]",
+        fat_fraction=fat_fraction,
+        t1_water_ms="[[300, 900, 100]]",
+        t1_fat_ms="[[300, 600, 100]]",
+        df_hz="[[-60, 60, 60]]",
+        b1="[[0.5, 1.0, 0.25]]",
+    )
+
+
 def exact_dft(images: np.ndarray, trajectory: np.ndarray) -> np.ndarray:
     """s(k) = sum of m(y, x) exp(-2 pi i (kx x + ky y) / N), term by term. Shapes (..., y, x), (..., 2) to (..., k)."""
     n = images.shape[-1]

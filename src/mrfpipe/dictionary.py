@@ -6,16 +6,23 @@ entry is made when asked for and none is stored.
 
 The basis is the joint SVD of all entries, found without building them: their Gram matrix is a sum over components.
 Signals are compressed as ``c = conj(basis).T s`` (McGivney et al., IEEE Trans Med Imaging 33:2311, 2014).
+
+Components are in single precision. Where water and fat nearly cancel, an entry is the small difference of two large
+signals: so entries are made in double precision, and a grid that has entries of which hardly anything is left is
+refused.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import scipy.linalg
 import torch
 
-from mrfpipe.arrays import Complex, Double, Float, Int, ShortInt, check_dtype, check_shape, frozen
+from mrfpipe.arrays import Complex, Double, Int, ShortInt, check_dtype, check_shape, frozen
+from mrfpipe.errors import InputError
+from mrfpipe.maps import PARAMETERS
 from mrfpipe.physics.simulate import SPOILED, ComponentSignals, SignalModel, component_signals
 from mrfpipe.protocol import AXES, Grid, Protocol
 
@@ -23,6 +30,13 @@ DEFAULT_ENERGY = 0.99999
 """Share of the entries' energy the basis keeps unless told otherwise; rank 12 for T1-FF."""
 UNIT_TOLERANCE = 1e-3
 """By how much the norm of a group's representative may differ from 1; float32 rounds it by far less."""
+LEAST_LEFT = 1e-4
+"""What must be left of water and fat in an entry, ``|d| / ((1 - FF)|water| + FF |fat|)``. What is less is a thousandth
+or more of rounding, as components are rounded by 1e-7, and would take an M0 10,000 times that of any other voxel."""
+AT_ONCE = 4096
+"""Signals whose outer products are summed at a time."""
+
+Gram = npt.NDArray[np.complex128]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,12 +49,6 @@ class Dictionary:
     """Compressed fat signals. Shape `(t1f, b1, df, rank)`."""
     basis: Complex
     """Orthonormal temporal basis. Shape `(frames, rank)`."""
-    water_energy: Float
-    """Squared norms of the compressed water signals. Shape `(t1w, b1, df)`."""
-    fat_energy: Float
-    """Squared norms of the compressed fat signals. Shape `(t1f, b1, df)`."""
-    cross: Float
-    """Re <water, fat> of the compressed signals. Shape `(t1w, t1f, b1, df)`."""
     energy: float
     """Share of the entries' energy inside the basis, 0 to 1."""
     protocol: Protocol
@@ -55,9 +63,6 @@ class Dictionary:
             "basis": ("frames rank", np.complex64),
             "water": ("t1w b1 df rank", np.complex64),
             "fat": ("t1f b1 df rank", np.complex64),
-            "water_energy": ("t1w b1 df", np.float32),
-            "fat_energy": ("t1f b1 df", np.float32),
-            "cross": ("t1w t1f b1 df", np.float32),
         }
         for name, (axes, dtype) in shapes.items():
             array = getattr(self, name)
@@ -66,8 +71,9 @@ class Dictionary:
             if not np.all(np.isfinite(array)):
                 raise ValueError(f"{name} has values that are not finite.")
             object.__setattr__(self, name, frozen(array))
-        if np.any(self.water_energy <= 0) or np.any(self.fat_energy <= 0):
+        if not (np.all(np.any(self.water != 0, axis=-1)) and np.all(np.any(self.fat != 0, axis=-1))):
             raise ValueError("A signal of the dictionary is zero; it could never be matched.")
+        _refuse_cancelling(self)
 
     @property
     def rank(self) -> int:
@@ -104,14 +110,80 @@ class Dictionary:
         if numbers.size and (numbers.min() < 0 or numbers.max() >= self.n_entries):
             raise IndexError(f"Entry numbers run from 0 to {self.n_entries - 1}.")
         ff, t1w, t1f, df, b1 = np.unravel_index(numbers, self.protocol.grid.shape)
-        share = self.protocol.grid.ff[ff].astype(np.float32)[:, None]
-        made: Complex = (1 - share) * self.water[t1w, b1, df] + share * self.fat[t1f, b1, df]
-        return made
+        share = self.protocol.grid.ff[ff][:, None]
+        made = (1 - share) * self.water[t1w, b1, df] + share * self.fat[t1f, b1, df]
+        return made.astype(np.complex64)
 
     def parameters(self, numbers: Int) -> dict[str, Double]:
         """Return the parameters of entries by number, in SI units, keyed as `AXES`. Shape `(entries)` each."""
         positions = np.unravel_index(numbers, self.protocol.grid.shape)
         return {name: getattr(self.protocol.grid, name)[i] for name, i in zip(AXES, positions, strict=True)}
+
+    def products(self) -> "Products":
+        """Multiply the components with themselves and each other."""
+        water, fat = real_parts(self.water), real_parts(self.fat)
+        return Products(
+            water_energy=np.sum(water**2, axis=-1),
+            fat_energy=np.sum(fat**2, axis=-1),
+            cross=fat @ water.swapaxes(2, 3),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Products:
+    """What the norms of entries are made of, in double precision, as `LEAST_LEFT` of an entry may be left."""
+
+    water_energy: Double
+    """Squared norms of the compressed water signals. Shape `(b1, df, t1w)`."""
+    fat_energy: Double
+    """Squared norms of the compressed fat signals. Shape `(b1, df, t1f)`."""
+    cross: Double
+    """Re <water, fat> of the compressed signals. Shape `(b1, df, t1f, t1w)`."""
+
+    def cosines(self) -> Double:
+        """Return Re <water, fat> / (|water| |fat|). Shape `(b1, df, t1f, t1w)`."""
+        return self.cross / np.sqrt(self.fat_energy[..., None] * self.water_energy[..., None, :])
+
+
+def real_parts(signals: Complex) -> Double:
+    """Real and imaginary parts of signals `(t1, b1, df, rank)` in turns. Shape `(b1, df, t1, 2 rank)`."""
+    return np.moveaxis(np.ascontiguousarray(signals).view(np.float32), 0, 2).astype(np.float64, order="C")
+
+
+def _refuse_cancelling(dictionary: Dictionary) -> None:
+    """Refuse a dictionary if less than `LEAST_LEFT` of an entry's water and fat is left.
+
+    With u = (1 - FF)|water| and v = FF |fat|, ``|d|^2 = (u - v)^2 + 2 u v (1 + cosine)``: pairs of water and fat that
+    are not opposed need no look at their entries.
+
+    Raises
+    ------
+    InputError
+        If there is such an entry; the error names it.
+    """
+    grid, products = dictionary.protocol.grid, dictionary.products()
+    more_than_opposed = 1 + products.cosines()
+    b1, df, t1f, t1w = np.nonzero(more_than_opposed < 2 * LEAST_LEFT**2)
+    if b1.size == 0:
+        return
+    more_than_opposed = np.maximum(more_than_opposed[b1, df, t1f, t1w], 0)
+    water, fat = np.sqrt(products.water_energy[b1, df, t1w]), np.sqrt(products.fat_energy[b1, df, t1f])
+    for x in grid.ff:
+        u, v = (1 - x) * water, x * fat
+        left = np.sqrt((u - v) ** 2 + 2 * u * v * more_than_opposed) / (u + v)
+        worst = int(np.argmin(left))
+        if left[worst] < LEAST_LEFT:
+            at = {"ff": x, "t1w": grid.t1w[t1w[worst]], "t1f": grid.t1f[t1f[worst]]}
+            at |= {"df": grid.df[df[worst]], "b1": grid.b1[b1[worst]]}
+            entry = ", ".join(f"{p.name} {at[p.field] * p.scale:.4g}{_unit(p.unit)}" for p in PARAMETERS)
+            raise InputError(
+                f"Protocol '{dictionary.protocol.name}': water and fat cancel in the fingerprint of {entry}, "
+                f"{left[worst]:.1g} of them is left; leave this fat fraction out of grid.fat_fraction or change echo times."
+            )
+
+
+def _unit(unit: str) -> str:
+    return "" if unit == "1" else f" {unit}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -178,6 +250,8 @@ def build_dictionary(
 
     Raises
     ------
+    InputError
+        If water and fat cancel in an entry.
     ResourceError
         If the device is a GPU that Numba cannot use.
     ValueError
@@ -189,50 +263,67 @@ def build_dictionary(
     if not 0 < energy < 1:
         raise ValueError(f"Energy to keep must lie between 0 and 1, not {energy}.")
     signals = component_signals(protocol, model, device, progress)
-    basis, kept = _joint_basis(signals, protocol.grid, rank, energy)
+    basis, kept = leading_basis(entry_gram(signals, protocol.grid), rank, energy)
     water, fat = signals.water @ basis.conj(), signals.fat @ basis.conj()
     return Dictionary(
         water=water,
         fat=fat,
         basis=basis,
-        water_energy=_energy(water),
-        fat_energy=_energy(fat),
-        cross=np.einsum("iefr,jefr->ijef", water.conj(), fat, optimize=True).real.copy(),
         energy=kept,
         protocol=protocol,
         model=model,
     )
 
 
-def _energy(signals: Complex) -> Float:
-    energy: Float = np.sum(signals.real**2 + signals.imag**2, axis=-1)
-    return energy
-
-
-def entry_gram(signals: ComponentSignals, grid: Grid) -> np.ndarray[tuple[int, int], np.dtype[np.complex128]]:
+def entry_gram(signals: ComponentSignals, grid: Grid) -> Gram:
     """Sum of ``d conj(d)'`` over all entries d of a grid, without making them. Shape `(frames, frames)`.
 
     With u = 1 - FF and v = FF, one (B1, df) gives ``sum u^2 n_fat W W' + sum v^2 n_water F F' + sum u v (w f' + f w')``
     where the columns of W and F are the water and fat signals and w and f their sums.
     """
     u, v = 1 - grid.ff, grid.ff
-    n_frames = signals.water.shape[-1]
-    water = signals.water.reshape(-1, n_frames)
-    fat = signals.fat.reshape(-1, n_frames)
-    w = signals.water.sum(0, dtype=np.complex128).reshape(-1, n_frames)
-    f = signals.fat.sum(0, dtype=np.complex128).reshape(-1, n_frames)
+    w, f = (
+        component.sum(0, dtype=np.complex128).reshape(-1, component.shape[-1])
+        for component in (signals.water, signals.fat)
+    )
     mixed = w.T @ f.conj()
-    gram: np.ndarray[tuple[int, int], np.dtype[np.complex128]] = (
-        (u @ u) * grid.t1f.size * (water.T @ water.conj())
-        + (v @ v) * grid.t1w.size * (fat.T @ fat.conj())
+    gram: Gram = (
+        (u @ u) * grid.t1f.size * outer_sum(signals.water)
+        + (v @ v) * grid.t1w.size * outer_sum(signals.fat)
         + (u @ v) * (mixed + mixed.conj().T)
     )
     return gram
 
 
-def _joint_basis(signals: ComponentSignals, grid: Grid, rank: int | None, energy: float) -> tuple[Complex, float]:
-    """Leading left singular vectors of all entries, and the share of energy they keep."""
-    values, vectors = scipy.linalg.eigh(entry_gram(signals, grid))
-    shares = np.cumsum(values[::-1]) / values.sum()
+def outer_sum(signals: Complex) -> Gram:
+    """Sum of ``s conj(s)'`` over signals s `(..., frames)`, in double precision. Shape `(frames, frames)`.
+
+    In single precision the rounding of the largest directions, 1e-7 of the energy, would bury those beyond. Signals
+    are widened a block at a time, and half the matrix is enough: double precision takes hardly more time or memory.
+    """
+    signals = signals.reshape(-1, signals.shape[-1])
+    upper = np.zeros((signals.shape[1], signals.shape[1]), np.complex128, order="F")
+    for start in range(0, len(signals), AT_ONCE):
+        some = signals[start : start + AT_ONCE].astype(np.complex128)
+        upper = scipy.linalg.blas.zherk(1.0, some.T, beta=1.0, c=upper, overwrite_c=True)
+    total: Gram = upper + np.triu(upper, 1).conj().T
+    return total
+
+
+def leading_basis(gram: Gram, rank: int | None, energy: float) -> tuple[Complex, float]:
+    """Leading eigenvectors of a Gram matrix `(frames, frames)`, and the share of energy they keep.
+
+    Parameters
+    ----------
+    gram
+        Sum of ``s conj(s)'`` over signals s.
+    rank
+        Number of vectors; if not given, the least, but two, that keep `energy`.
+    energy
+        Share of the signals' energy to keep, 0 to 1.
+    """
+    values, vectors = scipy.linalg.eigh(gram)
+    kept = np.cumsum(np.maximum(values[::-1], 0))  # rounding makes those of no energy negative
+    shares = kept / kept[-1]
     n = rank if rank is not None else max(2, int(np.searchsorted(shares, energy)) + 1)
     return np.ascontiguousarray(vectors[:, ::-1][:, :n].astype(np.complex64)), float(shares[n - 1])

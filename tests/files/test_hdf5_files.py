@@ -85,9 +85,6 @@ def random_dictionary(protocol: Protocol, rank: int) -> Dictionary:
         water=signals(grid.t1w.size, *b1_df, rank),
         fat=signals(grid.t1f.size, *b1_df, rank),
         basis=signals(protocol.sequence.n_frames, rank),
-        water_energy=rng.random((grid.t1w.size, *b1_df), np.float32) + 1,
-        fat_energy=rng.random((grid.t1f.size, *b1_df), np.float32) + 1,
-        cross=rng.random((grid.t1w.size, grid.t1f.size, *b1_df), np.float32),
         energy=0.99999,
         protocol=protocol,
     )
@@ -223,8 +220,8 @@ def test_every_dataset_is_needed_in_its_shape_and_type(saved, kind):
     ("kind", "name", "value"),
     [
         ("dictionary.h5", "water", np.nan),
-        ("dictionary.h5", "cross", np.inf),
-        ("dictionary.h5", "water_energy", 0.0),
+        ("dictionary.h5", "fat", np.inf),
+        ("dictionary.h5", "water", 0.0),
         ("dictionary.h5", "grid/df", 5.0),
         ("frames.h5", "images", np.nan),
         ("frames.h5", "affine", np.nan),

@@ -14,7 +14,6 @@ from mrfpipe.physics.simulate import MODELS, SignalModel
 from mrfpipe.protocol import AXES, Grid
 
 _SIGNALS = {"basis": "frames rank", "water": "t1w b1 df rank", "fat": "t1f b1 df rank"}
-_PRODUCTS = {"water_energy": "t1w b1 df", "fat_energy": "t1f b1 df", "cross": "t1w t1f b1 df"}
 _GROUPS = {"entries": "entries", "offsets": "edges", "representatives": "groups rank"}
 
 
@@ -44,7 +43,7 @@ def save_dictionary(
         sink.text("slice_profile", "yes" if dictionary.model.slice_profile else "no")
         sink.number("energy", dictionary.energy)
         sink.protocol(dictionary.protocol)
-        for name, axes in (_SIGNALS | _PRODUCTS).items():
+        for name, axes in _SIGNALS.items():
             sink.array(name, getattr(dictionary, name), axes, "1")
         for parameter in PARAMETERS:
             axis = getattr(dictionary.protocol.grid, parameter.field) * parameter.scale
@@ -67,7 +66,6 @@ def load_dictionary(path: Path) -> Dictionary:
         sizes = {axis: getattr(protocol.grid, axis).size for axis in AXES} | {"frames": protocol.sequence.n_frames}
         sizes |= source.shape("basis", _SIGNALS["basis"], np.complex64, sizes)
         arrays = {name: source.array(name, axes, np.complex64, sizes) for name, axes in _SIGNALS.items()}
-        arrays |= {name: source.array(name, axes, np.float32, sizes) for name, axes in _PRODUCTS.items()}
         for parameter in PARAMETERS:
             axis = source.array(f"grid/{parameter.name}", parameter.field, np.float64, sizes)
             _check_axis(parameter.name, axis / parameter.scale, protocol.grid, parameter.field)

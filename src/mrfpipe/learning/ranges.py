@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from mrfpipe.arrays import Complex
-from mrfpipe.dictionary import DEFAULT_ENERGY
+from mrfpipe.dictionary import DEFAULT_ENERGY, leading_basis, outer_sum
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel, fingerprints
 from mrfpipe.protocol import Protocol
@@ -23,8 +22,4 @@ def range_basis(protocol: Protocol, model: SignalModel) -> Complex:
     rng = np.random.default_rng(0)
     axes = {p.field: getattr(protocol.grid, p.field) for p in PARAMETERS}
     drawn: dict[str, Any] = {name: rng.uniform(axis.min(), axis.max(), _EXAMPLES) for name, axis in axes.items()}
-    signals = fingerprints(protocol, **drawn, model=model)
-    _, values, rows = scipy.linalg.svd(signals, full_matrices=False)
-    shares = np.cumsum(values**2) / np.sum(values**2)
-    rank = max(2, int(np.searchsorted(shares, DEFAULT_ENERGY)) + 1)
-    return np.ascontiguousarray(rows[:rank].T.astype(np.complex64))
+    return leading_basis(outer_sum(fingerprints(protocol, **drawn, model=model)), None, DEFAULT_ENERGY)[0]

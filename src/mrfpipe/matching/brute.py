@@ -24,7 +24,7 @@ def match_brute(
     """Compare every voxel with every entry; of entries that score the same the lowest number of a group is returned.
 
     Entries are made for one (B1, df) at a time and compared block by block, so that neither they nor their scores fill
-    the memory.
+    the memory. They are made in double precision, as water and fat may nearly cancel, and compared in single.
 
     Parameters
     ----------
@@ -39,17 +39,18 @@ def match_brute(
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
     unit = torch.from_numpy(unit_signals(coefficients)).to(device or "cpu")
-    ff = torch.from_numpy(dictionary.protocol.grid.ff.astype(np.float32)).to(unit.device)[:, None, None, None]
+    ff = torch.from_numpy(dictionary.protocol.grid.ff.copy()).to(unit.device)[:, None, None, None]
     score = torch.full((len(unit),), -1.0, device=unit.device)
     number = torch.zeros(len(unit), dtype=torch.int64, device=unit.device)
     shape = dictionary.protocol.grid.shape
     within = torch.arange(int(np.prod(shape[:3])), device=unit.device) * (shape[3] * shape[4])
     for b1 in range(shape[4]):
         for df in range(shape[3]):
-            water = torch.from_numpy(dictionary.water[:, b1, df].copy()).to(unit.device)
-            fat = torch.from_numpy(dictionary.fat[:, b1, df].copy()).to(unit.device)
+            water = torch.from_numpy(dictionary.water[:, b1, df].astype(np.complex128)).to(unit.device)
+            fat = torch.from_numpy(dictionary.fat[:, b1, df].astype(np.complex128)).to(unit.device)
             entries = ((1 - ff) * water[:, None] + ff * fat).reshape(-1, dictionary.rank)
             entries /= torch.linalg.vector_norm(entries, dim=1, keepdim=True)
+            entries = entries.to(unit.dtype)
             numbers = within + df * shape[4] + b1
             for start, first in product(range(0, len(unit), VOXELS_AT_ONCE), range(0, len(entries), ENTRIES_AT_ONCE)):
                 part, some = slice(start, start + VOXELS_AT_ONCE), slice(first, first + ENTRIES_AT_ONCE)

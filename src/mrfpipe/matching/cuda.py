@@ -8,14 +8,15 @@ Every voxel has a block of its own and every reduction a fixed order, so that re
 are matched together. Of entries of a group that score the same, that with the lowest positions in the group is taken;
 of groups, the one visited first, that is the one with the higher bound or else the lower number.
 
-Inner products are summed in the order of the CPU, but with fused multiply-adds: scores differ from those of the CPU by
-float32 rounding, and entries that score the same but for that rounding may be told apart differently.
+Bounds and tests of pairs are in single precision, with fused multiply-adds, which round less than the CPU does; what may
+win is scored in double precision, as on the CPU, by the thread that has found it. So scores differ from those of the
+CPU by the rounding of double precision, and entries that score the same but for it may be told apart differently.
 
 Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``) runs this without a GPU, slowly.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ from numba import cuda, float32, float64, int64
 from mrfpipe.arrays import Complex, Double, Float, Int, check_numba_gpu, check_shape
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import ResourceError
-from mrfpipe.matching.exact import MARGIN, entry_numbers, group_dictionary, may_win
-from mrfpipe.matching.score import Matches, best_on_grid, unit_signals
+from mrfpipe.matching.exact import entry_numbers, group_dictionary
+from mrfpipe.matching.score import Matches, best_on_grid, may_win, rounding, unit_signals
 
 THREADS = 128
 """Threads a block, a power of two; a few more than a group of T1-FF has T1H2O or signals (114 and 122)."""
@@ -47,10 +48,13 @@ class _Layout:
 
     signals: Float
     """Water, then fat, in real and imaginary parts. Shape `(groups, rank, 2, t1w + t1f)`."""
-    energy: Float
+    energy: Double
     """Shape `(groups, t1w + t1f)`."""
-    cross: Float
+    cross: Double
     """Shape `(groups, t1f, t1w)`."""
+    rounded_energy: Float
+    """In single precision, to rule pairs out by, as is the next."""
+    rounded_cross: Float
     space: Float
     """Shape `(dimensions, rank, 2, groups)`."""
     remainder: Float
@@ -117,7 +121,29 @@ def _project(signals: Float, voxel: Float, product: Float) -> None:
 
 
 @cuda.jit(device=True)
-def _visit(product: Float, energy: Float, cross: Float, ff: Double, score: float) -> tuple[float, int]:
+def _exact(signals: Float, i: int, voxel: Float) -> tuple[float, float]:
+    """Inner product <signal, y> of one of a group's signals with the voxel, in double precision."""
+    re, im = 0.0, 0.0
+    for k in range(signals.shape[0]):
+        sr, si = double(signals[k, 0, i]), double(signals[k, 1, i])
+        yr, yi = double(voxel[2 * k]), double(voxel[2 * k + 1])
+        re += sr * yr + si * yi
+        im += sr * yi - si * yr
+    return re, im
+
+
+@cuda.jit(device=True)
+def _visit(
+    signals: Float,
+    voxel: Float,
+    product: Float,
+    energy: Double,
+    cross: Double,
+    rounded_energy: Float,
+    rounded_cross: Float,
+    ff: Double,
+    score: float,
+) -> tuple[float, int]:
     """Search this thread's pairs of a group for a score above `score`; its T1H2O are every `THREADS`-th.
 
     Returns
@@ -125,15 +151,25 @@ def _visit(product: Float, energy: Float, cross: Float, ff: Double, score: float
         The score, and the entry's number within the group over the axes T1fat, T1H2O, FF.
     """
     n_fat, n_water = cross.shape
-    number = 0
+    number, slack = 0, 2 * rounding(signals.shape[0])
     for j in range(n_fat):
         fr, fi = product[n_water + j], product[2 * n_water + n_fat + j]
-        b, q = energy[n_water + j], fr * fr + fi * fi
+        b, q = rounded_energy[n_water + j], fr * fr + fi * fi
         for i in range(cuda.threadIdx.x, n_water, THREADS):
             wr, wi = product[i], product[n_water + n_fat + i]
-            a, c, p, r = energy[i], cross[j, i], wr * wr + wi * wi, wr * fr + wi * fi
-            if may_win(single(score * (1 - MARGIN)), p, q, r, a, b, c):
-                found, position = best_on_grid(ff, double(p), double(q), double(r), double(a), double(b), double(c))
+            a, c, p, r = rounded_energy[i], rounded_cross[j, i], wr * wr + wi * wi, wr * fr + wi * fi
+            if may_win(single(score), single(score - slack), p, q, r, a, b, c):
+                w_re, w_im = _exact(signals, i, voxel)
+                f_re, f_im = _exact(signals, n_water + j, voxel)
+                found, position = best_on_grid(
+                    ff,
+                    w_re * w_re + w_im * w_im,
+                    f_re * f_re + f_im * f_im,
+                    w_re * f_re + w_im * f_im,
+                    energy[i],
+                    energy[n_water + j],
+                    cross[j, i],
+                )
                 if found > score:
                     score = found
                     number = (j * n_water + i) * ff.size + position
@@ -144,8 +180,10 @@ def _visit(product: Float, energy: Float, cross: Float, ff: Double, score: float
 def _search(
     y: Float,
     signals: Float,
-    energy: Float,
-    cross: Float,
+    energy: Double,
+    cross: Double,
+    rounded_energy: Float,
+    rounded_cross: Float,
     space: Float,
     remainder: Float,
     ff: Double,
@@ -179,13 +217,23 @@ def _search(
             if bounds[i] > own:
                 own, number = double(bounds[i]), i
         bound, group = _highest(own, number, values, numbers)
-        if bound < 0 or bound < score * (1 - MARGIN):
+        if bound < 0 or bound < score:
             break
         if group % THREADS == thread:
             bounds[group] = -1
         _project(signals[group], voxel, product)
         cuda.syncthreads()
-        own, number = _visit(product, energy[group], cross[group], grid, score)
+        own, number = _visit(
+            signals[group],
+            voxel,
+            product,
+            energy[group],
+            cross[group],
+            rounded_energy[group],
+            rounded_cross[group],
+            grid,
+            score,
+        )
         found, number = _highest(own, number, values, numbers)
         if found > score:
             score, best_group, best_number = found, group, number
@@ -213,13 +261,10 @@ def match_exact_cuda(coefficients: Complex, dictionary: Dictionary, device: torc
     check_numba_gpu("match")
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
     layout = _laid_out(dictionary)
-    unit = np.ascontiguousarray(unit_signals(coefficients), np.complex64).view(np.float32)
+    unit = unit_signals(coefficients).view(np.float32)
     entries, scores = np.empty((len(unit), 2), np.int64), np.empty(len(unit))
     with cuda.gpus[device.index or 0]:
-        on_gpu = [
-            cuda.to_device(array)
-            for array in (layout.signals, layout.energy, layout.cross, layout.space, layout.remainder, layout.ff)
-        ]
+        on_gpu = [cuda.to_device(getattr(layout, field.name)) for field in fields(layout)]
         for start in range(0, len(unit), VOXELS_AT_ONCE):
             some = slice(start, start + VOXELS_AT_ONCE)
             y = cuda.to_device(unit[some])
@@ -247,6 +292,8 @@ def _laid_out(dictionary: Dictionary) -> _Layout:
         signals=np.concatenate([groups.water, groups.fat], axis=3),
         energy=np.concatenate([groups.water_energy, groups.fat_energy], axis=1),
         cross=groups.cross,
+        rounded_energy=np.concatenate([groups.rounded_water_energy, groups.rounded_fat_energy], axis=1),
+        rounded_cross=groups.rounded_cross,
         space=np.ascontiguousarray(groups.space.transpose(1, 2, 3, 0)),
         remainder=groups.remainder,
         ff=np.ascontiguousarray(dictionary.protocol.grid.ff),

@@ -16,7 +16,7 @@ from numba import njit, prange
 
 from mrfpipe.arrays import Complex, Double, Float, check_shape
 from mrfpipe.dictionary import Dictionary
-from mrfpipe.matching.exact import best_of_group, group_dictionary, project
+from mrfpipe.matching.exact import Groups, best_of_group, group_dictionary, work_for
 from mrfpipe.matching.score import unit_signals
 
 
@@ -48,19 +48,15 @@ def peak_gap(landscape: Double) -> float:
 
 
 @njit(parallel=True, cache=True)
-def _gaps(
-    y: Float, water: Float, fat: Float, water_energy: Float, fat_energy: Float, cross: Float, ff: Double, n_df: int
-) -> Double:
-    """Gap of every unit signal; y is (voxels, rank, 2)."""
-    n_groups = water.shape[0]
+def _gaps(y: Float, groups: Groups, ff: Double, n_df: int) -> Double:
+    """Gap of every unit signal; y is (voxels, 2 rank)."""
+    n_groups = len(groups.water)
     gaps = np.empty(len(y))
     for v in prange(len(y)):
         landscape, entry = np.empty(n_groups), np.empty(3, np.int64)
-        w, f = np.empty((2, water.shape[3]), np.float32), np.empty((2, fat.shape[3]), np.float32)
+        work = work_for(groups)
         for group in range(n_groups):
-            project(water[group], y[v], w)
-            project(fat[group], y[v], f)
-            landscape[group] = best_of_group(w, f, water_energy[group], fat_energy[group], cross[group], ff, 0.0, entry)
+            landscape[group] = best_of_group(groups, group, y[v], ff, 0.0, work, entry)
         gaps[v] = peak_gap(landscape.reshape(-1, n_df))
     return gaps
 
@@ -80,15 +76,6 @@ def correlation_gap(coefficients: Complex, dictionary: Dictionary) -> Float:
         Difference of the correlations with the signals in the basis, 0 to 1. Shape `(voxels)`.
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
-    groups, unit = group_dictionary(dictionary), unit_signals(coefficients)
-    gaps = _gaps(
-        np.stack([unit.real, unit.imag], axis=-1),
-        groups.water,
-        groups.fat,
-        groups.water_energy,
-        groups.fat_energy,
-        groups.cross,
-        dictionary.protocol.grid.ff,
-        dictionary.protocol.grid.df.size,
-    )
+    grid, y = dictionary.protocol.grid, unit_signals(coefficients).view(np.float32)
+    gaps = _gaps(y, group_dictionary(dictionary), grid.ff, grid.df.size)
     return gaps.astype(np.float32)

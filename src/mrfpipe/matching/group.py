@@ -15,7 +15,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from mrfpipe.arrays import Complex, Float, Int, ShortInt, check_shape
+from mrfpipe.arrays import Complex, Double, Float, Int, ShortInt, check_shape
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.matching.score import Matches, unit_signals
 
@@ -51,8 +51,7 @@ class _Components:
 
     @classmethod
     def of(cls, dictionary: Dictionary, device: torch.device) -> "_Components":
-        ff = dictionary.protocol.grid.ff.astype(np.float32)
-        arrays = {"ff": ff, "water": _by_cell(dictionary.water), "fat": _by_cell(dictionary.fat)}
+        arrays = {"ff": dictionary.protocol.grid.ff.copy(), "water": _by_cell(dictionary.water), "fat": _by_cell(dictionary.fat)}
         return cls(**{name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
 
     def units(self, numbers: Tensor) -> Tensor:
@@ -63,9 +62,9 @@ class _Components:
         ff, t1w = rest // n_water, rest % n_water
         water = self.water.view(-1, rank).index_select(0, t1w * n_cells + cell)
         fat = self.fat.view(-1, rank).index_select(0, t1f * n_cells + cell)
-        entries = torch.lerp(torch.view_as_real(water), torch.view_as_real(fat), self.ff[ff][:, None, None])
-        norm = torch.linalg.vector_norm(entries.flatten(1), dim=1)
-        return torch.view_as_complex(entries / norm[:, None, None])
+        share = self.ff[ff][:, None]  # in double precision, and so is the mixture, as water and fat may nearly cancel
+        entries = (1 - share) * water + share * fat
+        return (entries / torch.linalg.vector_norm(entries, dim=1, keepdim=True)).to(water.dtype)
 
 
 def default_groups(n_entries: int) -> int:
@@ -226,7 +225,7 @@ def _on_cpu(unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: 
     pairs = np.argsort(shortlist, kind="stable")
     ends = np.cumsum(np.bincount(shortlist, minlength=groups.n_groups))
     numbers, scores = _search(
-        y, pairs, ends, n_kept, groups.entries, groups.offsets, water, fat, grid.ff.astype(np.float32)
+        y, pairs, ends, n_kept, groups.entries, groups.offsets, water, fat, grid.ff
     )
     of_pair = scores.reshape(-1, n_kept)
     best = np.argmax(of_pair, axis=1)[:, None]
@@ -283,20 +282,23 @@ def _shortlist(y: Float, representatives: Float, n_kept: int) -> ShortInt:
 
 
 @njit(cache=True)
-def _make_units(numbers: ShortInt, water: Float, fat: Float, ff: Float, units: Float) -> None:
-    """Make entries of unit norm; water and fat are (t1, df b1, 2 rank), units (rank, 2, entries)."""
+def _make_units(numbers: ShortInt, water: Float, fat: Float, ff: Double, units: Float) -> None:
+    """Make entries of unit norm; water and fat are (t1, df b1, 2 rank), units (rank, 2, entries).
+
+    They are mixed in double precision, as water and fat may nearly cancel.
+    """
     n_water, n_cells, n_fat, rank = water.shape[0], water.shape[1], fat.shape[0], units.shape[0]
     for i in range(numbers.size):
         rest, cell = divmod(numbers[i], n_cells)
         rest, t1f = divmod(rest, n_fat)
         x, t1w = divmod(rest, n_water)
-        w, f, v, u = water[t1w, cell], fat[t1f, cell], ff[x], np.float32(1) - ff[x]
-        energy = np.float32(0)
+        w, f, v, u = water[t1w, cell], fat[t1f, cell], ff[x], 1 - ff[x]
+        energy = 0.0
         for k in range(2 * rank):
             part = u * w[k] + v * f[k]
             units[k // 2, k % 2, i] = part
             energy += part * part
-        scale = np.float32(1) / np.sqrt(energy)
+        scale = np.float32(1 / np.sqrt(energy))
         for k in range(rank):
             units[k, 0, i] *= scale
             units[k, 1, i] *= scale
@@ -325,7 +327,7 @@ def _search(
     offsets: Int,
     water: Float,
     fat: Float,
-    ff: Float,
+    ff: Double,
 ) -> tuple[Int, Float]:
     """Search the entries of each group for all voxels that keep it; the entries are made once, a block at a time.
 

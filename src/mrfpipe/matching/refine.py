@@ -7,7 +7,7 @@ spoiling, within 1e-3 with phase graphs, relative to its norm. The signal
 ``|<d, y>|^2 / |d|^2`` is raised by damped Gauss-Newton steps (Levenberg and Marquardt) from the entry that matching
 found; the complex scale between d and y is projected out (Golub and Pereyra, SIAM J Numer Anal 10:413, 1973,
 in Kaufman's simplification). A step that does not raise the score, or leaves the grid's range, is shortened or stopped
-at its end, so that the score is never below the entry's.
+at its end, so that the score is never below the entry's; nor does a step lead to where water and fat cancel.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from mrfpipe.arrays import Complex, Double, Int, check_shape
-from mrfpipe.dictionary import Dictionary
+from mrfpipe.dictionary import LEAST_LEFT, Dictionary
 from mrfpipe.matching.score import unit_signals
 from mrfpipe.protocol import AXES
 
@@ -97,9 +97,12 @@ def _fingerprint(
     slopes: Numbers,
     w: Numbers,
     f: Numbers,
-) -> None:
-    """Make the signal d `(rank)` at parameters in the order of `AXES`, and its slopes `(parameters, rank)`."""
-    x = at[0]
+) -> float:
+    """Make the signal d `(rank)` at parameters in the order of `AXES`, and its slopes `(parameters, rank)`.
+
+    Returned is the least energy it must have: where water and fat cancel and less is left of them, it is rounding.
+    """
+    x, energy = at[0], 0.0
     _component(water, t1w, b1, df, at[1], at[4], at[3], w)
     _component(fat, t1f, b1, df, at[2], at[4], at[3], f)
     for r in range(d.size):
@@ -109,15 +112,20 @@ def _fingerprint(
         slopes[2, r] = x * f[1, r]
         slopes[3, r] = (1 - x) * w[3, r] + x * f[3, r]
         slopes[4, r] = (1 - x) * w[2, r] + x * f[2, r]
+        energy += (1 - x) ** 2 * (w[0, r].real ** 2 + w[0, r].imag ** 2)
+        energy += x**2 * (f[0, r].real ** 2 + f[0, r].imag ** 2)
+    return LEAST_LEFT**2 * energy
 
 
 @njit(cache=True)
-def _scale(d: Numbers, y: Complex) -> tuple[complex, float]:
-    """Return the complex scale with which d fits y best, and the score of d."""
+def _scale(d: Numbers, y: Complex, least: float) -> tuple[complex, float]:
+    """Return the complex scale with which d fits y best, and the score of d: none if it has less than that energy."""
     overlap, energy = 0j, 0.0
     for r in range(d.size):
         overlap += d[r].conjugate() * y[r]
         energy += d[r].real ** 2 + d[r].imag ** 2
+    if energy <= least:
+        return 0j, 0.0
     return overlap / energy, (overlap.real**2 + overlap.imag**2) / energy
 
 
@@ -180,14 +188,14 @@ def _refine(
         w, f = np.empty((4, rank), np.complex128), np.empty((4, rank), np.complex128)
         matrix, side, tried = np.empty((N, N)), np.empty(N), np.empty(N)
         at, damping = estimates[v].copy(), 1e-3
-        _fingerprint(at, water, fat, t1w, t1f, df, b1, d, slopes, w, f)
-        scale, score = _scale(d, y[v])
+        least = _fingerprint(at, water, fat, t1w, t1f, df, b1, d, slopes, w, f)
+        scale, score = _scale(d, y[v], least)
         signals[v] = d.astype(np.complex64)
         _normal_equations(d, slopes, y[v], scale, high - low, matrix, side)
         for _ in range(STEPS):
             _stepped(at, matrix, side, damping, low, high, tried)
-            _fingerprint(tried, water, fat, t1w, t1f, df, b1, d, slopes, w, f)
-            scale, found = _scale(d, y[v])
+            least = _fingerprint(tried, water, fat, t1w, t1f, df, b1, d, slopes, w, f)
+            scale, found = _scale(d, y[v], least)
             if found > score:
                 at[:], signals[v] = tried, d.astype(np.complex64)
                 gain, score, damping = found - score, found, damping * 0.1

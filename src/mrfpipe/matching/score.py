@@ -15,6 +15,12 @@ Two facts follow.
   and ``(s a - p)(s b - q) >= (s c - r)^2``: a test of a pair without square root or division.
 - Over directions the quotient has one maximum and one minimum and is monotonic between them. So on a grid of x the best
   value is one of the two neighbours of the maximum, if that lies inside (0, 1), or one of the two ends.
+
+Where water and fat nearly cancel, so do the terms of numerator and denominator: to a share ``k = |d| / ((1-x)|w| +
+x|f|)``, squared. The six numbers of a score are therefore summed in double precision, so that it is right to a few 1e-16 / k^2;
+no dictionary has an entry with k below 1e-4 (`mrfpipe.dictionary.LEAST_LEFT`). Single precision, which would be wrong
+altogether below k = 3e-4, only rules pairs out (`may_win`): by differences that are trusted to `rounding` of what they
+are between, however small they are.
 """
 
 import math
@@ -24,6 +30,11 @@ import numpy as np
 from numba import njit
 
 from mrfpipe.arrays import Complex, Double, Float, Int
+
+UNIT_ROUNDOFF = 2.0**-24
+"""Of single precision: a result is rounded by at most this share of it."""
+NEARLY_SINGULAR = 1e-8
+"""Where ``a b - c^2`` is less than this share of ``a b`` it is rounding to 1e-8 and more: see `best_on_grid`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,10 +57,44 @@ def unit_signals(coefficients: Complex) -> Complex:
     """
     if not np.all(np.isfinite(coefficients)) or not np.all(np.any(coefficients != 0, axis=1)):
         raise ValueError("Signals to match must be finite and not zero.")
+    coefficients = np.ascontiguousarray(coefficients, np.complex64)
     coefficients = coefficients / np.max(np.abs(coefficients), axis=1, keepdims=True)
     norm = np.linalg.norm(coefficients, axis=1, keepdims=True)
     unit: Complex = coefficients / norm
     return unit
+
+
+@njit(cache=True)
+def rounding(rank: int) -> float:
+    """Bound how far single precision is off in ``s a - p``, relative to a, ``s b - q`` to b, ``s c - r`` to sqrt(a b).
+
+    For signals of so many complex coefficients, a score s up to 1 and y of unit norm; u is the unit roundoff. A sum of
+    2 rank products is rounded by at most 2 rank u of the norms' product (Higham, Accuracy and Stability of Numerical
+    Algorithms, 3.1), so that W and F are off by 2 sqrt(2) rank u, their products p, q and r by twice that, 5.7 rank u,
+    and a, b and c by 2 rank u. The few operations besides take less than 8 u.
+    """
+    return 8 * (rank + 1) * UNIT_ROUNDOFF
+
+
+@njit(cache=True, inline="always")
+def may_win(
+    limit: np.float32,
+    safe: np.float32,
+    p: np.float32,
+    q: np.float32,
+    r: np.float32,
+    a: np.float32,
+    b: np.float32,
+    c: np.float32,
+) -> np.bool_:
+    """Whether a pair may score above `limit` for any fat fraction, in single precision.
+
+    The matrix limit G - H is known to an error E with entries up to ``e a, e sqrt(a b), e b``, e being the rounding;
+    ``E + 2 e diag(a, b)`` is positive semidefinite whatever their signs. So if the matrix is still positive
+    semidefinite after 2 e diag(a, b) is taken off, for which `safe` = limit - 2 e stands in the diagonal, it truly is.
+    """
+    x, y, z = safe * a - p, safe * b - q, limit * c - r
+    return (x * y <= z * z) | (x <= 0) | (y <= 0)
 
 
 @njit(cache=True, inline="always")
@@ -61,10 +106,11 @@ def score_at(x: float, p: float, q: float, r: float, a: float, b: float, c: floa
 
 @njit(cache=True)
 def best_fat_fraction(p: float, q: float, r: float, a: float, b: float, c: float) -> float:
-    """Fat fraction inside (0, 1) where the score has its maximum over all directions, or -1 if that is outside."""
+    """Fat fraction inside (0, 1) where the score has its maximum over all directions, or -1 if that is outside.
+
+    Water and fat must not be parallel.
+    """
     det = a * b - c * c
-    if det <= 0.0:
-        return -1.0
     half_trace = 0.5 * (p * b + q * a) - r * c
     under_root = half_trace * half_trace - det * (p * q - r * r)
     top = (half_trace + (math.sqrt(under_root) if under_root > 0.0 else 0.0)) / det
@@ -92,16 +138,24 @@ def _upper_neighbour(ff: Double, x: float) -> int:
 
 @njit(cache=True)
 def best_on_grid(ff: Double, p: float, q: float, r: float, a: float, b: float, c: float) -> tuple[float, int]:
-    """Best score over the fat fractions of a grid, and its position; the lower position if two score the same."""
+    """Best score over the fat fractions of a grid, and its position; the lower position if two score the same.
+
+    Where water and fat are nearly parallel or opposed, where the maximum lies is rounding: all fat fractions are tried.
+    """
     last = ff.size - 1
     best, position = score_at(ff[0], p, q, r, a, b, c), 0
-    x = best_fat_fraction(p, q, r, a, b, c)
-    if x > 0.0:
-        above = _upper_neighbour(ff, x)
-        for i in range(above - 1, above + 1):
-            score = score_at(ff[i], p, q, r, a, b, c)
-            if score > best:
-                best, position = score, i
+    first, stop = 1, 1
+    if a * b - c * c <= NEARLY_SINGULAR * a * b:
+        stop = last
+    else:
+        x = best_fat_fraction(p, q, r, a, b, c)
+        if x > 0.0:
+            above = _upper_neighbour(ff, x)
+            first, stop = above - 1, above + 1
+    for i in range(first, stop):
+        score = score_at(ff[i], p, q, r, a, b, c)
+        if score > best:
+            best, position = score, i
     score = score_at(ff[last], p, q, r, a, b, c)
     if score > best:
         best, position = score, last
