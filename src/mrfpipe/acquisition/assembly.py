@@ -8,6 +8,7 @@ import numpy as np
 from mrfpipe.acquisition.geometry import affine_of, in_order_of_place
 from mrfpipe.acquisition.header import Header, check_angle_increment, check_header, trains_of
 from mrfpipe.acquisition.heads import Acquisition, Heads, RawFile
+from mrfpipe.acquisition.implausible import check_plausible, check_plausible_noise
 from mrfpipe.acquisition.ismrmrd_trajectory import StoredTrajectory
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.spokes import (
@@ -136,6 +137,7 @@ def _read_kspace(
         kspace[s, :, spoke] = measured.samples
         if stored is not None:
             stored.add(measured)
+    check_plausible(kspace, imaging, file.path)
     return kspace
 
 
@@ -159,14 +161,16 @@ def _read_noise(file: RawFile, n_coils: int) -> Complex | None:
             f"{file.path}: acquisition {head['number']} measures the noise of {head['active_channels']} coils, "
             f"the image has {n_coils}; measure or convert the scan again."
         )
-    parts = []
-    for acquisition in file.acquisitions(noise):
+    measured = list(file.acquisitions(noise))
+    for acquisition in measured:
         if not np.isfinite(acquisition.samples).all():
             raise InputError(
                 f"{file.path}: acquisition {acquisition.head['number']}, noise, is not finite; measure again."
             )
-        parts.append(acquisition.samples)
-    return np.concatenate(parts, axis=1) if parts else None
+    if not measured:
+        return None
+    check_plausible_noise(measured, file.path)
+    return np.concatenate([acquisition.samples for acquisition in measured], axis=1)
 
 
 def describe(heads: Heads, imaging: Heads, header: Header) -> dict[str, object]:
