@@ -110,14 +110,14 @@ def by_matching(
     series: FrameSeries, dictionary: Dictionary, groups: Path | None, device: torch.device, stages: Stages
 ) -> None:
     """Time exact and group matching, and brute force on some voxels of the first slice."""
-    match_series(corner(series), dictionary, device=device)
+    match_series(corner(series), dictionary, refined=False, device=device)
     with stages.time("exact matching"):
-        match_series(series, dictionary, device=device)
+        match_series(series, dictionary, refined=False, device=device)
     if groups is not None:
         grouped, of_entries = load_dictionary(groups), load_groups(groups)
-        match_series(corner(series), grouped, "group", groups=of_entries, device=device)
+        match_series(corner(series), grouped, "group", groups=of_entries, refined=False, device=device)
         with stages.time("group matching"):
-            match_series(series, grouped, "group", groups=of_entries, device=device)
+            match_series(series, grouped, "group", groups=of_entries, refined=False, device=device)
     signals = dictionary.compress(series.images[0][:, series.mask[0]].T)
     some = np.ascontiguousarray(signals[:: len(signals) // N_BRUTE])
     match_brute(some[:8], dictionary, device)

@@ -112,7 +112,9 @@ def command(
         series = [load_series(path, scanned, settings.progress) for path in paths]
         if loaded is None:
             return series, [_truth(path) for path in paths]
-        return series, [match_series(scan, loaded, progress=settings.progress("match")) for scan in series]
+        return series, [
+            match_series(scan, loaded, refined=False, progress=settings.progress("match")) for scan in series
+        ]
 
     series, known = learned(data)
     stages = METHODS.get(preset) or (PRESETS[preset],)

@@ -24,7 +24,10 @@ def small_protocol(*, matrix: int = 48, **keys: object) -> Protocol:
 
 
 def opposed_protocol(shift: float, fat_fraction: str) -> Protocol:
-    """One fat peak that turns by half a turn, at 200 Hz, until the one echo time; water and fat have the same T1, T2."""
+    """One fat peak that makes half a turn, at 200 Hz, until the one echo time; water and fat may have the same T1.
+
+    Off-resonance, a phase common to all frames, has one value.
+    """
     return small_protocol(
         te_ms=2.5,
         water_t2_ms=60.0,
@@ -34,8 +37,8 @@ def opposed_protocol(shift: float, fat_fraction: str) -> Protocol:
         fat_fraction=fat_fraction,
         t1_water_ms="[[300, 900, 100]]",
         t1_fat_ms="[[300, 600, 100]]",
-        df_hz="[[-60, 60, 60]]",
-        b1="[[0.5, 1.0, 0.25]]",
+        df_hz="[[0, 0, 1]]",
+        b1="[[0.4, 1.0, 0.15]]",
     )
 
 

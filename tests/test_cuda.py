@@ -87,7 +87,7 @@ def test_exact_matching_is_the_same(name, rank):
 
 
 def test_a_series_is_matched_on_the_gpu(dictionary, series):
-    gpu, cpu = (match_series(series, dictionary, device=device) for device in (GPU, CPU))
+    gpu, cpu = (match_series(series, dictionary, refined=False, device=device) for device in (GPU, CPU))
     np.testing.assert_allclose(gpu.match, cpu.match, rtol=1e-5)
 
 
@@ -100,7 +100,7 @@ def test_group_matching_is_the_same(dictionary):
 
 
 def test_a_network_trained_on_it_gives_the_same_maps_on_both(dictionary, series):
-    labels = match_series(series, dictionary)
+    labels = match_series(series, dictionary, refined=False)
     protocol = dictionary.protocol
     model = train([series], [labels], preset=replace(PRESETS["small"], n_epochs=2), protocol=protocol, device=GPU)
     gpu, cpu = (reconstruct(series, model, protocol, device=device) for device in (GPU, CPU))

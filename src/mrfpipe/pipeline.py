@@ -177,7 +177,7 @@ def match_scan(
     *,
     imaging: Imaging = BY_FRAMES,
     groups: EntryGroups | None = None,
-    refined: bool = False,
+    refined: bool = True,
     gap: bool = False,
     memory: int | None = None,
 ) -> MappedScan:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from helpers import complex_normal, scores_in_double
+from helpers import complex_normal, opposed_protocol, scores_in_double
 
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.matching.gap import correlation_gap, peak_gap
@@ -63,3 +63,16 @@ def test_gap_is_that_of_all_entries(dictionary):
     np.testing.assert_allclose(correlation_gap(signals, dictionary), expected, atol=2e-6)
     alone = np.isclose(expected, np.sqrt(landscapes.max(axis=(1, 2))))
     assert 5 < alone.sum() < n - 5
+
+
+def test_gap_is_that_of_all_entries_where_water_and_fat_nearly_cancel():
+    opposed = build_dictionary(opposed_protocol(200.05, "[[0.0, 1.0, 0.1]]"), rank=6)
+    rng, n, shape = np.random.default_rng(0), 40, opposed.protocol.grid.shape
+    entries = unit_signals(opposed.entries(rng.integers(0, opposed.n_entries, n)))
+    level = np.resize([0.1, 1], n)[:, None]  # with much noise there are second peaks
+    signals = (entries + level * complex_normal(rng, n, opposed.rank)).astype(np.complex64)
+    scores = np.stack([scores_in_double(opposed, s[None], np.arange(opposed.n_entries)) for s in signals])
+    landscapes = scores.reshape(n, -1, shape[3], shape[4]).max(axis=1).transpose(0, 2, 1)
+    expected = [plain_gap(landscape) for landscape in landscapes]
+    # Entries and unit signals in single precision: some 1e-7 each.
+    np.testing.assert_allclose(correlation_gap(signals, opposed), expected, atol=2e-6)

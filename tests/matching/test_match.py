@@ -1,9 +1,11 @@
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
 from helpers import complex_normal
 
+from mrfpipe.cli.match import command
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
@@ -12,6 +14,7 @@ from mrfpipe.matching import match
 from mrfpipe.matching.group import build_groups, pair_bytes
 from mrfpipe.matching.match import LEAST_MEMORY, match_series, match_signals, voxels_at_once
 from mrfpipe.physics.simulate import fingerprints
+from mrfpipe.pipeline import match_scan
 from mrfpipe.protocol import load_protocol
 
 
@@ -52,6 +55,7 @@ def test_noise_free_voxels_give_their_parameters(dictionary, method):
         dictionary,
         method,
         groups=groups,
+        refined=False,
         progress=lambda *s: steps.append(s),
     )
     np.testing.assert_array_equal(maps.mask, mask)
@@ -88,6 +92,21 @@ def test_what_was_compared_is_handed_on(dictionary, refined):
     np.testing.assert_allclose(maps.m0[mask], np.abs(overlap) / np.linalg.norm(found.simulated, axis=1) ** 2, rtol=1e-4)
 
 
+def test_matching_from_python_refines_as_the_command_does(dictionary):
+    """Off the grid by half a step: nothing on the grid has these parameters."""
+    values, scale, mask = random_case(dictionary)
+    for name, step in (("ff", 0.1), ("t1w", 0.2), ("df", 20), ("b1", 0.15)):
+        axis = getattr(dictionary.protocol.grid, name)
+        values[name] = np.clip(values[name], axis[2], axis[-3]) + step / 2
+    series = series_of(dictionary, values, scale, mask)
+    maps, told = match_series(series, dictionary), match_series(series, dictionary, refined=True)
+    np.testing.assert_array_equal(maps.ff, told.ff)
+    assert np.median(np.abs(maps.df - values["df"])[mask]) < 2  # on the grid it is 10 Hz
+    (by_command,) = [option.default for option in command.params if option.name == "refine"]
+    for function in (match_series, match_signals, match_scan):
+        assert inspect.signature(function).parameters["refined"].default is by_command
+
+
 def test_slice_after_slice_is_all_slices(dictionary):
     values, scale, mask = random_case(dictionary)
     series = series_of(dictionary, values, scale, mask)
@@ -107,7 +126,7 @@ def test_gap_is_in_units_of_the_match(dictionary):
     )
     clean, noisy = (
         match_series(
-            series_of(dictionary, values, scale, mask, images=images.astype(np.complex64)), dictionary, gap=True
+            series_of(dictionary, values, scale, mask, images=images.astype(np.complex64)), dictionary, refined=False, gap=True
         )
         for images in (series.images, series.images + 0.01 * outside)
     )
@@ -131,11 +150,11 @@ def test_memory_changes_how_much_is_done_at_once_and_nothing_else(dictionary, me
     monkeypatch.setattr(
         match, f"match_{method}", lambda c, *args, **kw: seen.append(len(c)) or original(c, *args, **kw)
     )
-    whole = match_series(many, dictionary, method, groups=groups, memory=1 << 30)
+    whole = match_series(many, dictionary, method, groups=groups, refined=False, memory=1 << 30)
     assert seen == [n]
     seen.clear()
     monkeypatch.setattr(match, "LEAST_MEMORY", 1 << 18)
-    parts = match_series(many, dictionary, method, groups=groups, memory=1 << 18)
+    parts = match_series(many, dictionary, method, groups=groups, refined=False, memory=1 << 18)
     assert seen == [512, 512, 276]
     for name in (*(p.field for p in PARAMETERS), "m0", "phase", "match", "edge"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
@@ -155,7 +174,7 @@ def test_voxels_at_once_fit_the_memory_and_grow_with_it(dictionary):
 
 def test_edges_are_told_by_bit(dictionary):
     values, scale, mask = random_case(dictionary)
-    maps = match_series(series_of(dictionary, values, scale, mask), dictionary)
+    maps = match_series(series_of(dictionary, values, scale, mask), dictionary, refined=False)
     for n, parameter in enumerate(PARAMETERS):
         axis = getattr(dictionary.protocol.grid, parameter.field)
         at_end = np.isin(values[parameter.field], axis[[0, -1]]) & mask
@@ -208,11 +227,11 @@ def test_coefficients_match_as_the_frames_they_make(dictionary):
     """Of the dictionary's own basis, of one that is turned, and with the phase of every voxel's scale."""
     values, scale, mask = random_case(dictionary)
     series = series_of(dictionary, values, scale, mask)
-    expected = match_series(series, dictionary)
+    expected = match_series(series, dictionary, refined=False)
     rng = np.random.default_rng(5)
     turn = np.linalg.qr(complex_normal(rng, dictionary.rank, dictionary.rank))[0].astype(np.complex64)
     for basis in (dictionary.basis, dictionary.basis @ turn):
-        maps = match_series(as_coefficients(series, basis), dictionary)
+        maps = match_series(as_coefficients(series, basis), dictionary, refined=False)
         np.testing.assert_array_equal(maps.mask, expected.mask)
         for parameter in PARAMETERS:
             np.testing.assert_array_equal(getattr(maps, parameter.field), getattr(expected, parameter.field))

@@ -138,7 +138,7 @@ def result(tmp_path_factory, provenance):
         affine=np.diag([-1.0, -1.0, 8.0, 1.0]),
         sequence_hash=dictionary.protocol.sequence.hash,
     )
-    maps, found = match_signals(series, dictionary)
+    maps, found = match_signals(series, dictionary, refined=False)
     folder = tmp_path_factory.mktemp("results") / "t"
     save_result(folder, maps, provenance, fingerprints=found, force=False)
     ran = CliRunner().invoke(main, ["report", str(folder)])

@@ -72,7 +72,7 @@ def match_series(
     method: Method = "exact",
     *,
     groups: EntryGroups | None = None,
-    refined: bool = False,
+    refined: bool = True,
     gap: bool = False,
     memory: int | None = None,
     device: torch.device = CPU,
@@ -96,7 +96,8 @@ def match_series(
     groups
         Of the dictionary's entries; group matching needs them.
     refined
-        Whether the estimates leave the grid for the best signal between its entries; see `mrfpipe.matching.refine`.
+        Whether the estimates leave the grid for the best signal between its entries, as those of the command do; see
+        `mrfpipe.matching.refine`.
     gap
         Whether to look for the second-best explanation, which takes long; see `mrfpipe.matching.gap`.
     memory
@@ -133,7 +134,7 @@ def match_signals(
     method: Method = "exact",
     *,
     groups: EntryGroups | None = None,
-    refined: bool = False,
+    refined: bool = True,
     gap: bool = False,
     memory: int | None = None,
     device: torch.device = CPU,

@@ -43,7 +43,7 @@ def run(
         )
         found = {
             "network": reconstruct(series, model, protocol, device=device),
-            "match": match_series(series, dictionary, device=device),
+            "match": match_series(series, dictionary, refined=False, device=device),
             "match-refined": match_series(series, dictionary, refined=True, device=device),
         }
         for method, maps in found.items():
