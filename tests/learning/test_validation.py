@@ -98,8 +98,8 @@ def test_a_team_shares_the_patches_out(scan, protocol):
         measured(network, data, team=Member(rank=rank, size=2))
     errors, sums = (seen[i] + seen[i + 2] for i in range(2))
     assert errors[1] == 5 * scan[1].mask.sum()  # nobody's patches twice
-    # A batch's errors are summed in float32.
-    assert float(errors[0] / errors[1]) == pytest.approx(whole.loss, rel=1e-6)
+    # A batch's errors, some thousand, are summed in float32, in any order; a lost patch would take 1e-3.
+    assert float(errors[0] / errors[1]) == pytest.approx(whole.loss, rel=1e-5)
     n = int(scan[1].mask.sum())
     assert sums[0].tolist() == [n, sums[0, 1].item(), sums[0, 2].item(), n, n]
 

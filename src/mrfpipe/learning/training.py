@@ -2,8 +2,9 @@
 
 Section 2.5 of Balsiger et al., Med Image Anal 64:101741 (2020): Adam on the mean squared error of all maps scaled to
 0..1, over the foreground alone. Seed and epoch decide every random choice, so a training that is interrupted and taken
-up again from its checkpoint ends with the very weights of one that was not. Started by ``torchrun``, several processes
-train one network together.
+up again from its checkpoint, on the same machine with as many threads, ends with the very weights of one that was not;
+elsewhere sums are taken in another order and round differently. Started by ``torchrun``, several processes train one
+network together.
 """
 
 import hashlib
