@@ -9,7 +9,8 @@ Signals are compressed as ``c = conj(basis).T s`` (McGivney et al., IEEE Trans M
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -84,6 +85,27 @@ class Dictionary:
         compressed: Complex = signals @ self.basis.conj()
         return compressed
 
+    def in_basis(self, basis: Complex) -> "Dictionary":
+        """Express the entries in another orthonormal basis, for signals that are known in that alone.
+
+        Parameters
+        ----------
+        basis
+            Shape `(frames, rank)`; as the leading vectors of this dictionary's.
+
+        Returns
+        -------
+            The same entries, less what lies outside the basis.
+        """
+        turn = self.basis.T @ basis.conj()
+        water, fat = self.water @ turn, self.fat @ turn
+        before, after = (
+            np.trace(entry_gram(ComponentSignals(water=w, fat=f), self.protocol.grid)).real
+            for w, f in ((self.water, self.fat), (water, fat))
+        )
+        kept = self.energy * float(after / before)
+        return replace(self, **_compressed(water, fat), basis=np.ascontiguousarray(basis), energy=kept)
+
     def entries(self, numbers: Int) -> Complex:
         """Make entries by number.
 
@@ -149,6 +171,11 @@ class EntryGroups:
         """Number of groups."""
         return int(self.representatives.shape[0])
 
+    def in_basis(self, basis: Complex, before: Complex) -> "EntryGroups":
+        """Express the signals that stand for groups in another basis than before. Shapes `(frames, rank)`."""
+        turned = self.representatives @ (before.T @ basis.conj())
+        return replace(self, representatives=turned / np.linalg.norm(turned, axis=1, keepdims=True))
+
 
 def build_dictionary(
     protocol: Protocol,
@@ -191,17 +218,18 @@ def build_dictionary(
     signals = component_signals(protocol, model, device, progress)
     basis, kept = _joint_basis(signals, protocol.grid, rank, energy)
     water, fat = signals.water @ basis.conj(), signals.fat @ basis.conj()
-    return Dictionary(
-        water=water,
-        fat=fat,
-        basis=basis,
-        water_energy=_energy(water),
-        fat_energy=_energy(fat),
-        cross=np.einsum("iefr,jefr->ijef", water.conj(), fat, optimize=True).real.copy(),
-        energy=kept,
-        protocol=protocol,
-        model=model,
-    )
+    return Dictionary(**_compressed(water, fat), basis=basis, energy=kept, protocol=protocol, model=model)
+
+
+def _compressed(water: Complex, fat: Complex) -> dict[str, Any]:
+    """Return compressed signals with their energies and inner products, by the names of `Dictionary`."""
+    return {
+        "water": water,
+        "fat": fat,
+        "water_energy": _energy(water),
+        "fat_energy": _energy(fat),
+        "cross": np.einsum("iefr,jefr->ijef", water.conj(), fat, optimize=True).real.copy(),
+    }
 
 
 def _energy(signals: Complex) -> Float:
