@@ -111,6 +111,30 @@ def test_products_are_those_of_the_signals(small):
     np.testing.assert_allclose(products.cross.std(axis=1), 0, atol=2e-5)
 
 
+def test_leading_vectors_alone_make_the_dictionary_of_that_rank(small):
+    """The basis is nested: energies, cross terms and the share of energy are those of a build of lower rank."""
+    few = build_dictionary(small.protocol, rank=6)
+    found = small.in_basis(small.basis[:, :6])
+    assert found.rank == 6
+    # float32 sums of 30 products, and eigenvectors that are orthogonal to as many digits
+    for name in ("basis", "water", "fat", "water_energy", "fat_energy", "cross"):
+        expected = getattr(few, name)
+        np.testing.assert_allclose(getattr(found, name), expected, atol=1e-5 * np.abs(expected).max(), err_msg=name)
+    assert found.energy == pytest.approx(few.energy, abs=1e-6)
+
+
+def test_entries_in_another_basis_are_their_projections(small):
+    """On a basis of none of the dictionary's vectors, complex and partly outside of their space."""
+    rng = np.random.default_rng(3)
+    directions = rng.standard_normal((small.basis.shape[0], 5)) + 1j * rng.standard_normal((small.basis.shape[0], 5))
+    basis = np.linalg.qr(small.basis[:, :5] + 0.05 * directions)[0].astype(np.complex64)
+    numbers = rng.integers(0, small.n_entries, 50)
+    expected = (small.entries(numbers) @ small.basis.T) @ basis.conj()
+    found = small.in_basis(basis)
+    np.testing.assert_allclose(found.entries(numbers), expected, atol=1e-5 * np.abs(expected).max())
+    assert found.energy < small.energy
+
+
 def test_entries_are_of_the_signal_model_asked_for():
     """Phase graphs have a phase that df alone does not make; their entries are still mixtures of their components."""
     protocol, model = load_protocol("t1ff-small"), SignalModel(spoiling="epg")

@@ -13,7 +13,7 @@ refused.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,27 @@ class Dictionary:
         """Express signals in the basis. Shape `(..., frames)` to `(..., rank)`."""
         compressed: Complex = signals @ self.basis.conj()
         return compressed
+
+    def in_basis(self, basis: Complex) -> "Dictionary":
+        """Express the entries in another orthonormal basis, for signals that are known in that alone.
+
+        Parameters
+        ----------
+        basis
+            Shape `(frames, rank)`; as the leading vectors of this dictionary's.
+
+        Returns
+        -------
+            The same entries, less what lies outside the basis.
+        """
+        turn = self.basis.T @ basis.conj()
+        water, fat = self.water @ turn, self.fat @ turn
+        before, after = (
+            np.trace(entry_gram(ComponentSignals(water=w, fat=f), self.protocol.grid)).real
+            for w, f in ((self.water, self.fat), (water, fat))
+        )
+        kept = self.energy * float(after / before)
+        return replace(self, water=water, fat=fat, basis=np.ascontiguousarray(basis), energy=kept)
 
     def entries(self, numbers: Int) -> Complex:
         """Make entries by number.
@@ -220,6 +241,11 @@ class EntryGroups:
     def n_groups(self) -> int:
         """Number of groups."""
         return int(self.representatives.shape[0])
+
+    def in_basis(self, basis: Complex, before: Complex) -> "EntryGroups":
+        """Express the signals that stand for groups in another basis than before. Shapes `(frames, rank)`."""
+        turned = self.representatives @ (before.T @ basis.conj())
+        return replace(self, representatives=turned / np.linalg.norm(turned, axis=1, keepdims=True))
 
 
 def build_dictionary(
