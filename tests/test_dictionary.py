@@ -8,6 +8,11 @@ from mrfpipe.dictionary import build_dictionary, entry_gram
 from mrfpipe.physics.simulate import SignalModel, component_signals, fingerprints
 from mrfpipe.protocol import AXES, load_protocol
 
+COMPRESSED = 3e-5
+"""By how much compressing in two ways may differ, over the norm of the signal: each is off by 1.5e-5 at most. It is a
+sum of n = 175 complex products in single precision, u = 2^-24, whose error is at most sqrt(2) (n + 2) u of the norms'
+product in whatever order a CPU sums (Higham, Accuracy and Stability of Numerical Algorithms, 3.1 and 3.6)."""
+
 
 @pytest.fixture(scope="module")
 def small():
@@ -40,7 +45,8 @@ def test_an_entry_is_the_compressed_fingerprint_of_its_parameters(t1ff):
     rng = np.random.default_rng(1)
     numbers = rng.integers(0, t1ff.n_entries, 300)
     simulated = fingerprints(t1ff.protocol, **t1ff.parameters(numbers))
-    np.testing.assert_allclose(t1ff.entries(numbers), t1ff.compress(simulated), rtol=0, atol=3e-7)
+    away = np.abs(t1ff.entries(numbers) - t1ff.compress(simulated)).max(axis=1)
+    assert np.all(away <= COMPRESSED * np.linalg.norm(simulated, axis=1))
     # Rank 12 keeps 99.999 % of the energy: what an entry loses is small beside it.
     lost = np.linalg.norm(simulated - t1ff.entries(numbers) @ t1ff.basis.T, axis=1)
     assert np.median(lost / np.linalg.norm(simulated, axis=1)) < 4e-3
@@ -143,5 +149,6 @@ def test_entries_are_of_the_signal_model_asked_for():
     numbers = np.random.default_rng(2).integers(0, dictionary.n_entries, 50)
     simulated = fingerprints(protocol, **dictionary.parameters(numbers), model=model)
     ideal = fingerprints(protocol, **dictionary.parameters(numbers))
-    np.testing.assert_allclose(dictionary.entries(numbers), dictionary.compress(simulated), rtol=0, atol=3e-6)
+    away = np.abs(dictionary.entries(numbers) - dictionary.compress(simulated)).max(axis=1)
+    assert np.all(away <= COMPRESSED * np.linalg.norm(simulated, axis=1))
     assert np.linalg.norm(simulated - ideal) > 5e-3 * np.linalg.norm(ideal)

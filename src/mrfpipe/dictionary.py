@@ -199,7 +199,8 @@ def _refuse_cancelling(dictionary: Dictionary) -> None:
             entry = ", ".join(f"{p.name} {at[p.field] * p.scale:.4g}{_unit(p.unit)}" for p in PARAMETERS)
             raise InputError(
                 f"Protocol '{dictionary.protocol.name}': water and fat cancel in the fingerprint of {entry}, "
-                f"{left[worst]:.1g} of them is left; leave this fat fraction out of grid.fat_fraction or change echo times."
+                f"{left[worst]:.1g} of them is left; leave this fat fraction out of grid.fat_fraction or change the "
+                "echo times."
             )
 
 

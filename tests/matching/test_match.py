@@ -4,8 +4,8 @@ import inspect
 import numpy as np
 import pytest
 from helpers import complex_normal
-
 from mrfpipe.cli.match import command
+
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
@@ -126,7 +126,10 @@ def test_gap_is_in_units_of_the_match(dictionary):
     )
     clean, noisy = (
         match_series(
-            series_of(dictionary, values, scale, mask, images=images.astype(np.complex64)), dictionary, refined=False, gap=True
+            series_of(dictionary, values, scale, mask, images=images.astype(np.complex64)),
+            dictionary,
+            refined=False,
+            gap=True,
         )
         for images in (series.images, series.images + 0.01 * outside)
     )
