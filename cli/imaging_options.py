@@ -60,6 +60,12 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Whiten the coils by the noise scan, if there is one, or by the edge of k-space.",
     )
     @click.option(
+        "--conjugate",
+        is_flag=True,
+        help="Take the complex conjugate of all samples: for a scan whose phase turns the other way, which is refused "
+        "without. The anatomy stays where it is.",
+    )
+    @click.option(
         "--delays/--no-delays",
         "correct_delays",
         default=True,
@@ -74,6 +80,7 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         virtual_coils: int | None,
         density: Any,  # noqa: ANN401
         noise: Any,  # noqa: ANN401
+        conjugate: bool,
         correct_delays: bool,
         **kwargs: Any,  # noqa: ANN401 - the command's own options
     ) -> None:
@@ -86,6 +93,7 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
             virtual_coils=virtual_coils,
             density=density,
             noise=noise,
+            conjugate=conjugate,
             correct_delays=correct_delays,
         )
         command(*args, imaging=imaging, **kwargs)
