@@ -57,6 +57,12 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Whiten the coils by the noise scan, if there is one, or by the edge of k-space.",
     )
     @click.option(
+        "--conjugate",
+        is_flag=True,
+        help="Take the complex conjugate of all samples: for a scan whose phase turns the other way, which is refused "
+        "without. The anatomy stays where it is.",
+    )
+    @click.option(
         "--delays/--no-delays",
         "correct_delays",
         default=True,
@@ -71,6 +77,7 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         coil_maps: Any,  # noqa: ANN401
         virtual_coils: int | None,
         noise: Any,  # noqa: ANN401
+        conjugate: bool,
         correct_delays: bool,
         **kwargs: Any,  # noqa: ANN401 - the command's own options
     ) -> None:
@@ -83,6 +90,7 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
             coil_maps=coil_maps,
             virtual_coils=virtual_coils,
             noise=noise,
+            conjugate=conjugate,
             correct_delays=correct_delays,
         )
         command(settings, *args, imaging=imaging, **kwargs)

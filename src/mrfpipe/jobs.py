@@ -30,7 +30,7 @@ from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, Imaging
 from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method
 from mrfpipe.pages import write_page
-from mrfpipe.pipeline import MappedScan, Progress, load_truth, match_scan, open_series, with_tissue
+from mrfpipe.pipeline import MappedScan, Progress, load_truth, match_scan, open_series, usable_slices
 from mrfpipe.progress import stage
 from mrfpipe.protocol import Protocol
 from mrfpipe.report.page import REPORT_FILE
@@ -272,7 +272,7 @@ class FramesJob(Job):
                 notes=source.notes,
             )
 
-        slices = with_tissue(source, self.source)
+        slices = usable_slices(source, self.source, self.protocol)
         save_frames(slices, self.target, protocol=self.protocol, provenance=provenance, force=self.force)
         header = read_frames_header(self.target)
         images = f"{header.n_frames} frames" if header.rank is None else f"{header.rank} coefficients"

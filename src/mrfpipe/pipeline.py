@@ -27,6 +27,7 @@ from mrfpipe.learning.inference import Precision, reconstruct_signals
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method, match_signals
+from mrfpipe.matching.sense import few_entries, unexplained
 from mrfpipe.progress import stage
 from mrfpipe.protocol import Protocol, parse_protocol
 
@@ -129,28 +130,37 @@ def open_series(
     )
 
 
-def with_tissue(source: SeriesSource, path: Path) -> Iterator[FrameSeries]:
+def usable_slices(source: SeriesSource, path: Path, protocol: Protocol) -> Iterator[FrameSeries]:
     """Give the slices of a scan.
 
     Raises
     ------
     InputError
         After the last, if none of them holds tissue.
+    MismatchError
+        At the first whose signals are those of the protocol only if they are conjugated.
     """
-    found = False
+    found, dictionary = False, few_entries(protocol)
     for one in source:
         found = found or bool(one.mask.any())
+        left = unexplained(one, dictionary)
+        if left.is_conjugated:
+            raise MismatchError(
+                f"{path}: its signals turn against the protocol's, which leaves {left.as_they_are:.1%} of their energy "
+                f"unexplained and {left.conjugated:.1%} of their conjugates'; make the images with --conjugate, or "
+                "without it where it was given."
+            )
         yield one
     if not found:
         raise InputError(f"{path} holds no signal that stands out as tissue; check the scan.")
 
 
 def load_series(path: Path, protocol: Protocol, progress: Progress) -> FrameSeries:
-    """Get all slices of a scan into memory; parameters and errors as of `open_series` and `with_tissue`."""
+    """Get all slices of a scan into memory; parameters and errors as of `open_series` and `usable_slices`."""
     source = open_series(path, protocol, progress)
     n_bytes = _bytes(source.n_slices, protocol.sequence.n_frames, protocol)
     _check_memory(f"{source.n_slices} slice(s) take", n_bytes, CLOSE)
-    return stack_slices(with_tissue(source, path), source.n_slices)
+    return stack_slices(usable_slices(source, path, protocol), source.n_slices)
 
 
 def _bytes(n_slices: int, n_images: int, protocol: Protocol) -> int:
@@ -197,12 +207,12 @@ def match_scan(
     Raises
     ------
     MrfpipeError
-        As `open_series`, `with_tissue` and `match_series`.
+        As `open_series`, `usable_slices` and `match_series`.
     """
     began = time.perf_counter()
     basis = dictionary.basis[:, :SUBSPACE_RANK]
     source = open_series(path, dictionary.protocol, progress, imaging=imaging, basis=basis, device=device)
-    slices = _Timed(with_tissue(source, path), seconds=time.perf_counter() - began)
+    slices = _Timed(usable_slices(source, path, dictionary.protocol), seconds=time.perf_counter() - began)
     maps, fingerprints = match_signals(
         slices,
         dictionary,
@@ -263,7 +273,7 @@ def reconstruct_scan(
     Raises
     ------
     MrfpipeError
-        As `open_series`, `with_tissue` and `reconstruct`.
+        As `open_series`, `usable_slices` and `reconstruct`.
     """
     began, protocol = time.perf_counter(), model_protocol(model)
     source = open_series(
@@ -275,7 +285,7 @@ def reconstruct_scan(
         device=device,
     )
     with TemporaryDirectory(prefix="mrfpipe-") as folder:
-        timed = _Timed(with_tissue(source, path), seconds=time.perf_counter() - began)
+        timed = _Timed(usable_slices(source, path, protocol), seconds=time.perf_counter() - began)
         slices = timed if model.encoding is not None else _on_disk(timed, Path(folder))
         tell = progress("network")
         maps, fingerprints = reconstruct_signals(

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
+from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.errors import InputError
 from mrfpipe.files.dictionaries import load_dictionary, save_dictionary
 from mrfpipe.imaging.reconstruction import BY_FRAMES
@@ -23,6 +25,7 @@ from mrfpipe.matching import match
 from mrfpipe.network_job import NetworkJob
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.pipeline import load_series
+from mrfpipe.protocol import load_protocol
 
 RANK = 5
 
@@ -100,6 +103,21 @@ def test_a_model_of_coefficients_has_a_raw_scan_reconstructed_so(run, study, mod
     assert "wants the raw scan" in run(*line, tmp_path / "none", study / "leg.frames.h5", code=4).stderr
     other = ("reconstruct", "--model", models / "encoded", "-o", tmp_path / "none", tmp_path / "leg.h5")
     assert "holds coefficients, the model was trained on frames" in run(*other, code=4).stderr
+
+
+def test_a_scan_of_the_other_sense_is_refused_or_conjugated(run, study, models, tmp_path):
+    protocol = load_protocol(str(study / "small.toml"))
+    raw = read_raw(study / "leg.h5", protocol.sequence)
+    turned = replace(raw, kspace=raw.kspace.conj(), trajectory=-raw.trajectory, noise=raw.noise.conj())
+    write_ismrmrd(turned, protocol.sequence, tmp_path / "leg.h5")
+    line = ("reconstruct", tmp_path / "leg.h5", "--model", models / "encoded", "-o", tmp_path)
+    assert "turn against the protocol's" in run(*line, code=4).stderr
+    run(*line, "--conjugate")
+    run("reconstruct", study / "leg.h5", "--model", models / "encoded", "-o", tmp_path / "plain")
+    conjugated, plain = maps_of(tmp_path / "leg"), maps_of(tmp_path / "plain" / "leg")
+    for name, values in plain.items():
+        # The same samples by the same arithmetic; float32 of a file's trajectory, whose unit it is written in.
+        np.testing.assert_allclose(conjugated[name], values, rtol=1e-3, atol=1e-3)
 
 
 def test_many_scans_what_is_done_is_skipped_and_one_that_fails_stops_no_other(run, study, models, tmp_path):

@@ -1,6 +1,7 @@
 """RawScan: one scan's k-space as it was measured, before anything is done to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -55,6 +56,15 @@ class RawScan:
         for array in ("kspace", "trajectory", "noise", "affine", "flip", "te", "tr"):
             if getattr(self, array) is not None:
                 object.__setattr__(self, array, frozen(getattr(self, array)))
+
+    def conjugated(self) -> Self:
+        """Return the scan as a receiver of the other sense has it.
+
+        Samples are conjugated, and the trajectory is turned around with them, so that the images are conjugated where
+        they are: their phase turns the other way, and the anatomy stays.
+        """
+        noise = None if self.noise is None else self.noise.conj()
+        return replace(self, kspace=self.kspace.conj(), trajectory=-self.trajectory, noise=noise)
 
     @property
     def n_slices(self) -> int:

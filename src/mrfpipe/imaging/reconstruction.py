@@ -53,6 +53,8 @@ class Imaging:
     """Coils to compress to, where there are more; None for all in frames and `SUBSPACE_COILS` in a subspace."""
     noise: NoiseSource = "scan"
     """What coils are whitened by: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
+    conjugate: bool = False
+    """Whether the samples are conjugated before anything else; see `RawScan.conjugated`."""
     correct_delays: bool = True
     """Whether significant gradient delays are corrected; see `mrfpipe.imaging.delays`."""
 
@@ -65,7 +67,8 @@ class Imaging:
         coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
         noise = "" if self.noise == "scan" else ", noise of the edges"
         delays = "delays corrected" if self.correct_delays else "delays left"
-        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays})"
+        sense = ", conjugated" if self.conjugate else ""
+        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense})"
 
     @property
     def n_virtual(self) -> int | None:
@@ -142,6 +145,7 @@ class Reconstruction:
         """
         if imaging.recon == "subspace" and basis is None:
             raise ValueError("A subspace reconstruction needs a basis.")
+        scan = scan.conjugated() if imaging.conjugate else scan
         self._delays = estimate_delays(scan.kspace, scan.trajectory) if imaging.correct_delays else NO_DELAYS
         scan = correct_delays(scan, self._delays) if self._delays.significant else scan
         self._scan, self._sequence, self._imaging = scan, sequence, imaging
