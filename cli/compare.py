@@ -4,17 +4,27 @@ from pathlib import Path
 
 import click
 
-from .options import INPUT, Settings, common_options
+from mrfpipe.files.kinds import RESULT, TRUTH
+from mrfpipe.files.schemas import MAPS
+
+from .options import Settings, common_options
+from .paths import RESULT_FIRST, Input, Output
 from .report import roi_option
 
 
 @click.command()
-@click.argument("first", type=INPUT, metavar="A")
-@click.argument("second", type=INPUT, metavar="B")
-@click.option("-o", "--output", type=INPUT, default="compare.html", show_default=True, metavar="PAGE")
+@click.argument("first", type=Input(RESULT, MAPS, cure=RESULT_FIRST), metavar="A")
+@click.argument("second", type=Input(TRUTH, RESULT, MAPS), metavar="B")
+@click.option("-o", "--output", type=Output(), default="compare.html", show_default=True, metavar="PAGE")
 @roi_option
 @common_options
-def command(settings: Settings, first: Path, second: Path, output: Path, roi: Path | None) -> None:
+def command(  # all commands have settings
+    settings: Settings,  # noqa: ARG001
+    first: Path,
+    second: Path,
+    output: Path,
+    roi: Path | None,
+) -> None:
     """Show the maps of the result A beside those of B, another result of the same scan or a truth .npz, on one page.
 
     It has both sets of maps, their difference, a scatter and a Bland-Altman plot a map and a table of errors, in which
@@ -25,14 +35,12 @@ def command(settings: Settings, first: Path, second: Path, output: Path, roi: Pa
     from dataclasses import replace
 
     from mrfpipe.evaluation.reference import load_reference
-    from mrfpipe.files.atomic import refuse_existing
     from mrfpipe.files.labels import check_place, load_labels
     from mrfpipe.files.maps import load_maps, read_maps_header
     from mrfpipe.files.provenance import sha256_of
     from mrfpipe.files.results import find_fingerprints, find_maps
     from mrfpipe.pages import write_page
 
-    refuse_existing(output, force=settings.force)
     maps_file = find_maps(first)
     maps = load_maps(maps_file)
     reference, regions = load_reference(second)

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import click
 
-from .options import INPUT, Settings, common_options
+from mrfpipe.files.kinds import RESULT, TRUTH
+from mrfpipe.files.schemas import MAPS
+
+from .options import Settings, common_options
+from .paths import RESULT_FIRST, Input
 
 
 @click.command()
-@click.argument("result", type=INPUT, metavar="OUT")
-@click.argument("reference", type=INPUT, metavar="REFERENCE")
+@click.argument("result", type=Input(RESULT, MAPS, cure=RESULT_FIRST), metavar="OUT")
+@click.argument("reference", type=Input(TRUTH, RESULT, MAPS), metavar="REFERENCE")
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead of a table.")
 @common_options
 def command(settings: Settings, result: Path, reference: Path, json_wanted: bool) -> None:  # noqa: ARG001 - all have settings

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import click
 
-from .options import INPUT, Settings, common_options
+from mrfpipe.files.kinds import NETWORK
+
+from .options import Settings, common_options
+from .paths import Input, Output
 
 
 @click.command()
-@click.argument("model", required=False, type=INPUT, metavar="[MODEL]")
-@click.option("-o", "--output", type=INPUT, required=True, metavar="MODEL.onnx", help="File to write.")
+@click.argument("model", required=False, type=Input(NETWORK), metavar="[MODEL]")
+@click.option("-o", "--output", type=Output(), required=True, metavar="MODEL.onnx", help="File to write.")
 @common_options
 def command(settings: Settings, model: Path | None, output: Path) -> None:
     """Write MODEL, a network written by `train`, or else the one that ships, as one ONNX graph for other software.
@@ -23,12 +26,11 @@ def command(settings: Settings, model: Path | None, output: Path) -> None:
     """
     import torch
 
-    from mrfpipe.files.atomic import refuse_existing, writing
+    from mrfpipe.files.atomic import writing
     from mrfpipe.learning.export import export_onnx
     from mrfpipe.learning.model import load_model
     from mrfpipe.learning.shipped import shipped_model
 
-    refuse_existing(output, force=settings.force)
     loaded = load_model(model or shipped_model(), torch.device("cpu"))
     with writing(output, force=settings.force) as partial:
         export_onnx(loaded, partial)

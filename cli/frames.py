@@ -5,33 +5,43 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrfpipe.files.kinds import RAW
+from mrfpipe.files.schemas import DICTIONARY
+
 from .imaging_options import imaging_options
-from .options import INPUT, Settings, Where, common_options, scheduler_option
+from .options import Settings, Where, common_options, scheduler_option
+from .paths import Input, Place, Scans, named_protocol, scans_argument
 
 if TYPE_CHECKING:
     from mrfpipe.imaging.reconstruction import Imaging
+    from mrfpipe.protocol import Protocol
 
 
 @click.command()
-@click.argument("raw", nargs=-1, required=True, type=INPUT, metavar="RAW...")
+@scans_argument("RAW...", RAW)
 @click.option(
     "-o",
     "--output",
-    type=INPUT,
+    type=Place(folder=False),
     required=True,
     metavar="FRAMES.h5|DIR",
     help="Frames file to write; of several scans, the folder for one file SCAN.frames.h5 each.",
 )
-@click.option("--protocol", help="What was scanned: a name or a TOML file. [default: t1ff, or the dictionary's]")
-@click.option("-d", "--dictionary", type=INPUT, metavar="DICT.h5", help="For --recon subspace.")
+@click.option(
+    "--protocol",
+    type=named_protocol,
+    metavar="NAME|FILE",
+    help="What was scanned: a name or a TOML file. [default: t1ff, or the dictionary's]",
+)
+@click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="For --recon subspace.")
 @common_options
 @imaging_options
 @scheduler_option
 def command(
     settings: Settings,
-    raw: tuple[Path, ...],
+    scans: Scans,
     output: Path,
-    protocol: str | None,
+    protocol: "Protocol | None",
     dictionary: Path | None,
     imaging: "Imaging",
     where: Where,
@@ -58,17 +68,15 @@ def command(
         raise click.UsageError("--recon subspace and --dictionary go together.")
     if dictionary is not None and protocol is not None:
         raise click.UsageError("--protocol is that of the dictionary; leave it out.")
-    several = len(set(raw)) > 1
-    files, failures = targets(
-        map(where.path, raw), lambda name: where.path(output / f"{name}.frames.h5" if several else output)
-    )
-    loaded = load_protocol(protocol or "t1ff") if dictionary is None else load_dictionary(dictionary).protocol
+    several = len(scans.readable) + len(scans.failed) > 1
+    files = targets(scans, lambda name: where.path(output / f"{name}.frames.h5" if several else output))
+    scanned = protocol or load_protocol("t1ff") if dictionary is None else load_dictionary(dictionary).protocol
     device = where.device(settings) if dictionary else "cpu"
     jobs = [
         FramesJob(
-            source=path,
+            source=where.path(path),
             target=file,
-            protocol=loaded,
+            protocol=scanned,
             imaging=imaging,
             dictionary=None if dictionary is None else where.path(dictionary),
             device=device,
@@ -79,5 +87,5 @@ def command(
         )
         for path, file in files.items()
     ]
-    do_all(jobs, failures, settings, where.scheduler)
+    do_all(jobs, scans, settings, where.scheduler)
     settings.say(f"next: mrfpipe match {output / '*.frames.h5' if several else output} -d DICT.h5 -o RESULTS")

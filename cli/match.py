@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrfpipe.files.schemas import DICTIONARY
+
 from .bids_options import Layout, bids_options
 from .imaging_options import imaging_options
-from .options import INPUT, Settings, Where, common_options, dicom_option, scheduler_option
+from .options import Settings, Where, common_options, dicom_option, scheduler_option
+from .paths import SCAN, Input, Place, Scans, scans_argument
 
 if TYPE_CHECKING:
     from mrfpipe.imaging.reconstruction import Imaging
@@ -15,9 +18,18 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, type=INPUT, metavar="INPUT...")
-@click.option("-d", "--dictionary", type=INPUT, required=True, metavar="DICT.h5", help="Written by `simulate`.")
-@click.option("-o", "--output", type=INPUT, required=True, metavar="OUT", help="Folder for one result folder a scan.")
+@scans_argument("INPUT...", *SCAN)
+@click.option(
+    "-d", "--dictionary", type=Input(DICTIONARY), required=True, metavar="DICT.h5", help="Written by `simulate`."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=Place(folder=True),
+    required=True,
+    metavar="OUT",
+    help="Folder for one result folder a scan.",
+)
 @click.option(
     "--method",
     type=click.Choice(["exact", "group", "brute"]),
@@ -45,7 +57,7 @@ if TYPE_CHECKING:
 @scheduler_option
 def command(
     settings: Settings,
-    inputs: tuple[Path, ...],
+    scans: Scans,
     dictionary: Path,
     output: Path,
     method: "Method",
@@ -75,15 +87,15 @@ def command(
 
         from .output import do_all, targets
 
-    layout.check(inputs)
+    layout.check(scans.readable)
     if dicom and not where.scheduler:  # on a cluster it is the workers' to have
         require_highdicom()
     device = where.device(settings)
-    folders, failures = targets(map(where.path, inputs), lambda name: layout.folder(where.path(output), name))
+    folders = targets(scans, lambda name: layout.folder(where.path(output), name))
     load_dictionary(dictionary)  # a wrong one is refused once, not scan by scan
     jobs = [
         MatchJob(
-            source=path,
+            source=where.path(path),
             target=folder,
             dictionary=where.path(dictionary),
             method=method,
@@ -101,5 +113,5 @@ def command(
         )
         for path, folder in folders.items()
     ]
-    do_all(jobs, failures, settings, where.scheduler)
+    do_all(jobs, scans, settings, where.scheduler)
     settings.say(f"next: open {jobs[-1].target / REPORT_FILE} in a browser")

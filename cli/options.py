@@ -72,13 +72,18 @@ class Settings:
 
 
 def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callable[..., None]:
-    """Give a command the options that all have; it is called with their `Settings` first."""
+    """Give a command the options that all have; it is called with their `Settings` first.
+
+    --force and --verbose are eager, known when the paths of a command are looked at.
+    """
 
     @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute. [default: auto]")
     @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
     @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of random numbers. [default: 0]")
-    @click.option("--force", is_flag=True, help="Replace outputs that exist.")
-    @click.option("-v", "--verbose", is_flag=True, help="Say more; show tracebacks.")
+    @click.option("--force", is_flag=True, is_eager=True, help="Replace outputs that exist.")
+    @click.option(
+        "-v", "--verbose", is_flag=True, is_eager=True, callback=_note_verbose, help="Say more; show tracebacks."
+    )
     @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
     @functools.wraps(command)
     def with_settings(
@@ -93,7 +98,6 @@ def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callabl
     ) -> None:
         if verbose and quiet:
             raise click.UsageError("--verbose and --quiet exclude each other.")
-        click.get_current_context().meta[VERBOSE] = verbose
         if threads is not None:
             from mrfpipe.arrays import limit_threads
 
@@ -104,6 +108,12 @@ def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callabl
         command(settings, *args, **kwargs)
 
     return with_settings
+
+
+def _note_verbose(ctx: click.Context, param: click.Parameter, verbose: bool) -> bool:  # noqa: ARG001 - click's signature
+    """Let the group know before anything can go wrong."""
+    ctx.meta[VERBOSE] = verbose
+    return verbose
 
 
 dicom_option = click.option(

@@ -1,94 +1,98 @@
 """What a command does with its scans: where their results go, what it tells of each, and how it ends."""
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 
 import click
 
-from mrfpipe.batch import Outcome, failure, run_here, run_on_cluster
-from mrfpipe.errors import InputError, MismatchError, MrfpipeError
+from mrfpipe.batch import Outcome, run_here, run_on_cluster
+from mrfpipe.errors import MismatchError, MrfpipeError
 from mrfpipe.jobs import Job
 from mrfpipe.pipeline import scan_name
 
-from . import complain
 from .options import Settings
+from .paths import Scans
 
 
-def targets(inputs: Iterable[Path], place: Callable[[str], Path]) -> tuple[dict[Path, Path], list[Outcome]]:
-    """Return where the result of every input goes, by the scan's name, and the failures of those that have none.
+def targets(scans: Scans, place: Callable[[str], Path]) -> dict[Path, Path]:
+    """Return where the result of every scan goes, by its name; those that have none fail.
+
+    Scans of one name are told apart by the folders they lie in: ``a/scan.h5`` and ``b/scan.h5`` are a-scan and b-scan.
 
     Raises
     ------
     MismatchError
-        If two inputs would share a result.
+        If two scans would share a result.
     """
-    found: dict[Path, Path] = {}
-    failures = []
-    for path in dict.fromkeys(inputs):
+    names: dict[Path, str] = {}
+    for path in scans.readable:
         try:
-            target = place(scan_name(path))
+            names[path] = scan_name(path)
         except MrfpipeError as e:
-            failures.append(failure(path, e))
-            continue
+            scans.fail(path, e)
+    found: dict[Path, Path] = {}
+    for path, name in _told_apart(names).items():
+        target = place(name)
         for twin in (other for other in found if found[other] == target):
-            raise MismatchError(f"{twin} and {path} would both be written to {target}; take them one by one.")
+            raise MismatchError(f"{twin} and {path} would both be written to {target}; choose another -o for one.")
         found[path] = target
-    return found, failures
+    return found
 
 
-def do_all(jobs: Sequence[Job], failures: Sequence[Outcome], settings: Settings, scheduler: str | None) -> None:
+def _told_apart(names: Mapping[Path, str]) -> dict[Path, str]:
+    """Put the fewest folders before names that are not the only ones of their kind; what lies together stays so."""
+    told = dict(names)
+    folders = {path: Path(os.path.abspath(path)).parent.parts[1:] for path in names}  # noqa: PTH100 - no links followed
+    for name in set(names.values()):
+        twins = [path for path in names if names[path] == name]
+        for n in range(1, max(len(folders[path]) for path in twins) + 1):
+            longer = {path: "-".join([*folders[path][-n:], name]) for path in twins}
+            if 1 < len(twins) == len(set(longer.values())):
+                told |= longer
+                break
+    return told
+
+
+def do_all(jobs: Sequence[Job], scans: Scans, settings: Settings, scheduler: str | None) -> None:
     """Do jobs, here or on a cluster, and tell what becomes of each; exit with an error at the end if any failed.
 
     Parameters
     ----------
     jobs
         What to do.
-    failures
-        Of scans that there are no jobs for.
+    scans
+        What the jobs are of, and which scans have failed before.
     settings
         What the common options say.
     scheduler
         Address of a cluster's scheduler; None for this machine.
     """
-    n_scans = len(jobs) + len(failures)
+    n_scans = len(jobs) + len(scans.failed)
     states: Counter[str] = Counter()
-    failed: dict[Path, int] = {}
     outcomes = run_on_cluster(jobs, scheduler, settings.say) if scheduler else run_here(jobs, settings.progress)
     try:
         with closing(outcomes):
-            for outcome in chain(failures, outcomes):
-                _tell(outcome, settings)
-                states[outcome.state] += 1
-                if outcome.error is not None:
-                    failed[outcome.source] = outcome.error.exit_code
+            for outcome in outcomes:
+                if outcome.error is None:
+                    _tell(outcome, settings)
+                    states[outcome.state] += 1
+                else:
+                    scans.fail(outcome.source, outcome.error)
     except KeyboardInterrupt:
         if n_scans == 1:
             raise
         rest = "workers finish the scans they are at" if scheduler else "nothing is half-written"
         raise KeyboardInterrupt(f"{states['done']} of {n_scans} scans were done and stay; {rest}.") from None
-    _end(states, failed, settings)
+    scans.conclude(states, settings.say)
 
 
 def _tell(outcome: Outcome, settings: Settings) -> None:
-    if outcome.error is not None:
-        complain(click.get_current_context(), outcome.error)
-    elif outcome.state == "skipped":
+    if outcome.state == "skipped":
         settings.say(f"skipped: {outcome.text}")
     else:
         click.echo(outcome.text)
-
-
-def _end(states: Counter[str], failed: dict[Path, int], settings: Settings) -> None:
-    """Say in a line how many scans came to what, if there were several, and exit as the failures ask for."""
-    tally = f"{states['done']} done, {states['skipped']} skipped, {states['failed']} failed"
-    several = states.total() > 1
-    if failed:
-        if several:
-            click.echo(f"mrfpipe: {tally}: {', '.join(map(str, failed))}", err=True)
-        codes = set(failed.values())
-        click.get_current_context().exit(codes.pop() if len(codes) == 1 else InputError.exit_code)
-    if several:
-        settings.say(tally)
+        if outcome.warning:
+            settings.say(f"warning: {outcome.warning}")

@@ -1,14 +1,21 @@
 """``mrfpipe phantom``: a raw scan whose truth is known."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from .options import INPUT, Settings, common_options
+from .options import Settings, common_options
+from .paths import Output, named_protocol
+
+if TYPE_CHECKING:
+    from mrfpipe.acquisition.scan import RawScan
+    from mrfpipe.phantom.truth import Phantom
+    from mrfpipe.protocol import Protocol
 
 
 @click.command()
-@click.argument("output", type=INPUT, metavar="OUT.h5")
+@click.argument("output", type=Output(), metavar="OUT.h5")
 @click.option(
     "--anatomy",
     type=click.Choice(["thigh", "leg", "shoulder", "abdomen", "pelvis"]),
@@ -25,27 +32,33 @@ from .options import INPUT, Settings, common_options
     show_default=True,
     help="Mean magnitude of the centre of k-space over the noise.",
 )
-@click.option("--protocol", default="t1ff", show_default=True, help="What is scanned: a name or a TOML file.")
+@click.option(
+    "--protocol",
+    type=named_protocol,
+    metavar="NAME|FILE",
+    default="t1ff",
+    show_default=True,
+    help="What is scanned: a name or a TOML file.",
+)
 @common_options
-def command(settings: Settings, output: Path, anatomy: str, slices: int, coils: int, snr: float, protocol: str) -> None:
+def command(
+    settings: Settings, output: Path, anatomy: str, slices: int, coils: int, snr: float, protocol: "Protocol"
+) -> None:
     """Write the raw scan of a phantom to OUT.h5 (ISMRMRD), and the truth to OUT.truth.npz beside it.
 
     The seed decides the person: build, muscles, disease, fields and noise.
 
     Example: mrfpipe phantom thigh.h5 --slices 2 --seed 7
     """
-    from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
-    from mrfpipe.files.atomic import refuse_existing, require_space, writing
+    from mrfpipe.files.atomic import refuse_existing
+
+    truth = truth_beside(output)
+    refuse_existing(truth, force=settings.force)
+
     from mrfpipe.phantom.anatomy import ANATOMIES
     from mrfpipe.phantom.scanner import scan
-    from mrfpipe.phantom.truth import save_truth
-    from mrfpipe.protocol import load_protocol
 
-    truth = output.with_name(f"{output.stem}.truth.npz")
-    for path in (output, truth):
-        refuse_existing(path, force=settings.force)
-    loaded = load_protocol(protocol)
-    sequence = loaded.sequence
+    sequence = protocol.sequence
     phantom = ANATOMIES[anatomy](
         matrix=sequence.matrix,
         fov=sequence.fov,
@@ -53,11 +66,25 @@ def command(settings: Settings, output: Path, anatomy: str, slices: int, coils: 
         slice_spacing=1.5 * sequence.slice_thickness,
         seed=settings.seed,
     )
-    raw = scan(phantom, loaded, n_coils=coils, snr=snr, seed=settings.seed, name=output.stem)
-    require_space(output, raw.kspace.nbytes + slices * raw.trajectory.nbytes)
-    with writing(truth, force=settings.force) as partial:
-        save_truth(phantom, partial)
-    with writing(output, force=settings.force) as partial:
-        write_ismrmrd(raw, sequence, partial, field=loaded.tissue.field)
+    raw = scan(phantom, protocol, n_coils=coils, snr=snr, seed=settings.seed, name=output.stem)
+    write_scan(output, phantom, raw, protocol, force=settings.force)
     click.echo(f"{output}: {anatomy}, {slices} slice(s), {coils} coils, {raw.n_spokes} spokes; truth in {truth}")
     settings.say(f"next: mrfpipe match {output} -d DICT.h5 -o RESULTS")
+
+
+def truth_beside(path: Path) -> Path:
+    """Return where the truth of a phantom's raw scan lies."""
+    return path.with_name(f"{path.stem}.truth.npz")
+
+
+def write_scan(path: Path, phantom: "Phantom", raw: "RawScan", protocol: "Protocol", *, force: bool) -> None:
+    """Write a phantom's raw scan, its truth beside it first: who finds a scan finds its truth."""
+    from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
+    from mrfpipe.files.atomic import require_space, writing
+    from mrfpipe.phantom.truth import save_truth
+
+    require_space(path, raw.kspace.nbytes + raw.n_slices * raw.trajectory.nbytes)
+    with writing(truth_beside(path), force=force) as partial:
+        save_truth(phantom, partial)
+    with writing(path, force=force) as partial:
+        write_ismrmrd(raw, protocol.sequence, partial, field=protocol.tissue.field)

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import click
 
-from .options import INPUT, Settings, common_options
+from mrfpipe.files.kinds import PULSEQ
+
+from .options import Settings, common_options
+from .paths import Input, Output
 
 
 @click.command()
-@click.argument("sequence", type=INPUT, metavar="SCAN.seq")
-@click.option("-o", "--output", type=INPUT, required=True, metavar="NAME.toml", help="Protocol to write.")
+@click.argument("sequence", type=Input(PULSEQ), metavar="SCAN.seq")
+@click.option("-o", "--output", type=Output(), required=True, metavar="NAME.toml", help="Protocol to write.")
 @click.option(
     "--base",
     default="t1ff",
@@ -26,10 +29,9 @@ def command(settings: Settings, sequence: Path, output: Path, base: str) -> None
     Example: mrfpipe protocol scan.seq -o scan.toml
     """
     from mrfpipe.acquisition.pulseq import protocol_from_pulseq
-    from mrfpipe.files.atomic import refuse_existing, writing
+    from mrfpipe.files.atomic import writing
     from mrfpipe.protocol import load_protocol
 
-    refuse_existing(output, force=settings.force)
     text = protocol_from_pulseq(sequence, base=base)
     with writing(output, force=settings.force) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrfpipe.files.kinds import NETWORK
+
 from .bids_options import Layout, bids_options
 from .imaging_options import scan_options
-from .options import INPUT, Settings, Where, common_options, dicom_option, scheduler_option
+from .options import Settings, Where, common_options, dicom_option, scheduler_option
+from .paths import SCAN, Input, Place, Scans, scans_argument
 
 if TYPE_CHECKING:
     from mrfpipe.imaging.reconstruction import Imaging
@@ -15,9 +18,18 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, type=INPUT, metavar="INPUT...")
-@click.option("-o", "--output", type=INPUT, required=True, metavar="OUT", help="Folder for one result folder a scan.")
-@click.option("--model", type=INPUT, metavar="MODEL", help="Network written by `train`. [default: the one that ships]")
+@scans_argument("INPUT...", *SCAN)
+@click.option(
+    "-o",
+    "--output",
+    type=Place(folder=True),
+    required=True,
+    metavar="OUT",
+    help="Folder for one result folder a scan.",
+)
+@click.option(
+    "--model", type=Input(NETWORK), metavar="MODEL", help="Network written by `train`. [default: the one that ships]"
+)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
@@ -32,7 +44,7 @@ if TYPE_CHECKING:
 @scheduler_option
 def command(
     settings: Settings,
-    inputs: tuple[Path, ...],
+    scans: Scans,
     output: Path,
     model: Path | None,
     precision: "Precision",
@@ -61,16 +73,16 @@ def command(
 
         from .output import do_all, targets
 
-    layout.check(inputs)
+    layout.check(scans.readable)
     if dicom and not where.scheduler:  # on a cluster it is the workers' to have
         require_highdicom()
     device = where.device(settings)
-    folders, failures = targets(map(where.path, inputs), lambda name: layout.folder(where.path(output), name))
+    folders = targets(scans, lambda name: layout.folder(where.path(output), name))
     if model is not None:
         load_model(model, torch.device("cpu"))  # a wrong one is refused once, not scan by scan
     jobs = [
         NetworkJob(
-            source=path,
+            source=where.path(path),
             target=folder,
             model=None if model is None else where.path(model),
             imaging=imaging,
@@ -85,5 +97,5 @@ def command(
         )
         for path, folder in folders.items()
     ]
-    do_all(jobs, failures, settings, where.scheduler)
+    do_all(jobs, scans, settings, where.scheduler)
     settings.say(f"next: open {jobs[-1].target / REPORT_FILE} in a browser")

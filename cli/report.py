@@ -4,7 +4,11 @@ from pathlib import Path
 
 import click
 
+from mrfpipe.files.kinds import RESULT, TRUTH
+from mrfpipe.files.schemas import MAPS
+
 from .options import INPUT, Settings, common_options
+from .paths import RESULT_FIRST, Input
 
 roi_option = click.option(
     "--roi",
@@ -15,8 +19,8 @@ roi_option = click.option(
 
 
 @click.command()
-@click.argument("result", type=INPUT, metavar="OUT")
-@click.argument("reference", type=INPUT, metavar="[REFERENCE]", required=False)
+@click.argument("result", type=Input(RESULT, MAPS, cure=RESULT_FIRST), metavar="OUT")
+@click.argument("reference", type=Input(TRUTH, RESULT, MAPS), metavar="[REFERENCE]", required=False)
 @roi_option
 @common_options
 def command(settings: Settings, result: Path, reference: Path | None, roi: Path | None) -> None:

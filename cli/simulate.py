@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import INPUT, Settings, common_options
+from .options import Settings, common_options
+from .paths import Output, named_protocol
 
 if TYPE_CHECKING:
     from mrfpipe.physics.simulate import Spoiling
+    from mrfpipe.protocol import Protocol
 
 
 @click.command()
-@click.argument("protocol", default="t1ff")
-@click.option("-o", "--output", type=INPUT, required=True, metavar="DICT.h5", help="Dictionary to write.")
+@click.argument("protocol", type=named_protocol, default="t1ff", metavar="[PROTOCOL]")
+@click.option("-o", "--output", type=Output(), required=True, metavar="DICT.h5", help="Dictionary to write.")
 @click.option(
     "--model",
     "spoiling",
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 @common_options
 def command(
     settings: Settings,
-    protocol: str,
+    protocol: "Protocol",
     output: Path,
     spoiling: "Spoiling",
     slice_profile: bool,
@@ -49,23 +51,20 @@ def command(
     """
     from mrfpipe.progress import stage
 
-    with stage(settings.progress, "load"):
-        from mrfpipe.dictionary import DEFAULT_ENERGY, build_dictionary
-        from mrfpipe.files.atomic import refuse_existing
-        from mrfpipe.files.dictionaries import save_dictionary
-        from mrfpipe.physics.simulate import SignalModel
-        from mrfpipe.protocol import load_protocol
-
     if rank is not None and energy is not None:
         raise click.UsageError("--rank and --energy exclude each other.")
-    refuse_existing(output, force=settings.force)
-    loaded = load_protocol(protocol)
-    if rank is not None and rank > loaded.sequence.n_frames:
-        raise click.BadParameter(f"{loaded.name} has {loaded.sequence.n_frames} frames; no higher rank exists.")
+    if rank is not None and rank > protocol.sequence.n_frames:
+        raise click.BadParameter(f"{protocol.name} has {protocol.sequence.n_frames} frames; no higher rank exists.")
+
+    with stage(settings.progress, "load"):
+        from mrfpipe.dictionary import DEFAULT_ENERGY, build_dictionary
+        from mrfpipe.files.dictionaries import save_dictionary
+        from mrfpipe.physics.simulate import SignalModel
+
     device = settings.device()
     with stage(settings.progress, "dictionary"):
         dictionary = build_dictionary(
-            loaded,
+            protocol,
             model=SignalModel(spoiling=spoiling, slice_profile=slice_profile),
             rank=rank,
             energy=DEFAULT_ENERGY if energy is None else energy,
@@ -80,7 +79,7 @@ def command(
     with stage(settings.progress, "write"):
         save_dictionary(dictionary, output, grouped, force=settings.force)
     click.echo(
-        f"{output}: {dictionary.n_entries:,} entries of protocol {loaded.name}, {dictionary.model}, "
+        f"{output}: {dictionary.n_entries:,} entries of protocol {protocol.name}, {dictionary.model}, "
         f"rank {dictionary.rank}, {dictionary.energy:.6%} of their energy"
         + (f", {grouped.n_groups:,} groups" if grouped else "")
     )

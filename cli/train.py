@@ -6,18 +6,29 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrfpipe.files.schemas import DICTIONARY
+
 from .options import INPUT, Settings, common_options
+from .paths import SCAN, Input, Output, named_protocol
 
 if TYPE_CHECKING:
     from mrfpipe.imaging.series import FrameSeries
     from mrfpipe.learning.training import Precision
     from mrfpipe.maps import ParameterMaps
     from mrfpipe.physics.simulate import Spoiling
+    from mrfpipe.protocol import Protocol
 
 
 @click.command()
-@click.argument("data", nargs=-1, required=True, type=INPUT, metavar="DATA...")
-@click.option("-o", "--output", type=INPUT, required=True, metavar="MODEL", help="Folder to write the network to.")
+@click.argument("data", nargs=-1, required=True, type=Input(*SCAN), metavar="DATA...")
+@click.option(
+    "-o",
+    "--output",
+    type=Output(marker="model.json"),
+    required=True,
+    metavar="MODEL",
+    help="Folder to write the network to.",
+)
 @click.option(
     "--preset",
     type=click.Choice(["small", "paper", "cohen", "hoppe", "oksuz", "fang"]),
@@ -32,8 +43,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Maps to learn: DATA.truth.npz beside each scan, or exact matching.",
 )
-@click.option("-d", "--dictionary", type=INPUT, metavar="DICT.h5", help="For --labels match.")
-@click.option("--protocol", default="t1ff", show_default=True, help="What was scanned, for --labels truth.")
+@click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="For --labels match.")
+@click.option(
+    "--protocol",
+    type=named_protocol,
+    metavar="NAME|FILE",
+    default="t1ff",
+    show_default=True,
+    help="What was scanned, for --labels truth.",
+)
 @click.option(
     "--signal-model",
     "spoiling",
@@ -46,7 +64,7 @@ if TYPE_CHECKING:
 @click.option(
     "--validate",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=Input(*SCAN),
     metavar="DATA",
     help="Scan to choose the best epoch by, not to learn from; may be given several times.",
 )
@@ -64,7 +82,7 @@ def command(
     preset: str,
     labels: str,
     dictionary: Path | None,
-    protocol: str,
+    protocol: "Protocol",
     spoiling: "Spoiling | None",
     slice_profile: bool,
     epochs: int | None,
@@ -82,7 +100,14 @@ def command(
     Example: mrfpipe train a.h5 b.h5 -o model --preset small
     """
     from mrfpipe.errors import OutputExistsError
-    from mrfpipe.files.atomic import refuse_existing, writing_folder
+
+    if (labels == "match") != (dictionary is not None):
+        raise click.UsageError("--labels match and --dictionary go together.")
+    checkpoint = output.with_name(f"{output.name}.checkpoint")
+    if checkpoint.exists() and not resume and not settings.force:
+        raise OutputExistsError(f"{checkpoint} is there from a training; --resume goes on from it, --force drops it.")
+
+    from mrfpipe.files.atomic import writing_folder
     from mrfpipe.files.dictionaries import load_dictionary
     from mrfpipe.learning.distributed import is_leader
     from mrfpipe.learning.methods import METHODS, train_stages
@@ -91,27 +116,21 @@ def command(
     from mrfpipe.matching.match import match_series
     from mrfpipe.physics.simulate import SignalModel
     from mrfpipe.pipeline import load_series
-    from mrfpipe.protocol import load_protocol
 
-    if (labels == "match") != (dictionary is not None):
-        raise click.UsageError("--labels match and --dictionary go together.")
     if dictionary is not None and (spoiling is not None or slice_profile):
         raise click.UsageError(f"{dictionary} says the signal model; --signal-model is for --labels truth.")
-    refuse_existing(output, force=settings.force, marker=DESCRIPTION_FILE)
-    checkpoint = output.with_name(f"{output.name}.checkpoint")
-    if checkpoint.exists() and not resume and not settings.force:
-        raise OutputExistsError(f"{checkpoint} is there from a training; --resume goes on from it, --force drops it.")
     if not resume and is_leader():
         _drop(checkpoint)
     device = settings.device()
     loaded = None if dictionary is None else load_dictionary(dictionary)
-    scanned = load_protocol(protocol) if loaded is None else loaded.protocol
+    scanned = protocol if loaded is None else loaded.protocol
     told = SignalModel(spoiling=spoiling or "spoiled", slice_profile=slice_profile)
 
     def learned(paths: tuple[Path, ...]) -> tuple[list["FrameSeries"], list["ParameterMaps"]]:
+        known = [_truth(path) for path in paths] if loaded is None else []  # before the work
         series = [load_series(path, scanned, settings.progress) for path in paths]
         if loaded is None:
-            return series, [_truth(path) for path in paths]
+            return series, known
         return series, [
             match_series(scan, loaded, refined=False, progress=settings.progress("match")) for scan in series
         ]

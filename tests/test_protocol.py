@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from importlib import resources
 
@@ -103,3 +104,45 @@ def test_values_cannot_be_changed():
     protocol = load_protocol("t1ff")
     with pytest.raises(ValueError, match="read-only"):
         protocol.sequence.te[0] = 1.0
+
+
+def test_a_protocol_whose_values_are_replaced_says_so_in_its_text(tmp_path):
+    """Otherwise a file that keeps text and hash could be written and never read."""
+    known = load_protocol("t1ff-small")
+    assert parse_protocol(known.toml, "known").toml == known.toml == load_protocol("t1ff-small").toml
+    assert "# Six fat peaks" in known.toml, "as long as it says the same, a text stays as it was written"
+    sequence = dataclasses.replace(known.sequence, te=known.sequence.te * 1.01, angle_increment=np.pi / 3)
+    t1w = np.array([0.1, 0.2, 0.3, 0.5, 1 / 1.3, 1.1])
+    for changes in (
+        {"sequence": sequence},
+        {"tissue": dataclasses.replace(known.tissue, t2_water=0.0311)},
+        {"grid": dataclasses.replace(known.grid, t1w=t1w)},
+        {"name": 'with "quotes"'},
+        {"toml": "text = 'of nothing'"},
+    ):
+        changed = dataclasses.replace(known, **changes)
+        again = parse_protocol(changed.toml, "again")
+        assert (again.hash, again.name) == (changed.hash, changed.name)
+        assert (changed.hash == known.hash) == bool({"name", "toml"} & set(changes))
+    assert "te_ms = 2.4139" in dataclasses.replace(known, sequence=sequence).toml
+
+
+@pytest.mark.parametrize("name", ["t1ff", "t1ff-small"])
+def test_a_text_written_from_values_is_as_a_person_writes_it(name):
+    known = load_protocol(name)
+    written = dataclasses.replace(known, toml="")
+    assert written.hash == known.hash
+
+    def numbers(text):
+        bare = re.sub(r"#.*|^.*\".*$", "", text, flags=re.MULTILINE)
+        return [float(number) for number in re.findall(r"(?<![\w.])-?\d[\d.]*", bare)]
+
+    assert sorted(numbers(written.toml)) == sorted(numbers(known.toml))
+
+
+def test_t1_in_ms_is_refused_by_its_unit():
+    known = load_protocol("t1ff-small").grid
+    with pytest.raises(ValueError, match=r"^Grid axis t1w goes to 1400 s, and no T1 does; give it in s, not in ms\.$"):
+        dataclasses.replace(known, t1w=np.array([600.0, 1400.0]))
+    with pytest.raises(ValueError, match="Grid axis t1f goes to 300 s"):
+        dataclasses.replace(known, t1f=np.array([300.0]))

@@ -7,13 +7,15 @@ df``. Shapes in docstrings and errors use these names. Everything is in SI units
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from mrfpipe.errors import ResourceError
+
+if TYPE_CHECKING:
+    import torch  # takes seconds, which a file that is not there need not cost
 
 Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -73,7 +75,7 @@ def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str) -> "torch.device":
     """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a torch device; ``auto`` takes the first GPU if there is one.
 
     Raises
@@ -81,6 +83,8 @@ def resolve_device(device: str) -> torch.device:
     ResourceError
         If a GPU is asked for that this machine does not have.
     """
+    import torch
+
     n_gpus = torch.cuda.device_count()
     if device == "auto":
         return torch.device("cuda:0" if n_gpus else "cpu")
@@ -107,6 +111,7 @@ def check_numba_gpu(task: str) -> None:
 def limit_threads(threads: int) -> None:
     """Compute with this many threads of the CPU, where numba or torch computes from the calling thread."""
     import numba
+    import torch
 
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set when numba is imported
     numba.set_num_threads(min(threads, most))

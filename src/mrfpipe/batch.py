@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mrfpipe import __version__
 from mrfpipe.arrays import limit_threads
 from mrfpipe.errors import MrfpipeError, OutputExistsError, ResourceError
+from mrfpipe.files.provenance import Provenance, sha256_of
 from mrfpipe.jobs import Job
 from mrfpipe.pipeline import Progress
 
@@ -37,6 +38,8 @@ class Outcome:
     """Skipped is what was done already."""
     text: str
     """What to tell of it, in a line or more."""
+    warning: str = ""
+    """What was not as it should be although it is done, in a line."""
     error: MrfpipeError | None = None
     """Why it failed."""
 
@@ -49,7 +52,7 @@ def failure(source: Path, error: MrfpipeError) -> Outcome:
 def run_job(job: Job, progress: Progress) -> Outcome:
     """Do one job unless it is done; an error that is the scan's own is its outcome."""
     try:
-        return _found(job) or Outcome(source=job.source, state="done", text=job.run(progress))
+        return _found(job) or _done(job, progress)
     except OutputExistsError as e:
         # Another run may have made the same result since it was looked for.
         return _found(job) or failure(job.source, e)
@@ -59,16 +62,40 @@ def run_job(job: Job, progress: Progress) -> Outcome:
         return failure(job.source, ResourceError(f"{job.source} does not fit into memory; use a larger machine."))
 
 
+def _done(job: Job, progress: Progress) -> Outcome:
+    made = job.run(progress)
+    return Outcome(source=job.source, state="done", text=made.text, warning=made.warning)
+
+
 def _found(job: Job) -> Outcome | None:
-    """Return the outcome if the result is there already."""
+    """Return the outcome if a result is there already and stays."""
     made = job.made()
     if made is None:
         return None
     if job.batch and made.notes.get("batch") == job.batch:
         return Outcome(source=job.source, state="done", text=f"{job.target}: done before its worker was lost")
-    if not job.force and job.repeats(made):
+    if job.force:
+        return None
+    if made.recipe == job.recipe() and job.is_complete():
         return Outcome(source=job.source, state="skipped", text=f"{job.target} is done; --force makes it again")
-    return None
+    return failure(job.source, _in_the_way(job, made))
+
+
+def _in_the_way(job: Job, made: Provenance) -> OutputExistsError:
+    """Say what another result is that is where a job's is to be, and what to do so that nothing is lost."""
+    scan = sha256_of(job.source)
+    if scan not in made.inputs.values():
+        others = [path for path, digest in made.inputs.items() if made.recipe and digest == made.recipe.scan]
+        elsewhere = job.target.with_name(f"{job.source.absolute().parent.name}-{job.target.name}")
+        return OutputExistsError(
+            f"{job.target} is the result of another scan{''.join(f', {path}' for path in others)}; "
+            f"choose another -o, such as {elsewhere}."
+        )
+    if made.recipe is None:
+        how = "and does not say all that it was made with"
+    else:
+        how = f"made otherwise ({', '.join(made.recipe.differences(job.recipe())) or 'layout of the images'})"
+    return OutputExistsError(f"{job.target} exists already, {how}; give --force to replace it, or choose another -o.")
 
 
 def run_here(jobs: Sequence[Job], progress: Progress) -> Generator[Outcome]:

@@ -75,6 +75,10 @@ class Dictionary:
             raise ValueError("A signal of the dictionary is zero; it could never be matched.")
         _refuse_cancelling(self)
 
+    def __repr__(self) -> str:
+        kept = f"rank {self.rank} with {self.energy:.6%} of their energy"
+        return f"<Dictionary of {self.protocol.name}, {self.model}: {self.n_entries:,} entries, {kept}>"
+
     @property
     def rank(self) -> int:
         """Number of basis vectors."""

@@ -6,31 +6,33 @@ A job holds paths and options and no data, so that another process or machine ca
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from mrfpipe.arrays import Complex, resolve_device
 from mrfpipe.dictionary import Dictionary
-from mrfpipe.errors import InputError
+from mrfpipe.errors import InputError, MrfpipeError
 from mrfpipe.evaluation.picture import COILS_FILE, draw_coils, draw_maps
 from mrfpipe.files.atomic import refuse_existing
 from mrfpipe.files.bids import is_bids, scan_entities
 from mrfpipe.files.dicom import DICOM_FOLDER, require_highdicom
 from mrfpipe.files.dictionaries import load_dictionary, load_groups
 from mrfpipe.files.frames import read_frames_header, save_frames
+from mrfpipe.files.kinds import MAPS_FILE
 from mrfpipe.files.maps import read_maps_header
-from mrfpipe.files.provenance import Provenance, sha256_of
-from mrfpipe.files.results import MAPS_FILE, save_result
+from mrfpipe.files.provenance import Provenance, Recipe, Setting, sha256_of
+from mrfpipe.files.results import save_result
 from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, Imaging
 from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method
 from mrfpipe.pages import write_page
-from mrfpipe.pipeline import MappedScan, Progress, load_truth, match_scan, open_series, usable_slices
+from mrfpipe.pipeline import MappedScan, Progress, load_truth, match_scan, open_series, truth_path, usable_slices
 from mrfpipe.progress import stage
 from mrfpipe.protocol import Protocol
 from mrfpipe.report.page import REPORT_FILE
@@ -52,26 +54,36 @@ class Record:
     def provenance(
         self,
         *,
-        inputs: list[Path],
+        recipe: Recipe,
+        inputs: Mapping[Path, str],
         protocol: Protocol,
         method: str,
         device: str,
-        seed: int | None = None,
-        notes: Mapping[str, object] | None = None,
+        notes: Mapping[str, object],
     ) -> Provenance:
         """Say what was done with what, up to now."""
         return Provenance(
             command=self.command,
-            inputs={str(path): sha256_of(path) for path in inputs},
+            inputs={str(path): digest for path, digest in inputs.items()},
             protocol_name=protocol.name,
             protocol_hash=protocol.hash,
             method=method,
             device=device,
             started=self.started.isoformat(timespec="seconds"),
             duration_s=round(time.perf_counter() - self.clock, 3),
-            seed=seed,
-            notes={**self.notes, **(notes or {})},
+            notes={**self.notes, **notes},
+            recipe=recipe,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a job tells of the result it made."""
+
+    text: str
+    """What the result is, in a line or more."""
+    warning: str = ""
+    """What was not as it should be, in a line; empty if nothing was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +108,8 @@ class Job(ABC):
         """Return how the result that is there was made; None if there is none, or none that can be read."""
 
     @abstractmethod
-    def repeats(self, made: Provenance) -> bool:
-        """Return whether the job would only make again what was made so.
+    def recipe(self) -> Recipe:
+        """Return all that decides the values of the result, to compare with that of the one that is there.
 
         Raises
         ------
@@ -105,9 +117,13 @@ class Job(ABC):
             If an input cannot be read.
         """
 
+    def is_complete(self) -> bool:
+        """Return whether the result that is there has all the files that are asked for."""
+        return True
+
     @abstractmethod
-    def run(self, progress: Progress) -> str:
-        """Make the result; return what to tell of it.
+    def run(self, progress: Progress) -> Made:
+        """Make the result.
 
         Raises
         ------
@@ -130,34 +146,74 @@ class MapsJob(Job):
     """Whether the maps are written as DICOM parametric maps, too."""
 
     def made(self) -> Provenance | None:
-        """Return how the maps that are there were made; None if there are none of this layout."""
+        """Return how the maps that are there were made; None if there are none that can be read."""
         try:
-            made = read_maps_header(self.target / MAPS_FILE).provenance
+            return read_maps_header(self.target / MAPS_FILE).provenance
         except InputError:
             return None
-        lacks_dicom = self.dicom and not (self.target / DICOM_FOLDER).exists()
-        return made if is_bids(self.target) == self.bids and not lacks_dicom else None
 
-    def begin(self) -> None:
-        """Find out whether the result can be written, before the work."""
+    def is_complete(self) -> bool:
+        """Return whether the images are of the layout asked for, with DICOM if that is."""
+        lacks_dicom = self.dicom and not (self.target / DICOM_FOLDER).exists()
+        return is_bids(self.target) == self.bids and not lacks_dicom
+
+    def begin(self) -> "Truth":
+        """Find out whether the result can be written, and look at the truth beside the scan, before the work."""
         refuse_existing(self.target, force=self.force, marker=MAPS_FILE)
         if self.dicom:
             require_highdicom()
+        return Truth.beside(self.source)
 
-    def write(self, mapped: MappedScan, provenance: Provenance) -> str:
+    def write(self, mapped: MappedScan, provenance: Provenance, truth: "Truth") -> Made:
         """Write the result folder; return a summary of the maps."""
+        truth = truth.of(mapped.maps)
         write_result(
             self.target,
             mapped.maps,
             provenance,
             fingerprints=mapped.fingerprints,
-            truth=load_truth(self.source),
+            truth=truth.maps,
             bids=self.bids,
             dicom=self.dicom,
             force=self.force,
             coil_maps=mapped.coil_maps,
         )
-        return f"{self.target}: {summarise(mapped.maps, provenance)}"
+        return Made(text=f"{self.target}: {summarise(mapped.maps, provenance)}", warning=truth.warning)
+
+
+_WITHOUT_TRUTH = "the maps are shown without the truth"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Truth:
+    """The truth that pictures and page of a result show, if one lies beside its scan and fits.
+
+    It is a neighbour that nobody asked for: what is wrong with it is told, and never stands in the way of the maps.
+    """
+
+    path: Path
+    """Where it lies, or would."""
+    maps: ParameterMaps | None
+    """The truth; None if there is none that can be used."""
+    warning: str = ""
+    """Why one that is there cannot be used, in a line."""
+
+    @classmethod
+    def beside(cls, scan: Path) -> Self:
+        """Read the truth beside a scan."""
+        path = truth_path(scan)
+        try:
+            return cls(path=path, maps=load_truth(scan))
+        except MrfpipeError as e:
+            return cls(path=path, maps=None, warning=f"{_WITHOUT_TRUTH}: {e}")
+
+    def of(self, maps: ParameterMaps) -> "Truth":
+        """Return the truth if it is of the shape of these maps."""
+        if self.maps is None or self.maps.mask.shape == maps.mask.shape:
+            return self
+        shapes = f"has shape {self.maps.mask.shape}, the maps {maps.mask.shape} (slices, y, x)"
+        warning = f"{_WITHOUT_TRUTH}: {self.path} {shapes}; it is of another scan, take it away."
+        return replace(self, maps=None, warning=warning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,23 +235,26 @@ class MatchJob(MapsJob):
     memory: int | None
     """Bytes of memory to match in; None for a quarter of what is free."""
 
-    def repeats(self, made: Provenance) -> bool:
-        """Return whether the maps were made of the same scan with the same dictionary and method."""
-        inputs = sorted(map(sha256_of, (self.source, self.dictionary)))
-        return inputs == sorted(made.inputs.values()) and made.method.startswith(self._method)
+    def recipe(self) -> Recipe:
+        """Return all that decides the maps."""
+        digest = sha256_of(self.dictionary)
+        dictionary = _dictionary(self.dictionary, digest)
+        return Recipe(
+            kind="matching",
+            scan=sha256_of(self.source),
+            by=digest,
+            protocol=dictionary.protocol.hash,
+            signal_model=str(dictionary.model),
+            imaging=imaging_settings(self.source, self.imaging),
+            options={"method": self.method, "refined": self.refined, "gap": self.gap},
+        )
 
-    @property
-    def _method(self) -> str:
-        images = "" if schema_of(self.source) == FRAMES.name else f"{self.imaging}; "
-        kind = "refined" if self.refined else "on the grid"
-        return f"{images}dictionary matching ({self.method}, {kind}{', with gap' if self.gap else ''},"
-
-    def run(self, progress: Progress) -> str:
-        """Match the scan and write its result folder; return a summary of the maps."""
-        self.begin()
+    def run(self, progress: Progress) -> Made:
+        """Match the scan and write its result folder."""
+        truth, record, device = self.begin(), self.record(), resolve_device(self.device)
         with stage(progress, "dictionary"):
-            dictionary = _dictionary(self.dictionary, sha256_of(self.dictionary))
-        device, record = resolve_device(self.device), self.record()
+            recipe = self.recipe()
+            dictionary = _dictionary(self.dictionary, str(recipe.by))
         groups = load_groups(self.dictionary) if self.method == "group" else None
         matched = match_scan(
             self.source,
@@ -211,14 +270,29 @@ class MatchJob(MapsJob):
         )
         rank = matched.fingerprints.basis.shape[1]
         provenance = record.provenance(
-            inputs=[self.source, self.dictionary],
+            recipe=recipe,
+            inputs={self.source: recipe.scan, self.dictionary: str(recipe.by)},
             protocol=dictionary.protocol,
-            method=f"{self._method} {dictionary.n_entries:,} entries, rank {rank}, {dictionary.model})",
+            method=self._method(dictionary, rank, recipe),
             device=str(device),
             notes=matched.notes,
         )
         with stage(progress, "write"):
-            return self.write(matched, provenance)
+            return self.write(matched, provenance, truth)
+
+    def _method(self, dictionary: Dictionary, rank: int, recipe: Recipe) -> str:
+        """Say in words how the maps are made."""
+        images = f"{self.imaging}; " if recipe.imaging else ""
+        matching = f"{self.method}, {'refined' if self.refined else 'on the grid'}{', with gap' if self.gap else ''}"
+        entries = f"{dictionary.n_entries:,} entries, rank {rank}, {dictionary.model}"
+        return f"{images}dictionary matching ({matching}, {entries})"
+
+
+def imaging_settings(source: Path, imaging: Imaging) -> dict[str, Setting]:
+    """Return how a raw scan becomes a series, for a `Recipe`; nothing for a scan that is one already."""
+    if schema_of(source) == FRAMES.name:
+        return {}
+    return asdict(imaging) | {"virtual_coils": imaging.n_virtual}
 
 
 @lru_cache(maxsize=1)
@@ -246,26 +320,30 @@ class FramesJob(Job):
         except InputError:
             return None
 
-    def repeats(self, made: Provenance) -> bool:
-        """Return whether the frames were made of the same scan with the same protocol, in the same way."""
-        same_inputs = sorted(made.inputs.values()) == sorted(map(sha256_of, self._inputs))
-        return same_inputs and (made.protocol_hash, made.method) == (self.protocol.hash, str(self.imaging))
+    def recipe(self) -> Recipe:
+        """Return all that decides the frames."""
+        return Recipe(
+            kind="frames",
+            scan=sha256_of(self.source),
+            by=None if self.dictionary is None else sha256_of(self.dictionary),
+            protocol=self.protocol.hash,
+            imaging=imaging_settings(self.source, self.imaging),
+            options={},
+        )
 
-    @property
-    def _inputs(self) -> list[Path]:
-        return [self.source] if self.dictionary is None else [self.source, self.dictionary]
-
-    def run(self, progress: Progress) -> str:
-        """Reconstruct the frames and write their file; return their shape."""
+    def run(self, progress: Progress) -> Made:
+        """Reconstruct the frames and write their file."""
         refuse_existing(self.target, force=self.force)
-        record, device = self.record(), resolve_device(self.device)
+        record, recipe, device = self.record(), self.recipe(), resolve_device(self.device)
+        inputs = {self.source: recipe.scan} | ({} if self.dictionary is None else {self.dictionary: str(recipe.by)})
         source = open_series(
             self.source, self.protocol, progress, imaging=self.imaging, basis=self._basis(), device=device
         )
 
         def provenance() -> Provenance:
             return record.provenance(
-                inputs=self._inputs,
+                recipe=recipe,
+                inputs=inputs,
                 protocol=self.protocol,
                 method=str(self.imaging),
                 device=str(device),
@@ -276,7 +354,8 @@ class FramesJob(Job):
         save_frames(slices, self.target, protocol=self.protocol, provenance=provenance, force=self.force)
         header = read_frames_header(self.target)
         images = f"{header.n_frames} frames" if header.rank is None else f"{header.rank} coefficients"
-        return f"{self.target}: {header.n_slices} slice(s), {images} of {header.matrix[0]} x {header.matrix[1]}"
+        size = f"{header.matrix[0]} x {header.matrix[1]}"
+        return Made(text=f"{self.target}: {header.n_slices} slice(s), {images} of {size}")
 
     def _basis(self) -> Complex | None:
         if self.dictionary is None:

@@ -122,6 +122,15 @@ class ParameterMaps:
         for name in (*images, "edge", "mask", "affine"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
+    def __repr__(self) -> str:
+        size, voxels = " x ".join(map(str, self.mask.shape)), f"{self.mask.sum():,} voxels inside the mask"
+        means = ", ".join(f"{p.name} {self._mean(p):.3g} {p.unit}".removesuffix(" 1") for p in PARAMETERS)
+        return f"<ParameterMaps {size} (slices, y, x), {voxels}; means: {means}>"
+
+    def _mean(self, parameter: Parameter) -> float:
+        inside = self.in_file_units(parameter)[self.mask]
+        return float(inside.mean()) if inside.size else np.nan
+
     @property
     def quality(self) -> tuple[Quality, ...]:
         """The quality maps there are."""

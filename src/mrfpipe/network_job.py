@@ -8,10 +8,10 @@ import torch
 
 from mrfpipe.arrays import resolve_device
 from mrfpipe.files.frames import read_frames_header
-from mrfpipe.files.provenance import Provenance, sha256_of
+from mrfpipe.files.provenance import Recipe, sha256_of
 from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.imaging.reconstruction import Imaging
-from mrfpipe.jobs import MapsJob
+from mrfpipe.jobs import Made, MapsJob, imaging_settings
 from mrfpipe.learning.inference import Precision
 from mrfpipe.learning.model import TrainedModel, load_model
 from mrfpipe.learning.shipped import shipped_model
@@ -32,28 +32,37 @@ class NetworkJob(MapsJob):
     precision: Precision
     """What the network computes in."""
 
-    def repeats(self, made: Provenance) -> bool:
-        """Return whether the maps were made of the same scan with the same network."""
+    def recipe(self) -> Recipe:
+        """Return all that decides the maps."""
         folder = self._folder()
-        inputs = sorted(map(sha256_of, (self.source, folder)))
-        return inputs == sorted(made.inputs.values()) and made.method == self._method(self._loaded(folder))
+        digest = sha256_of(folder)
+        model = _model(folder, digest)
+        return Recipe(
+            kind="network",
+            scan=sha256_of(self.source),
+            by=digest,
+            protocol=model.protocol_hash,
+            imaging=imaging_settings(self.source, imaging_for(model, self.imaging)),
+            options={"precision": self.precision},
+        )
 
-    def run(self, progress: Progress) -> str:
-        """Reconstruct the scan and write its result folder; return a summary of the maps."""
-        self.begin()
-        folder, device, record = self._folder(), resolve_device(self.device), self.record()
+    def run(self, progress: Progress) -> Made:
+        """Reconstruct the scan and write its result folder."""
+        truth, record, device = self.begin(), self.record(), resolve_device(self.device)
         with stage(progress, "model"):
-            model = self._loaded(folder)
+            recipe, folder = self.recipe(), self._folder()
+            model = _model(folder, str(recipe.by))
         mapped = reconstruct_scan(self.source, model, device, progress, imaging=self.imaging, precision=self.precision)
         provenance = record.provenance(
-            inputs=[self.source, folder],
+            recipe=recipe,
+            inputs={self.source: recipe.scan, folder: str(recipe.by)},
             protocol=model_protocol(model),
-            method=self._method(model),
+            method=self._method(model, recipe),
             device=str(device),
             notes=mapped.notes,
         )
         with stage(progress, "write"):
-            return self.write(mapped, provenance)
+            return self.write(mapped, provenance, truth)
 
     def _folder(self) -> Path:
         """Find the network: a frames file says what was measured, a raw scan is taken for what most are."""
@@ -62,11 +71,9 @@ class NetworkJob(MapsJob):
         is_frames = schema_of(self.source) == FRAMES.name
         return shipped_model(read_frames_header(self.source).sequence_hash if is_frames else None)
 
-    def _loaded(self, folder: Path) -> TrainedModel:
-        return _model(folder, sha256_of(folder))
-
-    def _method(self, model: TrainedModel) -> str:
-        images = "" if schema_of(self.source) == FRAMES.name else f"{imaging_for(model, self.imaging)}; "
+    def _method(self, model: TrainedModel, recipe: Recipe) -> str:
+        """Say in words how the maps are made."""
+        images = f"{imaging_for(model, self.imaging)}; " if recipe.imaging else ""
         precision = "" if self.precision == "float32" else f", {self.precision}"
         size, signal_model = f"{model.architecture.n_parameters:,} parameters", f"signal model {model.signal_model}"
         return f"{images}convolutional network ({size}, {signal_model}{precision})"

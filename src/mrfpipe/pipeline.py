@@ -37,7 +37,7 @@ Progress = Callable[[str], Callable[[int, int], None]]
 """Called with the name of a stage that begins; what it returns is called with the steps done and all steps."""
 
 
-def scan_name(path: Path) -> str:
+def scan_name(path: str | Path) -> str:
     """Return what a raw scan or frames file calls its scan: results are named after it.
 
     Raises
@@ -45,6 +45,7 @@ def scan_name(path: Path) -> str:
     InputError
         If there is no such file, or a frames file cannot be read.
     """
+    path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; check the path.")
     return read_frames_header(path).name if schema_of(path) == FRAMES.name else path.stem
@@ -70,7 +71,7 @@ class SeriesSource(Interface):
 
 
 def open_series(
-    path: Path,
+    path: str | Path,
     protocol: Protocol,
     progress: Progress,
     *,
@@ -104,6 +105,7 @@ def open_series(
     ResourceError
         If a slice does not fit into memory, or the NUFFT asked for is not installed.
     """
+    path = Path(path)
     if schema_of(path) == FRAMES.name:
         header = read_frames_header(path)
         if header.sequence_hash != protocol.sequence.hash:
@@ -130,7 +132,7 @@ def open_series(
     )
 
 
-def usable_slices(source: SeriesSource, path: Path, protocol: Protocol) -> Iterator[FrameSeries]:
+def usable_slices(source: SeriesSource, path: str | Path, protocol: Protocol) -> Iterator[FrameSeries]:
     """Give the slices of a scan.
 
     Raises
@@ -155,7 +157,7 @@ def usable_slices(source: SeriesSource, path: Path, protocol: Protocol) -> Itera
         raise InputError(f"{path} holds no signal that stands out as tissue; check the scan.")
 
 
-def load_series(path: Path, protocol: Protocol, progress: Progress) -> FrameSeries:
+def load_series(path: str | Path, protocol: Protocol, progress: Progress) -> FrameSeries:
     """Get all slices of a scan into memory; parameters and errors as of `open_series` and `usable_slices`."""
     source = open_series(path, protocol, progress)
     n_bytes = _bytes(source.n_slices, protocol.sequence.n_frames, protocol)
@@ -188,7 +190,7 @@ class MappedScan:
 
 
 def match_scan(
-    path: Path,
+    path: str | Path,
     dictionary: Dictionary,
     method: Method,
     device: torch.device,
@@ -257,7 +259,7 @@ def model_protocol(model: TrainedModel) -> Protocol:
 
 
 def reconstruct_scan(
-    path: Path,
+    path: str | Path,
     model: TrainedModel,
     device: torch.device,
     progress: Progress,
@@ -325,12 +327,18 @@ def _on_disk(slices: Iterable[FrameSeries], folder: Path) -> list[FrameSeries]:
     return kept
 
 
-def truth_path(path: Path) -> Path:
+def truth_path(path: str | Path) -> Path:
     """Return where the truth of a phantom's raw scan or frames lies, if it is one: beside it, as ``NAME.truth.npz``."""
-    return path.with_name(f"{scan_name(path)}.truth.npz")
+    return Path(path).with_name(f"{scan_name(path)}.truth.npz")
 
 
-def load_truth(path: Path) -> ParameterMaps | None:
-    """Return the truth that lies beside a raw scan or frames file, if there is any."""
+def load_truth(path: str | Path) -> ParameterMaps | None:
+    """Return the truth that lies beside a raw scan or frames file, if there is any.
+
+    Raises
+    ------
+    InputError
+        If there is one that cannot be read.
+    """
     truth = truth_path(path)
     return load_reference(truth)[0] if truth.exists() else None

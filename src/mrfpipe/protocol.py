@@ -17,9 +17,21 @@ import numpy as np
 
 from mrfpipe.arrays import Double, check_shape, frozen
 from mrfpipe.errors import InputError
+from mrfpipe.protocol_toml import HASHED_DECIMALS, write_toml
 
 AXES = ("ff", "t1w", "t1f", "df", "b1")
 """The five axes of a grid, in the order in which its entries are numbered (the last varies fastest)."""
+
+
+LONGEST_T1 = 100.0
+"""No T1 is longer, in s: what is above was meant in ms."""
+
+
+def check_t1(name: str, t1: Double) -> None:
+    """Raise ValueError for a T1 that can only be in ms."""
+    longest = float(np.max(t1, initial=0))
+    if longest > LONGEST_T1:
+        raise ValueError(f"{name} goes to {longest:g} s, and no T1 does; give it in s, not in ms.")
 
 
 def _digest(value: object) -> str:
@@ -27,8 +39,8 @@ def _digest(value: object) -> str:
 
     def plain(v: object) -> object:
         if isinstance(v, np.ndarray):
-            return [round(float(x), 12) for x in v]
-        return round(v, 12) if isinstance(v, float) else v
+            return [round(float(x), HASHED_DECIMALS) for x in v]
+        return round(v, HASHED_DECIMALS) if isinstance(v, float) else v
 
     content = {f.name: plain(getattr(value, f.name)) for f in fields(value)}  # type: ignore[arg-type]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -146,6 +158,8 @@ class Grid:
             check_shape(name, axis, name)
             if axis.size == 0 or np.any(np.diff(axis) <= 0):
                 raise ValueError(f"Grid axis {name} must have values that rise.")
+            if name in ("t1w", "t1f"):
+                check_t1(f"Grid axis {name}", axis)
             object.__setattr__(self, name, frozen(axis))
 
     @property
@@ -166,7 +180,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Protocol:
-    """A named sequence, tissue and grid, with the TOML text they were read from."""
+    """A named sequence, tissue and grid, with the TOML text that says the same."""
 
     name: str
     """Short name."""
@@ -176,14 +190,31 @@ class Protocol:
     """In what."""
     grid: Grid
     """What is searched for."""
-    toml: str
-    """The text of the protocol's file."""
+    toml: str = ""
+    """The text of the protocol's file; written from the values if it is not given or, after `dataclasses.replace`, says
+    others."""
+
+    def __post_init__(self) -> None:
+        try:
+            name, sequence, tissue, grid = _parse(self.toml, self.name)
+            says_the_same = (name, _joint_hash(sequence, tissue, grid)) == (self.name, self.hash)
+        except InputError:
+            says_the_same = False
+        if not says_the_same:
+            object.__setattr__(self, "toml", write_toml(self.name, self.sequence, self.tissue, self.grid))
+
+    def __repr__(self) -> str:
+        train = f"{self.sequence.n_spokes} spokes in {self.sequence.n_frames} frames, matrix {self.sequence.matrix}"
+        return f"<Protocol {self.name}: {train}, {self.grid.n_entries:,} entries>"
 
     @property
     def hash(self) -> str:
         """sha256 over the values of sequence, tissue and grid; names and comments do not count."""
-        parts = f"{self.sequence.hash}{self.tissue.hash}{self.grid.hash}"
-        return hashlib.sha256(parts.encode()).hexdigest()
+        return _joint_hash(self.sequence, self.tissue, self.grid)
+
+
+def _joint_hash(*parts: Sequence | Tissue | Grid) -> str:
+    return hashlib.sha256("".join(part.hash for part in parts).encode()).hexdigest()
 
 
 def built_in_protocols() -> list[str]:
@@ -220,21 +251,25 @@ def parse_protocol(text: str, source: str) -> Protocol:
     InputError
         As `load_protocol`.
     """
+    name, sequence, tissue, grid = _parse(text, source)
+    return Protocol(name=name, sequence=sequence, tissue=tissue, grid=grid, toml=text)
+
+
+def _parse(text: str, source: str) -> tuple[str, Sequence, Tissue, Grid]:
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise InputError(f"{source}: not a TOML file: {e}.") from e
     top = _Table(tree, source, "")
-    protocol = Protocol(
-        name=top.text("name"),
-        sequence=_sequence(top.table("sequence")),
-        tissue=_tissue(top.table("tissue")),
-        grid=_grid(top.table("grid")),
-        toml=text,
+    parts = (
+        top.text("name"),
+        _sequence(top.table("sequence")),
+        _tissue(top.table("tissue")),
+        _grid(top.table("grid")),
     )
     top.text("description")
     top.refuse_unknown()
-    return protocol
+    return parts
 
 
 class _Table:

@@ -35,3 +35,18 @@ def study(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
     run("frames", folder / "leg.h5", "-o", folder / "leg.frames.h5", "--protocol", protocol)
     run("simulate", protocol, "-o", folder / "small.h5")
     return folder
+
+
+@pytest.fixture(scope="session")
+def of_raw(tmp_path_factory: pytest.TempPathFactory, run: Run, study: Path) -> tuple[Result, Path]:
+    """What `match` says of the raw scan, and the result, to be read only."""
+    out = tmp_path_factory.mktemp("of_raw")
+    return run("match", study / "leg.h5", "-d", study / "small.h5", "-o", out), out / "leg"
+
+
+@pytest.fixture(scope="session")
+def of_frames(tmp_path_factory: pytest.TempPathFactory, run: Run, study: Path) -> Path:
+    """The result of `match` of the frames, to be read only."""
+    out = tmp_path_factory.mktemp("of_frames")
+    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", out)
+    return out / "leg"

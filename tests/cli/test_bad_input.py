@@ -116,7 +116,7 @@ def test_files_of_another_kind(match, study, tmp_path):
     match(
         study / "leg.h5",
         3,
-        "leg.frames.h5 is a mrfpipe-frames/1 file, a dictionary was expected",
+        "leg.frames.h5 is a frames file of protocol t1ff-small, a dictionary was expected",
         dictionary=study / "leg.frames.h5",
     )
     match(study / "leg.h5", 3, "leg.h5", "a dictionary was expected", dictionary=study / "leg.h5")

@@ -15,6 +15,9 @@ def test_a_cohort_goes_on_where_it_ended(run, study, tmp_path):
     with (tmp_path / "c" / "cohort.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["subject"] for row in rows] == ["sub-001", "sub-002", "sub-003"]
+    # Fewer of them leave the scans of the others, and so the rows.
+    run(*line, "--subjects", 1)
+    assert (tmp_path / "c" / "cohort.csv").read_text().count("\n") == 4
     masks = [np.load(tmp_path / "c" / f"{row['subject']}.truth.npz")["mask"] for row in rows]
     assert masks[0].shape == (1, 64, 64)
     assert not np.array_equal(masks[0], masks[1])

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,13 +39,13 @@ def test_help_does_not_import_what_is_heavy():
     assert done.stdout.strip().endswith("[]")
 
 
-def test_match_writes_a_result_folder(run, study, tmp_path):
-    result = run("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path / "out")
-    folder = tmp_path / "out" / "leg"
+def test_match_writes_a_result_folder(of_raw, study):
+    result, folder = of_raw
     assert f"{folder}: " in result.stdout
     assert result.stderr.splitlines()[-1] == f"next: open {folder / 'report.html'} in a browser"
     assert (folder / "report.html").exists()
-    assert not list(tmp_path.rglob("*.partial*"))
+    assert [path.name for path in folder.parent.iterdir()] == ["leg"]
+    assert not list(folder.rglob("*.partial*"))
     with np.load(study / "leg.truth.npz") as file:
         truth = dict(file)
     with h5py.File(folder / "maps.h5") as file:
@@ -71,10 +72,9 @@ def test_match_writes_a_result_folder(run, study, tmp_path):
     assert sorted(p.name for p in folder.glob("*.png")) == ["coils.png", "maps-1.png", "maps-2.png"]
 
 
-def test_raw_scan_and_frames_give_the_same_maps(run, study, tmp_path):
-    run("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path / "raw")
-    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path / "frames", "--method", "brute")
-    with h5py.File(tmp_path / "raw/leg/maps.h5") as raw, h5py.File(tmp_path / "frames/leg/maps.h5") as frames:
+def test_raw_scan_and_frames_give_the_same_maps(run, study, of_raw, tmp_path):
+    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path, "--method", "brute")
+    with h5py.File(of_raw[1] / "maps.h5") as raw, h5py.File(tmp_path / "leg/maps.h5") as frames:
         for name in ("FF", "B1", "df"):
             same = np.isclose(raw[name][...], frames[name][...], equal_nan=True)
             assert same.mean() > 0.999
@@ -206,7 +206,8 @@ def test_quiet_says_nothing_but_results(run, study, tmp_path):
 
 
 def test_verbose_shows_the_traceback(tmp_path):
-    line = [sys.executable, "-c", "from mrfpipe.cli import main; main()", "info", str(tmp_path / "none.h5")]
+    words = ("export", str(tmp_path / "none"), "-o", str(tmp_path / "none.onnx"))
+    line = [sys.executable, "-c", "from mrfpipe.cli import main; main()", *words]
     short = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (short.returncode, short.stderr.count("\n")) == (3, 1)
     long = subprocess.run([*line, "-v"], capture_output=True, text=True, check=False)
@@ -224,7 +225,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path):
     )
     line = [sys.executable, "-c", code, "phantom", str(tmp_path / "a.h5"), "--slices", "20"]
     with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        time.sleep(8)
+        time.sleep(5)
         process.send_signal(signal.SIGINT)
         try:
             _, stderr = process.communicate(timeout=60)
@@ -279,27 +280,28 @@ def test_group_matching_needs_groups_and_finds_what_exact_finds(run, study, tmp_
     assert np.mean(maps["group"] == maps["exact"]) > 0.9
 
 
-def test_refinement_is_on_by_default_and_leaves_the_grid(run, study, tmp_path):
+def test_refinement_is_on_by_default_and_leaves_the_grid(run, study, of_frames, tmp_path):
+    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path, "--no-refine")
     values = {}
-    for name, words in (("refined", ()), ("grid", ("--no-refine",))):
-        run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path / name, *words)
-        with h5py.File(tmp_path / name / "leg" / "maps.h5") as file:
+    for name, folder in (("refined", of_frames), ("grid", tmp_path / "leg")):
+        with h5py.File(folder / "maps.h5") as file:
             values[name] = {key: file[key][...][file["mask"][...] > 0] for key in ("df", "match")}
     assert len(np.unique(values["grid"]["df"])) <= 13 < len(np.unique(values["refined"]["df"]))
     assert np.all(values["refined"]["match"] >= values["grid"]["match"] - 1e-6)
 
 
-def test_gap_and_memory(run, study, tmp_path):
+def test_gap_and_memory(run, study, of_frames, tmp_path):
     common = ("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path / "out")
     result = run(*common, "--memory", 0.1, code=6)
     assert "cannot work in 0.1 GB of memory; give it at least 0.27 GB" in result.stderr
     assert not (tmp_path / "out" / "leg").exists()
-    run(*common, "--memory", 0.3)
-    with h5py.File(tmp_path / "out/leg/maps.h5") as file:
+    with h5py.File(of_frames / "maps.h5") as file:
         assert "gap" not in file
-    # A result without the gap is not the one asked for, and is not silently replaced.
-    run(*common, "--gap", code=5)
-    run(*common, "--gap", "--force")
+    # A result without the gap is not the one asked for, and is not silently replaced; nor one with it by one without.
+    shutil.copytree(of_frames, tmp_path / "out" / "leg")
+    assert "made otherwise (gap)" in run(*common, "--gap", code=5).stderr
+    run(*common, "--gap", "--force", "--memory", 0.3)
+    assert "made otherwise (gap)" in run(*common, code=5).stderr
     with h5py.File(tmp_path / "out/leg/maps.h5") as file:
         mask = file["mask"][...] > 0
         gap = file["gap"][...][mask]
@@ -312,8 +314,8 @@ def page_data(page):
     return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)[1])
 
 
-def test_every_result_has_a_page_that_can_be_made_again_with_a_reference(run, study, tmp_path):
-    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path)
+def test_every_result_has_a_page_that_can_be_made_again_with_a_reference(run, study, of_frames, tmp_path):
+    shutil.copytree(of_frames, tmp_path / "leg")
     page = tmp_path / "leg" / "report.html"
     data = page_data(page.read_text())
     assert data["title"] == "leg"
@@ -328,8 +330,8 @@ def test_every_result_has_a_page_that_can_be_made_again_with_a_reference(run, st
     run("report", study, code=3)
 
 
-def test_regions_from_an_image_come_with_the_page(run, study, tmp_path):
-    run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path)
+def test_regions_from_an_image_come_with_the_page(run, study, of_frames, tmp_path):
+    shutil.copytree(of_frames, tmp_path / "leg")
     image = nibabel.load(tmp_path / "leg" / "FF.nii.gz")
     inside = np.isfinite(image.get_fdata()).astype(np.uint8)
     nibabel.save(nibabel.Nifti1Image(4 * inside, image.affine), tmp_path / "roi.nii.gz")

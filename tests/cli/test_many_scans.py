@@ -15,6 +15,7 @@ from mrfpipe.cli import main
 from mrfpipe import batch, jobs
 from mrfpipe.jobs import MatchJob
 
+ADVICE = "give --force to replace it, or choose another -o."
 NAMES = ("a", "b", "c", "d")
 MAPS = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "M0phase", "match", "edge", "mask")
 
@@ -84,7 +85,8 @@ def test_a_broken_scan_does_not_stop_the_others_and_they_are_not_done_again(arch
     code, stdout, stderr = call(*line)
     assert code == 3
     assert stdout.startswith(f"{tmp_path / 'b'}: ")
-    assert stderr[0] == f"mrfpipe: {tmp_path / 'none.h5'} does not exist; check the path."
+    expected = "a raw scan or a frames file was expected; check the path."
+    assert stderr[0] == f"mrfpipe: {tmp_path / 'none.h5'} does not exist, {expected}"
     assert stderr[1].startswith(f"mrfpipe: {tmp_path / 'broken.h5'}")
     assert stderr[2] == f"skipped: {tmp_path / 'a'} is done; --force makes it again"
     failed = f"{tmp_path / 'none.h5'}, {tmp_path / 'broken.h5'}"
@@ -113,11 +115,13 @@ def test_another_scan_dictionary_method_or_layout_is_not_taken_for_done(archive,
     shutil.copy(archive / "b.h5", tmp_path / "a.h5")
     code, stdout, stderr = call(*match(tmp_path, tmp_path / "out"))
     assert (code, stdout) == (5, "")
-    assert (
-        stderr[0] == f"mrfpipe: {tmp_path / 'out/a'} exists already; give --force to replace it, or choose another -o."
+    assert stderr[0] == (
+        f"mrfpipe: {tmp_path / 'out/a'} is the result of another scan, {archive / 'a.h5'}; choose another -o, such as "
+        f"{tmp_path / 'out' / tmp_path.name}-a."
     )
     assert stderr[-1] == f"mrfpipe: 0 done, 3 skipped, 1 failed: {tmp_path / 'a.h5'}"
-    assert call(*match(tmp_path, tmp_path / "out", "b"), "--method", "brute")[0] == 5
+    code, _, stderr = call(*match(tmp_path, tmp_path / "out", "b"), "--method", "brute")
+    assert (code, stderr[0]) == (5, f"mrfpipe: {tmp_path / 'out/b'} exists already, made otherwise (method); {ADVICE}")
     with h5py.File(tmp_path / "dictionary.h5", "r+") as file:
         file.attrs["another"] = 1
     assert call(*match(tmp_path, tmp_path / "out", "b"))[0] == 5
@@ -153,16 +157,16 @@ def test_frames_of_several_scans_go_to_a_folder(archive, tmp_path):
 def test_ctrl_c_keeps_what_is_done(archive, tmp_path, monkeypatch):
     run_match = MatchJob.run
 
-    def interrupted_at_c(job, progress):
-        if job.source.name == "c.h5":
+    def interrupted_at_b(job, progress):
+        if job.source.name == "b.h5":
             raise KeyboardInterrupt
         return run_match(job, progress)
 
-    monkeypatch.setattr(MatchJob, "run", interrupted_at_c)
+    monkeypatch.setattr(MatchJob, "run", interrupted_at_b)
     code, _, stderr = call(*match(archive, tmp_path))
     assert code == 130
-    assert stderr == ["mrfpipe: interrupted; 2 of 4 scans were done and stay; nothing is half-written."]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert stderr == ["mrfpipe: interrupted; 1 of 4 scans were done and stay; nothing is half-written."]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
 
 
 def test_a_result_that_another_run_makes_meanwhile_is_skipped(archive, results, tmp_path, monkeypatch):
@@ -257,6 +261,7 @@ def test_a_worker_killed_amid_a_scan_costs_nothing(archive, results, cluster, sa
     assert sorted(path.name for path in tmp_path.iterdir()) == list(NAMES), "nothing half-written is left behind"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills by a signal")
 def test_a_worker_killed_after_a_scan_does_not_have_it_made_twice(archive, results, cluster, sabotage, tmp_path):
     shutil.copytree(results, tmp_path, dirs_exist_ok=True)
@@ -268,6 +273,7 @@ def test_a_worker_killed_after_a_scan_does_not_have_it_made_twice(archive, resul
     assert not hidden(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_cluster_skips_goes_on_and_tells_as_this_machine_does(archive, results, cluster, sabotage, tmp_path):
     begin(sabotage)
     shutil.copytree(results / "a", tmp_path / "out" / "a")
@@ -280,6 +286,7 @@ def test_a_cluster_skips_goes_on_and_tells_as_this_machine_does(archive, results
     assert stderr[-1] == f"mrfpipe: 1 done, 1 skipped, 1 failed: {tmp_path / 'broken.h5'}"
 
 
+@pytest.mark.slow
 def test_frames_on_a_cluster(archive, cluster, tmp_path):
     line = ("frames", archive / "a.h5", archive / "b.h5", "--protocol", archive / "small.toml", "-o", tmp_path)
     code, _, stderr = call(*line, "--scheduler", cluster, "--threads", 1)

@@ -148,7 +148,7 @@ def test_the_model_that_ships_is_taken_by_default(run, study, models, tmp_path, 
     shutil.copytree(models / "encoded", tmp_path / "shipped" / "t1ff")
     run(*line)
     run(*raw)
-    run("reconstruct", study / "leg.h5", "-o", tmp_path / "given", "--model", models / "encoded")
+    run("reconstruct", study / "leg.frames.h5", "-o", tmp_path / "given", "--model", models / "encoded")
     for name, values in maps_of(tmp_path / "given" / "leg").items():
         np.testing.assert_array_equal(values, maps_of(tmp_path / "raw" / "leg")[name])
         np.testing.assert_array_equal(values, maps_of(tmp_path / "out" / "leg")[name])
@@ -208,6 +208,5 @@ def test_export_writes_a_graph_once(run, models, tmp_path):
     about = {entry.key: entry.value for entry in onnx.load(tmp_path / "model.onnx").metadata_props}
     assert about["protocol_hash"] == load_model(models / "encoded", torch.device("cpu")).protocol_hash
     run(*line, code=5)
-    run(*line, "--force")
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     run("export", models / "small.h5", "-o", tmp_path / "none.onnx", code=3)

@@ -178,17 +178,25 @@ def test_what_is_no_such_file_is_refused(saved, kind):
     with h5py.File(saved / "raw.h5", "w") as file:
         file["dataset/xml"] = "<ismrmrdHeader/>"
     assert_refused(load, saved / "absent.h5", "does not exist", cure)
-    assert_refused(load, saved, "is a folder", cure)
+    (saved / "folder").mkdir()
+    assert_refused(load, saved / "folder", "is a folder", cure)
+    assert_refused(load, saved, "is a result folder", cure)
     assert_refused(load, saved / "empty", "is empty", cure)
-    assert_refused(load, saved / "text", "is not an HDF5 file", cure)
+    assert_refused(load, saved / "text", "is of a kind that mrfpipe does not know", cure)
     assert_refused(load, saved / "raw.h5", "mrfpipe did not write", cure)
     assert_refused(load, saved / "text" / "below.h5", "cannot be read")
 
 
 @pytest.mark.parametrize(("kind", "other"), [(a, b) for a in LOADERS for b in LOADERS if a != b])
 def test_other_schema_is_refused(saved, kind, other):
-    expected = {"dictionary.h5": "a dictionary", "frames.h5": "a frames file", "maps.h5": "a maps file"}[kind]
-    assert_refused(LOADERS[kind], saved / other, f"is a {SCHEMAS[other]} file, {expected} was expected", CURES[kind])
+    nouns = {"dictionary.h5": "a dictionary", "frames.h5": "a frames file", "maps.h5": "a maps file"}
+    assert_refused(LOADERS[kind], saved / other, f"is {nouns[other]}", f", {nouns[kind]} was expected", CURES[kind])
+
+
+def test_a_schema_of_another_version_is_named(saved):
+    with h5py.File(saved / "maps.h5", "r+") as file:
+        file.attrs["schema"] = "mrfpipe-maps/9"
+    assert_refused(load_maps, saved / "maps.h5", "is a file of schema mrfpipe-maps/9, which this mrfpipe does not know")
 
 
 @each_kind

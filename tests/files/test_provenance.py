@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mrfpipe.errors import InputError
-from mrfpipe.files.provenance import Provenance, sha256_of, software_versions
+from mrfpipe.files.provenance import Provenance, Recipe, sha256_of, software_versions
 
 
 def test_json_round_trip(provenance):
@@ -15,6 +15,30 @@ def test_json_round_trip(provenance):
     assert json.loads(provenance.to_json())["seed"] == 7
     without_seed = dataclasses.replace(provenance, seed=None)
     assert Provenance.from_json(without_seed.to_json()) == without_seed
+
+
+def test_what_was_written_before_there_were_recipes_is_read(provenance):
+    recipe = Recipe(kind="frames", scan="11", by=None, protocol="p", imaging={"density": "ramp"}, options={})
+    with_recipe = dataclasses.replace(provenance, recipe=recipe)
+    assert Provenance.from_json(with_recipe.to_json()) == with_recipe
+    content = json.loads(with_recipe.to_json())
+    del content["recipe"]
+    assert Provenance.from_json(json.dumps(content)) == provenance
+
+
+def test_recipes_differ_in_what_they_say_they_do():
+    recipe = Recipe(kind="network", scan="1", by="2", protocol="3", imaging={"density": "ramp"}, options={"gap": True})
+    assert recipe.differences(dataclasses.replace(recipe)) == []
+    for name, changes in {
+        "scan": {"scan": "9"},
+        "dictionary or network": {"by": None},
+        "signal model": {"signal_model": "epg"},
+        "version of mrfpipe": {"mrfpipe": "9"},
+        "density": {"imaging": {"density": "pipe-menon"}},
+        "gap": {"options": {"gap": False}},
+    }.items():
+        assert recipe.differences(dataclasses.replace(recipe, **changes)) == [name]
+    assert recipe.differences(dataclasses.replace(recipe, imaging={})) == ["density"]
 
 
 def test_versions_of_all_that_numbers_depend_on(provenance):
@@ -36,6 +60,8 @@ def test_versions_of_all_that_numbers_depend_on(provenance):
         ("duration_s", "1"),
         ("method", None),
         ("notes", []),
+        ("recipe", {}),
+        ("recipe", 1),
         ("unknown", 1),
     ],
 )

@@ -20,7 +20,7 @@ from mrfpipe.errors import InputError
 from mrfpipe.protocol import Sequence
 
 
-def read_ismrmrd(path: Path, sequence: Sequence) -> RawScan:
+def read_ismrmrd(path: str | Path, sequence: Sequence) -> RawScan:
     """Read a raw scan.
 
     Parameters
@@ -43,12 +43,12 @@ def read_ismrmrd(path: Path, sequence: Sequence) -> RawScan:
     ResourceError
         If it does not fit into memory.
     """
-    with open_ismrmrd(path) as file:
+    with open_ismrmrd(Path(path)) as file:
         imaging, header = _image_of(file)
         return assemble(file, imaging, header, sequence)
 
 
-def describe_ismrmrd(path: Path) -> dict[str, object]:
+def describe_ismrmrd(path: str | Path) -> dict[str, object]:
     """Summarize an ISMRMRD file, radial or not, without reading its samples.
 
     Returns
@@ -60,7 +60,7 @@ def describe_ismrmrd(path: Path) -> dict[str, object]:
     InputError
         If the file is missing, damaged, or not ISMRMRD.
     """
-    with open_ismrmrd(path) as file:
+    with open_ismrmrd(Path(path)) as file:
         imaging, header = _image_of(file)
         return describe(file.heads, imaging, header)
 

@@ -22,7 +22,7 @@ _LARGEST_COUNT = 65535  # of the 16-bit fields of a head
 _WRITE_ROWS = 256
 
 
-def write_ismrmrd(scan: RawScan, sequence: Sequence, path: Path, *, field: float = 3.0) -> None:
+def write_ismrmrd(scan: RawScan, sequence: Sequence, path: str | Path, *, field: float = 3.0) -> None:
     """Write a raw scan to exactly `path`, replacing what is there.
 
     Parameters

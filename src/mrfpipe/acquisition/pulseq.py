@@ -32,7 +32,7 @@ class _Shot:
     spokes: list[tuple[Pulse, Readout]]
 
 
-def protocol_from_pulseq(path: Path, *, base: str | Path = "t1ff") -> str:
+def protocol_from_pulseq(path: str | Path, *, base: str | Path = "t1ff") -> str:
     """Derive a protocol.
 
     Flip angles, echo and repetition times, inversion time, recovery, RF spoiling, spokes, angle increment, matrix,
@@ -58,6 +58,7 @@ def protocol_from_pulseq(path: Path, *, base: str | Path = "t1ff") -> str:
     ResourceError
         If pypulseq is not installed.
     """
+    path = Path(path)
     events = read_events(path)
     shots = _shots(events, path)
     first = shots[0]

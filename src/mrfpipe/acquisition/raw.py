@@ -13,13 +13,15 @@ from mrfpipe.acquisition.twix import describe_twix, read_twix
 from mrfpipe.protocol import Sequence
 
 
-def read_raw(path: Path, sequence: Sequence) -> RawScan:
+def read_raw(path: str | Path, sequence: Sequence) -> RawScan:
     """Read a raw scan; parameters, result and errors as of `read_ismrmrd` and `read_twix`."""
+    path = Path(path)
     return read_twix(path, sequence) if _is_twix(path) else read_ismrmrd(path, sequence)
 
 
-def describe_raw(path: Path) -> dict[str, object]:
+def describe_raw(path: str | Path) -> dict[str, object]:
     """Summarize a raw scan without reading its samples, its format first; errors as of the describers it calls."""
+    path = Path(path)
     if _is_twix(path):
         return {"kind": "raw scan (Siemens Twix)", **describe_twix(path)}
     return {"kind": "raw scan (ISMRMRD)", **describe_ismrmrd(path)}

@@ -57,6 +57,10 @@ class RawScan:
             if getattr(self, array) is not None:
                 object.__setattr__(self, array, frozen(getattr(self, array)))
 
+    def __repr__(self) -> str:
+        size = f"{self.n_slices} slice(s), {self.n_coils} coils, {self.n_spokes} spokes of {self.kspace.shape[3]}"
+        return f"<RawScan {self.name}: {size} samples, matrix {self.matrix}, FOV {self.fov * 1e3:g} mm>"
+
     def conjugated(self) -> Self:
         """Return the scan as a receiver of the other sense has it.
 

@@ -26,7 +26,7 @@ _THICKNESS_TOLERANCE_MM = 0.05
 _GEOMETRY = ("position", "read_dir", "phase_dir", "slice_dir")
 
 
-def read_twix(path: Path, sequence: Sequence) -> RawScan:
+def read_twix(path: str | Path, sequence: Sequence) -> RawScan:
     """Read a raw scan.
 
     Parameters
@@ -49,6 +49,7 @@ def read_twix(path: Path, sequence: Sequence) -> RawScan:
     ResourceError
         If it does not fit into memory.
     """
+    path = Path(path)
     with open_twix(path) as file:
         header = parse_twix_header(file.buffers, path)
         imaging = imaging_of(file.heads)
@@ -69,7 +70,7 @@ def _check_thickness(header: Header, sequence: Sequence, path: Path) -> None:
         )
 
 
-def describe_twix(path: Path) -> dict[str, object]:
+def describe_twix(path: str | Path) -> dict[str, object]:
     """Summarize a Twix file, radial or not, without reading its samples.
 
     Returns
@@ -81,5 +82,6 @@ def describe_twix(path: Path) -> dict[str, object]:
     InputError
         If the file is missing, damaged, or not Twix.
     """
+    path = Path(path)
     with open_twix(path) as file:
         return describe(file.heads, imaging_of(file.heads), parse_twix_header(file.buffers, path))

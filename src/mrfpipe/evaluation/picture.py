@@ -56,7 +56,12 @@ class _Panel:
 
 
 def draw_maps(
-    maps: ParameterMaps, path: Path, *, reference: ParameterMaps | None = None, slice_index: int = 0, title: str = ""
+    maps: ParameterMaps,
+    path: str | Path,
+    *,
+    reference: ParameterMaps | None = None,
+    slice_index: int = 0,
+    title: str = "",
 ) -> None:
     """Draw `maps_figure` to a PNG, which replaces one that is there.
 

@@ -17,7 +17,7 @@ _DAMAGE = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, 
 _LAYOUT = "a truth .npz holds mask, FF, T1H2O (ms), T1fat (ms), df (Hz), B1 and, if there are regions, roi"
 
 
-def load_reference(path: Path) -> tuple[ParameterMaps, Int | None]:
+def load_reference(path: str | Path) -> tuple[ParameterMaps, Int | None]:
     """Read a reference and its regions.
 
     Parameters
@@ -36,6 +36,7 @@ def load_reference(path: Path) -> tuple[ParameterMaps, Int | None]:
     InputError
         If there is no such file, or it is of another kind, damaged, or not finite inside its mask.
     """
+    path = Path(path)
     if path.suffix == ".npz":
         return _load_truth(path)
     return load_maps(find_maps(path)), None

@@ -69,6 +69,17 @@ def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> No
             raise OutputExistsError(f"{path} is a file and is not replaced by a folder; choose another -o.")
         if marker is not None and not _replaceable(path, marker):
             raise OutputExistsError(f"{path} is a folder without {marker} and is not replaced; choose another -o.")
+    refuse_unwritable(path)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse an output that cannot be written, whether it is there already or not.
+
+    Raises
+    ------
+    ResourceError
+        If the folder that is to hold the output is not one or is not writable.
+    """
     holder = next(p for p in Path(os.path.realpath(path)).parents if _exists(p))
     if not holder.is_dir():
         raise ResourceError(f"{path} cannot be written: {_CAUSES[errno.ENOTDIR]}.")
@@ -110,7 +121,7 @@ def _replaceable(folder: Path, marker: str) -> bool:
 
 
 @contextmanager
-def writing(path: Path, *, force: bool) -> Iterator[Path]:
+def writing(path: str | Path, *, force: bool) -> Iterator[Path]:
     """Write a file under a temporary name that becomes `path` when the block ends well.
 
     Parameters
@@ -131,12 +142,12 @@ def writing(path: Path, *, force: bool) -> Iterator[Path]:
     ResourceError
         If the disk does not take the file.
     """
-    with _staged(path, force=force, marker=None) as partial:
+    with _staged(Path(path), force=force, marker=None) as partial:
         yield partial
 
 
 @contextmanager
-def writing_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
+def writing_folder(path: str | Path, *, force: bool, marker: str) -> Iterator[Path]:
     """Fill a folder under a temporary name that becomes `path` when the block ends well.
 
     An existing folder is swapped out only then, whole: nothing of it remains.
@@ -161,7 +172,7 @@ def writing_folder(path: Path, *, force: bool, marker: str) -> Iterator[Path]:
     ResourceError
         If the disk does not take the files.
     """
-    with _staged(path, force=force, marker=marker) as partial:
+    with _staged(Path(path), force=force, marker=marker) as partial:
         yield partial
 
 

@@ -57,7 +57,7 @@ def require_highdicom() -> None:
         raise ResourceError("--dicom needs highdicom, which is not installed; pip install 'mrfpipe[dicom]'.") from e
 
 
-def write_dicom(maps: ParameterMaps, folder: Path, *, name: str, provenance: Provenance) -> None:
+def write_dicom(maps: ParameterMaps, folder: str | Path, *, name: str, provenance: Provenance) -> None:
     """Write every map to ``NAME.dcm``, NaN outside the mask.
 
     Not atomic by itself; see `results.save_result`.
@@ -83,6 +83,7 @@ def write_dicom(maps: ParameterMaps, folder: Path, *, name: str, provenance: Pro
         If the disk does not take the files.
     """
     require_highdicom()
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     scan = _scan(maps, name, provenance)
     known: list[tuple[Parameter | Quality, Float | Byte]] = [(p, maps.in_file_units(p)) for p in PARAMETERS]

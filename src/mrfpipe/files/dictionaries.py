@@ -18,7 +18,7 @@ _GROUPS = {"entries": "entries", "offsets": "edges", "representatives": "groups 
 
 
 def save_dictionary(
-    dictionary: Dictionary, path: Path, groups: EntryGroups | None = None, *, force: bool = False
+    dictionary: Dictionary, path: str | Path, groups: EntryGroups | None = None, *, force: bool = False
 ) -> None:
     """Write a dictionary, its grid's axes in file units, its protocol and, if it has some, its groups.
 
@@ -53,7 +53,7 @@ def save_dictionary(
                 sink.array(f"groups/{name}", getattr(groups, name), axes, "1", gzip=name == "entries")
 
 
-def load_dictionary(path: Path) -> Dictionary:
+def load_dictionary(path: str | Path) -> Dictionary:
     """Read a dictionary.
 
     Raises
@@ -72,7 +72,7 @@ def load_dictionary(path: Path) -> Dictionary:
         return Dictionary(**arrays, energy=source.number("energy"), protocol=protocol, model=_model(source))
 
 
-def load_groups(path: Path) -> EntryGroups | None:
+def load_groups(path: str | Path) -> EntryGroups | None:
     """Read the groups of a dictionary; None if it has none.
 
     Raises

@@ -69,7 +69,7 @@ def write_fingerprints(fingerprints: Fingerprints, path: Path) -> None:
         sink.array("step", steps.step, "voxels", "arbitrary", gzip=True)
 
 
-def load_fingerprints(path: Path) -> Fingerprints:
+def load_fingerprints(path: str | Path) -> Fingerprints:
     """Read fingerprints.
 
     Raises

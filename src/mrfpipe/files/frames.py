@@ -45,7 +45,7 @@ class FramesHeader:
 
 def save_frames(
     series: FrameSeries | Iterable[FrameSeries],
-    path: Path,
+    path: str | Path,
     *,
     protocol: Protocol,
     provenance: Callable[[], Provenance],
@@ -133,7 +133,7 @@ class StoredSeries:
             yield one
 
 
-def load_frames(path: Path) -> FrameSeries:
+def load_frames(path: str | Path) -> FrameSeries:
     """Read a frame series.
 
     Raises
@@ -160,7 +160,7 @@ def _read(source: Source, slices: slice) -> FrameSeries:
     )
 
 
-def read_frames_header(path: Path) -> FramesHeader:
+def read_frames_header(path: str | Path) -> FramesHeader:
     """Read what a frames file holds, leaving the images where they are.
 
     Raises

@@ -16,7 +16,7 @@ _NEAR = 0.01
 float32, and a viewer may keep them as angles."""
 
 
-def load_labels(path: Path, maps: ParameterMaps) -> Int:
+def load_labels(path: str | Path, maps: ParameterMaps) -> Int:
     """Read the labels of regions, 0 for none, drawn on `maps`.
 
     Parameters
@@ -37,6 +37,7 @@ def load_labels(path: Path, maps: ParameterMaps) -> Int:
     MismatchError
         If it has another shape or lies elsewhere than the maps.
     """
+    path = Path(path)
     try:
         image: Any = nib.load(path)
         values = np.asanyarray(image.dataobj)

@@ -28,7 +28,7 @@ class MapsHeader:
     """How the maps were made."""
 
 
-def save_maps(maps: ParameterMaps, path: Path, provenance: Provenance, *, force: bool = False) -> None:
+def save_maps(maps: ParameterMaps, path: str | Path, provenance: Provenance, *, force: bool = False) -> None:
     """Write parameter maps.
 
     Parameters
@@ -69,7 +69,7 @@ def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
         sink.array("affine", maps.affine, "4 4", "mm")
 
 
-def load_maps(path: Path) -> ParameterMaps:
+def load_maps(path: str | Path) -> ParameterMaps:
     """Read parameter maps, back in SI units.
 
     Raises
@@ -93,7 +93,7 @@ def load_maps(path: Path) -> ParameterMaps:
         )
 
 
-def read_maps_header(path: Path) -> MapsHeader:
+def read_maps_header(path: str | Path) -> MapsHeader:
     """Read what a maps file holds, leaving the maps where they are.
 
     Raises

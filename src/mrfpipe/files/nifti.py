@@ -13,7 +13,7 @@ from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 
 
-def save_nifti(maps: ParameterMaps, folder: Path, provenance: Provenance) -> None:
+def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) -> None:
     """Write every map to ``NAME.nii.gz`` with a sidecar ``NAME.json`` beside it, NaN outside the mask.
 
     Not atomic by itself; see `results.save_result`.
@@ -32,6 +32,7 @@ def save_nifti(maps: ParameterMaps, folder: Path, provenance: Provenance) -> Non
     OSError
         If the disk does not take the files.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for parameter in PARAMETERS:
         write_image(maps.in_file_units(parameter), maps, folder / f"{parameter.name}.nii.gz")

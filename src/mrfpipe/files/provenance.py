@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from mrfpipe import __version__
 from mrfpipe.errors import InputError
 
+Setting = str | int | float | bool | None
 _SOFTWARE = ("mrfpipe", "numpy", "torch", "sigpy", "numba")
 
 
@@ -22,6 +24,43 @@ def software_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """All that decides the values of a result: what has an equal one need not be made again.
+
+    The method in words, for people, is told from the same values; nothing is read from it.
+    """
+
+    kind: str
+    """What was done: frames, matching or network."""
+    scan: str
+    """sha256 of the scan's file."""
+    by: str | None
+    """sha256 of the dictionary's file or the network's folder; None if there was neither."""
+    protocol: str
+    """Hash of the protocol."""
+    signal_model: str | None = None
+    """How the dictionary was simulated; None if there was none."""
+    imaging: Mapping[str, Setting]
+    """How the raw scan became a series; empty if the scan came as a series."""
+    options: Mapping[str, Setting]
+    """What else was chosen."""
+    mrfpipe: str = __version__
+    """Version that did it."""
+
+    def differences(self, other: "Recipe") -> list[str]:
+        """Name what is not the same in another recipe."""
+        ours, theirs = _flat(self), _flat(other)
+        return [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+
+
+def _flat(recipe: Recipe) -> dict[str, Setting]:
+    values = asdict(recipe)
+    named = {"by": "dictionary or network", "signal_model": "signal model", "mrfpipe": "version of mrfpipe"}
+    plain = {named.get(name, name): value for name, value in values.items() if not isinstance(value, dict)}
+    return {**plain, **values["imaging"], **values["options"]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +89,8 @@ class Provenance:
     """Version of each software."""
     notes: dict[str, object] = field(default_factory=dict)
     """Whatever else is to be known; values that JSON can hold."""
+    recipe: Recipe | None = None
+    """What decides the values, for comparison; None in results of before there were any."""
 
     def to_json(self) -> str:
         """Write as JSON, keys sorted."""
@@ -66,10 +107,23 @@ class Provenance:
         """
         values = json.loads(text)
         names = {f.name for f in fields(cls)}
-        if not isinstance(values, dict) or set(values) != names:
+        if not isinstance(values, dict) or set(values) | {"recipe"} != names:
             raise ValueError(f"Provenance must have the keys {', '.join(sorted(names))}.")
         _check_types(values)
-        return cls(**values)
+        return cls(**values | {"recipe": _recipe(values.get("recipe"))})
+
+
+def _recipe(values: object) -> Recipe | None:
+    if values is None:
+        return None
+    if not isinstance(values, dict) or set(values) != {f.name for f in fields(Recipe)}:
+        raise ValueError("Provenance has a recipe without all its keys, or with others.")
+    recipe = Recipe(**values)
+    _require("recipe", all(isinstance(values[name], str) for name in ("kind", "scan", "protocol", "mrfpipe")))
+    _require("recipe", all(isinstance(text, str | None) for text in (recipe.by, recipe.signal_model)))
+    for settings in (recipe.imaging, recipe.options):
+        _require("recipe", isinstance(settings, dict) and all(isinstance(v, Setting) for v in settings.values()))
+    return recipe
 
 
 def _check_types(values: Mapping[str, object]) -> None:
@@ -90,7 +144,7 @@ def _require(name: str, holds: bool) -> None:
         raise ValueError(f"Provenance has a {name} of the wrong type.")
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: str | Path) -> str:
     """Compute the sha256 of a file, read in parts; of a folder, that over the names and sha256 of its files, sorted.
 
     Raises
@@ -98,6 +152,7 @@ def sha256_of(path: Path) -> str:
     InputError
         If a file cannot be read.
     """
+    path = Path(path)
     try:
         if not path.is_dir():
             with path.open("rb") as file:

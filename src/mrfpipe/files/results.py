@@ -8,19 +8,18 @@ from mrfpipe.files.atomic import writing_folder
 from mrfpipe.files.bids import describe_dataset, save_bids, scan_entities
 from mrfpipe.files.dicom import DICOM_FOLDER, write_dicom
 from mrfpipe.files.fingerprints import load_fingerprints, write_fingerprints
+from mrfpipe.files.kinds import MAPS_FILE
 from mrfpipe.files.maps import write_maps
 from mrfpipe.files.nifti import save_nifti
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import Fingerprints, ParameterMaps
 
-MAPS_FILE = "maps.h5"
-"""The file that makes a folder a result."""
 FINGERPRINTS_FILE = "fingerprints.h5"
 """The file beside it with the signals that the maps were read from."""
 
 
 def save_result(
-    folder: Path,
+    folder: str | Path,
     maps: ParameterMaps,
     provenance: Provenance,
     *,
@@ -58,6 +57,7 @@ def save_result(
     ResourceError
         If the disk does not take the files, or highdicom is needed and not installed.
     """
+    folder = Path(folder)
     with writing_folder(folder, force=force, marker=MAPS_FILE) as partial:
         write_maps(maps, partial / MAPS_FILE, provenance)
         if fingerprints is not None:
@@ -74,7 +74,7 @@ def save_result(
             describe_dataset(folder)
 
 
-def find_maps(path: Path) -> Path:
+def find_maps(path: str | Path) -> Path:
     """Return the maps file of a result: the file itself, that in a result folder, or that of the only result below it.
 
     Raises
@@ -82,6 +82,7 @@ def find_maps(path: Path) -> Path:
     InputError
         If a folder holds no result or more than one.
     """
+    path = Path(path)
     if not path.is_dir():
         return path
     if (path / MAPS_FILE).exists():

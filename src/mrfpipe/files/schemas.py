@@ -5,19 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schema:
+class Kind:
     """A kind of file."""
 
-    name: str
-    """What the file's attribute ``schema`` says."""
     noun: str
     """What people call it."""
     cure: str
     """How to get one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema(Kind):
+    """A kind of HDF5 file that mrfpipe writes."""
+
+    name: str
+    """What the file's attribute ``schema`` says."""
 
 
 DICTIONARY = Schema(name="mrfpipe-dictionary/1", noun="a dictionary", cure="make one with mrfpipe simulate")
@@ -26,10 +30,13 @@ FINGERPRINTS = Schema(
     name="mrfpipe-fingerprints/1", noun="a fingerprints file", cure="match the scan again with mrfpipe match"
 )
 MAPS = Schema(name="mrfpipe-maps/1", noun="a maps file", cure="make one with mrfpipe match or mrfpipe reconstruct")
+SCHEMAS = (DICTIONARY, FRAMES, FINGERPRINTS, MAPS)
 
 
 def schema_of(path: Path) -> str | None:
     """Return the schema that a file says it has; None for a file that is not of mrfpipe, or not readable."""
+    import h5py
+
     with suppress(OSError, RuntimeError, LookupError, ValueError, TypeError):
         if path.is_file() and h5py.is_hdf5(path):
             with h5py.File(path, "r", locking=False) as file:

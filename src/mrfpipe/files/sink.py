@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mrfpipe import __version__
+from mrfpipe.errors import InputError
 from mrfpipe.files.schemas import Schema
-from mrfpipe.protocol import Protocol
+from mrfpipe.protocol import Protocol, parse_protocol
 
 _FORMAT = ("v110", "v110")
 """File format of HDF5 1.10: the oldest whose metadata has checksums."""
@@ -75,7 +76,19 @@ class Sink:
         dataset[before:] = stored
 
     def protocol(self, protocol: Protocol) -> None:
-        """Write the protocol's text and hash."""
+        """Write the protocol's text and hash.
+
+        Raises
+        ------
+        ValueError
+            If its values are none that a protocol can have, so that the file could not be read.
+        """
+        try:
+            readable = parse_protocol(protocol.toml, protocol.name).hash == protocol.hash
+        except InputError as e:
+            raise ValueError(str(e)) from e
+        if not readable:
+            raise ValueError(f"Protocol {protocol.name} has values that its text cannot say.")
         self.text("protocol_name", protocol.name)
         self.text("protocol_toml", protocol.toml)
         self.text("protocol_hash", protocol.hash)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mrfpipe.arrays import check_dtype, check_shape
 from mrfpipe.errors import InputError
+from mrfpipe.files.kinds import refuse_other
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.schemas import Schema, as_text, schema_in
 from mrfpipe.protocol import Protocol, parse_protocol
@@ -117,7 +118,7 @@ class Source:
 
 
 @contextmanager
-def opening(path: Path, schema: Schema) -> Iterator[Source]:
+def opening(path: str | Path, schema: Schema) -> Iterator[Source]:
     """Open a file of a schema for reading; whatever is found wrong with it inside the block is an InputError.
 
     Raises
@@ -125,10 +126,12 @@ def opening(path: Path, schema: Schema) -> Iterator[Source]:
     InputError
         If the file is missing, of another kind, truncated, damaged or inconsistent.
     """
-    _refuse_unreadable(path, schema)
+    path = Path(path)
+    refuse_other(path, schema)
     try:
         with h5py.File(path, "r", locking=False) as file:
-            _refuse_other(schema_in(file), path, schema)
+            if schema_in(file) != schema.name:
+                raise ValueError("it does not say what it is")
             yield Source(file, path, schema)
     except InputError:
         raise
@@ -136,30 +139,6 @@ def opening(path: Path, schema: Schema) -> Iterator[Source]:
         raise InputError(f"{path} is damaged, incomplete or inconsistent: {_first_line(e)}; {schema.cure}.") from e
 
 
-def _refuse_other(found: str | None, path: Path, schema: Schema) -> None:
-    if found != schema.name:
-        kind = "an HDF5 file that mrfpipe did not write" if found is None else f"a {found} file"
-        raise InputError(f"{path} is {kind}, {schema.noun} was expected; {schema.cure}.")
-
-
 def _first_line(error: Exception) -> str:
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)  # str(KeyError) is a repr
     return text.strip().partition("\n")[0].removesuffix(".") or type(error).__name__
-
-
-def _refuse_unreadable(path: Path, schema: Schema) -> None:
-    expected = f"{schema.noun} was expected; {schema.cure}"
-    try:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder, {expected}.")
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path} is not a regular file, {expected}.")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise InputError(f"{path} is empty, {expected}.")
-    except FileNotFoundError as e:
-        raise InputError(f"{path} does not exist, {expected}.") from e
-    except OSError as e:
-        raise InputError(f"{path} cannot be read: {e.strerror}; check the path and its permissions.") from e
-    if not h5py.is_hdf5(path):
-        raise InputError(f"{path} is not an HDF5 file, {expected}.")

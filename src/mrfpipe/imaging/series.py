@@ -50,6 +50,11 @@ class FrameSeries:
         for array in ("images", "mask", "affine"):
             object.__setattr__(self, array, frozen(getattr(self, array)))
 
+    def __repr__(self) -> str:
+        n_images, n_y, n_x = self.images.shape[1:]
+        images = f"{n_images} {self.kind}" + ("" if self.basis is None else f" of {self.n_frames} frames")
+        return f"<FrameSeries {self.name}: {self.n_slices} slice(s), {images}, {n_y} x {n_x}>"
+
     @property
     def n_slices(self) -> int:
         """Slices of the scan."""

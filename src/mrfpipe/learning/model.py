@@ -57,13 +57,17 @@ class TrainedModel:
     record: Mapping[str, Any]
     """How it was trained; plain values, as JSON has them."""
 
+    def __repr__(self) -> str:
+        n_parameters = f"{self.architecture.n_parameters:,} parameters"
+        return f"<TrainedModel of protocol {self.protocol_hash[:12]}: {n_parameters}, reads {self.reads}>"
+
     @property
     def reads(self) -> Kind:
         """What it was trained on, and reads: frames, or coefficients of a subspace reconstruction."""
         return "coefficients" if self.record.get("input") == "coefficients" else "frames"
 
 
-def save_model(model: TrainedModel, folder: Path, *, half: bool = False) -> None:
+def save_model(model: TrainedModel, folder: str | Path, *, half: bool = False) -> None:
     """Write a model into a folder, which is made if it is not there.
 
     Parameters
@@ -83,6 +87,7 @@ def save_model(model: TrainedModel, folder: Path, *, half: bool = False) -> None
     """
     from safetensors.torch import save_file
 
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
     if half:
@@ -121,7 +126,7 @@ def _is_kernel(tensor: Tensor) -> bool:
     return tensor.ndim > 1
 
 
-def load_model(folder: Path, device: torch.device) -> TrainedModel:
+def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
     """Read a model that `save_model` wrote; kernels of float16 become float32.
 
     Raises
@@ -129,6 +134,7 @@ def load_model(folder: Path, device: torch.device) -> TrainedModel:
     InputError
         If a file is missing or damaged, is of another kind or schema, or its tensors do not fit its architecture.
     """
+    folder = Path(folder)
     path = folder / DESCRIPTION_FILE
     values = _read_description(path)
     try:

@@ -24,7 +24,7 @@ from mrfpipe.physics.epg import epg_signals
 from mrfpipe.physics.slice_profile import layers_of
 from mrfpipe.physics.spoiled import spoiled_signals
 from mrfpipe.physics.train import WHOLE, Parts
-from mrfpipe.protocol import Protocol, Sequence
+from mrfpipe.protocol import Protocol, Sequence, check_t1
 
 AT_ONCE = 4096
 """Signals or voxels that are simulated between two reports of progress."""
@@ -140,8 +140,6 @@ def fingerprints(
         Fingerprints for an equilibrium magnetisation of 1. Shape `(voxels, frames)`.
     """
     values = {"ff": ff, "t1w": t1w, "t1f": t1f, "df": df, "b1": b1}
-    for name, value in values.items():
-        check_shape(name, value, "voxels", {"voxels": ff.size})
     result = np.empty((ff.size, protocol.sequence.n_frames), np.complex64)
     for start in range(0, ff.size, AT_ONCE):
         some = slice(start, start + AT_ONCE)
@@ -177,6 +175,10 @@ def _voxels(
     df: Double,
     b1: Double,
 ) -> npt.NDArray[Any]:
+    for name, value in (("ff", ff), ("t1w", t1w), ("t1f", t1f), ("df", df), ("b1", b1)):
+        check_shape(name, value, "voxels", {"voxels": ff.size})
+    check_t1("t1w", t1w)
+    check_t1("t1f", t1f)
     simulate, tissue = _simulator(model, device), protocol.tissue
     water = simulate(
         sequence, t1=t1w, t2=np.full_like(t1w, tissue.t2_water), b1=b1, df=df, parts=_water(protocol, model)

@@ -29,7 +29,7 @@ RESULT_AND_TRUTH = ("result", "truth")
 
 
 def write_report(
-    path: Path,
+    path: str | Path,
     maps: ParameterMaps,
     provenance: Provenance,
     *,

@@ -1,0 +1,135 @@
+"""The paths and protocols of a command line, looked at while it is read.
+
+What is not there, in the way or of another kind is refused before a command imports what takes seconds.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mrfpipe.errors import InputError, MrfpipeError, ResourceError
+from mrfpipe.files.kinds import RAW, refuse_other
+from mrfpipe.files.schemas import FRAMES, Kind
+
+from . import complain
+
+if TYPE_CHECKING:
+    from mrfpipe.protocol import Protocol
+
+
+RESULT_FIRST = "give the result first, then what it is compared with"
+"""What to do about a truth where a result is wanted."""
+
+
+class Input(click.Path):
+    """A path to read that must be of one of some kinds."""
+
+    def __init__(self, *kinds: Kind, cure: str = "") -> None:
+        super().__init__(path_type=Path)
+        self.kinds, self.cure = kinds, cure
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401
+        """Return the path if it can be what is wanted."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        refuse_other(path, *self.kinds, cure=self.cure)
+        return path
+
+
+class Output(click.Path):
+    """A file to write, or a folder that its marker tells from others; one that is there wants --force."""
+
+    def __init__(self, marker: str | None = None) -> None:
+        super().__init__(path_type=Path)
+        self.marker = marker
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401
+        """Return the path if it can be written."""
+        from mrfpipe.files.atomic import refuse_existing
+
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        refuse_existing(path, force=bool(ctx and ctx.params.get("force")), marker=self.marker)
+        return path
+
+
+class Place(click.Path):
+    """Where results go, which may be there: what is done is not made again."""
+
+    def __init__(self, *, folder: bool) -> None:
+        super().__init__(path_type=Path)
+        self.folder = folder
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401
+        """Return the path if something can be written there."""
+        from mrfpipe.files.atomic import refuse_unwritable
+
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not path.exists():
+            refuse_unwritable(path)
+        elif self.folder and not path.is_dir():
+            raise ResourceError(f"{path} cannot be written to: it is a file, not a folder; choose another -o.")
+        return path
+
+
+def named_protocol(name: "str | Protocol") -> "Protocol":
+    """Read a protocol, by the name of one that comes with mrfpipe or from a TOML file."""
+    from mrfpipe.protocol import Protocol, load_protocol
+
+    return name if isinstance(name, Protocol) else load_protocol(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scans:
+    """The scans of a command that takes many: one that fails is told at once and does not stop the others."""
+
+    readable: list[Path] = field(default_factory=list)
+    """Those to work on, each once."""
+    failed: dict[Path, int] = field(default_factory=dict)
+    """Exit code of each that failed."""
+
+    def fail(self, path: Path, error: MrfpipeError) -> None:
+        """Tell why a scan fails, and keep it in mind."""
+        complain(click.get_current_context(), error)
+        self.failed[path] = error.exit_code
+
+    def conclude(self, states: Counter[str], say: Callable[[str], None]) -> None:
+        """Say in a line how many scans came to what, if there were several, and exit as the failures ask for."""
+        tally = f"{states['done']} done, {states['skipped']} skipped, {len(self.failed)} failed"
+        several = states.total() + len(self.failed) > 1
+        if self.failed:
+            if several:
+                click.echo(f"mrfpipe: {tally}: {', '.join(map(str, self.failed))}", err=True)
+            codes = set(self.failed.values())
+            click.get_current_context().exit(codes.pop() if len(codes) == 1 else InputError.exit_code)
+        if several:
+            say(tally)
+
+
+def scans_argument(metavar: str, *kinds: Kind) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the argument `scans`: many of some kinds, of which it gets those that it can work on."""
+
+    def look(ctx: click.Context, param: click.Parameter, paths: tuple[Path, ...]) -> Scans:  # noqa: ARG001 - click's
+        scans = Scans()
+        if ctx.resilient_parsing:  # a shell completes the line, nobody is to be told anything
+            return scans
+        for path in dict.fromkeys(paths):
+            try:
+                refuse_other(path, *kinds)
+            except InputError as e:
+                scans.fail(path, e)
+            else:
+                scans.readable.append(path)
+        if not scans.readable:
+            scans.conclude(Counter(), click.echo)
+        return scans
+
+    kind = click.Path(path_type=Path)
+    return click.argument("scans", nargs=-1, required=True, type=kind, metavar=metavar, callback=look)
+
+
+SCAN = (RAW, FRAMES)
+"""What a scan may be: measured, or a series already."""

@@ -1,0 +1,159 @@
+"""From Python: paths may be texts, values say in a line what they are, and units are checked where they are given."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import small_protocol
+
+from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
+from mrfpipe.acquisition.raw import describe_raw, read_raw
+from mrfpipe.acquisition.scan import RawScan
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.evaluation.reference import load_reference
+from mrfpipe.files.dictionaries import load_dictionary, load_groups, save_dictionary
+from mrfpipe.files.frames import load_frames, read_frames_header, save_frames
+from mrfpipe.files.maps import load_maps, read_maps_header, save_maps
+from mrfpipe.files.provenance import Provenance, sha256_of
+from mrfpipe.files.results import find_maps, save_result
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.learning.model import TrainedModel, load_model, save_model
+from mrfpipe.learning.network import initial_network
+from mrfpipe.learning.presets import PRESETS
+from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.physics.simulate import fingerprints, spoke_signals
+from mrfpipe.pipeline import load_series, scan_name
+from mrfpipe.protocol import load_protocol
+
+N = 8
+MADE = Provenance(
+    command=[], inputs={}, protocol_name="p", protocol_hash="h", method="m", device="cpu", started="", duration_s=0
+)
+
+
+@pytest.fixture(scope="module")
+def protocol():
+    return small_protocol(matrix=N, df_hz="[[0, 20, 20]]", t1_water_ms="[[600, 1000, 200]]")
+
+
+@pytest.fixture(scope="module")
+def dictionary(protocol):
+    return build_dictionary(protocol, rank=3)
+
+
+@pytest.fixture(scope="module")
+def scan(protocol):
+    sequence = protocol.sequence
+    return RawScan(
+        name="leg",
+        kspace=np.ones((2, 3, sequence.n_spokes, sequence.n_samples), np.complex64),
+        trajectory=np.zeros((sequence.n_spokes, sequence.n_samples, 2), np.float32),
+        noise=None,
+        affine=np.diag([-350 / N, -350 / N, 12.0, 1.0]),
+        matrix=N,
+        fov=sequence.fov,
+    )
+
+
+@pytest.fixture(scope="module")
+def series(protocol):
+    return FrameSeries(
+        name="leg",
+        images=np.ones((2, protocol.sequence.n_frames, N, N), np.complex64),
+        mask=np.ones((2, N, N), np.bool_),
+        affine=np.eye(4),
+        sequence_hash=protocol.sequence.hash,
+    )
+
+
+@pytest.fixture(scope="module")
+def maps():
+    image = np.full((2, N, N), 0.5, np.float32)
+    fields = dict.fromkeys(("ff", "t1w", "t1f", "df", "b1", "m0", "phase", "match"), image)
+    mask = np.arange(2 * N * N).reshape(2, N, N) >= 28
+    return ParameterMaps(**fields, edge=np.zeros((2, N, N), np.uint8), mask=mask, affine=np.eye(4))
+
+
+@pytest.fixture(scope="module")
+def model(protocol):
+    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames)
+    return TrainedModel(
+        network=initial_network(architecture, torch.Generator().manual_seed(0)).eval(),
+        architecture=architecture,
+        scaling=MapScaling.of(protocol.grid),
+        encoding=None,
+        sequence_hash=protocol.sequence.hash,
+        protocol_hash=protocol.hash,
+        protocol_toml=protocol.toml,
+        record={},
+    )
+
+
+def test_paths_may_be_texts(tmp_path, protocol, dictionary, series, maps, model):
+    folder = str(tmp_path)
+    save_dictionary(dictionary, f"{folder}/d.h5")
+    save_frames(series, f"{folder}/f.h5", protocol=protocol, provenance=lambda: MADE)
+    save_maps(maps, f"{folder}/m.h5", MADE)
+    save_result(f"{folder}/out/leg", maps, MADE, force=False)
+    save_model(model, f"{folder}/model")
+    assert load_dictionary(f"{folder}/d.h5").rank == 3
+    assert load_groups(f"{folder}/d.h5") is None
+    assert load_frames(f"{folder}/f.h5").name == read_frames_header(f"{folder}/f.h5").name == "leg"
+    assert load_maps(f"{folder}/m.h5").mask.sum() == 100
+    assert read_maps_header(f"{folder}/m.h5").n_slices == 2
+    assert find_maps(f"{folder}/out") == Path(folder) / "out" / "leg" / "maps.h5"
+    assert load_reference(f"{folder}/out/leg")[0].mask.sum() == 100
+    assert load_model(f"{folder}/model", torch.device("cpu")).protocol_hash == protocol.hash
+    assert sha256_of(f"{folder}/m.h5") == sha256_of(tmp_path / "m.h5")
+    assert scan_name(f"{folder}/f.h5") == "leg"
+    assert load_series(f"{folder}/f.h5", protocol, lambda stage: lambda done, total: None).n_slices == 2  # noqa: ARG005
+
+
+def test_raw_scans_may_be_texts(tmp_path, scan, protocol):
+    sequence = protocol.sequence
+    angle = np.arange(sequence.n_spokes) * sequence.angle_increment
+    along = (np.arange(sequence.n_samples) - N) / sequence.readout_oversampling
+    spokes = np.stack([np.cos(angle), np.sin(angle)], axis=-1)[:, None] * along[None, :, None]
+    path = str(tmp_path / "leg.h5")
+    write_ismrmrd(dataclasses.replace(scan, trajectory=spokes.astype(np.float32)), sequence, path)
+    assert read_raw(path, sequence).n_coils == describe_raw(path)["coils"] == 3
+
+
+def test_values_say_in_a_line_what_they_are(protocol, dictionary, scan, series, maps, model):
+    assert repr(load_protocol("t1ff")) == ("<Protocol t1ff: 1400 spokes in 175 frames, matrix 350, 7,182,000 entries>")
+    assert repr(dictionary).startswith("<Dictionary of t1ff-small, spoiled: 660 entries, rank 3 with 99.")
+    assert repr(scan) == "<RawScan leg: 2 slice(s), 3 coils, 1400 spokes of 16 samples, matrix 8, FOV 350 mm>"
+    assert repr(series) == "<FrameSeries leg: 2 slice(s), 175 frames, 8 x 8>"
+    assert repr(maps) == (
+        "<ParameterMaps 2 x 8 x 8 (slices, y, x), 100 voxels inside the mask; "
+        "means: FF 0.5, T1H2O 500 ms, T1fat 500 ms, df 0.5 Hz, B1 0.5>"
+    )
+    assert repr(model) == (
+        f"<TrainedModel of protocol {protocol.hash[:12]}: {model.architecture.n_parameters:,} parameters, reads frames>"
+    )
+
+
+def test_a_protocol_with_replaced_values_is_saved_so_that_it_can_be_read(tmp_path, protocol, dictionary, series):
+    grid = dataclasses.replace(protocol.grid, ff=protocol.grid.ff / 2)
+    changed = dataclasses.replace(protocol, grid=grid)
+    save_dictionary(dataclasses.replace(dictionary, protocol=changed), tmp_path / "d.h5")
+    assert load_dictionary(tmp_path / "d.h5").protocol.hash == changed.hash != protocol.hash
+    # What no protocol can say is refused, and leaves no file.
+    sequence = dataclasses.replace(protocol.sequence, inversion_efficiency=1.2)
+    changed = dataclasses.replace(protocol, sequence=sequence)
+    other = dataclasses.replace(series, sequence_hash=sequence.hash)
+    with pytest.raises(ValueError, match="inversion_efficiency must be from 0 to 1"):
+        save_frames(other, tmp_path / "f.h5", protocol=changed, provenance=lambda: MADE)
+    assert [path.name for path in tmp_path.iterdir()] == ["d.h5"]
+
+
+@pytest.mark.parametrize("simulate", [fingerprints, spoke_signals])
+def test_t1_in_ms_is_refused_by_the_simulators(protocol, simulate):
+    values = {name: np.array([value]) for name, value in {"ff": 0.2, "t1f": 0.3, "df": 0.0, "b1": 1.0}.items()}
+    with pytest.raises(ValueError, match=r"^t1w goes to 1400 s, and no T1 does; give it in s, not in ms\.$"):
+        simulate(protocol, t1w=np.array([1400.0]), **values)
+    with pytest.raises(ValueError, match=r"^t1f goes to 300 s"):
+        simulate(protocol, t1w=np.array([1.4]), **values | {"t1f": np.array([300.0])})

@@ -1,0 +1,157 @@
+"""Jobs: which result is the one asked for, and what a neighbour of the scan may cost."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import small_protocol
+
+from mrfpipe import batch
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.files.dictionaries import save_dictionary
+from mrfpipe.files.frames import save_frames
+from mrfpipe.files.maps import load_maps, read_maps_header
+from mrfpipe.files.provenance import Provenance
+from mrfpipe.imaging.reconstruction import Imaging
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.jobs import MatchJob
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A frames file of two slices of fingerprints, and two dictionaries of its protocol that differ in rank."""
+    folder = tmp_path_factory.mktemp("jobs")
+    protocol = small_protocol(matrix=8, df_hz="[[0, 20, 20]]", t1_water_ms="[[600, 1000, 200]]")
+    dictionary = build_dictionary(protocol, rank=4)
+    save_dictionary(dictionary, folder / "dictionary.h5")
+    save_dictionary(build_dictionary(protocol, rank=5), folder / "other.h5")
+    signals = dictionary.entries(np.arange(128) * 3) @ dictionary.basis.T
+    series = FrameSeries(
+        name="scan",
+        images=np.ascontiguousarray(signals.reshape(2, 8, 8, -1).transpose(0, 3, 1, 2)),
+        mask=np.ones((2, 8, 8), np.bool_),
+        affine=np.eye(4),
+        sequence_hash=protocol.sequence.hash,
+    )
+    made = Provenance(
+        command=[], inputs={}, protocol_name="p", protocol_hash="h", method="m", device="cpu", started="", duration_s=0
+    )
+    save_frames(series, folder / "scan.frames.h5", protocol=protocol, provenance=lambda: made)
+    return folder
+
+
+def job_of(folder: Path, target: Path, **changes: object) -> MatchJob:
+    settings = {
+        "source": folder / "scan.frames.h5",
+        "target": target,
+        "force": False,
+        "command": ["mrfpipe", "match"],
+        "bids": False,
+        "dictionary": folder / "dictionary.h5",
+        "method": "exact",
+        "refined": False,
+        "device": "cpu",
+        "imaging": Imaging(),
+        "gap": False,
+        "memory": None,
+    }
+    return MatchJob(**settings | changes)
+
+
+def silent(stage):
+    return lambda done, total: None  # noqa: ARG005 - nobody watches
+
+
+@pytest.fixture(scope="module")
+def result(folder):
+    """The result of the job, and the job."""
+    job = job_of(folder, folder / "out" / "scan", gap=True)
+    assert batch.run_job(job, silent).state == "done"
+    return job
+
+
+def test_the_same_job_is_done_and_no_other_is(result, folder):
+    assert batch.run_job(result, silent).state == "skipped"
+    changes = {
+        "gap": {"gap": False},
+        "refined": {"refined": True},
+        "method": {"method": "brute"},
+        "dictionary or network": {"dictionary": folder / "other.h5"},
+        "layout of the images": {"bids": True},
+    }
+    for name, change in changes.items():
+        outcome = batch.run_job(replace(result, **change), silent)
+        assert outcome.state == "failed", name
+        assert f"exists already, made otherwise ({name}); give --force to replace it" in outcome.text
+    # What does not change the maps is not looked at.
+    assert batch.run_job(replace(result, memory=1 << 30, command=["other"], threads=1), silent).state == "skipped"
+
+
+def test_a_result_with_the_gap_is_not_taken_for_one_without_nor_by_its_wording(result, monkeypatch):
+    """Prose is for people: what it says decides nothing."""
+    worded = replace(result.made(), method="dictionary matching by hand")
+    monkeypatch.setattr(MatchJob, "made", lambda _: worded)
+    assert batch.run_job(result, silent).state == "skipped"
+    assert batch.run_job(replace(result, gap=False), silent).state == "failed"
+
+
+@pytest.mark.parametrize("recon", ["nufft", "subspace"])
+def test_imaging_options_count_for_a_raw_scan_only(result, folder, recon):
+    frames = replace(result, imaging=Imaging(density="pipe-menon"))
+    assert frames.recipe() == result.recipe()
+    raw = replace(result, source=folder / "dictionary.h5", imaging=Imaging(recon=recon))  # any file without frames
+    other = replace(raw, imaging=Imaging(recon=recon, density="pipe-menon"))
+    assert raw.recipe().differences(other.recipe()) == ["density"]
+    # Coils that are compressed to eight anyway, in a subspace, are no difference.
+    eight = replace(raw, imaging=Imaging(recon=recon, virtual_coils=8))
+    assert (raw.recipe() == eight.recipe()) == (recon == "subspace")
+
+
+def test_another_version_or_a_result_without_a_recipe_is_not_the_one_asked_for(result, monkeypatch):
+    made = result.made()
+    assert made.recipe is not None
+    older = replace(made, recipe=replace(made.recipe, mrfpipe="0.0.1"))
+    monkeypatch.setattr(MatchJob, "made", lambda _: older)
+    assert "made otherwise (version of mrfpipe); give --force" in batch.run_job(result, silent).text
+    monkeypatch.setattr(MatchJob, "made", lambda _: replace(made, recipe=None))
+    outcome = batch.run_job(result, silent)
+    assert (outcome.state, outcome.error.exit_code) == ("failed", 5)
+    assert "does not say all that it was made with; give --force to replace it" in outcome.text
+
+
+def test_what_a_recipe_says_is_kept_and_checked(result):
+    made = read_maps_header(result.target / "maps.h5").provenance
+    assert made.recipe == result.recipe()
+    assert made.recipe.options == {"method": "exact", "refined": False, "gap": True}
+    assert (made.recipe.kind, made.recipe.signal_model) == ("matching", "spoiled")
+    for wrong in ({"scan": 1}, {"options": [1]}, {"imaging": {"density": [1]}}, {"unknown": 1}):
+        text = replace(made, recipe=None).to_json()
+        values = asdict(made.recipe) | wrong
+        with pytest.raises(ValueError, match="recipe"):
+            Provenance.from_json(json.dumps(json.loads(text) | {"recipe": values}))
+
+
+@pytest.mark.parametrize(
+    ("truth", "complaint"),
+    [
+        (b"PK\x03\x04 not a truth", "scan.truth.npz cannot be read as .npz"),
+        (3, "scan.truth.npz has shape (3, 8, 8), the maps (2, 8, 8) (slices, y, x); it is of another scan"),
+        (2, ""),
+    ],
+)
+def test_a_truth_that_is_damaged_or_of_another_scan_is_told_and_costs_no_maps(folder, tmp_path, truth, complaint):
+    (tmp_path / "scan.frames.h5").symlink_to(folder / "scan.frames.h5")
+    if isinstance(truth, bytes):
+        (tmp_path / "scan.truth.npz").write_bytes(truth)
+    else:
+        values = {name: np.full((truth, 8, 8), 0.5) for name in ("FF", "T1H2O", "T1fat", "df", "B1")}
+        np.savez(tmp_path / "scan.truth.npz", mask=np.ones((truth, 8, 8), np.uint8), **values)
+    job = job_of(folder, tmp_path / "out", source=tmp_path / "scan.frames.h5")
+    outcome = batch.run_job(job, silent)
+    assert outcome.state == "done", outcome.text
+    assert load_maps(tmp_path / "out" / "maps.h5").mask.sum() == 128
+    assert complaint in outcome.warning
+    assert bool(complaint) == bool(outcome.warning)
+    assert "\n" not in outcome.warning
