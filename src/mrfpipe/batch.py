@@ -18,7 +18,7 @@ from mrfpipe import __version__
 from mrfpipe.arrays import limit_threads
 from mrfpipe.errors import MrfpipeError, OutputExistsError, ResourceError
 from mrfpipe.jobs import Job
-from mrfpipe.pipeline import Progress
+from mrfpipe.progress import Progress
 
 if TYPE_CHECKING:
     from distributed import Client

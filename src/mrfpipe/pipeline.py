@@ -5,7 +5,7 @@ tell which one ran.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,12 +27,10 @@ from mrfpipe.learning.inference import Precision, reconstruct_signals
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method, match_signals
-from mrfpipe.progress import stage
+from mrfpipe.progress import Progress, stage
 from mrfpipe.protocol import Protocol, parse_protocol
 
 CPU = torch.device("cpu")
-Progress = Callable[[str], Callable[[int, int], None]]
-"""Called with the name of a stage that begins; what it returns is called with the steps done and all steps."""
 
 
 def scan_name(path: Path) -> str:
@@ -190,7 +188,7 @@ def match_scan(
     """
     began = time.perf_counter()
     source = open_series(path, dictionary.protocol, progress, imaging=imaging, basis=dictionary.basis, device=device)
-    slices = _Timed(with_tissue(source, path), seconds=time.perf_counter() - began)
+    slices = _Timed(with_tissue(source, path), source.n_slices, seconds=time.perf_counter() - began)
     maps, fingerprints = match_signals(
         slices,
         dictionary,
@@ -215,9 +213,12 @@ def match_scan(
 class _Timed:
     """Slices as they come, and how long they were waited for."""
 
-    def __init__(self, slices: Iterator[FrameSeries], seconds: float) -> None:
-        self._slices = slices
+    def __init__(self, slices: Iterator[FrameSeries], n_slices: int, seconds: float) -> None:
+        self._slices, self._n_slices = slices, n_slices
         self.seconds = seconds
+
+    def __len__(self) -> int:
+        return self._n_slices
 
     def __iter__(self) -> Iterator[FrameSeries]:
         while True:
@@ -263,16 +264,15 @@ def reconstruct_scan(
         device=device,
     )
     with TemporaryDirectory(prefix="mrfpipe-") as folder:
-        timed = _Timed(with_tissue(source, path), seconds=time.perf_counter() - began)
+        timed = _Timed(with_tissue(source, path), source.n_slices, seconds=time.perf_counter() - began)
         slices = timed if model.encoding is not None else _on_disk(timed, Path(folder))
-        tell = progress("network")
         maps, fingerprints = reconstruct_signals(
             slices,
             model,
             protocol,
             device=device,
             precision=precision,
-            progress=lambda done: tell(done, source.n_slices),
+            progress=progress("network"),
         )
     stages = {"images": round(timed.seconds, 2), "network": round(time.perf_counter() - began - timed.seconds, 2)}
     return MappedScan(
