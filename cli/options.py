@@ -19,6 +19,8 @@ from . import VERBOSE
 if TYPE_CHECKING:
     import torch
 
+    from mrfpipe.progress import Steps
+
 P = ParamSpec("P")
 
 
@@ -56,7 +58,7 @@ class Settings:
         if self.verbosity >= 0:
             click.echo(text, err=True)
 
-    def progress(self, stage: str) -> Callable[[int, int], None]:
+    def progress(self, stage: str) -> "Steps":
         """Return what is called with the steps done and all steps of a stage; draws a bar on a terminal."""
         if self.verbosity < 0 or not sys.stderr.isatty():
             return lambda done, total: None  # noqa: ARG005 - nothing to draw

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +25,15 @@ def test_what_a_gpu_machine_runs_imports_with_little(name):
         import mrfpipe.{name}"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_progress_is_called_with_is_said_in_one_place():
+    root = Path(__file__).parents[1]
+    files = [file for folder in ("src", "cli") for file in (root / folder).rglob("*.py") if file.name != "progress.py"]
+    shapes = (
+        "Callable[[int], None]",
+        "Callable[[int, int], None]",
+        "Callable[[int, int, float], None]",
+        "\nProgress = ",
+    )
+    assert [str(file) for file in files if any(shape in file.read_text() for shape in shapes)] == []

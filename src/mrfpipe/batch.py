@@ -19,7 +19,7 @@ from mrfpipe.arrays import limit_threads
 from mrfpipe.errors import MrfpipeError, OutputExistsError, ResourceError
 from mrfpipe.files.provenance import Provenance, sha256_of
 from mrfpipe.jobs import Job
-from mrfpipe.pipeline import Progress
+from mrfpipe.progress import Progress
 
 if TYPE_CHECKING:
     from distributed import Client

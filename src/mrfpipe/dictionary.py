@@ -12,7 +12,6 @@ signals: so entries are made in double precision, and a grid that has entries of
 refused.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +23,7 @@ from mrfpipe.arrays import Complex, Double, Int, ShortInt, check_dtype, check_sh
 from mrfpipe.errors import InputError
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.physics.simulate import SPOILED, ComponentSignals, SignalModel, component_signals
+from mrfpipe.progress import Steps
 from mrfpipe.protocol import AXES, Grid, Protocol
 
 DEFAULT_ENERGY = 0.99999
@@ -260,7 +260,7 @@ def build_dictionary(
     rank: int | None = None,
     energy: float = DEFAULT_ENERGY,
     device: torch.device | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Steps | None = None,
 ) -> Dictionary:
     """Simulate a protocol's components and compress them.
 

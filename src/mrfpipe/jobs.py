@@ -32,8 +32,8 @@ from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, Imaging
 from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method
 from mrfpipe.pages import write_page
-from mrfpipe.pipeline import MappedScan, Progress, load_truth, match_scan, open_series, truth_path, usable_slices
-from mrfpipe.progress import stage
+from mrfpipe.pipeline import MappedScan, load_truth, match_scan, open_series, truth_path, usable_slices
+from mrfpipe.progress import Progress, stage
 from mrfpipe.protocol import Protocol
 from mrfpipe.report.page import REPORT_FILE
 

@@ -15,8 +15,8 @@ from mrfpipe.jobs import Made, MapsJob, imaging_settings
 from mrfpipe.learning.inference import Precision
 from mrfpipe.learning.model import TrainedModel, load_model
 from mrfpipe.learning.shipped import shipped_model
-from mrfpipe.pipeline import Progress, imaging_for, model_protocol, reconstruct_scan
-from mrfpipe.progress import stage
+from mrfpipe.pipeline import imaging_for, model_protocol, reconstruct_scan
+from mrfpipe.progress import Progress, stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ tell which one ran.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,13 +28,11 @@ from mrfpipe.learning.model import TrainedModel
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method, match_signals
 from mrfpipe.matching.sense import few_entries, unexplained
-from mrfpipe.progress import stage
+from mrfpipe.progress import Progress, stage
 from mrfpipe.protocol import Protocol, parse_protocol
 
 CPU = torch.device("cpu")
 CLOSE = "close other programs or use a larger machine"
-Progress = Callable[[str], Callable[[int, int], None]]
-"""Called with the name of a stage that begins; what it returns is called with the steps done and all steps."""
 
 
 def scan_name(path: str | Path) -> str:
@@ -214,7 +212,9 @@ def match_scan(
     began = time.perf_counter()
     basis = dictionary.basis[:, :SUBSPACE_RANK]
     source = open_series(path, dictionary.protocol, progress, imaging=imaging, basis=basis, device=device)
-    slices = _Timed(usable_slices(source, path, dictionary.protocol), seconds=time.perf_counter() - began)
+    slices = _Timed(
+        usable_slices(source, path, dictionary.protocol), source.n_slices, seconds=time.perf_counter() - began
+    )
     maps, fingerprints = match_signals(
         slices,
         dictionary,
@@ -239,9 +239,12 @@ def match_scan(
 class _Timed:
     """Slices as they come, and how long they were waited for."""
 
-    def __init__(self, slices: Iterator[FrameSeries], seconds: float) -> None:
-        self._slices = slices
+    def __init__(self, slices: Iterator[FrameSeries], n_slices: int, seconds: float) -> None:
+        self._slices, self._n_slices = slices, n_slices
         self.seconds = seconds
+
+    def __len__(self) -> int:
+        return self._n_slices
 
     def __iter__(self) -> Iterator[FrameSeries]:
         while True:
@@ -287,16 +290,15 @@ def reconstruct_scan(
         device=device,
     )
     with TemporaryDirectory(prefix="mrfpipe-") as folder:
-        timed = _Timed(usable_slices(source, path, protocol), seconds=time.perf_counter() - began)
+        timed = _Timed(usable_slices(source, path, protocol), source.n_slices, seconds=time.perf_counter() - began)
         slices = timed if model.encoding is not None else _on_disk(timed, Path(folder))
-        tell = progress("network")
         maps, fingerprints = reconstruct_signals(
             slices,
             model,
             protocol,
             device=device,
             precision=precision,
-            progress=lambda done: tell(done, source.n_slices),
+            progress=progress("network"),
         )
     stages = {"images": round(timed.seconds, 2), "network": round(time.perf_counter() - began - timed.seconds, 2)}
     return MappedScan(

@@ -1,12 +1,19 @@
-"""Progress: stages of which nobody knows how far they are, told like those whose steps are counted."""
+"""Progress: what long work tells while it runs, so that whoever called it can show how far it is."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+Steps = Callable[[int, int], None]
+"""Called with the number of steps done and of all."""
+Progress = Callable[[str], Steps]
+"""Called with the name of a stage that begins; what it returns is told the stage's steps."""
+Epochs = Callable[[int, int, float], None]
+"""Called after an epoch of a training with the number of epochs done, of all, and the epoch's loss."""
+
 
 @contextmanager
-def stage(progress: Callable[[str], Callable[[int, int], None]], name: str) -> Iterator[None]:
-    """Tell that a stage has begun and, when the block ends well, that it is done: a single step."""
+def stage(progress: Progress, name: str) -> Iterator[None]:
+    """Tell that a stage, of which nobody knows how far it is, has begun and, when the block ends well, is done."""
     advance = progress(name)
     advance(0, 1)
     yield

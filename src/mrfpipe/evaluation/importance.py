@@ -15,9 +15,7 @@ from mrfpipe.errors import MismatchError
 from mrfpipe.evaluation.metrics import nrmse
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import PARAMETERS, ParameterMaps
-
-Progress = Callable[[int, int], None]
-"""Called with the number of frames done and the number of all frames."""
+from mrfpipe.progress import Steps
 
 
 def permutation_importance(
@@ -27,7 +25,7 @@ def permutation_importance(
     *,
     seed: int = 0,
     n_together: int = 4,
-    progress: Progress | None = None,
+    progress: Steps | None = None,
 ) -> Double:
     """Measure how much the NRMSE of each map changes when the values of one frame are permuted.
 

@@ -1,6 +1,5 @@
 """Frames: the undersampled image of every few spokes, the series that fingerprints are read from."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -9,6 +8,7 @@ import numpy as np
 from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.imaging.coils import combine_coils
 from mrfpipe.imaging.nufft import Backend, nufft_adjoint
+from mrfpipe.progress import Steps
 
 
 def reconstruct_frames(
@@ -19,7 +19,7 @@ def reconstruct_frames(
     spokes_per_frame: int,
     *,
     backend: Backend = "sigpy",
-    progress: Callable[[int], None] | None = None,
+    progress: Steps | None = None,
 ) -> Complex:
     """Reconstruct all frames of a slice by density-compensated adjoint NUFFT, each from its own spokes.
 
@@ -38,7 +38,7 @@ def reconstruct_frames(
     backend
         What computes the NUFFT.
     progress
-        Called with the number of frames done.
+        Called with the number of frames done and of all.
 
     Returns
     -------
@@ -67,5 +67,5 @@ def reconstruct_frames(
         for frame, image in enumerate(pool.map(reconstruct, range(n_frames))):
             images[frame] = image
             if progress is not None:
-                progress(frame + 1)
+                progress(frame + 1, n_frames)
     return images

@@ -5,7 +5,7 @@ every frame is gridded by itself (``nufft``), or all spokes together give the co
 (``subspace``). Images are in units of the scanner's signal over its noise if there is a noise scan.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,12 +24,11 @@ from mrfpipe.imaging.mask import tissue_mask
 from mrfpipe.imaging.nufft import Backend
 from mrfpipe.imaging.series import FrameSeries, of_slice, stack_slices
 from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels, subspace_memory
+from mrfpipe.progress import Steps
 from mrfpipe.protocol import Sequence
 
 Recon = Literal["nufft", "subspace"]
 NoiseSource = Literal["scan", "edges"]
-Progress = Callable[[int, int], None]
-"""Called with the number of steps done and the number of all steps."""
 SUBSPACE_COILS = 8
 """Virtual coils of a subspace reconstruction unless told otherwise; its time grows with them."""
 SUBSPACE_RANK = 8
@@ -117,7 +116,7 @@ class Reconstruction:
         *,
         basis: Complex | None = None,
         device: torch.device = CPU,
-        progress: Progress | None = None,
+        progress: Steps | None = None,
     ) -> None:
         """Look at all slices for gradient delays, and get ready.
 
@@ -230,7 +229,7 @@ class Reconstruction:
             self._density,
             self._sequence.spokes_per_frame,
             backend=self._imaging.backend,
-            progress=lambda frame: self._tell(s * n_frames + frame, self.n_slices * n_frames),
+            progress=lambda frame, _: self._tell(s * n_frames + frame, self.n_slices * n_frames),
         )
 
     def _coefficients(self, s: int, kspace: Complex, maps: Complex) -> Complex:

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,7 @@ from mrfpipe.learning.patches import TrainingData
 from mrfpipe.learning.precision import exact_float32
 from mrfpipe.learning.presets import Preset
 from mrfpipe.learning.validation import Validation, validate
-
-Progress = Callable[[int, int, float], None]
-"""Called after an epoch with the number of epochs done, the number of all epochs and the epoch's training loss."""
+from mrfpipe.progress import Epochs
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -52,7 +50,7 @@ def learning_rate(preset: Preset, progress: float) -> float:
 def run_epochs(
     run: Run,
     settings: Mapping[str, Any],
-    progress: Progress | None,
+    progress: Epochs | None,
     checkpoint: Path | None,
     records: tuple[Path | None, Path | None],
 ) -> None:

@@ -1,7 +1,8 @@
 """Inference: the maps of a scan by a trained network, slice by slice, and how well its frames agree with them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from operator import length_hint
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +21,8 @@ from mrfpipe.learning.scaling import UNSCALED, SignalScaling, check_finite, no_v
 from mrfpipe.learning.tiles import Tile, cover
 from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.physics.simulate import fingerprints
+from mrfpipe.progress import Steps
 from mrfpipe.protocol import Protocol
-
-Progress = Callable[[int], None]
-"""Called with the number of slices done."""
 
 Precision = Literal["float32", "bfloat16"]
 """What all layers but the last compute in. float32 gives the same maps on every machine but for its rounding (GPUs
@@ -41,7 +40,7 @@ def reconstruct(
     *,
     device: torch.device,
     precision: Precision = "float32",
-    progress: Progress | None = None,
+    progress: Steps | None = None,
     tile_size: int = TILE_SIZE,
 ) -> ParameterMaps:
     """Estimate the maps of a scan: those of `reconstruct_signals`, whose parameters and errors these are."""
@@ -57,7 +56,7 @@ def reconstruct_signals(
     *,
     device: torch.device,
     precision: Precision = "float32",
-    progress: Progress | None = None,
+    progress: Steps | None = None,
     tile_size: int = TILE_SIZE,
 ) -> tuple[ParameterMaps, Fingerprints]:
     """Estimate the maps of a scan, and put the fingerprints simulated at them beside the measured ones.
@@ -78,7 +77,7 @@ def reconstruct_signals(
     precision
         What it computes in; see `Precision`.
     progress
-        Called after every slice.
+        Called after every slice; of all there are as many as `series` says, by its length if it comes slice by slice.
     tile_size
         Most voxels of the maps along either side of a tile.
 
@@ -99,6 +98,7 @@ def reconstruct_signals(
     ValueError
         If slices that are to be gone through twice come from an iterator.
     """
+    n_slices = series.n_slices if isinstance(series, FrameSeries) else length_hint(series)
     if model.encoding is None and isinstance(series, Iterator):
         raise ValueError("A model without encoding goes through the slices twice, which an iterator does not allow.")
     run = _Run(
@@ -127,7 +127,7 @@ def reconstruct_signals(
         for kept, whole in ((measured, one.images[0][:, mask].T), (simulated, signals)):
             kept.append((whole if one.basis is not None else whole @ basis.conj()).astype(np.complex64, copy=False))
         if progress is not None:
-            progress(number)
+            progress(number, max(number, n_slices))
     if basis is None or not any(part["mask"].any() for part in maps):
         raise no_voxel(name)
     return (

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.learning.engine import Progress
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.presets import PRESETS, Preset
 from mrfpipe.learning.training import Precision, train
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.physics.simulate import SPOILED, SignalModel
+from mrfpipe.progress import Epochs
 from mrfpipe.protocol import Protocol
 
 
@@ -56,7 +56,7 @@ def train_stages(
     signal_model: SignalModel = SPOILED,
     device: torch.device,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Epochs | None = None,
     checkpoint: Path | None = None,
     validation: tuple[Sequence[FrameSeries], Sequence[ParameterMaps]] | None = None,
     precision: Precision = "auto",

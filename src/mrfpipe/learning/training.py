@@ -27,7 +27,7 @@ from mrfpipe.learning.checkpoint import TrainingState, load_checkpoint
 from mrfpipe.learning.competitors import Competitor
 from mrfpipe.learning.distributed import joined_team, normalise_as_team
 from mrfpipe.learning.encoding import Encoding
-from mrfpipe.learning.engine import Progress, Run, run_epochs
+from mrfpipe.learning.engine import Run, run_epochs
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import MapNetwork, initial_network
 from mrfpipe.learning.patches import TrainingData
@@ -35,6 +35,7 @@ from mrfpipe.learning.presets import Preset
 from mrfpipe.learning.scaling import UNSCALED, MapScaling, SignalScaling
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.physics.simulate import SPOILED, SignalModel
+from mrfpipe.progress import Epochs
 from mrfpipe.protocol import Protocol
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -53,7 +54,7 @@ def train(
     device: torch.device,
     seed: int = 0,
     n_epochs: int | None = None,
-    progress: Progress | None = None,
+    progress: Epochs | None = None,
     checkpoint: Path | None = None,
     validation: tuple[Sequence[FrameSeries], Sequence[ParameterMaps]] | None = None,
     initial: Mapping[str, Tensor] | None = None,

@@ -1,6 +1,5 @@
 """Brute-force matching: every entry is made and compared with every voxel. The oracle of the other methods."""
 
-from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from mrfpipe.arrays import Complex, check_shape
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.matching.score import Matches, unit_signals
+from mrfpipe.progress import Steps
 
 VOXELS_AT_ONCE = 512
 ENTRIES_AT_ONCE = 1 << 14
@@ -19,7 +19,7 @@ def match_brute(
     coefficients: Complex,
     dictionary: Dictionary,
     device: torch.device | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Steps | None = None,
 ) -> Matches:
     """Compare every voxel with every entry; of entries that score the same the lowest number of a group is returned.
 

@@ -6,7 +6,7 @@ those of `mrfpipe.matching.score`.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from mrfpipe.arrays import Complex, Double, Float, Int, ShortInt, check_shape
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.matching.score import Matches, unit_signals
+from mrfpipe.progress import Steps
 
 DEFAULT_GROUPS = 16000
 """Number of groups of a grid of millions of entries; see `default_groups`."""
@@ -82,7 +83,7 @@ def build_groups(
     n_groups: int | None = None,
     seed: int = 0,
     device: torch.device | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Steps | None = None,
 ) -> EntryGroups:
     """Divide a dictionary's entries into groups that are alike.
 

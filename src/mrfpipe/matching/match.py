@@ -1,6 +1,6 @@
 """From a series of frames to maps, by comparing every voxel with every entry of a dictionary."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Literal, Self
 
@@ -18,9 +18,9 @@ from mrfpipe.matching.gap import correlation_gap
 from mrfpipe.matching.group import match_group, pair_bytes
 from mrfpipe.matching.refine import Estimates, refine
 from mrfpipe.matching.score import Matches
+from mrfpipe.progress import Steps
 
 Method = Literal["exact", "group", "brute"]
-Progress = Callable[[int, int], None]
 CPU = torch.device("cpu")
 LEAST_MEMORY = 256 << 20
 """Bytes that matching takes however few voxels are matched at once: all that it computes in blocks fits into half."""
@@ -71,7 +71,7 @@ def match_series(
     gap: bool = False,
     memory: int | None = None,
     device: torch.device = CPU,
-    progress: Progress | None = None,
+    progress: Steps | None = None,
 ) -> ParameterMaps:
     """Match every voxel inside the mask.
 
@@ -134,7 +134,7 @@ def match_signals(
     gap: bool = False,
     memory: int | None = None,
     device: torch.device = CPU,
-    progress: Progress | None = None,
+    progress: Steps | None = None,
 ) -> tuple[ParameterMaps, Fingerprints]:
     """Match every voxel inside the mask, and hand on what was compared: parameters and errors as of `match_series`.
 
@@ -213,7 +213,7 @@ def _match(
     groups: EntryGroups | None,
     at_once: int,
     device: torch.device,
-    progress: Progress | None,
+    progress: Steps | None,
 ) -> Matches:
     """Match so many voxels at once."""
     starts = range(0, max(1, len(coefficients)), at_once)
@@ -229,7 +229,7 @@ def _match(
     return Matches(entry=np.concatenate([m.entry for m in found]), score=np.concatenate([m.score for m in found]))
 
 
-def _of_parts(progress: Progress | None, part: int, n_parts: int) -> Progress | None:
+def _of_parts(progress: Steps | None, part: int, n_parts: int) -> Steps | None:
     """Make the progress of one part that of all parts."""
     return None if progress is None else lambda done, all_: progress(part * all_ + done, n_parts * all_)
 

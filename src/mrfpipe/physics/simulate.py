@@ -24,6 +24,7 @@ from mrfpipe.physics.epg import epg_signals
 from mrfpipe.physics.slice_profile import layers_of
 from mrfpipe.physics.spoiled import spoiled_signals
 from mrfpipe.physics.train import WHOLE, Parts
+from mrfpipe.progress import Steps
 from mrfpipe.protocol import Protocol, Sequence, check_t1
 
 AT_ONCE = 4096
@@ -64,7 +65,7 @@ def component_signals(
     protocol: Protocol,
     model: SignalModel = SPOILED,
     device: torch.device | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Steps | None = None,
 ) -> ComponentSignals:
     """Simulate all water and fat signals of a protocol's grid.
 

@@ -21,6 +21,7 @@ from mrfpipe.matching.refine import refine
 from mrfpipe.physics.simulate import SignalModel, fingerprints
 from mrfpipe.physics.spoiled import spoiled_signals
 from mrfpipe.physics.train import STEADY_STATE_REPETITIONS, WHOLE, Parts
+from mrfpipe.progress import Steps
 from mrfpipe.protocol import AXES, Protocol, load_protocol
 from mrfpipe.studies.tables import markdown, titled, write_csv, write_text
 
@@ -50,7 +51,7 @@ class Price:
 
 
 def price_assumptions(
-    protocol: Protocol, *, n_voxels: int, seed: int = 0, progress: Callable[[int, int], None] | None = None
+    protocol: Protocol, *, n_voxels: int, seed: int = 0, progress: Steps | None = None
 ) -> list[Price]:
     """Break every assumption in turn, the first line none.
 
@@ -186,9 +187,7 @@ SCANS: dict[str, Played] = {
 """What scans do, by a line for people."""
 
 
-def run(
-    folder: Path, scale: Literal["small", "paper"], *, seed: int = 0, progress: Callable[[int, int], None] | None = None
-) -> str:
+def run(folder: Path, scale: Literal["small", "paper"], *, seed: int = 0, progress: Steps | None = None) -> str:
     """Write the study's table as text and CSV, and return the text."""
     prices = price_assumptions(load_protocol(PROTOCOL), n_voxels=N_VOXELS[scale], seed=seed, progress=progress)
     names = [f"{kind}_{p.name}_{p.unit}".removesuffix("_1") for p in PARAMETERS for kind in ("bias", "rmse")]

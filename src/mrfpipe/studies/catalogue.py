@@ -3,13 +3,13 @@
 No study is imported before it runs, so that listing them is quick.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from mrfpipe.files.atomic import refuse_existing, writing
+from mrfpipe.progress import Progress, Steps
 
 if TYPE_CHECKING:
     import torch
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from mrfpipe.studies.work import Work
 
 ScaleName = Literal["small", "paper"]
-Progress = Callable[[str], Callable[[int, int], None]]
-"""Called with the name of a stage that begins; what it returns is called with the steps done and all steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +142,7 @@ def run_study(
     return module.run(folder, Work(folder / WORK, SCALES[scale], seed=seed, device=device, progress=progress))
 
 
-def _run_spoiling(
-    folder: Path, scale: ScaleName, seed: int, device: "torch.device", progress: Callable[[int, int], None]
-) -> str:
+def _run_spoiling(folder: Path, scale: ScaleName, seed: int, device: "torch.device", progress: Steps) -> str:
     from mrfpipe.protocol import load_protocol
     from mrfpipe.studies import spoiling
 

@@ -13,8 +13,9 @@ from mrfpipe.learning.inference import reconstruct
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.cohort import draw_cohort
+from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol
-from mrfpipe.studies.shipped import Progress, Recipe, make_model, reconstruction_of, subject_phantom
+from mrfpipe.studies.shipped import Recipe, make_model, reconstruction_of, subject_phantom
 from mrfpipe.studies.tables import UNIT_DIGITS, markdown, pair, titled, write_csv, write_text
 
 WORK = "model"

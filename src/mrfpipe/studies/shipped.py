@@ -8,7 +8,7 @@ Labels are the truth. What is made is kept, and an interrupted run goes on where
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,10 +34,8 @@ from mrfpipe.phantom.cohort import PAPER_SIZE, Subject, draw_cohort
 from mrfpipe.phantom.scanner import scan
 from mrfpipe.phantom.texture import textured
 from mrfpipe.phantom.truth import Phantom
+from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol
-
-Progress = Callable[[str], Callable[[int, int], None]]
-"""Called with the name of a stage that begins; what it returns is called with the steps done and all steps."""
 
 FEWEST_COILS, MOST_COILS = 4, 6
 NOISIEST, QUIETEST = 2000.0, 8000.0

@@ -6,7 +6,7 @@ done for several increments of the RF phase, without and with slice profile.
 """
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.physics.simulate import SignalModel, Spoiling, fingerprints
+from mrfpipe.progress import Steps
 from mrfpipe.protocol import AXES, Protocol
 
 INCREMENTS_DEG = (0.0, 50.0, 117.0)
@@ -71,7 +72,7 @@ def compare_models(
     n_voxels: int,
     seed: int = 0,
     device: torch.device | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Steps | None = None,
 ) -> list[Comparison]:
     """Match every model's signals with the dictionaries of others.
 
