@@ -202,9 +202,8 @@ def _refuse_cancelling(dictionary: Dictionary) -> None:
             at |= {"df": grid.df[df[worst]], "b1": grid.b1[b1[worst]]}
             entry = ", ".join(f"{p.name} {at[p.field] * p.scale:.4g}{_unit(p.unit)}" for p in PARAMETERS)
             raise InputError(
-                f"Protocol '{dictionary.protocol.name}': water and fat cancel in the fingerprint of {entry}, "
-                f"{left[worst]:.1g} of them is left; leave this fat fraction out of grid.fat_fraction or change the "
-                "echo times."
+                f"Protocol '{dictionary.protocol.name}': water and fat cancel to {left[worst]:.1g} of their size "
+                f"in the fingerprint of {entry}; leave this fat fraction out of grid.fat_fraction or change echo times."
             )
 
 
