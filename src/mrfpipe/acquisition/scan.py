@@ -57,6 +57,12 @@ class RawScan:
             if getattr(self, array) is not None:
                 object.__setattr__(self, array, frozen(getattr(self, array)))
 
+    @property
+    def unstated(self) -> tuple[str, ...]:
+        """What of the sequence the file does not list, so that nothing has held it against the protocol."""
+        trains = {"flip angles": self.flip, "TE": self.te, "TR": self.tr, "TI": self.inversion_time}
+        return tuple(name for name, train in trains.items() if train is None)
+
     def conjugated(self) -> Self:
         """Return the scan as a receiver of the other sense has it.
 
