@@ -28,7 +28,7 @@ from mrfpipe.files.maps import read_maps_header
 from mrfpipe.files.provenance import Provenance, Recipe, Setting, sha256_of
 from mrfpipe.files.results import save_result
 from mrfpipe.files.schemas import FRAMES, schema_of
-from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, Imaging
+from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, UNSTATED, Imaging
 from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method
 from mrfpipe.pages import write_page
@@ -355,7 +355,8 @@ class FramesJob(Job):
         header = read_frames_header(self.target)
         images = f"{header.n_frames} frames" if header.rank is None else f"{header.rank} coefficients"
         size = f"{header.matrix[0]} x {header.matrix[1]}"
-        return Made(text=f"{self.target}: {header.n_slices} slice(s), {images} of {size}")
+        made = f"{self.target}: {header.n_slices} slice(s), {images} of {size}"
+        return Made(text="\n".join([made, *_unchecked(header.provenance)]))
 
     def _basis(self) -> Complex | None:
         if self.dictionary is None:
@@ -404,4 +405,11 @@ def summarise(maps: ParameterMaps, provenance: Provenance) -> str:
         low, middle, high = np.percentile(maps.in_file_units(parameter)[maps.mask], [5, 50, 95])
         unit = "" if parameter.unit == "1" else f" {parameter.unit}"
         lines.append(f"  {parameter.name:6} {middle:8.4g}{unit}   (5 to 95 %: {low:.4g} to {high:.4g})")
-    return "\n".join(lines)
+    return "\n".join(lines + _unchecked(provenance))
+
+
+def _unchecked(provenance: Provenance) -> list[str]:
+    """Return the line that says what of the sequence nothing has checked, if that is so."""
+    unstated = provenance.notes.get(UNSTATED)
+    complaint = "as the scan does not list them and nothing has compared them with the protocol"
+    return [] if unstated is None else [f"  check yourself, {complaint}: {unstated}"]

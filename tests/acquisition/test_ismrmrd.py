@@ -238,12 +238,14 @@ def test_trains_are_in_si_units(path):
     np.testing.assert_allclose(got.tr, TR_MS * 1e-3)
     np.testing.assert_allclose(got.flip, np.deg2rad(FLIP_DEG))
     assert got.inversion_time == pytest.approx(TI_MS * 1e-3)
+    assert got.unstated == ()
 
 
 def test_lists_that_are_no_trains_are_left_out(path):
     header = small_header(te_ms=[2.39], tr_ms=[3.52, 4.58], flip_deg=[], ti_ms=[], spokes_per_frame=None)
     got = read_ismrmrd(write_file(path, acquisitions(small_scan()), header), small_sequence())
     assert (got.te, got.tr, got.flip, got.inversion_time, got.spokes_per_frame) == (None, None, None, None, None)
+    assert got.unstated == ("flip angles", "TE", "TR", "TI")
 
 
 def test_one_value_is_a_train_where_the_sequence_is_constant(path):

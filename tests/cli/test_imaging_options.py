@@ -1,6 +1,7 @@
 """How a raw scan becomes a series, chosen on the command line."""
 
 import json
+import re
 import shutil
 
 import h5py
@@ -103,3 +104,20 @@ def test_protocol_of_a_pulseq_sequence(run, tmp_path):
     (tmp_path / "no.seq").write_text("no sequence")
     run("protocol", tmp_path / "no.seq", "-o", tmp_path / "no.toml", code=3)
     assert not (tmp_path / "no.toml").exists()
+
+
+def test_what_nothing_has_checked_is_said_once(run, study, tmp_path):
+    """Of a scan whose header lists TE and TR, but no flip angles and no TI."""
+    raw, frames = tmp_path / "leg.h5", tmp_path / "leg.frames.h5"
+    shutil.copy(study / "leg.h5", raw)
+    with h5py.File(raw, "r+") as file:
+        header = file["dataset/xml"][0]
+        file["dataset/xml"][0] = re.sub(rb"<(ns0:)?(TI|flipAngle_deg)>.*?</(ns0:)?(TI|flipAngle_deg)>", b"", header)
+    complaint = "nothing has compared them with the protocol: flip angles, TI\n"
+    assert run("frames", raw, "-o", frames, "--protocol", study / "small.toml").stdout.count(complaint) == 1
+    assert run("match", frames, "-d", study / "small.h5", "-o", tmp_path, "--no-refine").stdout.count(complaint) == 1
+    notes = json.loads((tmp_path / "leg" / "FF.json").read_text())["Notes"]
+    assert notes["not_listed_by_the_scan_and_not_compared_with_the_protocol"] == "flip angles, TI"
+    assert "does not list them: flip angles, TI." in (tmp_path / "leg" / "report.html").read_text()
+    stated = run("frames", study / "leg.h5", "-o", tmp_path / "whole.h5", "--protocol", study / "small.toml").stdout
+    assert "compared them" not in stated

@@ -61,6 +61,12 @@ class RawScan:
         size = f"{self.n_slices} slice(s), {self.n_coils} coils, {self.n_spokes} spokes of {self.kspace.shape[3]}"
         return f"<RawScan {self.name}: {size} samples, matrix {self.matrix}, FOV {self.fov * 1e3:g} mm>"
 
+    @property
+    def unstated(self) -> tuple[str, ...]:
+        """What of the sequence the file does not list, so that nothing has held it against the protocol."""
+        trains = {"flip angles": self.flip, "TE": self.te, "TR": self.tr, "TI": self.inversion_time}
+        return tuple(name for name, train in trains.items() if train is None)
+
     def conjugated(self) -> Self:
         """Return the scan as a receiver of the other sense has it.
 

@@ -34,6 +34,8 @@ SUBSPACE_COILS = 8
 SUBSPACE_RANK = 8
 """Rank that suits a subspace of T1-FF. On a scan of real anatomy the refined maps of rank 8 had RMSE FF 0.010, T1H2O
 18 ms and df 0.6 Hz, those of rank 12 0.015, 27 ms and 0.7 Hz: more coefficients are more to fill with noise."""
+UNSTATED = "not_listed_by_the_scan_and_not_compared_with_the_protocol"
+"""Name of the note that says what of the sequence nothing has checked."""
 CPU = torch.device("cpu")
 
 
@@ -161,8 +163,10 @@ class Reconstruction:
 
     @property
     def notes(self) -> dict[str, object]:
-        """What was found up to now, to be recorded: delays, the noise, and the energy that compressed coils keep."""
+        """What was found up to now, to be recorded: delays, what is unchecked, the noise, and what compressed coils keep."""
         notes: dict[str, object] = self._delays.notes() if self._imaging.correct_delays else {}
+        if self._scan.unstated:
+            notes |= {UNSTATED: ", ".join(self._scan.unstated)}
         if self._imaging.noise == "scan" and self._scan.noise is not None:
             notes |= {"noise_of_coils_over_their_mean": describe_noise(self._scan.noise)}
         if self._energies:

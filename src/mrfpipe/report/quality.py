@@ -8,6 +8,7 @@ from scipy.ndimage import uniform_filter
 from mrfpipe.arrays import Bool, Double
 from mrfpipe.counting import counting_voxels
 from mrfpipe.files.provenance import Provenance
+from mrfpipe.imaging.reconstruction import UNSTATED
 from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps
 
 _NEIGHBOURHOOD = 7
@@ -105,6 +106,9 @@ def _of_notes(notes: Mapping[str, object]) -> list[str]:
     if notes.get("gradient_delays_corrected") is True and isinstance(delays, Mapping):
         found = ", ".join(f"{axis} {delay:.2f}" for axis, delay in delays.items() if isinstance(delay, int | float))
         said.append(f"Gradient delays were found and corrected, in samples: {found}.")
+    unstated = notes.get(UNSTATED)
+    if unstated is not None:
+        said.append(f"Nothing has checked that these are the protocol's, as the scan does not list them: {unstated}.")
     energy = notes.get("virtual_coils_energy")
     if isinstance(energy, int | float) and energy < _ENOUGH_ENERGY:
         said.append(f"The virtual coils keep only {energy:.1%} of the signal: more of them would lower the noise.")
