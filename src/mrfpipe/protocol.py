@@ -61,7 +61,7 @@ class Sequence:
     tr: Double
     """Repetition time in s. Shape `(spokes)`."""
     inversion_efficiency: float
-    """Share of the longitudinal magnetisation that the inversion turns over, 0 to 1."""
+    """The inversion turns Mz into ``-efficiency Mz``: 1 for a full inversion, 0 for a saturation."""
     inversion_time: float
     """From inversion to first excitation, in s."""
     recovery: float

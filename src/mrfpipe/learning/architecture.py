@@ -1,7 +1,8 @@
 """Architecture: the layers of a network, computed from a receptive field and a budget of parameters.
 
-Algorithm 1 of Balsiger et al., Med Image Anal 64:101741 (2020), with two misprints put right: the indicator of Eq. 3 is
-``i <= N_LT mod N_B``, as the paper's own example needs, and the search compares distances to the budget with distances.
+Algorithm 1 of Balsiger et al., Med Image Anal 64:101741 (2020), with three misprints put right: the indicator of Eq. 3
+is ``i <= N_LT mod N_B``, as the paper's own example needs; the search compares distances to the budget with distances;
+and it goes on to the last number of channels that fits, where the printed loop ends on the plateau below C_T,stop.
 """
 
 from bisect import bisect_left
