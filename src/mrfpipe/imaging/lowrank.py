@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 BLOCK = 7
-"""Voxels along either side of a block; on scans of a thigh 5, 7 and 10 did alike."""
+"""Voxels along either side of a block, chosen with `mrfpipe.imaging.reconstruction.SUBSPACE_RANK`: on phantoms 5 had 1
+to 9 % higher errors, 10 up to 4 %."""
 
 
 def denoise_low_rank(coefficients: Tensor, block: int = BLOCK) -> Tensor:
     """Denoise coefficients block by block.
 
-    After 16 iterations on a noisy scan of a thigh, the refined maps had RMSE FF 0.012, T1H2O 31 ms, T1fat 9.5 ms, df
-    1.1 Hz and B1 0.011 with denoising, 0.015, 40 ms, 16 ms, 1.7 Hz and 0.016 without.
+    On phantoms of thigh, leg and shoulder, with rank 6 and 24 iterations, the errors of all maps were 1.2 to 1.4 times
+    as large without denoising, and 1.6 to 1.8 times with four times the noise.
 
     Parameters
     ----------

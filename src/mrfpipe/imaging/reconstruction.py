@@ -31,9 +31,10 @@ Recon = Literal["nufft", "subspace"]
 NoiseSource = Literal["scan", "edges"]
 SUBSPACE_COILS = 8
 """Virtual coils of a subspace reconstruction unless told otherwise; its time grows with them."""
-SUBSPACE_RANK = 8
-"""Rank that suits a subspace of T1-FF. On a scan of real anatomy the refined maps of rank 8 had RMSE FF 0.010, T1H2O
-18 ms and df 0.6 Hz, those of rank 12 0.015, 27 ms and 0.7 Hz: more coefficients are more to fill with noise."""
+SUBSPACE_RANK = 6
+"""Leading vectors of a dictionary's basis that a subspace reconstruction takes. Chosen on phantoms, together with the
+iterations of `mrfpipe.imaging.subspace` and the block of `mrfpipe.imaging.lowrank`, by
+`benchmarks/subspace_settings.py`: fewer vectors lack some of the signal, more are more to fill with noise."""
 UNSTATED = "not_listed_by_the_scan_and_not_compared_with_the_protocol"
 """Name of the note that says what of the sequence nothing has checked."""
 CPU = torch.device("cpu")
