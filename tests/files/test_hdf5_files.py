@@ -246,6 +246,8 @@ def test_impossible_values_are_refused(saved, kind, name, value):
         array[(-1, *(n // 2 for n in array.shape[1:])) if name != "T1H2O" else (1, 3, 6)] = value
         if name == "match":
             array[...] = value
+        if value == 0 and name == "water":  # a signal all of whose coefficients are zero
+            array[-1] = value
         file[name][...] = array
     assert_refused(LOADERS[kind], saved / kind, CURES[kind])
 
