@@ -140,7 +140,7 @@ class Reconstruction:
 
     @property
     def notes(self) -> dict[str, object]:
-        """What was found up to now, to be recorded: delays, what is unchecked, the noise, and what compressed coils keep."""
+        """What was found up to now, to be recorded: delays, what is unchecked, the noise, the energy of virtual coils."""
         notes: dict[str, object] = self._delays.notes() if self._imaging.correct_delays else {}
         if self._scan.unstated:
             notes |= {UNSTATED: ", ".join(self._scan.unstated)}
