@@ -99,11 +99,11 @@ def test_a_result_with_the_gap_is_not_taken_for_one_without_nor_by_its_wording(r
 
 @pytest.mark.parametrize("recon", ["nufft", "subspace"])
 def test_imaging_options_count_for_a_raw_scan_only(result, folder, recon):
-    frames = replace(result, imaging=Imaging(density="pipe-menon"))
+    frames = replace(result, imaging=Imaging(noise="edges"))
     assert frames.recipe() == result.recipe()
     raw = replace(result, source=folder / "dictionary.h5", imaging=Imaging(recon=recon))  # any file without frames
-    other = replace(raw, imaging=Imaging(recon=recon, density="pipe-menon"))
-    assert raw.recipe().differences(other.recipe()) == ["density"]
+    other = replace(raw, imaging=Imaging(recon=recon, noise="edges"))
+    assert raw.recipe().differences(other.recipe()) == ["noise"]
     # Coils that are compressed to eight anyway, in a subspace, are no difference.
     eight = replace(raw, imaging=Imaging(recon=recon, virtual_coils=8))
     assert (raw.recipe() == eight.recipe()) == (recon == "subspace")

@@ -173,7 +173,7 @@ def test_the_signal_model_is_told_by_info_and_by_the_record_of_a_result(run, stu
         bids=False,
         force=False,
     )
-    method = job._method(load_model(tmp_path / "epg", torch.device("cpu")))
+    method = job._method(load_model(tmp_path / "epg", torch.device("cpu")), job.recipe())
     assert method.endswith("parameters, signal model epg with slice profile)")
 
 

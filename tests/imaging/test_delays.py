@@ -9,7 +9,7 @@ from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.counting import counting_voxels
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.imaging.delays import Delays, correct_delays, corrected_trajectory, estimate_delays
-from mrfpipe.imaging.reconstruction import Imaging, Reconstruction
+from mrfpipe.imaging.reconstruction import UNSTATED, Imaging, Reconstruction
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import thigh
@@ -107,10 +107,11 @@ def test_frames_are_corrected_by_default_and_as_told(images):
     found = estimate_delays(late.kspace, late.trajectory)
     corrected = Reconstruction(late, sequence)
     default = corrected.series().images
-    assert corrected.notes == found.notes()
+    unchecked = {UNSTATED: "flip angles, TE, TR, TI"}  # none of which the scan lists
+    assert corrected.notes == found.notes() | unchecked
     told = Reconstruction(correct_delays(late, found), sequence, AS_STORED).series().images
     without = Reconstruction(late, sequence, AS_STORED)
-    assert without.notes == {}
+    assert without.notes == unchecked
     np.testing.assert_array_equal(default, told)
     undelayed = raw_scan(measured(images, (0, 0, 0), snr=np.inf))
     right = Reconstruction(undelayed, sequence).series()
