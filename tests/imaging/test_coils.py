@@ -29,10 +29,10 @@ def test_maps_are_the_coils_up_to_a_common_phase(scanned, method, most):
     true /= np.linalg.norm(true, axis=0)
     alike = np.abs(np.sum(maps.conj() * true, axis=0))[mask]
     assert np.sqrt(np.mean(np.maximum(0, 2 - 2 * alike))) < most
-    np.testing.assert_allclose(np.linalg.norm(maps, axis=0)[mask], 1, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(maps, axis=0)[mask], 1, atol=1e-5)  # rounding of float32, ten times over
     # The common phase is that of the low-resolution image, which it therefore takes away.
     low = estimate_coil_maps(raw.kspace[0], raw.trajectory, MATRIX)
-    assert np.abs(np.angle(combine_coils(low, maps)))[mask].max() < 1e-3
+    assert np.abs(np.angle(combine_coils(low, maps)))[mask].max() < 1e-5  # rounding of float32: 2e-7 was seen
 
 
 @pytest.mark.parametrize("method", ["centre", "espirit", "jsense"])
@@ -46,6 +46,7 @@ def test_compression_keeps_the_energy_it_says_and_noise_white(scanned):
     compressed, energy = compress_coils(raw.kspace[0], 2)
     assert compressed.shape == (2, *raw.kspace.shape[2:])
     values = np.linalg.svd(raw.kspace[0].reshape(N_COILS, -1).astype(complex), compute_uv=False) ** 2
+    # float32 sums of 180,000 products: 2e-7 was seen, of which libraries that add in another order may make more.
     assert energy == pytest.approx(values[:2].sum() / values.sum(), rel=1e-5)
     assert np.sum(np.abs(compressed) ** 2) == pytest.approx(energy * np.sum(np.abs(raw.kspace) ** 2), rel=1e-4)
     # Virtual coils are uncorrelated mixtures of the coils, the strongest first; all of them together are the coils.
@@ -60,9 +61,10 @@ def test_compression_keeps_the_energy_it_says_and_noise_white(scanned):
 def test_all_virtual_coils_are_a_rotation_of_the_coils(scanned):
     raw, _ = scanned
     virtual, energy = compress_coils(raw.kspace[0], N_COILS)
-    assert energy == pytest.approx(1)
+    assert energy == pytest.approx(1)  # to 1e-6: a ratio of sums of the same numbers in double precision
     unmix = np.linalg.lstsq(raw.kspace[0].reshape(N_COILS, -1).T, virtual.reshape(N_COILS, -1).T, rcond=None)[0].T
-    np.testing.assert_allclose(unmix @ unmix.conj().T, np.eye(N_COILS), atol=1e-3)
+    # float32 least squares, with a margin for other libraries: 6e-8 was seen.
+    np.testing.assert_allclose(unmix @ unmix.conj().T, np.eye(N_COILS), atol=1e-4)
 
 
 @pytest.mark.parametrize("n_virtual", [0, 5])

@@ -9,7 +9,7 @@ from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.counting import counting_voxels
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.imaging.delays import Delays, correct_delays, corrected_trajectory, estimate_delays
-from mrfpipe.imaging.reconstruction import UNSTATED, Imaging, Reconstruction
+from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, UNSTATED, Imaging, Reconstruction
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import thigh
@@ -76,6 +76,7 @@ def test_parallel_spokes_say_nothing(images):
 def test_the_corrected_trajectory_is_where_the_samples_are(images):
     """Opposite signs on x and y, by hand; estimated again there is nothing left."""
     true = corrected_trajectory(NOMINAL, Delays(x=0.5, y=-0.8))
+    # float32 positions of up to 32 cycles/FOV are known to 2e-6.
     np.testing.assert_allclose(true[0], NOMINAL[0] - [0.25, 0], atol=1e-5)
     angle = np.deg2rad(111.24611797)
     np.testing.assert_allclose(true[1, MATRIX], [-0.25 * np.cos(angle), 0.4 * np.sin(angle)], atol=1e-6)
@@ -120,6 +121,7 @@ def test_frames_are_corrected_by_default_and_as_told(images):
     def error(frames):
         return np.linalg.norm((frames - right.images)[:, :, right.mask[0]])
 
+    # What is left is the point spread function of spokes that miss the centre; see the test of maps below.
     assert error(default) < 0.7 * error(without.series().images)
     assert found.notes()["gradient_delays_corrected"]
     assert found.notes()["gradient_delays_samples"]["y"] == pytest.approx(-0.8, abs=0.01)
@@ -146,7 +148,7 @@ def test_maps_of_a_delayed_scan_are_those_without(recon):
     protocol = load_protocol("t1ff")
     sequence = protocol.sequence
     phantom = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=1, slice_spacing=0.012, seed=3)
-    dictionary = build_dictionary(protocol, rank=8)
+    dictionary = build_dictionary(protocol, rank=SUBSPACE_RANK)
 
     def errors(raw, correct_delays):
         imaging = Imaging(recon=recon, correct_delays=correct_delays)

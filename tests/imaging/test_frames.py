@@ -60,10 +60,10 @@ def raw_scan(sequence: Sequence, image: np.ndarray, noise: np.ndarray | None = N
 
 def test_weights_sum_to_the_disc_that_is_sampled(sequence):
     weights = ramp_weights(golden_angle_spokes(sequence), MATRIX)
-    # Area of the disc of radius N / 2, in cycles/FOV squared, over N squared.
-    assert weights.sum() == pytest.approx(np.pi / 4, rel=0.03)
+    # Area of the disc of radius N / 2, in cycles/FOV squared, over N squared; rings make it up to 1e-4.
+    assert weights.sum() == pytest.approx(np.pi / 4, rel=1e-3)
     assert weights.min() > 0
-    np.testing.assert_allclose(weights[0], weights[77], rtol=1e-5)
+    np.testing.assert_allclose(weights[0], weights[77], rtol=1e-5)  # radii of float32 positions
 
 
 def test_a_fully_sampled_adjoint_is_the_image(sequence):
@@ -71,9 +71,11 @@ def test_a_fully_sampled_adjoint_is_the_image(sequence):
     trajectory, image = golden_angle_spokes(sequence), asymmetric_object()
     kspace = exact_dft(image[None], trajectory)
     adjoint = nufft_adjoint((kspace * ramp_weights(trajectory, MATRIX)).astype(np.complex64), trajectory, MATRIX)[0]
-    assert np.linalg.norm(adjoint - image) < 0.2 * np.linalg.norm(image)
+    # The block's edges have 5 % of their norm in the corners; half of what is seen is left as margin.
+    assert np.linalg.norm(adjoint - image) < 0.08 * np.linalg.norm(image)
     inside = np.abs(image) > 0
-    assert np.vdot(image[inside], adjoint[inside]) / np.vdot(image, image) == pytest.approx(1, abs=0.05)
+    # The corners take off the energy they hold, 0.3 %; the transform errs by 0.6 %.
+    assert np.vdot(image[inside], adjoint[inside]) / np.vdot(image, image) == pytest.approx(1, abs=0.015)
 
 
 def test_coil_maps_are_the_coils_up_to_a_common_phase(sequence):
@@ -81,12 +83,13 @@ def test_coil_maps_are_the_coils_up_to_a_common_phase(sequence):
     maps = estimate_coil_maps(scan.kspace[0], scan.trajectory, MATRIX)
     inside = np.abs(image) > 0
     agreement = np.abs(np.sum(maps.conj() * coils(), axis=0))[inside]
-    assert np.mean(agreement) > 0.998
-    np.testing.assert_allclose(np.sum(np.abs(maps) ** 2, axis=0), 1, atol=1e-5)
+    assert np.mean(agreement) > 0.9995  # low-resolution images of smooth coils: 8e-5 was seen
+    np.testing.assert_allclose(np.sum(np.abs(maps) ** 2, axis=0), 1, atol=1e-5)  # rounding of float32, ten times over
 
 
 def test_combination_returns_the_image_of_known_coils():
     image = asymmetric_object()
+    # float32 sums of three products of size 2
     np.testing.assert_allclose(combine_coils(coils() * image, coils()), image, atol=1e-6)
 
 
@@ -96,6 +99,7 @@ def test_prewhitening_makes_noise_white():
     noise = (mixing @ complex_normal(rng, 3, 20_000)).astype(np.complex64)
     more = (mixing @ complex_normal(rng, 3, 20_000)).astype(np.complex64)
     white = prewhiten(more.reshape(3, 100, 200), noise).reshape(3, -1)
+    # Twice 20,000 readings know a covariance to 1 / 100.
     np.testing.assert_allclose(white @ white.conj().T / 20_000, np.eye(3), atol=0.03)
     kspace = more.reshape(3, 100, 200)
     assert prewhiten(kspace, None) is kspace
@@ -109,16 +113,19 @@ def test_the_edge_of_kspace_stands_in_for_a_noise_scan(sequence):
     noise = 30 * np.tensordot(mixing, complex_normal(rng, *scan.kspace[0].shape), 1)
     kspace = (scan.kspace[0] + noise).astype(np.complex64)
     readings = edge_noise(kspace, scan.trajectory)
-    assert readings.shape[1] == pytest.approx(EDGE * kspace[0].size, rel=0.3)
+    # Whole samples of a spoke: five at either end are more than the share that is asked for.
+    assert readings.shape[1] == pytest.approx(EDGE * kspace[0].size, rel=0.35)
     expected = 900 * mixing @ mixing.conj().T
     found = readings @ readings.conj().T / readings.shape[1]
-    # Some hundred readings of each coil, and what the object has there.
+    # 798 readings know a covariance to 1 / 28, where coils are strong; beside that there is what the object has there.
     np.testing.assert_allclose(found, expected, atol=0.15 * np.abs(expected).max())
     white = prewhiten(noise.astype(np.complex64), readings).reshape(3, -1)
-    np.testing.assert_allclose(white @ white.conj().T / white.shape[1], np.eye(3), atol=0.2)
+    # Weak mixtures of the coils, which the object disturbs most: 0.16.
+    np.testing.assert_allclose(white @ white.conj().T / white.shape[1], np.eye(3), atol=0.25)
     away = kspace[:, :, 40:56].reshape(3, -1)
     assert np.abs(away @ away.conj().T / away.shape[1]).max() > 2 * np.abs(expected).max()
     series = Reconstruction(dataclasses.replace(scan, kspace=kspace[None]), sequence, Imaging(noise="edges")).series()
+    # Deviations of 30 and more become 1, but less of weak mixtures: 0.07 was seen.
     assert np.linalg.norm(series.images) < 0.1 * np.linalg.norm(Reconstruction(scan, sequence).series().images)
 
 
@@ -140,7 +147,7 @@ def test_frames_are_made_of_their_own_spokes(sequence):
     assert len(steps) == 20
     image = asymmetric_object()
     overlap = np.abs([np.vdot(image, np.abs(frame) * np.exp(1j * np.angle(image))) for frame in series.images[0]])
-    assert np.corrcoef(overlap, np.arange(20))[0, 1] > 0.99
+    assert np.corrcoef(overlap, np.arange(20))[0, 1] > 0.99  # streaks of eight spokes leave 0.995
     np.testing.assert_array_equal(series.affine, scan.affine)
     assert series.sequence_hash == sequence.hash
     # The mask is the object, where it is brighter than the streaks of so few spokes.
@@ -168,6 +175,7 @@ def test_mask_finds_dim_tissue_beside_bright_and_leaves_out_air_and_zeros():
     mask = tissue_mask(images.astype(np.complex64))
     assert not mask[100, 100]
     assert not mask[5, 5]
+    # Over the stretches noise adds up to 0.33, dim tissue to 1.5; only the zeroed voxel is out.
     assert np.mean(mask[limb]) > 0.999
     assert np.mean(mask[~limb]) < 0.001
 
@@ -178,5 +186,6 @@ def test_trajectory_by_hand(sequence):
     np.testing.assert_array_equal(trajectory[:, MATRIX], 0)
     np.testing.assert_allclose(trajectory[0, 0], [-MATRIX / 2, 0])
     angle = np.deg2rad(111.24611797)
+    # Rounding of float32, and of the golden angle's eighth digit a hundred times over.
     np.testing.assert_allclose(trajectory[1, MATRIX + 2], [np.cos(angle), np.sin(angle)], rtol=1e-6)
     np.testing.assert_allclose(trajectory[100, MATRIX + 2], [np.cos(100 * angle), np.sin(100 * angle)], rtol=1e-5)

@@ -108,7 +108,8 @@ def test_scale_of_the_operator_is_one(trajectory, kernels):
     images[0] = np.exp(-(x**2 + y**2) / 8)
     ones = np.ones((1, MATRIX, MATRIX), np.complex64)
     found = normal(images, ones, kernels)
-    assert np.vdot(images, found).real / np.vdot(images, images).real == pytest.approx(1, abs=0.15)
+    # Weighted by a basis vector, golden-angle spokes are not quite evenly spread: 1.013 was seen.
+    assert np.vdot(images, found).real / np.vdot(images, images).real == pytest.approx(1, abs=0.05)
 
 
 def test_solution_is_the_least_squares_one(sampling, weights, trajectory, density, maps, basis):
@@ -140,7 +141,8 @@ def test_noise_free_phantom_is_recovered(trajectory, density, maps, basis, kerne
     again = reconstruct_subspace(
         samples, trajectory, density, maps, basis, SPOKES_PER_FRAME, n_iterations=40, kernels=kernels, denoised=False
     )
-    np.testing.assert_array_equal(found, again)
+    # Libraries add in an order that depends on where arrays lie; some iterations of float32 make 1e-6 of it.
+    np.testing.assert_allclose(again, found, atol=1e-4 * np.abs(found).max())
 
 
 def test_each_iteration_gives_the_best_solution_so_far():
