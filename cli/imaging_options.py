@@ -21,7 +21,7 @@ _recon_option = click.option(
     type=click.Choice(["nufft", "subspace"]),
     default="nufft",
     show_default=True,
-    help="Each frame by itself, or all spokes together in the dictionary's subspace: slower and more accurate.",
+    help="Each frame by itself, or all spokes together in the dictionary's leading vectors: slower, more accurate.",
 )
 
 
@@ -50,13 +50,6 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Compress to at most so many coils. [default: 8 for subspace, all for nufft]",
     )
     @click.option(
-        "--density",
-        type=click.Choice(["ramp", "pipe-menon"]),
-        default="ramp",
-        show_default=True,
-        help="How samples are weighted.",
-    )
-    @click.option(
         "--noise",
         type=click.Choice(["scan", "edges"]),
         default="scan",
@@ -77,7 +70,6 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         backend: Any,  # noqa: ANN401
         coil_maps: Any,  # noqa: ANN401
         virtual_coils: int | None,
-        density: Any,  # noqa: ANN401
         noise: Any,  # noqa: ANN401
         correct_delays: bool,
         **kwargs: Any,  # noqa: ANN401 - the command's own options
@@ -90,7 +82,6 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
             backend=backend,
             coil_maps=coil_maps,
             virtual_coils=virtual_coils,
-            density=density,
             noise=noise,
             correct_delays=correct_delays,
         )

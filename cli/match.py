@@ -70,7 +70,6 @@ def command(
     with stage(settings.progress, "load"):
         from mrfpipe.files.dicom import require_highdicom
         from mrfpipe.files.dictionaries import load_dictionary
-        from mrfpipe.imaging.reconstruction import SUBSPACE_RANK
         from mrfpipe.jobs import MatchJob
         from mrfpipe.report.page import REPORT_FILE
 
@@ -81,7 +80,7 @@ def command(
         require_highdicom()
     device = where.device(settings)
     folders, failures = targets(map(where.path, inputs), lambda name: layout.folder(where.path(output), name))
-    rank = load_dictionary(dictionary).rank  # a wrong one is refused once, not scan by scan
+    load_dictionary(dictionary)  # a wrong one is refused once, not scan by scan
     jobs = [
         MatchJob(
             source=path,
@@ -103,6 +102,4 @@ def command(
         for path, folder in folders.items()
     ]
     do_all(jobs, failures, settings, where.scheduler)
-    if imaging.recon == "subspace" and rank > SUBSPACE_RANK:
-        settings.say(f"note: rank {rank} takes in more noise, and longer, than simulate --rank {SUBSPACE_RANK} would")
     settings.say(f"next: open {jobs[-1].target / REPORT_FILE} in a browser")

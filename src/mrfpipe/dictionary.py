@@ -12,7 +12,7 @@ signals: so entries are made in double precision, and a grid that has entries of
 refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,27 @@ class Dictionary:
         """Express signals in the basis. Shape `(..., frames)` to `(..., rank)`."""
         compressed: Complex = signals @ self.basis.conj()
         return compressed
+
+    def in_basis(self, basis: Complex) -> "Dictionary":
+        """Express the entries in another orthonormal basis, for signals that are known in that alone.
+
+        Parameters
+        ----------
+        basis
+            Shape `(frames, rank)`; as the leading vectors of this dictionary's.
+
+        Returns
+        -------
+            The same entries, less what lies outside the basis.
+        """
+        turn = self.basis.T @ basis.conj()
+        water, fat = self.water @ turn, self.fat @ turn
+        before, after = (
+            np.trace(entry_gram(ComponentSignals(water=w, fat=f), self.protocol.grid)).real
+            for w, f in ((self.water, self.fat), (water, fat))
+        )
+        kept = self.energy * float(after / before)
+        return replace(self, water=water, fat=fat, basis=np.ascontiguousarray(basis), energy=kept)
 
     def entries(self, numbers: Int) -> Complex:
         """Make entries by number.
@@ -178,7 +199,8 @@ def _refuse_cancelling(dictionary: Dictionary) -> None:
             entry = ", ".join(f"{p.name} {at[p.field] * p.scale:.4g}{_unit(p.unit)}" for p in PARAMETERS)
             raise InputError(
                 f"Protocol '{dictionary.protocol.name}': water and fat cancel in the fingerprint of {entry}, "
-                f"{left[worst]:.1g} of them is left; leave this fat fraction out of grid.fat_fraction or change echo times."
+                f"{left[worst]:.1g} of them is left; leave this fat fraction out of grid.fat_fraction or change the "
+                "echo times."
             )
 
 
@@ -220,6 +242,11 @@ class EntryGroups:
     def n_groups(self) -> int:
         """Number of groups."""
         return int(self.representatives.shape[0])
+
+    def in_basis(self, basis: Complex, before: Complex) -> "EntryGroups":
+        """Express the signals that stand for groups in another basis than before. Shapes `(frames, rank)`."""
+        turned = self.representatives @ (before.T @ basis.conj())
+        return replace(self, representatives=turned / np.linalg.norm(turned, axis=1, keepdims=True))
 
 
 def build_dictionary(

@@ -26,7 +26,7 @@ from mrfpipe.files.maps import read_maps_header
 from mrfpipe.files.provenance import Provenance, sha256_of
 from mrfpipe.files.results import MAPS_FILE, save_result
 from mrfpipe.files.schemas import FRAMES, schema_of
-from mrfpipe.imaging.reconstruction import Imaging
+from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, Imaging
 from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method
 from mrfpipe.pages import write_page
@@ -209,10 +209,11 @@ class MatchJob(MapsJob):
             gap=self.gap,
             memory=self.memory,
         )
+        rank = matched.fingerprints.basis.shape[1]
         provenance = record.provenance(
             inputs=[self.source, self.dictionary],
             protocol=dictionary.protocol,
-            method=f"{self._method} {dictionary.n_entries:,} entries, rank {dictionary.rank}, {dictionary.model})",
+            method=f"{self._method} {dictionary.n_entries:,} entries, rank {rank}, {dictionary.model})",
             device=str(device),
             notes=matched.notes,
         )
@@ -234,7 +235,7 @@ class FramesJob(Job):
     imaging: Imaging
     """How the scan becomes a series."""
     dictionary: Path | None = None
-    """Whose basis a subspace reconstruction takes."""
+    """Whose leading basis vectors a subspace reconstruction takes."""
     device: str = "cpu"
     """Where a subspace reconstruction iterates."""
 
@@ -258,8 +259,9 @@ class FramesJob(Job):
         """Reconstruct the frames and write their file; return their shape."""
         refuse_existing(self.target, force=self.force)
         record, device = self.record(), resolve_device(self.device)
-        basis = None if self.dictionary is None else _dictionary(self.dictionary, sha256_of(self.dictionary)).basis
-        source = open_series(self.source, self.protocol, progress, imaging=self.imaging, basis=basis, device=device)
+        source = open_series(
+            self.source, self.protocol, progress, imaging=self.imaging, basis=self._basis(), device=device
+        )
 
         def provenance() -> Provenance:
             return record.provenance(
@@ -275,6 +277,11 @@ class FramesJob(Job):
         header = read_frames_header(self.target)
         images = f"{header.n_frames} frames" if header.rank is None else f"{header.rank} coefficients"
         return f"{self.target}: {header.n_slices} slice(s), {images} of {header.matrix[0]} x {header.matrix[1]}"
+
+    def _basis(self) -> Complex | None:
+        if self.dictionary is None:
+            return None
+        return _dictionary(self.dictionary, sha256_of(self.dictionary)).basis[:, :SUBSPACE_RANK]
 
 
 def write_result(

@@ -21,7 +21,7 @@ from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.evaluation.reference import load_reference
 from mrfpipe.files.frames import StoredSeries, read_frames_header
 from mrfpipe.files.schemas import FRAMES, schema_of
-from mrfpipe.imaging.reconstruction import BY_FRAMES, Imaging, Reconstruction
+from mrfpipe.imaging.reconstruction import BY_FRAMES, SUBSPACE_RANK, Imaging, Reconstruction, memory_needed
 from mrfpipe.imaging.series import FrameSeries, stack_slices
 from mrfpipe.learning.inference import Precision, reconstruct_signals
 from mrfpipe.learning.model import TrainedModel
@@ -31,6 +31,7 @@ from mrfpipe.progress import Progress, stage
 from mrfpipe.protocol import Protocol, parse_protocol
 
 CPU = torch.device("cpu")
+CLOSE = "close other programs or use a larger machine"
 
 
 def scan_name(path: Path) -> str:
@@ -109,12 +110,18 @@ def open_series(
             )
         if imaging.recon == "subspace" and header.rank is None:
             raise MismatchError(f"{path} holds frames; a subspace reconstruction wants the raw scan.")
-        _check_memory(1, header.rank or header.n_frames, protocol)
+        _check_memory("A slice takes", _bytes(1, header.rank or header.n_frames, protocol), CLOSE)
         return StoredSeries(path=path, header=header)
     with stage(progress, "read"):
         scan = read_raw(path, protocol.sequence)
     basis = basis if imaging.recon == "subspace" else None
-    _check_memory(1, protocol.sequence.n_frames if basis is None else basis.shape[1], protocol)
+    rank = None if basis is None else basis.shape[1]
+    kind = "frame by frame" if rank is None else f"in a subspace of rank {rank}"
+    _check_memory(
+        f"Reconstruction {kind} takes",
+        memory_needed(scan, protocol.sequence, imaging, rank),
+        CLOSE if rank is None else f"take a basis of lower rank, {CLOSE}",
+    )
     return Reconstruction(
         scan, protocol.sequence, imaging, basis=basis, device=device, progress=progress(imaging.recon)
     )
@@ -139,17 +146,19 @@ def with_tissue(source: SeriesSource, path: Path) -> Iterator[FrameSeries]:
 def load_series(path: Path, protocol: Protocol, progress: Progress) -> FrameSeries:
     """Get all slices of a scan into memory; parameters and errors as of `open_series` and `with_tissue`."""
     source = open_series(path, protocol, progress)
-    _check_memory(source.n_slices, protocol.sequence.n_frames, protocol)
+    n_bytes = _bytes(source.n_slices, protocol.sequence.n_frames, protocol)
+    _check_memory(f"{source.n_slices} slice(s) take", n_bytes, CLOSE)
     return stack_slices(with_tissue(source, path), source.n_slices)
 
 
-def _check_memory(n_slices: int, n_images: int, protocol: Protocol) -> None:
-    needed = n_slices * n_images * protocol.sequence.matrix**2 * 8
-    if needed > available_memory():
-        raise ResourceError(
-            f"{n_slices} slice(s) take {needed / 1e9:.1f} GB, {available_memory() / 1e9:.1f} GB of memory are free; "
-            "close other programs or use a larger machine."
-        )
+def _bytes(n_slices: int, n_images: int, protocol: Protocol) -> int:
+    return n_slices * n_images * protocol.sequence.matrix**2 * np.dtype(np.complex64).itemsize
+
+
+def _check_memory(what: str, needed: int, remedy: str) -> None:
+    free = available_memory()
+    if needed > free:
+        raise ResourceError(f"{what} {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB of memory are free; {remedy}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -181,13 +190,16 @@ def match_scan(
 ) -> MappedScan:
     """Turn a raw scan or a frames file into maps by matching, slice after slice.
 
+    A subspace is that of the dictionary's leading `SUBSPACE_RANK` basis vectors.
+
     Raises
     ------
     MrfpipeError
         As `open_series`, `with_tissue` and `match_series`.
     """
     began = time.perf_counter()
-    source = open_series(path, dictionary.protocol, progress, imaging=imaging, basis=dictionary.basis, device=device)
+    basis = dictionary.basis[:, :SUBSPACE_RANK]
+    source = open_series(path, dictionary.protocol, progress, imaging=imaging, basis=basis, device=device)
     slices = _Timed(with_tissue(source, path), source.n_slices, seconds=time.perf_counter() - began)
     maps, fingerprints = match_signals(
         slices,

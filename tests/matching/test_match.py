@@ -4,8 +4,8 @@ import inspect
 import numpy as np
 import pytest
 from helpers import complex_normal
-
 from mrfpipe.cli.match import command
+
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
@@ -126,7 +126,10 @@ def test_gap_is_in_units_of_the_match(dictionary):
     )
     clean, noisy = (
         match_series(
-            series_of(dictionary, values, scale, mask, images=images.astype(np.complex64)), dictionary, refined=False, gap=True
+            series_of(dictionary, values, scale, mask, images=images.astype(np.complex64)),
+            dictionary,
+            refined=False,
+            gap=True,
         )
         for images in (series.images, series.images + 0.01 * outside)
     )
@@ -237,6 +240,29 @@ def test_coefficients_match_as_the_frames_they_make(dictionary):
             np.testing.assert_array_equal(getattr(maps, parameter.field), getattr(expected, parameter.field))
         np.testing.assert_allclose(maps.m0, expected.m0, rtol=1e-4)
         np.testing.assert_allclose(maps.match[mask], 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["exact", "group", "brute"])
+def test_fewer_coefficients_than_the_dictionary_has_are_compared_with_theirs_alone(dictionary, method):
+    """The leading ones in any mixture: a signal is found whole, though some of it lies outside their space."""
+    values, scale, mask = random_case(dictionary)
+    series = series_of(dictionary, values, scale, mask)
+    few = 5
+    basis = dictionary.basis[:, :few]
+    frames = np.moveaxis(series.images, 1, -1)[mask]
+    outside = np.linalg.norm(frames - frames @ basis.conj() @ basis.T, axis=1) / np.linalg.norm(frames, axis=1)
+    assert outside.max() > 0.05
+    turn = np.linalg.qr(complex_normal(np.random.default_rng(5), few, few))[0].astype(np.complex64)
+    groups = build_groups(dictionary, 30) if method == "group" else None
+    for some in (basis, basis @ turn):
+        maps, found = match_signals(as_coefficients(series, some), dictionary, method, groups=groups)
+        # What an entry has in the space is what was measured there, to the rounding of float32.
+        np.testing.assert_allclose(maps.match[mask], 1, atol=1e-5)
+        np.testing.assert_allclose(maps.m0[mask], np.abs(scale)[mask], rtol=1e-3)
+        np.testing.assert_allclose(np.exp(1j * maps.phase)[mask], (scale / np.abs(scale))[mask], atol=1e-3)
+        for parameter in PARAMETERS:
+            np.testing.assert_allclose(getattr(maps, parameter.field)[mask], values[parameter.field][mask], rtol=1e-6)
+        np.testing.assert_array_equal(found.basis, some)
 
 
 def test_match_of_coefficients_is_over_their_subspace(dictionary):

@@ -125,7 +125,7 @@ def test_refinement_keeps_away_from_where_nothing_is_left():
 def test_a_grid_with_a_fingerprint_of_nothing_is_refused(ff):
     expected = (
         r"'t1ff-small': water and fat cancel in the fingerprint of FF 0\.5, T1H2O (\d+) ms, T1fat \1 ms, df -?\d+ Hz, "
-        r"B1 [\d.]+, \S+ of them is left; leave this fat fraction out of grid\.fat_fraction or change echo times"
+        r"B1 [\d.]+, \S+ of them is left; leave this fat fraction out of grid\.fat_fraction or change the echo times"
     )
     with pytest.raises(InputError, match=expected) as refused:
         build_dictionary(opposed_protocol(200.0, ff), rank=4)

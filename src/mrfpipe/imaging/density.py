@@ -5,22 +5,9 @@ n samples at the centre share a disc of radius dk / 2. Weights are divided by th
 NUFFT of weighted, fully sampled data is the image itself.
 """
 
-from typing import Literal
-
 import numpy as np
 
 from mrfpipe.arrays import Float, check_shape
-from mrfpipe.imaging.nufft import Backend, nufft, nufft_adjoint
-
-DensityMethod = Literal["ramp", "pipe-menon"]
-"""How the weights of samples are found."""
-
-
-def sample_density(trajectory: Float, matrix: int, method: DensityMethod, *, backend: Backend = "sigpy") -> Float:
-    """Compute the area of every sample by `ramp_weights` or `pipe_menon_weights`. Shape `(spokes, samples)`."""
-    if method == "ramp":
-        return ramp_weights(trajectory, matrix)
-    return pipe_menon_weights(trajectory, matrix, backend=backend)
 
 
 def ramp_weights(trajectory: Float, matrix: int) -> Float:
@@ -44,34 +31,3 @@ def ramp_weights(trajectory: Float, matrix: int) -> Float:
     centre = np.pi * (spacing / 2) ** 2 / n_spokes
     weights: Float = (np.maximum(ring, centre) / matrix**2).astype(np.float32)
     return weights
-
-
-def pipe_menon_weights(trajectory: Float, matrix: int, *, n_iterations: int = 10, backend: Backend = "sigpy") -> Float:
-    """Compute the area of every sample of any trajectory by iteration (Pipe and Menon, Magn Reson Med 41:179, 1999).
-
-    Weights are divided, time and again, by what they add up to at the samples when seen through the field of view:
-    ``w <- w / |nufft(nufft_adjoint(w))|``. They start as those of spokes, which `ramp_weights` knows at once and which
-    the iteration hardly changes; it is for trajectories that only resemble evenly spread spokes. With a few spokes it
-    ends with weights that are nearly equal away from the centre, as there no sample has a neighbour.
-
-    Parameters
-    ----------
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
-    matrix
-        Voxels along x and along y.
-    n_iterations
-        How often to divide. Each takes two transforms.
-    backend
-        What computes the transforms.
-
-    Returns
-    -------
-        Area in (cycles/FOV)^2 over the matrix squared. Shape `(spokes, samples)`.
-    """
-    weights = ramp_weights(trajectory, matrix).astype(np.complex64)[None]
-    for _ in range(n_iterations):
-        blurred = nufft(nufft_adjoint(weights, trajectory, matrix, backend=backend), trajectory, backend=backend)
-        weights /= np.abs(blurred)
-    areas: Float = weights[0].real
-    return areas

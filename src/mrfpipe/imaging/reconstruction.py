@@ -11,18 +11,19 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numba import get_num_threads
 from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Complex
 from mrfpipe.imaging.coils import MapMethod, compress_coils, describe_noise, edge_noise, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.delays import NO_DELAYS, correct_delays, estimate_delays
-from mrfpipe.imaging.density import DensityMethod, sample_density
+from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.frames import reconstruct_frames
 from mrfpipe.imaging.mask import tissue_mask
 from mrfpipe.imaging.nufft import Backend
 from mrfpipe.imaging.series import FrameSeries, of_slice, stack_slices
-from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels
+from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels, subspace_memory
 from mrfpipe.progress import Steps
 from mrfpipe.protocol import Sequence
 
@@ -49,8 +50,6 @@ class Imaging:
     """How sensitivities are estimated."""
     virtual_coils: int | None = None
     """Coils to compress to, where there are more; None for all in frames and `SUBSPACE_COILS` in a subspace."""
-    density: DensityMethod = "ramp"
-    """How the weights of samples are found."""
     noise: NoiseSource = "scan"
     """What coils are whitened by: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
     correct_delays: bool = True
@@ -65,7 +64,7 @@ class Imaging:
         coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
         noise = "" if self.noise == "scan" else ", noise of the edges"
         delays = "delays corrected" if self.correct_delays else "delays left"
-        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}, {self.density} density{noise}, {delays})"
+        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays})"
 
     @property
     def n_virtual(self) -> int | None:
@@ -75,6 +74,32 @@ class Imaging:
 
 BY_FRAMES = Imaging()
 """What is done unless told otherwise."""
+
+
+def memory_needed(scan: RawScan, sequence: Sequence, imaging: Imaging, rank: int | None) -> int:
+    """Count the bytes that the reconstruction of a scan takes at its peak, beside the scan.
+
+    Parameters
+    ----------
+    scan
+        What is to be reconstructed, slice after slice.
+    sequence
+        Says how many frames there are.
+    imaging
+        How to go about it.
+    rank
+        Basis vectors of a subspace reconstruction; None for one of frames.
+    """
+    n_samples, n_coils = scan.kspace[0, 0].size, min(scan.n_coils, imaging.n_virtual or scan.n_coils)
+    image, samples = (np.dtype(np.complex64).itemsize * n for n in (sequence.matrix**2, n_samples))
+    kspace = scan.n_coils * samples + (n_coils * samples if n_coils < scan.n_coils else 0)
+    # A slice is handed on while the next is made.
+    series = min(2, scan.n_slices) * (rank or sequence.n_frames) * image
+    if rank is None:
+        work = get_num_threads() * n_coils * 3 * image  # a frame of every thread: coil images and their larger grids
+    else:
+        work = subspace_memory(rank, sequence.matrix, n_samples)
+    return int(kspace + n_coils * image + series + work)
 
 
 class Reconstruction:
@@ -120,7 +145,7 @@ class Reconstruction:
         scan = correct_delays(scan, self._delays) if self._delays.significant else scan
         self._scan, self._sequence, self._imaging = scan, sequence, imaging
         self._basis, self._device, self._progress = basis, device, progress
-        self._density = sample_density(scan.trajectory, sequence.matrix, imaging.density, backend=imaging.backend)
+        self._density = ramp_weights(scan.trajectory, sequence.matrix)
         self._kernels: Tensor | None = None
         self._energies: list[float] = []
         self._coil_maps: Complex | None = None

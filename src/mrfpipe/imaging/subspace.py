@@ -7,7 +7,9 @@ and the basis, and W the density of the spokes, are solved by conjugate gradient
 Locally low-rank denoising follows; see `mrfpipe.imaging.lowrank`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -25,9 +27,9 @@ RMSE of the refined T1H2O of a real thigh after 8, 12, 16 and 20 iterations: 25,
 times the noise, which iterations amplify, 35, 36, 40 and 44 ms, and 30, 29 and 31 ms after 8, 12 and 16 if denoised.
 Sixteen with denoising were best or nearly so in all maps of both.
 """
-TOLERANCE = 5e-3
-"""Residual of the normal equations, relative to their right-hand side, that ends the iterations early. Beyond it those
-scans gain noise and hardly any detail."""
+HEAP = 256 << 20
+"""Bytes that the allocator keeps of freed blocks, of which those below 32 MB fragment; 200 to 450 MB were seen."""
+Operator = Callable[[Tensor], Tensor]
 CPU = torch.device("cpu")
 
 
@@ -68,6 +70,25 @@ def subspace_kernels(
     return toeplitz_kernels(trajectory, _weights(density, basis), spoke_basis, matrix, backend=backend).to(device)
 
 
+def subspace_memory(rank: int, matrix: int, n_samples: int) -> int:
+    """Count the bytes that the reconstruction of coefficients takes at its peak, beside k-space and coil maps.
+
+    To the kernels comes what the largest of three stages holds for every coefficient: to make a row of kernels, its
+    samples and four grids; to gather, three sets of samples; to iterate, six grids and eight images.
+
+    Parameters
+    ----------
+    rank
+        Coefficients.
+    matrix
+        Voxels along x and along y.
+    n_samples
+        Samples of all spokes of a coil.
+    """
+    image, grid, samples = (np.dtype(np.complex64).itemsize * n for n in (matrix**2, (2 * matrix) ** 2, n_samples))
+    return HEAP + rank**2 * grid + rank * max(2 * samples + 4 * grid, 3 * samples, 6 * grid + 8 * image)
+
+
 def reconstruct_subspace(
     kspace: Complex,
     trajectory: Float,
@@ -78,8 +99,6 @@ def reconstruct_subspace(
     *,
     kernels: Tensor | None = None,
     n_iterations: int = N_ITERATIONS,
-    tolerance: float = TOLERANCE,
-    damping: float = 0.0,
     denoised: bool = True,
     backend: Backend = "sigpy",
     device: torch.device = CPU,
@@ -103,12 +122,7 @@ def reconstruct_subspace(
     kernels
         From `subspace_kernels`, on the device; computed if not given.
     n_iterations
-        Most iterations of conjugate gradients.
-    tolerance
-        Relative residual at which they end.
-    damping
-        Tikhonov regularisation: weight of ``|x|^2`` where a fully sampled image has weight 1. Up to 0.03 it made no
-        difference on the scans that the defaults were chosen with, since the iterations end before it matters.
+        Iterations of conjugate gradients.
     denoised
         Whether the result is denoised by `denoise_low_rank`.
     backend
@@ -125,6 +139,36 @@ def reconstruct_subspace(
     ValueError
         If the shapes do not fit each other.
     """
+    normal, right = normal_equations(
+        kspace, trajectory, density, maps, basis, spokes_per_frame, kernels=kernels, backend=backend, device=device
+    )
+    solution = torch.zeros_like(right)
+    for solution in islice(conjugate_gradients(normal, right), n_iterations):  # noqa: B007 - the last is wanted
+        pass
+    if denoised:
+        solution = denoise_low_rank(solution)
+    coefficients: Complex = solution.cpu().numpy()
+    return coefficients
+
+
+def normal_equations(
+    kspace: Complex,
+    trajectory: Float,
+    density: Float,
+    maps: Complex,
+    basis: Complex,
+    spokes_per_frame: int,
+    *,
+    kernels: Tensor | None = None,
+    backend: Backend = "sigpy",
+    device: torch.device = CPU,
+) -> tuple[Operator, Tensor]:
+    """Set up the equations that `reconstruct_subspace` solves: parameters and errors as there.
+
+    Returns
+    -------
+        ``A' W A``, which takes and gives coefficient images `(rank, y, x)`, and ``A' W s``. Shape `(rank, y, x)`.
+    """
     sizes = check_shape("trajectory", trajectory, "spokes samples 2")
     matrix = maps.shape[-1]
     sizes = check_shape("maps", maps, "coils y x", sizes | {"y": matrix})
@@ -140,37 +184,25 @@ def reconstruct_subspace(
     spoke_basis, weights = _spoke_basis(basis, spokes_per_frame), _weights(density, basis)
     right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, spoke_basis, backend)).to(device)
     sensitivities = torch.from_numpy(np.array(maps, np.complex64)).to(device)
-
-    def normal(images: Tensor) -> Tensor:
-        return apply_normal(images, sensitivities, kernels) + damping * images
-
-    solution = conjugate_gradients(normal, right, n_iterations, tolerance)
-    if denoised:
-        solution = denoise_low_rank(solution)
-    coefficients: Complex = solution.cpu().numpy()
-    return coefficients
+    return partial(apply_normal, maps=sensitivities, kernels=kernels), right
 
 
-def conjugate_gradients(
-    operator: Callable[[Tensor], Tensor], right: Tensor, n_iterations: int, tolerance: float
-) -> Tensor:
-    """Solve ``operator(x) = right`` from x = 0 for a Hermitian positive definite operator.
+def conjugate_gradients(operator: Operator, right: Tensor) -> Iterator[Tensor]:
+    """Give ever better solutions of ``operator(x) = right``, one an iteration, starting from x = 0.
 
-    It ends after `n_iterations`, or when the residual's norm is at most `tolerance` times that of `right`.
+    The operator is Hermitian and positive definite. It ends with a solution that leaves no residual.
     """
     solution = torch.zeros_like(right)
     residual = direction = right
-    energy = first = _inner(right, right)
-    for _ in range(n_iterations):
-        if energy <= tolerance**2 * first:
-            break
+    energy = _inner(right, right)
+    while energy > 0:
         image = operator(direction)
         step = energy / _inner(direction, image)
         solution = solution + step * direction
         residual = residual - step * image
+        yield solution
         previous, energy = energy, _inner(residual, residual)
         direction = residual + (energy / previous) * direction
-    return solution
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def toeplitz_kernels(
     kernels = torch.empty((rank, rank, 2 * matrix, 2 * matrix), dtype=torch.complex64)
     for r in range(rank):
         pairs = basis[:, r:].T * basis[:, r].conj()
-        samples = (pairs[:, :, None] * weights).astype(np.complex64)
+        samples = (pairs[:, :, None] * weights).astype(np.complex64, copy=False)
         spread = torch.from_numpy(nufft_adjoint(samples, 2 * trajectory, 2 * matrix, backend=backend))
         # Distance -N has no partner +N on the grid; no two voxels are that far apart.
         spread[:, 0, :] = spread[:, :, 0] = 0

@@ -8,8 +8,8 @@ Every voxel has a block of its own and every reduction a fixed order, so that re
 are matched together. Of entries of a group that score the same, that with the lowest positions in the group is taken;
 of groups, the one visited first, that is the one with the higher bound or else the lower number.
 
-Bounds and tests of pairs are in single precision, with fused multiply-adds, which round less than the CPU does; what may
-win is scored in double precision, as on the CPU, by the thread that has found it. So scores differ from those of the
+Bounds and tests of pairs are in single precision, with fused multiply-adds, which round less than the CPU does. What
+may win is scored in double precision, as on the CPU, by the thread that has found it: scores differ from those of the
 CPU by the rounding of double precision, and entries that score the same but for it may be told apart differently.
 
 Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``) runs this without a GPU, slowly.

@@ -18,7 +18,7 @@ T1 that cannot beat it for any fat fraction are told by the test of `mrfpipe.mat
 single precision and give way by all that it may round; what they let through is scored in double precision.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,18 +72,24 @@ def group_dictionary(dictionary: Dictionary) -> Groups:
     """Lay out a dictionary by (B1, df) and find the real space of every group."""
     water, fat = (_by_group(real_parts(signals)) for signals in (dictionary.water, dictionary.fat))
     products = dictionary.products()
-    exact = _by_group(products.water_energy), _by_group(products.fat_energy), _by_group(products.cross)
-    units = np.concatenate([water / np.sqrt(exact[0])[..., None], fat / np.sqrt(exact[1])[..., None]], axis=1)
-    space, distance = _real_spaces(units)
+    water_energy, fat_energy = _by_group(products.water_energy), _by_group(products.fat_energy)
+    cross = _by_group(products.cross)
+    space, distance = _real_spaces(
+        np.concatenate([water / np.sqrt(water_energy)[..., None], fat / np.sqrt(fat_energy)[..., None]], axis=1)
+    )
     half = (1 + _by_group(products.cosines()).min(axis=(1, 2))) / 2
     outside = np.divide(distance, np.sqrt(np.abs(half)), out=np.ones_like(half), where=half > distance**2)
     return Groups(
-        _parts(water),
-        _parts(fat),
-        *exact,
-        *(array.astype(np.float32) for array in exact),
-        space,
-        (outside + _bound_rounding(dictionary.rank, space.shape[1])).astype(np.float32),
+        water=_parts(water),
+        fat=_parts(fat),
+        water_energy=water_energy,
+        fat_energy=fat_energy,
+        cross=cross,
+        rounded_water_energy=water_energy.astype(np.float32),
+        rounded_fat_energy=fat_energy.astype(np.float32),
+        rounded_cross=cross.astype(np.float32),
+        space=space,
+        remainder=(outside + _bound_rounding(dictionary.rank, space.shape[1])).astype(np.float32),
     )
 
 
@@ -151,7 +157,7 @@ def _bounds(y: Float, space: Float, remainder: Float, bounds: Float) -> None:
 
 
 @njit(cache=True)
-def _project(signals: Float, y: Any, product: Any) -> None:
+def _project(signals: Float, y: Float | Double, product: Float | Double) -> None:
     """Inner products <signal, y> of a group's signals (rank, 2, signals) with a voxel (2 rank), to (2, signals).
 
     In the precision of y and product.
@@ -246,7 +252,7 @@ def _search(y: Float, groups: Groups, ff: Double) -> tuple[Int, Double]:
         work = work_for(groups)
         for v in range(start, stop):
             while True:
-                group = np.argmax(bounds[v - start])
+                group = int(np.argmax(bounds[v - start]))
                 bound = bounds[v - start, group]
                 if bound < 0 or bound < scores[v]:
                     break
@@ -272,8 +278,8 @@ def match_exact(coefficients: Complex, dictionary: Dictionary, device: torch.dev
 
     Returns
     -------
-        What `mrfpipe.matching.brute.match_brute` returns, up to its float32 rounding. Of entries that score the same, as
-        all T1H2O do at FF = 1, that with the lowest positions on the axes of its (B1, df) group is returned.
+        What `mrfpipe.matching.brute.match_brute` returns, up to its float32 rounding. Of entries that score the same,
+        as all T1H2O do at FF = 1, that with the lowest positions on the axes of its (B1, df) group is returned.
 
     Raises
     ------

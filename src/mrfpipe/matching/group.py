@@ -52,7 +52,11 @@ class _Components:
 
     @classmethod
     def of(cls, dictionary: Dictionary, device: torch.device) -> "_Components":
-        arrays = {"ff": dictionary.protocol.grid.ff.copy(), "water": _by_cell(dictionary.water), "fat": _by_cell(dictionary.fat)}
+        arrays = {
+            "ff": dictionary.protocol.grid.ff.copy(),
+            "water": _by_cell(dictionary.water),
+            "fat": _by_cell(dictionary.fat),
+        }
         return cls(**{name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
 
     def units(self, numbers: Tensor) -> Tensor:
@@ -65,7 +69,8 @@ class _Components:
         fat = self.fat.view(-1, rank).index_select(0, t1f * n_cells + cell)
         share = self.ff[ff][:, None]  # in double precision, and so is the mixture, as water and fat may nearly cancel
         entries = (1 - share) * water + share * fat
-        return (entries / torch.linalg.vector_norm(entries, dim=1, keepdim=True)).to(water.dtype)
+        units: Tensor = entries / torch.linalg.vector_norm(entries, dim=1, keepdim=True)
+        return units.to(water.dtype)
 
 
 def default_groups(n_entries: int) -> int:
@@ -225,9 +230,7 @@ def _on_cpu(unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: 
     water, fat = (_by_cell(signals).view(np.float32) for signals in (dictionary.water, dictionary.fat))
     pairs = np.argsort(shortlist, kind="stable")
     ends = np.cumsum(np.bincount(shortlist, minlength=groups.n_groups))
-    numbers, scores = _search(
-        y, pairs, ends, n_kept, groups.entries, groups.offsets, water, fat, grid.ff
-    )
+    numbers, scores = _search(y, pairs, ends, n_kept, groups.entries, groups.offsets, water, fat, grid.ff)
     of_pair = scores.reshape(-1, n_kept)
     best = np.argmax(of_pair, axis=1)[:, None]
     return np.take_along_axis(numbers.reshape(-1, n_kept), best, 1)[:, 0], np.take_along_axis(of_pair, best, 1)[:, 0]

@@ -36,7 +36,7 @@ class _Voxels:
     """What matching sees of some slices."""
 
     coefficients: Complex
-    """Signals inside the mask in the dictionary's basis. Shape `(voxels, rank)`."""
+    """Signals inside the mask in the dictionary's basis, or in that which they came in. Shape `(voxels, rank)`."""
     norm: Float
     """Norms of the signals over all frames, or of the coefficients they came as. Shape `(voxels)`."""
     mask: Bool
@@ -44,15 +44,10 @@ class _Voxels:
 
     @classmethod
     def of(cls, series: FrameSeries, dictionary: Dictionary) -> Self:
-        """Compress the signals of a series, slice after slice; coefficients change their basis, if it is another."""
+        """Compress the signals of a series, slice after slice, unless they come as coefficients."""
         mask = series.mask & np.any(series.images != 0, axis=1)
         signals = [series.images[s][:, mask[s]].T for s in range(series.n_slices)]
-        if series.basis is None:
-            coefficients = [dictionary.compress(some) for some in signals]
-        elif np.array_equal(series.basis, dictionary.basis):
-            coefficients = signals
-        else:
-            coefficients = [some @ dictionary.compress(series.basis.T) for some in signals]
+        coefficients = signals if series.basis is not None else [dictionary.compress(some) for some in signals]
         return cls(
             coefficients=np.concatenate(coefficients),
             norm=np.concatenate([np.linalg.norm(some, axis=1) for some in signals]),
@@ -87,7 +82,8 @@ def match_series(
     ----------
     series
         Frames, or their coefficients in this dictionary's basis or another, of all slices; or of one slice after the
-        other, so that the images of all need not be in memory at once.
+        other, so that the images of all need not be in memory at once. Coefficients are compared with what entries have
+        in their basis, as in the leading vectors of the dictionary's.
     dictionary
         Of the sequence that the frames were measured with.
     method
@@ -157,7 +153,11 @@ def match_signals(
     affine = np.eye(4)
     for part in [series] if isinstance(series, FrameSeries) else series:
         _check_sequence(part, dictionary)
-        affine = affine if parts else part.affine
+        if not parts:
+            affine = part.affine
+            if part.basis is not None:
+                groups = None if groups is None else groups.in_basis(part.basis, dictionary.basis)
+                dictionary = dictionary.in_basis(part.basis)
         parts.append(_Voxels.of(part, dictionary))
     voxels = _Voxels.joined(parts)
     matches = _match(voxels.coefficients, dictionary, method, groups, at_once, device, progress)

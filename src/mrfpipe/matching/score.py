@@ -16,11 +16,11 @@ Two facts follow.
 - Over directions the quotient has one maximum and one minimum and is monotonic between them. So on a grid of x the best
   value is one of the two neighbours of the maximum, if that lies inside (0, 1), or one of the two ends.
 
-Where water and fat nearly cancel, so do the terms of numerator and denominator: to a share ``k = |d| / ((1-x)|w| +
-x|f|)``, squared. The six numbers of a score are therefore summed in double precision, so that it is right to a few 1e-16 / k^2;
-no dictionary has an entry with k below 1e-4 (`mrfpipe.dictionary.LEAST_LEFT`). Single precision, which would be wrong
-altogether below k = 3e-4, only rules pairs out (`may_win`): by differences that are trusted to `rounding` of what they
-are between, however small they are.
+Where water and fat nearly cancel, so do the terms of numerator and denominator: to the square of the share
+``k = |d| / ((1-x)|w| + x|f|)`` that is left. The six numbers of a score are therefore summed in double precision, and
+it is right to a few 1e-16 / k^2; no dictionary has an entry with k below 1e-4 (`mrfpipe.dictionary.LEAST_LEFT`). Single
+precision, in which nothing would be right below k = 3e-4, only rules pairs out (`may_win`): by differences that are
+trusted to `rounding` of what they are between, however small they are.
 """
 
 import math
