@@ -19,7 +19,7 @@ _TINY = Scale(
     n_slices=1,
     n_coils=2,
     stages={name: (replace(_SMALL.stages[name][0], n_epochs=2),) for name in QUICK},
-    search=Search(ranks=(None, 16), learning_rates=(3e-3,), share=0.5),
+    search=Search(ranks=(None, 16), learning_rates=(3e-3,)),
     architectures=Architectures(
         receptive_fields=(1, 5), budgets=(60_000,), preset=replace(_SMALL.architectures.preset, n_epochs=1)
     ),

@@ -51,7 +51,7 @@ class Scale:
     stages: Mapping[str, Stages]
     """Stages of every network's training; inputs and learning rates are the search's if there is one."""
     search: Search | None
-    """What of them is tried first and chosen by the validation subjects; None to train them as they are."""
+    """What of them is tried, to choose by the validation subjects; None to train them as they are."""
     architectures: Architectures
     """What the study of the receptive field trains."""
     subsets: Subsets
@@ -66,21 +66,16 @@ class Scale:
         names = ("matrix", "n_subjects", "n_slices", "n_coils", "stages", "search")
         return {name: value for name, value in asdict(self).items() if name in names}
 
-    def candidates(self, method: str) -> tuple[Stages, ...]:
-        """Return the stages that a network's training may have."""
-        stages = self.stages[method]
-        return (stages,) if self.search is None else self.search.candidates(stages)
-
 
 def _small_stages() -> dict[str, Stages]:
     """Networks as published but the proposed, which has fewer parameters; all learn the same and go through as much.
 
-    Every one goes through the data 48 times, that of two stages 24 times in each, in steps of about 430 voxels of
+    Every one goes through the data 36 times, that of two stages 18 times in each, in steps of about 430 voxels of
     tissue: 12 patches of 8 x 8, small since batch normalisation takes the mean out of a batch, or one of 64 x 64 where
     the receptive field wants it. All maps weigh alike, and T1 of water counts where there is enough of it.
     """
 
-    def trained(preset: Preset, n_epochs: int = 48, patch_size: int = 8, batch_size: int = 12) -> Preset:
+    def trained(preset: Preset, n_epochs: int = 36, patch_size: int = 8, batch_size: int = 12) -> Preset:
         return replace(
             preset,
             n_epochs=n_epochs,
@@ -96,7 +91,7 @@ def _small_stages() -> dict[str, Stages]:
         # Frames are many more inputs than coefficients, and want more parameters.
         "proposed": (trained(replace(PRESETS["small"], n_parameters=200_000)),),
         **{name: (trained(METHODS[name][0]),) for name in ("hoppe", "cohen", "oksuz")},
-        "fang": (trained(features, 24), trained(unet, 24, patch_size=64, batch_size=1)),
+        "fang": (trained(features, 18), trained(unet, 18, patch_size=64, batch_size=1)),
     }
 
 
@@ -109,14 +104,14 @@ SCALES = {
         n_slices=1,
         n_coils=4,
         stages=_SMALL,
-        search=Search(ranks=(None, 16), learning_rates=(1e-2, 3e-3, 1e-3), share=1 / 8),
+        search=Search(ranks=(None, 16), learning_rates=(1e-3, 1e-2, 3e-3, 3e-4)),
         architectures=Architectures(
             receptive_fields=(1, 3, 5, 9),
             budgets=(60_000, 120_000),
             # Nine non-linearities are the fewest of which four blocks, of 9 x 9, have a layer each and one is left.
             preset=replace(_SMALL["proposed"][0], n_nonlinearities=9, n_epochs=50),
         ),
-        subsets=Subsets(sizes=(2, 4, 8, 16), n_repeats=1, n_epochs=48),
+        subsets=Subsets(sizes=(2, 4, 8, 16), n_repeats=1, n_epochs=36),
         n_permuted=3,
         n_unseen=3,
     ),

@@ -1,74 +1,73 @@
-"""Search: what is tried of every network before its training, the same for all, and what came of it.
+"""Search: what is tried of every network, the same for all, of which the best by the validation subjects is taken.
 
-A comparison is fair where nobody's network is tuned and the others' are not. Inputs and learning rates are tried in
-short trainings, and what fits the validation subjects best is trained in full; nothing looks at the test subjects.
+A comparison is fair where nobody's network is tuned and the others' are not. Every trial is a whole training: what is
+ahead after a short one, often the coefficients or the higher rate, need not be ahead in the end.
 """
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import product
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from mrfpipe.files.atomic import writing
+from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.presets import Preset
 
 Stages = tuple[Preset, ...]
 """Stages of a network's training, first to last."""
 ANNEALED = 0.01
-"""Learning rate at the end of a training that is tried, and of the full one, as a share of the one at its start."""
+"""Learning rate at the end of a trial as a share of the one at its start."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trial:
-    """What a short training came to."""
+    """A training and what came of it."""
 
-    rank: int | None
-    """Coefficients that the network read; None for frames."""
-    learning_rate: float
-    """Adam's at the start."""
-    r2: float
-    """Mean R2 of the maps of the validation subjects, at the best epoch."""
-    seconds: float
-    """Time it took."""
+    stages: Stages
+    """How it was trained."""
+    model: TrainedModel
+    """The network, of the epoch that fits the validation subjects best."""
+
+    @property
+    def rank(self) -> int | None:
+        """Coefficients that the network reads; None for frames."""
+        return self.stages[-1].rank
+
+    @property
+    def learning_rate(self) -> float:
+        """Adam's at the start."""
+        return self.stages[-1].learning_rate
+
+    @property
+    def r2(self) -> float:
+        """Mean R2 of the maps of the validation subjects."""
+        return float(self.model.record["r2"])
+
+    @property
+    def seconds(self) -> float:
+        """Time that its epochs took."""
+        return float(self.model.record["seconds"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What is tried: every input with every learning rate."""
+    """What is tried: every input at the first learning rate, then the better input at the others."""
 
     ranks: tuple[int | None, ...]
     """Coefficients that the network reads; None for frames."""
     learning_rates: tuple[float, ...]
     """Adam's at the start, which falls to `ANNEALED` of it."""
-    share: float
-    """Epochs of a short training as a share of those of the full one."""
 
-    def candidates(self, stages: Stages) -> tuple[Stages, ...]:
-        """Give a network's stages every input and rate, one after the other."""
-        return tuple(
-            tuple(
-                replace(preset, rank=rank, learning_rate=rate, final_learning_rate=ANNEALED * rate) for preset in stages
-            )
-            for rank, rate in product(self.ranks, self.learning_rates)
-        )
+    def run(self, stages: Stages, attempt: Callable[[Stages], Trial]) -> tuple[Trial, ...]:
+        """Try a network's stages with inputs and rates; as many trials for every network."""
 
-    def shortened(self, stages: Stages) -> Stages:
-        """Leave a share of the epochs, at least one a stage."""
-        return tuple(replace(preset, n_epochs=max(1, round(self.share * preset.n_epochs))) for preset in stages)
+        def changed(rank: int | None, rate: float) -> Stages:
+            final = ANNEALED * rate
+            return tuple(replace(p, rank=rank, learning_rate=rate, final_learning_rate=final) for p in stages)
+
+        first, *others = self.learning_rates
+        trials = [attempt(changed(rank, first)) for rank in self.ranks]
+        rank = best(trials).rank
+        return (*trials, *(attempt(changed(rank, rate)) for rate in others))
 
 
-def best(trials: Sequence[Trial]) -> int:
-    """Return the number of the trial that explains most, the first of those that explain as much."""
-    return max(range(len(trials)), key=lambda number: trials[number].r2)
-
-
-def save_trials(trials: Sequence[Trial], path: Path) -> None:
-    """Write trials as JSON; an existing file is replaced."""
-    with writing(path, force=True) as partial:
-        partial.write_text(json.dumps([asdict(trial) for trial in trials], indent=1), encoding="utf-8")
-
-
-def load_trials(path: Path) -> tuple[Trial, ...]:
-    """Read what `save_trials` wrote."""
-    return tuple(Trial(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+def best(trials: Sequence[Trial]) -> Trial:
+    """Return the trial that explains most, the first of those that explain as much."""
+    return max(trials, key=lambda trial: trial.r2)

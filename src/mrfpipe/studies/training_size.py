@@ -17,6 +17,7 @@ from mrfpipe.phantom.cohort import Subject
 from mrfpipe.studies.drawing import REFERENCE_COLOURS, save_figure
 from mrfpipe.studies.published import METRICS, published
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
+from mrfpipe.studies.search import best
 from mrfpipe.studies.tables import COLUMNS, DIGITS, csv_line, markdown, pair, write_csv, write_text
 from mrfpipe.studies.work import Work
 
@@ -65,7 +66,7 @@ def train_subset(work: Work, size: int, repeat: int) -> Training:
     """Train the proposed network on a draw of the training subjects, and score it on the test subjects."""
     everybody = work.split("training")
     n_epochs = round(work.scale.subsets.n_epochs * len(everybody) / size)
-    stages = tuple(replace(preset, n_epochs=n_epochs) for preset in work.stages("proposed"))
+    stages = tuple(replace(preset, n_epochs=n_epochs) for preset in best(work.trials("proposed")).stages)
     name = f"training-size-{size:02d}-{repeat}"
     model = work.fit(name, stages, draw_subset(everybody, size, repeat, work.seed), work.seed + repeat)
     scores = work.scores(name, work.split("testing"), lambda subject: work.infer(model, subject))

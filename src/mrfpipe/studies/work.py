@@ -27,7 +27,7 @@ from mrfpipe.studies.published import NETWORKS
 from mrfpipe.studies.scale import Scale
 from mrfpipe.studies.scanned import MATCHINGS, ScannedCohort
 from mrfpipe.studies.scores import REFERENCES, Reference, SubjectScore, load_scores, save_scores, score
-from mrfpipe.studies.search import Stages, Trial, best, load_trials, save_trials
+from mrfpipe.studies.search import Stages, Trial, best
 from mrfpipe.studies.traces import Traces
 
 Labels = Literal["truth", "match"]
@@ -149,40 +149,26 @@ class Work:
         return tuple(n for n in NETWORKS if n == "proposed" or self._model_folder(n).exists())
 
     def model(self, method: str) -> TrainedModel:
-        """Train a network of Table 2, or go on with its training, or read it."""
+        """Train a network of Table 2, or go on with its training, or read it; if there are trials it is the best."""
         if method not in self._models:
-            stages = () if self._model_folder(method).exists() else self.stages(method)  # read needs no trials
-            self._models[method] = self.fit(method, stages, self.split("training"), self.seed)
+            folder = self._model_folder(method)
+            if self.scale.search is not None and not folder.exists():
+                _save(best(self.trials(method)).model, folder)
+            self._models[method] = self.fit(method, self.scale.stages[method], self.split("training"), self.seed)
         return self._models[method]
 
-    def stages(self, method: str) -> Stages:
-        """Return the stages of a network's training; of several that it may have, those that the trials are best of."""
-        candidates = self.scale.candidates(method)
-        return candidates[0] if len(candidates) == 1 else candidates[best(self.trials(method))]
-
     def trials(self, method: str) -> tuple[Trial, ...]:
-        """Try all that a network's training may be, on the training and validation subjects, or read what came of it.
-
-        There are none where there is nothing to choose.
-        """
-        path, search = self.folder / "search" / f"{method}.json", self.scale.search
+        """Try what the scale's search says of a network, or read what was tried; without a search it is the one."""
+        stages, search = self.scale.stages[method], self.scale.search
         if search is None:
-            return ()
-        if not path.exists():
-            traces, found = list[Traces](), list[Trial]()
-            for number, stages in enumerate(self.scale.candidates(method), start=1):
-                traces.append(Traces(path.with_name(f"{method}-{number}")))
-                found.append(self._try(traces[-1], search.shortened(stages)))
-            save_trials(found, path)
-            for trace in traces:
-                trace.remove()
-        return load_trials(path)
+            return (Trial(stages=stages, model=self.model(method)),)
+        return search.run(stages, lambda changed: self._try(method, changed))
 
     def fit(self, name: str, stages: Stages, training: Sequence[Subject], seed: int) -> TrainedModel:
         """Train a network by its stages on subjects, or go on with its training, or read it.
 
-        The weights are those of the epoch that fits the validation subjects best. The model's record has the seconds
-        that it took.
+        The weights are those of the epoch that fits the validation subjects best. The model's record has their mean
+        R2 as ``r2`` and the time of all epochs in s as ``seconds``.
 
         Parameters
         ----------
@@ -202,9 +188,8 @@ class Work:
         if not folder.exists():
             traces = Traces(folder)
             model = self._train(traces, stages, training, seed)
-            timed = replace(model, record={**model.record, "seconds": traces.seconds()})
-            with writing_folder(folder, force=False, marker=DESCRIPTION_FILE) as partial:
-                save_model(timed, partial)
+            found = {"r2": traces.best_r2(), "seconds": traces.seconds()}
+            _save(replace(model, record={**model.record, **found}), folder)
             traces.remove()
         return load_model(folder, self.device)
 
@@ -251,14 +236,10 @@ class Work:
     def _model_folder(self, name: str) -> Path:
         return self.folder / "models" / name
 
-    def _try(self, traces: Traces, stages: Stages) -> Trial:
-        self._train(traces, stages, self.split("training"), self.seed)
-        return Trial(
-            rank=stages[-1].rank,
-            learning_rate=stages[-1].learning_rate,
-            r2=traces.best_r2(),
-            seconds=traces.seconds(),
-        )
+    def _try(self, method: str, stages: Stages) -> Trial:
+        rank, rate = stages[-1].rank, stages[-1].learning_rate
+        name = f"{method}-{'frames' if rank is None else rank}-{rate:g}"
+        return Trial(stages=stages, model=self.fit(name, stages, self.split("training"), self.seed))
 
     def _train(self, traces: Traces, stages: Stages, training: Sequence[Subject], seed: int) -> TrainedModel:
         validation = self.split("validation")
@@ -283,6 +264,11 @@ class Work:
 
     def _label(self, subject: Subject) -> ParameterMaps:
         return self.truth(subject) if self.labels == "truth" else self.scans.matched(subject, "match")
+
+
+def _save(model: TrainedModel, folder: Path) -> None:
+    with writing_folder(folder, force=False, marker=DESCRIPTION_FILE) as partial:
+        save_model(model, partial)
 
 
 def _protocol(name: str, matrix: int) -> Protocol:
