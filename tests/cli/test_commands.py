@@ -80,6 +80,7 @@ def test_raw_scan_and_frames_give_the_same_maps(run, study, of_raw, tmp_path):
             assert same.mean() > 0.999
 
 
+@pytest.mark.slow
 def test_bids(run, study, tmp_path):
     """One dataset of two calls; what BIDS cannot call a scan is refused before the work."""
     frames = study / "leg.frames.h5"
@@ -132,6 +133,7 @@ def test_labels_by_matching(run, study, tmp_path):
     run("train", study / "leg.frames.h5", "-o", tmp_path / "n", "--labels", "match", code=2)
 
 
+@pytest.mark.slow
 def test_published_networks_are_trained_by_name_and_used(run, study, tmp_path):
     common = ("train", study / "leg.frames.h5", "--protocol", study / "small.toml", "--epochs", 1)
     options = ("--validate", study / "leg.frames.h5", "--log", tmp_path / "log.jsonl")
