@@ -20,8 +20,9 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A process a core, and a file of tests to one of them: files share what is dear to make.
 test: check
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-all: check
 	$(BIN)/pytest
