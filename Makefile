@@ -22,7 +22,7 @@ check: $(VENV)/installed
 
 # A process a core, and a file of tests to one of them: files share what is dear to make.
 test: check
-	$(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-all: check
 	$(BIN)/pytest

@@ -6,6 +6,20 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before any test loads torch
 
 
+LONGEST = (
+    "test_readme.py",
+    "test_many_scans.py",
+    "test_network_commands.py",
+    "test_imaging_options.py",
+    "test_commands.py",
+)
+"""Files that take longest; they begin, so that several processes end together."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of 100 kB, where mounting one is allowed."""

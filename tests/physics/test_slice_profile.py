@@ -69,7 +69,7 @@ def models_and_products():
             yield pytest.param(spoiling, tb, marks=[] if often else [pytest.mark.slow])
 
 
-@pytest.mark.parametrize(("spoiling", "tb"), models_and_products())
+@pytest.mark.parametrize(("spoiling", "tb"), list(models_and_products()))
 def test_the_stated_layers_are_enough(monkeypatch, spoiling, tb):
     protocol = load_protocol("t1ff")
     protocol = dataclasses.replace(
