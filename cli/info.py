@@ -41,7 +41,7 @@ def _describe(path: Path) -> Mapping[str, object]:
     """Tell the kind of file by its content, and describe it."""
     from mrfpipe.acquisition.raw import describe_raw
     from mrfpipe.files import schemas
-    from mrfpipe.learning.model import DESCRIPTION_FILE
+    from mrfpipe.files.kinds import DESCRIPTION_FILE
     from mrfpipe.protocol import built_in_protocols
 
     if str(path) in built_in_protocols() or path.suffix == ".toml":

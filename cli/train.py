@@ -109,9 +109,10 @@ def command(
 
     from mrfpipe.files.atomic import writing_folder
     from mrfpipe.files.dictionaries import load_dictionary
+    from mrfpipe.files.kinds import DESCRIPTION_FILE
     from mrfpipe.learning.distributed import is_leader
     from mrfpipe.learning.methods import METHODS, train_stages
-    from mrfpipe.learning.model import DESCRIPTION_FILE, save_model
+    from mrfpipe.learning.model import save_model
     from mrfpipe.learning.presets import PRESETS
     from mrfpipe.matching.match import match_series
     from mrfpipe.physics.simulate import SignalModel

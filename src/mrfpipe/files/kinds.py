@@ -16,7 +16,7 @@ from mrfpipe.files.schemas import MAPS, SCHEMAS, Kind, as_text, schema_in
 
 MAPS_FILE = "maps.h5"
 """The file that makes a folder a result."""
-_NETWORK_FILE = "model.json"
+DESCRIPTION_FILE = "model.json"
 """The file that makes a folder a network (`mrfpipe.learning.model`)."""
 RAW = Kind(noun="a raw scan", cure="check the path")
 RESULT = Kind(noun="a result", cure=MAPS.cure)
@@ -89,7 +89,7 @@ def kind_of(path: Path) -> tuple[Kind | None, str]:
 
 
 def _folder(path: Path) -> tuple[Kind | None, str]:
-    if (path / _NETWORK_FILE).exists():
+    if (path / DESCRIPTION_FILE).exists():
         return NETWORK, NETWORK.noun
     if (path / MAPS_FILE).exists():
         return RESULT, "a result folder"
@@ -115,7 +115,7 @@ def _file(path: Path) -> tuple[Kind | None, str]:
         return RAW, "a raw scan (Siemens Twix)"
     if path.suffix == ".toml":
         return None, "a protocol (TOML)"
-    if path.with_name(_NETWORK_FILE).exists() and (path.name == _NETWORK_FILE or _is_weights(head)):
+    if path.with_name(DESCRIPTION_FILE).exists() and (path.name == DESCRIPTION_FILE or _is_weights(head)):
         return None, "a part of a trained network"
     return None, _UNKNOWN
 

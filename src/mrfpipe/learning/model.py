@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mrfpipe.errors import InputError
+from mrfpipe.files.kinds import DESCRIPTION_FILE
 from mrfpipe.imaging.series import Kind
 from mrfpipe.learning.architecture import Architecture
 from mrfpipe.learning.competitors import Competitor
@@ -29,7 +30,6 @@ Network = TypeVar("Network", Architecture, Competitor)
 
 SCHEMA = "mrfpipe-model/1"
 WEIGHTS_FILE = "model.safetensors"
-DESCRIPTION_FILE = "model.json"
 ENCODING = "encoding."
 """Begins the names of the tensors of the encoding, if frames are encoded; complex ones have their parts last."""
 

@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 
 from mrfpipe.errors import InputError, MismatchError
-from mrfpipe.learning.model import DESCRIPTION_FILE
+from mrfpipe.files.kinds import DESCRIPTION_FILE
 
 DEFAULT = "t1ff"
 """Of MRF T1-FF as in Balsiger et al. (2020)."""

@@ -16,10 +16,11 @@ import torch
 
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.atomic import writing, writing_folder
+from mrfpipe.files.kinds import DESCRIPTION_FILE
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.methods import train_stages
-from mrfpipe.learning.model import DESCRIPTION_FILE, TrainedModel, load_model, save_model
+from mrfpipe.learning.model import TrainedModel, load_model, save_model
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.cohort import Subject, draw_cohort, draw_unseen
 from mrfpipe.progress import Progress
