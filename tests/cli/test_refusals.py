@@ -49,6 +49,7 @@ def refusal(folder, *words):
         ("phantom leg.h5", 5, "leg.h5 exists already; give --force"),
         ("protocol none.seq -o p.toml", 3, "none.seq does not exist, a Pulseq sequence was expected"),
         ("report none", 3, "none does not exist, a result"),
+        ("info none.h5", 3, "none.h5: there is no such file"),
         ("compare none leg.truth.npz", 3, "none does not exist, a result"),
     ],
 )
