@@ -1,16 +1,17 @@
-"""From a protocol to signals: what water and fat emit, frame by frame, over the protocol's grid or voxel by voxel.
+"""From a protocol to signals: what its components emit, frame by frame, over the protocol's grid or voxel by voxel.
 
 Three models differ in what becomes of the transverse magnetisation before the next pulse. ``spoiled`` takes it to be
 gone: use it to compare with published MRF T1-FF maps, it is the sequence authors' model. ``epg`` follows it through
 gradient and RF spoiling: use it for maps whose accuracy counts, it costs seconds and reads the RF phase of the
 protocol. ``bloch`` follows single spins, needs no theory of echoes and is slower: use it to check the other two.
 
-Conventions owned by this module: off-resonance turns a signal by ``exp(+2 pi i df TE)``; a fat peak's shift adds to df,
-so that under ideal spoiling fat as a whole is multiplied by ``sum_k a_k exp(+2 pi i shift_k TE)``. A frame is the mean
-of its spokes. The fingerprint of a voxel is ``(1 - FF) water + FF fat``.
+Conventions owned by this module: off-resonance turns a signal by ``exp(+2 pi i df TE)``; the shift of a spectral peak
+adds to df, so that under ideal spoiling a component as a whole is multiplied by ``sum_k a_k exp(+2 pi i shift_k TE)``. A
+frame is the mean of its readouts. The fingerprint of a voxel is that of its component, or of two components a and b
+``(1 - share) a + share b``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -25,7 +26,7 @@ from mrfpipe.physics.slice_profile import layers_of
 from mrfpipe.physics.spoiled import spoiled_signals
 from mrfpipe.physics.train import WHOLE, Parts
 from mrfpipe.progress import Steps
-from mrfpipe.protocol import Protocol, Sequence, check_t1
+from mrfpipe.protocol import Component, Protocol, Sequence
 
 AT_ONCE = 4096
 """Signals or voxels that are simulated between two reports of progress."""
@@ -51,28 +52,18 @@ SPOILED = SignalModel()
 """Ideal spoiling, the flip angle the same throughout the slice."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ComponentSignals:
-    """The water and fat signals that all entries of a grid are made of."""
-
-    water: Complex
-    """Shape `(t1w, b1, df, frames)`."""
-    fat: Complex
-    """Shape `(t1f, b1, df, frames)`."""
-
-
 def component_signals(
     protocol: Protocol,
     model: SignalModel = SPOILED,
     device: torch.device | None = None,
     progress: Steps | None = None,
-) -> ComponentSignals:
-    """Simulate all water and fat signals of a protocol's grid.
+) -> tuple[Complex, ...]:
+    """Simulate the signals of every component over the axes of the grid that it depends on.
 
     Parameters
     ----------
     protocol
-        Sequence, tissue and grid.
+        Sequence, components and grid.
     model
         How.
     device
@@ -82,44 +73,38 @@ def component_signals(
 
     Returns
     -------
-        Frame signals for an equilibrium magnetisation of 1.
+        Frame signals for an equilibrium magnetisation of 1, of each component. Shape `(*own axes, *shared axes,
+        frames)`, the axes as `Protocol.own_axes` and `Protocol.shared_axes` give them.
 
     Raises
     ------
     ResourceError
         If the device is a GPU that Numba cannot use.
     """
-    sequence, tissue, grid, simulate = protocol.sequence, protocol.tissue, protocol.grid, _simulator(model, device)
-    n_done, n_all = 0, (grid.t1w.size + grid.t1f.size) * grid.b1.size * grid.df.size
-
-    def over_grid(t1_axis: Double, t2: float, parts: Parts) -> Complex:
-        nonlocal n_done
-        t1, b1, df = (axis.ravel() for axis in np.meshgrid(t1_axis, grid.b1, grid.df, indexing="ij"))
-        signals = np.empty((t1.size, sequence.n_frames), np.complex64)
-        for start in range(0, t1.size, AT_ONCE):
+    grid = protocol.grid
+    axes = [[*protocol.own_axes(component), *protocol.shared_axes] for component in protocol.components]
+    shapes = [tuple(grid[name].size for name in names) for names in axes]
+    n_done, n_all = 0, sum(int(np.prod(shape)) for shape in shapes)
+    found = []
+    for component, names, shape in zip(protocol.components, axes, shapes, strict=True):
+        mesh = np.meshgrid(*(grid[name] for name in names), indexing="ij")
+        values = {name: axis.ravel() for name, axis in zip(names, mesh, strict=True)}
+        signals = np.empty((int(np.prod(shape)), protocol.sequence.n_frames), np.complex64)
+        for start in range(0, len(signals), AT_ONCE):
             some = slice(start, start + AT_ONCE)
-            signals[some] = simulate(
-                sequence, t1=t1[some], t2=np.full_like(t1[some], t2), b1=b1[some], df=df[some], parts=parts
-            )
-            n_done += t1[some].size
+            part = {name: axis[some] for name, axis in values.items()}
+            signals[some] = _emitted(protocol, protocol.sequence, component, model, device, part)
+            n_done += len(signals[some])
             if progress is not None:
                 progress(n_done, n_all)
-        return signals.reshape(t1_axis.size, grid.b1.size, grid.df.size, -1)
-
-    return ComponentSignals(
-        water=over_grid(grid.t1w, tissue.t2_water, _water(protocol, model)),
-        fat=over_grid(grid.t1f, tissue.t2_fat, _fat(protocol, model)),
-    )
+        found.append(signals.reshape(*shape, -1))
+    return tuple(found)
 
 
 def fingerprints(
     protocol: Protocol,
+    parameters: Mapping[str, Double],
     *,
-    ff: Double,
-    t1w: Double,
-    t1f: Double,
-    df: Double,
-    b1: Double,
     model: SignalModel = SPOILED,
     device: torch.device | None = None,
 ) -> Complex:
@@ -128,9 +113,9 @@ def fingerprints(
     Parameters
     ----------
     protocol
-        Sequence and tissue; the grid is not used.
-    ff, t1w, t1f, df, b1
-        One value a voxel, in SI units. Shape `(voxels)` each.
+        Sequence and components; the grid is not used.
+    parameters
+        One value a voxel of every parameter, by name, in SI units. Shape `(voxels)` each.
     model
         How.
     device
@@ -139,29 +124,47 @@ def fingerprints(
     Returns
     -------
         Fingerprints for an equilibrium magnetisation of 1. Shape `(voxels, frames)`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is missing, or a value can only be in another unit.
     """
-    values = {"ff": ff, "t1w": t1w, "t1f": t1f, "df": df, "b1": b1}
-    result = np.empty((ff.size, protocol.sequence.n_frames), np.complex64)
-    for start in range(0, ff.size, AT_ONCE):
+    values = _checked(protocol, parameters)
+    n_voxels = next(iter(values.values())).size
+    result = np.empty((n_voxels, protocol.sequence.n_frames), np.complex64)
+    for start in range(0, n_voxels, AT_ONCE):
         some = slice(start, start + AT_ONCE)
-        result[some] = _voxels(protocol, protocol.sequence, model, device, **{k: v[some] for k, v in values.items()})
+        part = {name: value[some] for name, value in values.items()}
+        result[some] = _voxels(protocol, protocol.sequence, model, device, part)
     return result
 
 
-def spoke_signals(
-    protocol: Protocol, *, ff: Double, t1w: Double, t1f: Double, df: Double, b1: Double
-) -> npt.NDArray[np.complex128]:
-    """Simulate the ideally spoiled signal of each voxel at every spoke's echo: `fingerprints` before frames are made.
+def readout_signals(protocol: Protocol, parameters: Mapping[str, Double]) -> npt.NDArray[np.complex128]:
+    """Simulate the ideally spoiled signal of each voxel at every readout's echo: `fingerprints` before frames are made.
 
     Returns
     -------
-        Shape `(voxels, spokes)`.
+        Shape `(voxels, readouts)`.
     """
-    single = replace(protocol.sequence, spokes_per_frame=1)
-    signals: npt.NDArray[np.complex128] = _voxels(
-        protocol, single, SPOILED, None, ff=ff, t1w=t1w, t1f=t1f, df=df, b1=b1
-    )
+    sequence = protocol.sequence
+    single = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
+    signals: npt.NDArray[np.complex128] = _voxels(protocol, single, SPOILED, None, _checked(protocol, parameters))
     return signals
+
+
+def _checked(protocol: Protocol, parameters: Mapping[str, Double]) -> dict[str, Double]:
+    """Return the values of a protocol's parameters, all of one length and within what their quantities can be."""
+    sizes: dict[str, int] = {}
+    for p in protocol.parameters:
+        if p.name not in parameters:
+            raise ValueError(f"There are no values of {p.name}.")
+        values = parameters[p.name]
+        sizes = check_shape(p.name, values, "voxels", sizes)
+        if values.max(initial=p.quantity.least) > p.quantity.most:
+            most = f"{values.max():g}, and no {p.quantity.name} is above {p.quantity.most:g}"
+            raise ValueError(f"{p.name} goes to {most} in SI units; give T1 and T2 in s, not in ms.")
+    return {p.name: parameters[p.name] for p in protocol.parameters}
 
 
 def _voxels(
@@ -169,24 +172,40 @@ def _voxels(
     sequence: Sequence,
     model: SignalModel,
     device: torch.device | None,
-    *,
-    ff: Double,
-    t1w: Double,
-    t1f: Double,
-    df: Double,
-    b1: Double,
+    values: Mapping[str, Double],
 ) -> npt.NDArray[Any]:
-    for name, value in (("ff", ff), ("t1w", t1w), ("t1f", t1f), ("df", df), ("b1", b1)):
-        check_shape(name, value, "voxels", {"voxels": ff.size})
-    check_t1("t1w", t1w)
-    check_t1("t1f", t1f)
-    simulate, tissue = _simulator(model, device), protocol.tissue
-    water = simulate(
-        sequence, t1=t1w, t2=np.full_like(t1w, tissue.t2_water), b1=b1, df=df, parts=_water(protocol, model)
-    )
-    fat = simulate(sequence, t1=t1f, t2=np.full_like(t1f, tissue.t2_fat), b1=b1, df=df, parts=_fat(protocol, model))
-    mixed: npt.NDArray[Any] = (1 - ff)[:, None] * water + ff[:, None] * fat
+    emitted = [_emitted(protocol, sequence, component, model, device, values) for component in protocol.components]
+    if protocol.share is None:
+        return emitted[0]
+    share = values[protocol.share][:, None]
+    mixed: npt.NDArray[Any] = (1 - share) * emitted[0] + share * emitted[1]
     return mixed
+
+
+def _emitted(
+    protocol: Protocol,
+    sequence: Sequence,
+    component: Component,
+    model: SignalModel,
+    device: torch.device | None,
+    values: Mapping[str, Double],
+) -> npt.NDArray[Any]:
+    """Simulate the signals of one component at parameters in SI units. Shape `(signals, frames)`."""
+    n = next(iter(values.values())).size
+
+    def of(parameter: str | float | None, otherwise: float = 0.0) -> Double:
+        if isinstance(parameter, str):
+            return values[parameter]
+        return np.full(n, otherwise if parameter is None else parameter)
+
+    return _simulator(model, device)(
+        sequence,
+        t1=of(component.t1),
+        t2=of(component.t2),
+        b1=of(protocol.b1, otherwise=1.0),
+        df=of(protocol.off_resonance),
+        parts=_parts(protocol, component, model),
+    )
 
 
 def _simulator(model: SignalModel, device: torch.device | None) -> Callable[..., npt.NDArray[Any]]:
@@ -200,16 +219,12 @@ def _simulator(model: SignalModel, device: torch.device | None) -> Callable[...,
     return epg_signals if model.spoiling == "epg" else bloch_signals
 
 
-def _water(protocol: Protocol, model: SignalModel) -> Parts:
-    return layers_of(protocol.sequence.excitation_time_bandwidth) if model.slice_profile else WHOLE
-
-
-def _fat(protocol: Protocol, model: SignalModel) -> Parts:
-    """Every peak of every layer."""
-    layers, tissue = _water(protocol, model), protocol.tissue
-    n_layers, n_peaks = layers.weights.size, tissue.fat_shifts.size
+def _parts(protocol: Protocol, component: Component, model: SignalModel) -> Parts:
+    """Return every peak of the component's spectrum in every layer of the slice."""
+    layers = layers_of(protocol.sequence.excitation_time_bandwidth) if model.slice_profile else WHOLE
+    n_layers, n_peaks = layers.weights.size, component.shifts.size
     return Parts(
-        weights=np.outer(layers.weights, tissue.fat_amplitudes).ravel(),
+        weights=np.outer(layers.weights, component.amplitudes).ravel(),
         flip_scales=np.repeat(layers.flip_scales, n_peaks),
-        shifts=np.tile(tissue.fat_shifts, n_layers),
+        shifts=np.tile(component.shifts, n_layers),
     )

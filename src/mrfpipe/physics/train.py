@@ -71,17 +71,19 @@ def train_of(sequence: Sequence) -> Train:
     """Bring a sequence into the form that kernels take."""
     flips, flip_of = np.unique(sequence.flip, return_inverse=True)
     times, time_of = np.unique(np.stack([sequence.te, sequence.tr], axis=1), axis=0, return_inverse=True)
-    turns = np.mod((1 + np.arange(sequence.n_spokes)) * sequence.rf_spoiling_increment, 2 * np.pi)
+    increment = sequence.trains[0].rf_spoiling_increment
+    turns = np.mod((1 + np.arange(sequence.n_readouts)) * increment, 2 * np.pi)
+    inversion, wait, _, recovery = sequence.blocks
     return Train(
         flips=flips,
         flip_of=flip_of,
         times=times,
         time_of=time_of.reshape(-1),
         turns=turns,
-        inversion_efficiency=sequence.inversion_efficiency,
-        inversion_time=sequence.inversion_time,
-        recovery=sequence.recovery,
-        spokes_per_frame=sequence.spokes_per_frame,
+        inversion_efficiency=inversion.efficiency,
+        inversion_time=wait.duration,
+        recovery=recovery.duration,
+        spokes_per_frame=sequence.readouts_per_frame,
     )
 
 

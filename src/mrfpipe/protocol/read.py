@@ -1,0 +1,273 @@
+"""A protocol read from a TOML file: keys are checked, units become SI, and a complaint names its key."""
+
+import csv
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from mrfpipe.arrays import Double
+from mrfpipe.errors import InputError
+from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Readout, Spoiling, T2Preparation
+from mrfpipe.protocol.protocol import Component, Grid, History, Protocol
+from mrfpipe.protocol.sequence import Sequence
+from mrfpipe.protocol.table import Table
+from mrfpipe.quantities import QUANTITIES, Condition, Parameter
+
+_BLOCKS = ("inversion", "t2-preparation", "delay", "spoiling", "excitations")
+_COLUMNS = ("flip_deg", "phase_deg", "te_ms", "tr_ms")
+_OLD = "is of an older mrfpipe; write it again as docs/protocols.md says, from dictionaries/t1ff.toml"
+
+
+def built_in_protocols() -> list[str]:
+    """Names of the protocols that come with mrfpipe."""
+    files = resources.files("mrfpipe.dictionaries").iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
+def load_protocol(protocol: str | Path) -> Protocol:
+    """Read a protocol from a TOML file, or by the name of one that comes with mrfpipe.
+
+    Raises
+    ------
+    InputError
+        If there is no such protocol, or a key is missing, unknown or has an impossible value; the error names the key.
+    """
+    if str(protocol) in built_in_protocols():
+        return parse_protocol((resources.files("mrfpipe.dictionaries") / f"{protocol}.toml").read_text(), str(protocol))
+    path = Path(protocol)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = ", ".join(built_in_protocols())
+        raise InputError(f"Protocol '{protocol}' is neither a file nor one of: {known}.") from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"Protocol '{protocol}' cannot be read: {e}.") from e
+    return parse_protocol(text, str(protocol), folder=path.parent)
+
+
+def parse_protocol(text: str, source: str, *, folder: Path | None = None) -> Protocol:
+    """Make a protocol from TOML text.
+
+    Parameters
+    ----------
+    text
+        What a protocol's file holds.
+    source
+        Where the text is from, for errors.
+    folder
+        Where files lie that the protocol names; without it, it must name none.
+
+    Raises
+    ------
+    InputError
+        As `load_protocol`.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise InputError(f"{source}: not a TOML file: {e}.") from e
+    top = Table(tree, source, "")
+    if "tissue" in tree or "grid" in tree:
+        raise InputError(f"{source} {_OLD}.")
+    try:
+        return _protocol(top, folder)
+    except ValueError as e:
+        raise InputError(f"{source}: {e}") from e
+
+
+def _protocol(top: Table, folder: Path | None) -> Protocol:
+    sequence, history = _sequence(top, folder), _history(top)
+    parameters, grid = _parameters(top.table("parameters"))
+    components, share = _components(top)
+    protocol = Protocol(
+        name=top.text("name"),
+        description=top.text("description", ""),
+        sequence=sequence,
+        history=history,
+        field=top.number("field_t", above=0),
+        parameters=parameters,
+        grid=grid,
+        components=components,
+        share=share,
+    )
+    top.refuse_unknown()
+    return protocol
+
+
+def _sequence(top: Table, folder: Path | None) -> Sequence:
+    geometry = top.table("geometry")
+    sequence = Sequence(
+        blocks=tuple(_block(table, folder) for table in top.tables("sequence")),
+        readout=_readout(top.table("readout")),
+        matrix=geometry.count("matrix"),
+        fov=geometry.number("fov_mm", above=0) * 1e-3,
+        slice_thickness=geometry.number("slice_thickness_mm", above=0) * 1e-3,
+        excitation_time_bandwidth=geometry.number("excitation_time_bandwidth", above=0),
+    )
+    geometry.refuse_unknown()
+    return sequence
+
+
+def _readout(table: Table) -> Readout:
+    per_frame = table.count("readouts_per_frame")
+    if table.choice("kind", ("golden-radial", "stored")) == "stored":
+        readout = Readout(kind="stored", readouts_per_frame=per_frame)
+    else:
+        readout = Readout(
+            kind="golden-radial",
+            readouts_per_frame=per_frame,
+            angle_increment=float(np.deg2rad(table.number("angle_increment_deg", -360, 360))),
+            oversampling=table.count("oversampling"),
+        )
+    table.refuse_unknown()
+    return readout
+
+
+def _block(table: Table, folder: Path | None) -> Block:
+    block: Block
+    match table.choice("block", _BLOCKS):
+        case "inversion":
+            block = Inversion(
+                efficiency=table.number("efficiency", 0, 1, default=1.0),
+                scales_with_b1=table.flag("scales_with_b1", default=False),
+            )
+        case "t2-preparation":
+            block = T2Preparation(duration=table.number("duration_ms", above=0) * 1e-3)
+        case "delay":
+            block = Delay(duration=table.number("duration_ms", least=0) * 1e-3)
+        case "spoiling":
+            block = Spoiling()
+        case _:
+            block = _excitations(table, folder)
+    table.refuse_unknown()
+    return block
+
+
+def _excitations(table: Table, folder: Path | None) -> Excitations:
+    if table.has("file"):
+        return _train(table, Table(_columns(table, folder), table.source, f"{table.path}file: "), count=None)
+    return _train(table, table, count=table.count("count") if table.has("count") else None)
+
+
+def _train(table: Table, columns: Table, count: int | None) -> Excitations:
+    """Make a train of columns of one value or as many as there are readouts."""
+    flip = columns.number_or_list("flip_deg", 0, 360)
+    te = columns.number_or_list("te_ms", 0, np.inf)
+    tr = columns.number_or_list("tr_ms", 0, np.inf)
+    phase = columns.number_or_list("phase_deg", -1e6, 1e6, default=0.0)
+    sizes = {array.size for array in (flip, te, tr, phase) if array.size > 1} | ({count} if count else set())
+    if len(sizes) > 1:
+        raise table.error("excitations", f"have columns of {' and '.join(map(str, sorted(sizes)))} values")
+    if not sizes:
+        raise table.error("count", "is missing")
+    n = sizes.pop()
+    flip, te, tr, phase = (np.broadcast_to(array, n) for array in (flip, te, tr, phase))
+    if np.any(te <= 0):
+        raise columns.error("te_ms", f"must be above 0, not {te.min():g}")
+    if np.any(tr <= te):
+        first = int(np.flatnonzero(tr <= te)[0])
+        raise columns.error("tr_ms", f"must be above {te[first]:g}, not {tr[first]:g}")
+    return Excitations(
+        flip=np.deg2rad(flip),
+        te=te * 1e-3,
+        tr=tr * 1e-3,
+        phase=np.deg2rad(phase),
+        rf_spoiling_increment=float(np.deg2rad(table.number("rf_spoiling_increment_deg", -360, 360, default=0.0))),
+        dephasing=table.count("dephasing_cycles", least=0, default=1),
+    )
+
+
+def _columns(table: Table, folder: Path | None) -> dict[str, list[float]]:
+    """Read a file of comma-separated values whose first line names its columns."""
+    name = table.text("file")
+    if folder is None:
+        raise table.error("file", f"= {name!r} cannot be found from here; give the numbers as lists")
+    try:
+        with (folder / name).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, skipinitialspace=True))
+        columns = {key: [float(row[key]) for row in rows] for key in _COLUMNS if rows and key in rows[0]}
+    except (OSError, ValueError, TypeError, csv.Error) as e:
+        raise table.error("file", f"= {name!r} is no file of numbers under {', '.join(_COLUMNS)}: {e}") from e
+    return columns
+
+
+def _history(top: Table) -> History:
+    if not top.has("history"):
+        return History()
+    table = top.table("history")
+    match table.choice("kind", ("equilibrium", "repeated", "multislice")):
+        case "equilibrium":
+            history = History(kind="equilibrium")
+        case "multislice":
+            history = History(kind="multislice", slices=table.count("slices"))
+        case _:
+            history = History()
+    table.refuse_unknown()
+    return history
+
+
+def _parameters(tables: Table) -> tuple[tuple[Parameter, ...], Grid]:
+    names = list(tables.values)
+    quantities = {name: QUANTITIES[tables.table(name).choice("quantity", QUANTITIES)] for name in names}
+    scales = {name: quantity.scale for name, quantity in quantities.items()}
+    parameters, axes = [], {}
+    for name, quantity in quantities.items():
+        table = tables.table(name)
+        table.text("quantity")
+        low, high = quantity.least * quantity.scale, quantity.most * quantity.scale
+        axes[name] = table.ranges("ranges", low, high) / quantity.scale
+        parameters.append(
+            Parameter(
+                name=name,
+                quantity=quantity,
+                title=table.text("title", quantity.title),
+                counts=_condition(table, scales),
+                weight=table.number("weight", least=0, default=1.0),
+            )
+        )
+        table.refuse_unknown()
+    return tuple(parameters), Grid(axes=axes)
+
+
+def _condition(table: Table, scales: dict[str, float]) -> Condition | None:
+    text = table.text("counts_where", "")
+    try:
+        return Condition.parse(text, scales) if text else None
+    except ValueError as e:
+        raise table.error("counts_where", f"= {e}") from e
+
+
+def _components(top: Table) -> tuple[tuple[Component, ...], str | None]:
+    tables = top.tables("components")
+    shares = [table.text("share", "") for table in tables]
+    if len(tables) > 2 or (shares[0] if len(tables) == 1 else shares[0] or not shares[-1]):
+        raise top.error("components", "must be one, or two of which the second has a share")
+    return tuple(map(_component, tables)), shares[-1] or None
+
+
+def _component(table: Table) -> Component:
+    amplitudes, shifts = np.ones(1), np.zeros(1)
+    if table.has("amplitudes") or table.has("shifts_hz"):
+        amplitudes, shifts = table.numbers("amplitudes"), table.numbers("shifts_hz")
+    if amplitudes.size != shifts.size:
+        raise table.error("shifts_hz", f"has {shifts.size} peaks, amplitudes has {amplitudes.size}")
+    if np.any(amplitudes < 0) or not 0.95 < amplitudes.sum() < 1.05:
+        raise table.error("amplitudes", f"must be shares of one, not a sum of {amplitudes.sum():g}")
+    component = Component(
+        name=table.text("name"),
+        t1=_relaxation(table, "t1"),
+        t2=_relaxation(table, "t2"),
+        amplitudes=amplitudes,
+        shifts=shifts,
+    )
+    table.refuse_unknown()
+    return component
+
+
+def _relaxation(table: Table, key: str) -> str | float:
+    """Return the name of a parameter, or a time in s."""
+    if table.has(key):
+        return table.text(key)
+    return table.number(f"{key}_ms", above=0) * 1e-3

@@ -1,0 +1,243 @@
+"""Quantities: the one table of what can be mapped, with the unit, colours and codes that every kind of output takes.
+
+A parameter is a named axis that is searched for, of one of these quantities: a protocol declares it. Its values are in
+SI units inside the library and in the quantity's unit in files, tables and figures.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from mrfpipe.arrays import Bool
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Numbers = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bids:
+    """Where BIDS has an image of a quantity (https://bids-specification.readthedocs.io, quantitative MRI)."""
+
+    folder: Literal["anat", "fmap"]
+    """Folder of a scan."""
+    suffix: str
+    """Suffix of the file's name."""
+    unit: str
+    """Unit that BIDS prescribes."""
+    scale: float
+    """Factor from SI to that unit."""
+    description: str = ""
+    """What the image is, where it is not what its title says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """What a map is a map of."""
+
+    name: str
+    """Name in protocols."""
+    title: str
+    """Name for people."""
+    unit: str
+    """Unit in files, tables and figures."""
+    scale: float = 1.0
+    """Factor from SI to that unit."""
+    least: float = -np.inf
+    """No value is less, in SI units."""
+    most: float = np.inf
+    """No value is more, in SI units."""
+    colours: str = "magma"
+    """Colour map of matplotlib: perceptually uniform, diverging for what has a sign, cyclic for angles."""
+    window: Literal["values", "bounds", "symmetric"] = "values"
+    """What is shown: the values without the outermost, all from `least` to `most`, or as far below zero as above."""
+    bids: Bids | None = None
+    """Where BIDS has it."""
+    dicom: tuple[str, str] | None = None
+    """Code of DICOM (CID 7180) and its meaning."""
+
+
+T1 = Quantity(
+    name="T1",
+    title="T1",
+    unit="ms",
+    scale=1e3,
+    least=1e-3,
+    most=100.0,
+    bids=Bids(folder="anat", suffix="T1map", unit="s", scale=1.0),
+    dicom=("113063", "T1"),
+)
+T2 = Quantity(
+    name="T2",
+    title="T2",
+    unit="ms",
+    scale=1e3,
+    least=1e-4,
+    most=100.0,
+    bids=Bids(folder="anat", suffix="T2map", unit="s", scale=1.0),
+    dicom=("113065", "T2"),
+)
+FAT_FRACTION = Quantity(
+    name="fat-fraction",
+    title="fat fraction",
+    unit="1",
+    least=0.0,
+    most=1.0,
+    colours="viridis",
+    window="bounds",
+    dicom=("129100", "Fat fraction"),
+)
+OFF_RESONANCE = Quantity(
+    name="off-resonance",
+    title="off-resonance",
+    unit="Hz",
+    least=-1e4,
+    most=1e4,
+    colours="coolwarm",
+    window="symmetric",
+    # Off-resonance is the frequency in whose direction fat is shifted, which is a lower one; a field map of BIDS is the
+    # offset of the Larmor frequency, which rises with the field. The sign is turned here and nowhere else.
+    bids=Bids(
+        folder="fmap",
+        suffix="fieldmap",
+        unit="Hz",
+        scale=-1.0,
+        description="offset of the Larmor frequency, which is -df: fat, at lower frequency, has a positive df",
+    ),
+)
+B1 = Quantity(
+    name="B1",
+    title="flip angle efficacy",
+    unit="1",
+    least=0.01,
+    most=10.0,
+    colours="viridis",
+    bids=Bids(folder="fmap", suffix="TB1map", unit="percent", scale=100.0),
+)
+QUANTITIES = {quantity.name: quantity for quantity in (T1, T2, FAT_FRACTION, OFF_RESONANCE, B1)}
+"""What a parameter can be, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Where another parameter of the same voxel leaves enough signal for a parameter to be compared.
+
+    Section 2.6 of Balsiger et al., Med Image Anal 64:101741 (2020), has such a rule for T1 of water.
+    """
+
+    parameter: str
+    """Name of the other parameter."""
+    sense: Literal["<=", ">"]
+    """Whether its value must be at most the limit, or above it."""
+    limit: float
+    """The limit, in SI units."""
+    text: str
+    """The condition as a protocol writes it, in the unit of files."""
+
+    @classmethod
+    def parse(cls, text: str, scales: dict[str, float]) -> "Condition":
+        """Read a condition such as ``FF <= 0.7`` on one of the parameters whose scales are given.
+
+        Raises
+        ------
+        ValueError
+            If it is not a condition, or not on one of these parameters.
+        """
+        found = re.fullmatch(r"\s*(\S+)\s*(<=|>)\s*(-?[\d.]+(?:[eE][-+]?\d+)?)\s*", text)
+        if found is None or found[1] not in scales:
+            raise ValueError(f"{text!r} is not a condition such as 'NAME <= 0.7' or 'NAME > 0.3' on a parameter")
+        sense: Literal["<=", ">"] = "<=" if found[2] == "<=" else ">"
+        number = float(found[3])
+        return cls(
+            parameter=found[1], sense=sense, limit=number / scales[found[1]], text=f"{found[1]} {sense} {number:g}"
+        )
+
+    @overload
+    def holds(self, values: Numbers) -> Bool: ...
+    @overload
+    def holds(self, values: "Tensor") -> "Tensor": ...
+    def holds(self, values: "Numbers | Tensor") -> "Bool | Tensor":
+        """Return where values of the other parameter, in SI units, meet the condition; of arrays and tensors alike."""
+        return values <= self.limit if self.sense == "<=" else values > self.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A named axis that is searched for."""
+
+    name: str
+    """Name in protocols, files, tables and figures."""
+    quantity: Quantity
+    """What it is."""
+    title: str
+    """Name for people."""
+    counts: Condition | None = None
+    """Where it is compared with a reference; everywhere if there is no condition."""
+    weight: float = 1.0
+    """How much its squared error, scaled to 0..1, weighs in trainings that weigh parameters."""
+
+    @property
+    def unit(self) -> str:
+        """Unit in files, tables and figures."""
+        return self.quantity.unit
+
+    @property
+    def scale(self) -> float:
+        """Factor from SI to that unit."""
+        return self.quantity.scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """A map that says how far to trust the parameters."""
+
+    field: str
+    """Name in `mrfpipe.maps.ParameterMaps`."""
+    name: str
+    """Name in files and figures."""
+    unit: str
+    """Unit in files and figures."""
+    title: str
+    """What it is, for people."""
+    colours: str = "magma"
+    """Colour map of matplotlib."""
+    bids: Bids | None = None
+    """Where BIDS has it."""
+
+
+M0 = Quality(
+    field="m0",
+    name="M0",
+    unit="arbitrary",
+    title="scale between signal and simulated fingerprint: proton density times receive gain",
+    bids=Bids(folder="anat", suffix="M0map", unit="arbitrary", scale=1.0),
+)
+PHASE = Quality(
+    field="phase", name="M0phase", unit="rad", title="phase of that scale, -pi to pi", colours="twilight"
+)
+MATCH = Quality(field="match", name="match", unit="1", title="normalised correlation of signal and fingerprint, 0 to 1")
+EDGE = Quality(
+    field="edge",
+    name="edge",
+    unit="1",
+    title="sum of a number for each parameter at an end of its grid",
+    colours="cividis",
+)
+GAP = Quality(
+    field="gap",
+    name="gap",
+    unit="1",
+    title="normalised correlation that the second-best explanation lacks, all of it if there is none",
+)
+UCUM = {
+    "1": ("1", "no units"),
+    "ms": ("ms", "millisecond"),
+    "Hz": ("Hz", "Hertz"),
+    "rad": ("rad", "radian"),
+    "arbitrary": ("[arb'U]", "arbitrary unit"),
+}
+"""UCUM code and its meaning, by the unit that maps have in files."""
