@@ -53,7 +53,7 @@ def backends() -> list[Backend]:
 def transform_errors(raw: RawScan, sequence: Sequence, backend: Backend) -> tuple[float, float]:
     """Relative errors of the forward and the adjoint transform of a frame's random data, beside the exact sums."""
     rng, n = np.random.default_rng(0), raw.matrix
-    trajectory = raw.trajectory[: sequence.spokes_per_frame]
+    trajectory = raw.trajectory[: sequence.readouts_per_frame]
     k = trajectory.reshape(-1, 2).astype(np.float64)
     samples = rng.standard_normal((1, *trajectory.shape)).astype(np.float32).view(np.complex64)[..., 0]
     image = rng.standard_normal((1, n, n, 2)).astype(np.float32).view(np.complex64)[..., 0]

@@ -28,7 +28,8 @@ from mrfpipe.evaluation.metrics import counting_voxels
 from mrfpipe.files.dictionaries import load_dictionary, load_groups
 from mrfpipe.files.frames import load_frames
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.group import match_group

@@ -74,7 +74,7 @@ def some_signals(protocol: Protocol) -> dict[str, np.ndarray]:
 def beside_torchsim(protocol: Protocol) -> tuple[dict[str, float], dict[str, object]]:
     """Signals per second of both packages on the same signals, and how far apart they are."""
     values = some_signals(protocol)
-    sequence = replace(protocol.sequence, spokes_per_frame=1)
+    sequence = replace(protocol.sequence, readouts_per_frame=1)
     rates = {"epg, same signals": N_COMPARED / fastest(lambda: epg_signals(sequence, **values))}
 
     def fixed() -> np.ndarray:
@@ -82,7 +82,7 @@ def beside_torchsim(protocol: Protocol) -> tuple[dict[str, float], dict[str, obj
 
     seconds = fastest(fixed)
     rates[f"epg, {FIXED_ORDERS} orders"] = N_COMPARED / seconds
-    operations = OPERATIONS * FIXED_ORDERS * sequence.n_spokes * STEADY_STATE_REPETITIONS * N_COMPARED
+    operations = OPERATIONS * FIXED_ORDERS * sequence.n_readouts * STEADY_STATE_REPETITIONS * N_COMPARED
     facts: dict[str, object] = {
         "epg_gflops": round(operations / seconds / 1e9, 1),
         "peak_gflops": round(peak_rate() / 1e9, 1),

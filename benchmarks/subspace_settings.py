@@ -32,7 +32,7 @@ from mrfpipe.imaging.lowrank import denoise_low_rank
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.imaging.subspace import conjugate_gradients, normal_equations, subspace_kernels
 from mrfpipe.imaging.toeplitz import apply_normal
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.cohort import Subject, draw_cohort, draw_unseen
 from mrfpipe.phantom.scanner import scan
@@ -71,7 +71,7 @@ def equations(raw: RawScan, dictionary: Dictionary, kernels: Tensor) -> tuple[Te
         ramp_weights(raw.trajectory, sequence.matrix),
         coils,
         dictionary.basis,
-        sequence.spokes_per_frame,
+        sequence.readouts_per_frame,
         kernels=kernels,
         backend="finufft",
     )
@@ -133,7 +133,7 @@ def main() -> None:
         trajectory,
         ramp_weights(trajectory, sequence.matrix),
         full.basis,
-        sequence.spokes_per_frame,
+        sequence.readouts_per_frame,
         sequence.matrix,
         backend="finufft",
     )

@@ -21,7 +21,7 @@ class InversionFlash(Simulator):
 
     def layout(self, *, sequence: Sequence) -> list[Any]:
         """Return the operators of one repetition; flip angles in rad, times in s."""
-        number = np.arange(sequence.n_spokes)
+        number = np.arange(sequence.n_readouts)
         phases = -np.mod(number * (number + 1) / 2 * sequence.rf_spoiling_increment, 2 * np.pi)
         parts = [Spoil(), self.operators.inversion(duration_s=sequence.inversion_time)]
         for flip, te, tr, phase in zip(sequence.flip, sequence.te, sequence.tr, phases, strict=True):
@@ -50,4 +50,4 @@ def torchsim_echoes(
     played = simulator(states=states, repetitions=2)
     values = {"T1": 1e3 * t1, "T2": 1e3 * t2, "B1": b1, "B0": df}
     signal = played.simulate(sequence=sequence, **{k: torch.from_numpy(v) for k, v in values.items()})
-    return np.conj(1j * signal.numpy()[..., -sequence.n_spokes :])
+    return np.conj(1j * signal.numpy()[..., -sequence.n_readouts :])

@@ -43,7 +43,7 @@ def command(  # all commands have settings
 
     maps_file = find_maps(first)
     maps = load_maps(maps_file)
-    reference, regions = load_reference(second)
+    reference, regions = load_reference(second, maps.parameters)
     if second.suffix != ".npz":  # a truth does not say where it lies
         check_place(second, reference.affine, maps, "compare results of one scan")
     provenance = read_maps_header(maps_file).provenance

@@ -26,6 +26,6 @@ def command(settings: Settings, result: Path, reference: Path, json_wanted: bool
     from mrfpipe.evaluation.table import as_json, format_table
 
     maps, _ = load_reference(result)
-    truth, rois = load_reference(reference)
+    truth, rois = load_reference(reference, maps.parameters)
     errors = evaluate(maps, truth, rois)
-    click.echo(as_json(errors) if json_wanted else format_table(errors))
+    click.echo(as_json(errors, truth.parameters) if json_wanted else format_table(errors, truth.parameters))

@@ -10,7 +10,10 @@ import click
 from .options import INPUT, Settings, common_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from mrfpipe.arrays import Double
+    from mrfpipe.protocol import Block, Readout
 
 MOST_PLATEAUS = 8
 """Runs of equal values of a sequence that are written one by one."""
@@ -59,30 +62,63 @@ def _describe(path: Path) -> Mapping[str, object]:
 
 
 def _protocol(path: Path) -> Mapping[str, object]:
-    import numpy as np
-
-    from mrfpipe.protocol import AXES, load_protocol
+    from mrfpipe.protocol import load_protocol
 
     protocol = load_protocol(path)
-    sequence, grid = protocol.sequence, protocol.grid
-    axes = ", ".join(f"{name} {getattr(grid, name).size}" for name in AXES)
+    sequence, grid, history = protocol.sequence, protocol.grid, protocol.history
+    axes = ", ".join(f"{name} {axis.size}" for name, axis in grid.items())
     return {
         "kind": "protocol",
         "name": protocol.name,
         "hash": protocol.hash,
-        "train": f"{sequence.n_spokes} spokes, {sequence.n_frames} frames of {sequence.spokes_per_frame}",
-        "flip angle": _plateaus(np.rad2deg(sequence.flip), "deg"),
-        "TE": _plateaus(1e3 * sequence.te, "ms"),
-        "TR": _plateaus(1e3 * sequence.tr, "ms"),
-        "TI": f"{1e3 * sequence.inversion_time:g} ms, {sequence.inversion_efficiency:.0%} inverted",
-        "recovery": f"{1e3 * sequence.recovery:g} ms",
-        "RF phase increment": f"{np.rad2deg(sequence.rf_spoiling_increment):g} deg",
-        "angle increment": f"{np.rad2deg(sequence.angle_increment):.11g} deg",
-        "duration": f"{sequence.inversion_time + sequence.tr.sum():.2f} s + {sequence.recovery:.2f} s recovery a slice",
+        "train": f"{sequence.n_readouts} readouts, {sequence.n_frames} frames of {sequence.readouts_per_frame}",
+        **dict(_played(sequence.blocks)),
+        "duration": f"{sequence.duration:.2f} s a slice",
+        "history": history.kind + (f", after {history.slices} slices" if history.kind == "multislice" else ""),
+        "readout": _readout(sequence.readout),
         "matrix": f"{sequence.matrix} x {sequence.matrix}, FOV {1e3 * sequence.fov:g} mm, "
         f"slice {1e3 * sequence.slice_thickness:g} mm",
+        "components": ", ".join(f"{c.name} (T1 {_time(c.t1)}, T2 {_time(c.t2)})" for c in protocol.components),
         "grid": f"{grid.n_entries:,} entries ({axes})",
     }
+
+
+def _played(blocks: "Iterable[Block]") -> "Iterator[tuple[str, str]]":
+    """Describe the blocks of a sequence in order."""
+    import numpy as np
+
+    from mrfpipe.protocol import Delay, Excitations, Inversion, T2Preparation
+
+    for number, block in enumerate(blocks, start=1):
+        match block:
+            case Inversion():
+                scales = ", scales with B1" if block.scales_with_b1 else ""
+                yield f"{number} inversion", f"{block.efficiency:.0%} inverted{scales}"
+            case T2Preparation():
+                yield f"{number} T2 preparation", f"{1e3 * block.duration:g} ms"
+            case Delay():
+                yield f"{number} delay", f"{1e3 * block.duration:g} ms"
+            case Excitations():
+                yield f"{number} flip angle", _plateaus(np.rad2deg(block.flip), "deg")
+                yield f"{number} TE", _plateaus(1e3 * block.te, "ms")
+                yield f"{number} TR", _plateaus(1e3 * block.tr, "ms")
+                yield f"{number} RF phase increment", f"{np.rad2deg(block.rf_spoiling_increment):g} deg"
+                yield f"{number} dephasing", f"{block.dephasing} cycle(s) a TR"
+            case _:
+                yield f"{number} spoiling", "crushes the transverse magnetisation"
+
+
+def _readout(readout: "Readout") -> str:
+    import numpy as np
+
+    if readout.angle_increment is None:
+        return f"{readout.kind}, from the scan"
+    return f"{readout.kind}, {np.rad2deg(readout.angle_increment):.11g} deg, oversampling {readout.oversampling}"
+
+
+def _time(parameter: str | float) -> str:
+    """Name a parameter, or a constant in ms."""
+    return parameter if isinstance(parameter, str) else f"{1e3 * parameter:g} ms"
 
 
 def _plateaus(values: "Double", unit: str) -> str:
@@ -129,14 +165,13 @@ def _frames(path: Path) -> Mapping[str, object]:
 def _maps(path: Path) -> Mapping[str, object]:
     from mrfpipe.files.maps import load_maps, read_maps_header
     from mrfpipe.files.results import find_maps
-    from mrfpipe.maps import PARAMETERS
 
     file = find_maps(path)
     header, maps = read_maps_header(file), load_maps(file)
     return {
         "kind": "maps",
         "shape": f"{header.n_slices} slice(s) of {header.matrix[0]} x {header.matrix[1]}",
-        "maps": ", ".join(f"{p.name} ({p.unit})" for p in PARAMETERS),
+        "maps": ", ".join(f"{p.name} ({p.unit})" for p in maps.parameters),
         "voxels": f"{maps.mask.sum():,} inside the mask",
         "protocol": f"{header.provenance.protocol_name} ({header.provenance.protocol_hash[:12]})",
         "made": f"{header.provenance.started} by {header.provenance.method}",

@@ -68,7 +68,7 @@ def command(
     )
     raw = scan(phantom, protocol, n_coils=coils, snr=snr, seed=settings.seed, name=output.stem)
     write_scan(output, phantom, raw, protocol, force=settings.force)
-    click.echo(f"{output}: {anatomy}, {slices} slice(s), {coils} coils, {raw.n_spokes} spokes; truth in {truth}")
+    click.echo(f"{output}: {anatomy}, {slices} slice(s), {coils} coils, {raw.n_readouts} spokes; truth in {truth}")
     settings.say(f"next: mrfpipe match {output} -d DICT.h5 -o RESULTS")
 
 
@@ -87,4 +87,4 @@ def write_scan(path: Path, phantom: "Phantom", raw: "RawScan", protocol: "Protoc
     with writing(truth_beside(path), force=force) as partial:
         save_truth(phantom, partial)
     with writing(path, force=force) as partial:
-        write_ismrmrd(raw, protocol.sequence, partial, field=protocol.tissue.field)
+        write_ismrmrd(raw, protocol.sequence, partial, field=protocol.field)

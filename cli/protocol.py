@@ -38,7 +38,7 @@ def command(settings: Settings, sequence: Path, output: Path, base: str) -> None
     protocol = load_protocol(output)
     train = protocol.sequence
     click.echo(
-        f"{output}: protocol {protocol.name}, {train.n_spokes} spokes, {train.n_frames} frames of "
-        f"{train.spokes_per_frame}, matrix {train.matrix}, FOV {train.fov * 1e3:g} mm"
+        f"{output}: protocol {protocol.name}, {train.n_readouts} spokes, {train.n_frames} frames of "
+        f"{train.readouts_per_frame}, matrix {train.matrix}, FOV {train.fov * 1e3:g} mm"
     )
     settings.say(f"next: mrfpipe simulate {output} -o {output.stem}.h5")

@@ -48,7 +48,7 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
     page, coils = maps_file.with_name(REPORT_FILE), maps_file.with_name(COILS_FILE)
     refuse_existing(page, force=settings.force)
     maps = load_maps(maps_file)
-    truth, regions = (None, None) if reference is None else load_reference(reference)
+    truth, regions = (None, None) if reference is None else load_reference(reference, maps.parameters)
     fingerprints = find_fingerprints(maps_file, maps)
     with stage(settings.progress, "write"):
         write_page(

@@ -1,7 +1,7 @@
-"""Appearance: the colours and the window in which a map is shown, on pictures and pages alike.
+"""Appearance: the window in which a map is shown, on pictures and pages alike.
 
-Windows span all slices, so that slices can be compared. Those of the parameters are of where they count: T1 of water is
-a guess in fat, and would open its window to all of the grid.
+Windows span all slices, so that slices can be compared. Those of the parameters are of where they count: elsewhere a
+parameter is a guess, and would open its window to all of the grid.
 """
 
 import math
@@ -10,26 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrfpipe.counting import counting_voxels
-from mrfpipe.maps import Parameter, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.quantities import Parameter
 
 Window = tuple[float, float]
 """The values of the first and the last colour."""
 
-COLOURS = {
-    "FF": "viridis",
-    "T1H2O": "magma",
-    "T1fat": "magma",
-    "df": "coolwarm",
-    "B1": "viridis",
-    "M0": "magma",
-    "M0phase": "twilight",
-    "match": "magma",
-    "gap": "magma",
-    "edge": "cividis",
-}
-"""Colour map of matplotlib by the map's name in files: perceptually uniform, diverging for what has a sign, cyclic for
-angles. The relaxation times share one."""
 DIFFERENCE = "PuOr_r"
 """Colour map of differences."""
 USUAL_MATCH = 0.9
@@ -42,13 +28,15 @@ _MOST_DIFFERENCES = 97
 def window_of(maps: ParameterMaps, parameter: Parameter) -> Window:
     """Return the window of a parameter that fits the given maps: of a comparison, give the reference.
 
-    FF has all of it, df is symmetric, and all else spans its values without the outermost.
+    Its quantity says whether all that it can be is shown, as much below zero as above, or its values without the
+    outermost.
     """
-    if parameter.field == "ff":
-        return 0.0, 1.0
-    counts = counting_voxels(maps, parameter)
-    values = maps.in_file_units(parameter)[counts if counts.any() else maps.mask]
-    if parameter.field == "df":
+    quantity = parameter.quantity
+    if quantity.window == "bounds":
+        return quantity.least * quantity.scale, quantity.most * quantity.scale
+    counts = maps.counts(parameter)
+    values = maps[parameter.name][counts if counts.any() else maps.mask]
+    if quantity.window == "symmetric":
         top = _percentile(np.abs(values), _PERCENTILES[1]) or 1.0
         return -top, top
     return _opened(*(_percentile(values, share) for share in _PERCENTILES))
@@ -56,8 +44,8 @@ def window_of(maps: ParameterMaps, parameter: Parameter) -> Window:
 
 def difference_window(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter) -> Window:
     """Return the symmetric window of the difference of a parameter from its reference, where it counts."""
-    both = counting_voxels(reference, parameter) & maps.mask
-    differences = maps.in_file_units(parameter)[both] - reference.in_file_units(parameter)[both]
+    both = reference.counts(parameter) & maps.mask
+    differences = maps[parameter.name][both] - reference[parameter.name][both]
     top = _percentile(np.abs(differences), _MOST_DIFFERENCES) or 1.0
     return -top, top
 

@@ -1,17 +1,17 @@
-"""Dictionary: all fingerprints of a grid, held as the water and fat signals they are made of, in an SVD basis.
+"""Dictionary: all fingerprints of a grid, held as the signals of the components they are made of, in an SVD basis.
 
-An entry is ``(1 - FF) water(T1H2O, B1, df) + FF fat(T1fat, B1, df)``, so that a few ten thousand component signals
-carry millions of entries. Entries are numbered over the axes FF, T1H2O, T1fat, df, B1, the last varying fastest; any
-entry is made when asked for and none is stored.
+With one component an entry is its signal. With two, a and b, it is ``(1 - share) a + share b``: each depends on axes of
+its own and on axes that both share, so that a few ten thousand component signals carry millions of entries. Entries are
+numbered over the axes of the grid, the last varying fastest; any entry is made when asked for and none is stored.
 
 The basis is the joint SVD of all entries, found without building them: their Gram matrix is a sum over components.
 Signals are compressed as ``c = conj(basis).T s`` (McGivney et al., IEEE Trans Med Imaging 33:2311, 2014).
 
-Components are in single precision. Where water and fat nearly cancel, an entry is the small difference of two large
-signals: so entries are made in double precision, and a grid that has entries of which hardly anything is left is
-refused.
+Components are in single precision. Where two nearly cancel, an entry is the small difference of two large signals: so
+entries are made in double precision, and a grid that has entries of which hardly anything is left is refused.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,20 +21,22 @@ import torch
 
 from mrfpipe.arrays import Complex, Double, Int, ShortInt, check_dtype, check_shape, frozen
 from mrfpipe.errors import InputError
-from mrfpipe.maps import PARAMETERS
-from mrfpipe.physics.simulate import SPOILED, ComponentSignals, SignalModel, component_signals
+from mrfpipe.physics.simulate import SPOILED, SignalModel, component_signals, fingerprints
 from mrfpipe.progress import Steps
-from mrfpipe.protocol import AXES, Grid, Protocol
+from mrfpipe.protocol import Component, Protocol
 
 DEFAULT_ENERGY = 0.99999
 """Share of the entries' energy the basis keeps unless told otherwise; rank 12 for T1-FF."""
 UNIT_TOLERANCE = 1e-3
 """By how much the norm of a group's representative may differ from 1; float32 rounds it by far less."""
 LEAST_LEFT = 1e-4
-"""What must be left of water and fat in an entry, ``|d| / ((1 - FF)|water| + FF |fat|)``. What is less is a thousandth
-or more of rounding, as components are rounded by 1e-7, and would take an M0 10,000 times that of any other voxel."""
+"""What must be left of two components a and b in an entry, ``|d| / ((1 - share)|a| + share |b|)``. What is less is a
+thousandth or more of rounding, as components are rounded by 1e-7, and would take an M0 10,000 times that of any other
+voxel."""
 AT_ONCE = 4096
 """Signals whose outer products are summed at a time."""
+_EXAMPLES = 500
+"""Fingerprints that `range_basis` is made of: many more than it has vectors, some dozen."""
 
 Gram = npt.NDArray[np.complex128]
 
@@ -43,10 +45,9 @@ Gram = npt.NDArray[np.complex128]
 class Dictionary:
     """All entries of a protocol's grid in component form."""
 
-    water: Complex
-    """Compressed water signals. Shape `(t1w, b1, df, rank)`."""
-    fat: Complex
-    """Compressed fat signals. Shape `(t1f, b1, df, rank)`."""
+    components: tuple[Complex, ...]
+    """Compressed signals of each component. Shape `(*own axes, *shared axes, rank)`, the axes as `Protocol.own_axes`
+    and `Protocol.shared_axes` give them."""
     basis: Complex
     """Orthonormal temporal basis. Shape `(frames, rank)`."""
     energy: float
@@ -57,23 +58,25 @@ class Dictionary:
     """How."""
 
     def __post_init__(self) -> None:
-        grid = self.protocol.grid
-        sizes = {name: getattr(grid, name).size for name in AXES} | {"frames": self.protocol.sequence.n_frames}
-        shapes = {
-            "basis": ("frames rank", np.complex64),
-            "water": ("t1w b1 df rank", np.complex64),
-            "fat": ("t1f b1 df rank", np.complex64),
-        }
-        for name, (axes, dtype) in shapes.items():
-            array = getattr(self, name)
-            sizes = check_shape(name, array, axes, sizes)
-            check_dtype(name, array, dtype)
+        protocol = self.protocol
+        sizes = dict(zip(protocol.grid, protocol.grid.shape, strict=True)) | {"frames": protocol.sequence.n_frames}
+        sizes = check_shape("basis", self.basis, "frames rank", sizes)
+        arrays = {"basis": self.basis}
+        if len(self.components) != len(protocol.components):
+            raise ValueError(f"{len(protocol.components)} components have {len(self.components)} arrays of signals.")
+        for component, signals in zip(protocol.components, self.components, strict=True):
+            check_shape(component.name, signals, component_axes(protocol, component), sizes)
+            arrays[component.name] = signals
+        for name, array in arrays.items():
+            check_dtype(name, array, np.complex64)
             if not np.all(np.isfinite(array)):
                 raise ValueError(f"{name} has values that are not finite.")
-            object.__setattr__(self, name, frozen(array))
-        if not (np.all(np.any(self.water != 0, axis=-1)) and np.all(np.any(self.fat != 0, axis=-1))):
+        object.__setattr__(self, "basis", frozen(self.basis))
+        object.__setattr__(self, "components", tuple(map(frozen, self.components)))
+        if not all(np.all(np.any(signals != 0, axis=-1)) for signals in self.components):
             raise ValueError("A signal of the dictionary is zero; it could never be matched.")
-        _refuse_cancelling(self)
+        if len(self.components) == 2:
+            _refuse_cancelling(self)
 
     def __repr__(self) -> str:
         kept = f"rank {self.rank} with {self.energy:.6%} of their energy"
@@ -88,6 +91,11 @@ class Dictionary:
     def n_entries(self) -> int:
         """Number of entries, none of which is stored."""
         return self.protocol.grid.n_entries
+
+    @property
+    def shares(self) -> Double:
+        """Shares of the second component on the grid; none if there is one component. Shape `(shares)`."""
+        return np.zeros(0) if self.protocol.share is None else self.protocol.grid[self.protocol.share]
 
     def compress(self, signals: Complex) -> Complex:
         """Express signals in the basis. Shape `(..., frames)` to `(..., rank)`."""
@@ -107,13 +115,25 @@ class Dictionary:
             The same entries, less what lies outside the basis.
         """
         turn = self.basis.T @ basis.conj()
-        water, fat = self.water @ turn, self.fat @ turn
+        turned = tuple(signals @ turn for signals in self.components)
         before, after = (
-            np.trace(entry_gram(ComponentSignals(water=w, fat=f), self.protocol.grid)).real
-            for w, f in ((self.water, self.fat), (water, fat))
+            np.trace(entry_gram(components, self.protocol)).real for components in (self.components, turned)
         )
         kept = self.energy * float(after / before)
-        return replace(self, water=water, fat=fat, basis=np.ascontiguousarray(basis), energy=kept)
+        return replace(self, components=turned, basis=np.ascontiguousarray(basis), energy=kept)
+
+    def positions(self, numbers: Int) -> dict[str, Int]:
+        """Return the positions of entries on every axis of the grid, by its name. Shape `(entries)` each.
+
+        Raises
+        ------
+        IndexError
+            If a number is outside the grid.
+        """
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= self.n_entries):
+            raise IndexError(f"Entry numbers run from 0 to {self.n_entries - 1}.")
+        grid = self.protocol.grid
+        return dict(zip(grid, np.unravel_index(numbers, grid.shape), strict=True))
 
     def entries(self, numbers: Int) -> Complex:
         """Make entries by number.
@@ -132,78 +152,124 @@ class Dictionary:
         IndexError
             If a number is outside the grid.
         """
-        if numbers.size and (numbers.min() < 0 or numbers.max() >= self.n_entries):
-            raise IndexError(f"Entry numbers run from 0 to {self.n_entries - 1}.")
-        ff, t1w, t1f, df, b1 = np.unravel_index(numbers, self.protocol.grid.shape)
-        share = self.protocol.grid.ff[ff][:, None]
-        made = (1 - share) * self.water[t1w, b1, df] + share * self.fat[t1f, b1, df]
-        return made.astype(np.complex64)
+        at, protocol = self.positions(numbers), self.protocol
+        made = [
+            signals[tuple(at[name] for name in (*protocol.own_axes(component), *protocol.shared_axes))]
+            for component, signals in zip(protocol.components, self.components, strict=True)
+        ]
+        if protocol.share is None:
+            return made[0]
+        share = self.shares[at[protocol.share]][:, None]
+        mixed: Complex = ((1 - share) * made[0] + share * made[1]).astype(np.complex64)
+        return mixed
 
     def parameters(self, numbers: Int) -> dict[str, Double]:
-        """Return the parameters of entries by number, in SI units, keyed as `AXES`. Shape `(entries)` each."""
-        positions = np.unravel_index(numbers, self.protocol.grid.shape)
-        return {name: getattr(self.protocol.grid, name)[i] for name, i in zip(AXES, positions, strict=True)}
+        """Return the parameters of entries by number, in SI units, by name. Shape `(entries)` each."""
+        return {name: self.protocol.grid[name][at] for name, at in self.positions(numbers).items()}
+
+    def by_group(self) -> tuple[Complex, ...]:
+        """Return the signals of each component by group: one for every point on the shared axes.
+
+        Shape `(groups, signals, rank)`, the signals numbered over the component's own axes.
+        """
+        n_groups = self.n_groups
+        return tuple(
+            np.ascontiguousarray(signals.reshape(-1, n_groups, self.rank).swapaxes(0, 1)) for signals in self.components
+        )
+
+    @property
+    def n_groups(self) -> int:
+        """Points on the shared axes."""
+        return int(np.prod([self.protocol.grid[name].size for name in self.protocol.shared_axes], dtype=int))
+
+    def numbers(self, group: Int, share: Int, *signals: Int) -> Int:
+        """Return the numbers of entries that are given as `by_group` has them.
+
+        Parameters
+        ----------
+        group
+            Group. Shape `(entries)`.
+        share
+            Position of the share; not looked at if there is one component. Shape `(entries)`.
+        signals
+            Number of each component's signal in the group. Shape `(entries)` each.
+        """
+        protocol, grid = self.protocol, self.protocol.grid
+        at: dict[str, Int] = {} if protocol.share is None else {protocol.share: share}
+        own = [protocol.own_axes(component) for component in protocol.components]
+        for names, index in ((protocol.shared_axes, group), *zip(own, signals, strict=True)):
+            if names:
+                at |= zip(names, np.unravel_index(index, tuple(grid[name].size for name in names)), strict=True)
+        numbers: Int = np.ravel_multi_index([at[name] for name in grid], grid.shape)
+        return numbers
 
     def products(self) -> "Products":
-        """Multiply the components with themselves and each other."""
-        water, fat = real_parts(self.water), real_parts(self.fat)
+        """Multiply the components with themselves and, where there are two, each other."""
+        parts = [real_parts(signals) for signals in self.by_group()]
         return Products(
-            water_energy=np.sum(water**2, axis=-1),
-            fat_energy=np.sum(fat**2, axis=-1),
-            cross=fat @ water.swapaxes(2, 3),
+            energies=tuple(np.sum(part**2, axis=-1) for part in parts),
+            cross=parts[1] @ parts[0].swapaxes(1, 2) if len(parts) == 2 else None,
         )
+
+
+def component_axes(protocol: Protocol, component: Component) -> str:
+    """Return the axes of a component's compressed signals, as `check_shape` takes them."""
+    return " ".join([*protocol.own_axes(component), *protocol.shared_axes, "rank"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Products:
     """What the norms of entries are made of, in double precision, as `LEAST_LEFT` of an entry may be left."""
 
-    water_energy: Double
-    """Squared norms of the compressed water signals. Shape `(b1, df, t1w)`."""
-    fat_energy: Double
-    """Squared norms of the compressed fat signals. Shape `(b1, df, t1f)`."""
-    cross: Double
-    """Re <water, fat> of the compressed signals. Shape `(b1, df, t1f, t1w)`."""
+    energies: tuple[Double, ...]
+    """Squared norms of each component's compressed signals. Shape `(groups, signals)`."""
+    cross: Double | None
+    """Re <first, second> of the compressed signals of two components. Shape `(groups, seconds, firsts)`."""
 
     def cosines(self) -> Double:
-        """Return Re <water, fat> / (|water| |fat|). Shape `(b1, df, t1f, t1w)`."""
-        return self.cross / np.sqrt(self.fat_energy[..., None] * self.water_energy[..., None, :])
+        """Return Re <first, second> / (|first| |second|). Shape `(groups, seconds, firsts)`."""
+        assert self.cross is not None, "one component has no angle"
+        first, second = self.energies
+        cosines: Double = self.cross / np.sqrt(second[..., None] * first[..., None, :])
+        return cosines
 
 
 def real_parts(signals: Complex) -> Double:
-    """Real and imaginary parts of signals `(t1, b1, df, rank)` in turns. Shape `(b1, df, t1, 2 rank)`."""
-    return np.moveaxis(np.ascontiguousarray(signals).view(np.float32), 0, 2).astype(np.float64, order="C")
+    """Real and imaginary parts of signals `(..., rank)` in turns. Shape `(..., 2 rank)`."""
+    parts: Double = np.ascontiguousarray(signals).view(np.float32).astype(np.float64)
+    return parts
 
 
 def _refuse_cancelling(dictionary: Dictionary) -> None:
-    """Refuse a dictionary if less than `LEAST_LEFT` of an entry's water and fat is left.
+    """Refuse a dictionary if less than `LEAST_LEFT` of an entry's two components is left.
 
-    With u = (1 - FF)|water| and v = FF |fat|, ``|d|^2 = (u - v)^2 + 2 u v (1 + cosine)``: pairs of water and fat that
-    are not opposed need no look at their entries.
+    With u = (1 - share)|a| and v = share |b|, ``|d|^2 = (u - v)^2 + 2 u v (1 + cosine)``: pairs of signals that are not
+    opposed need no look at their entries.
 
     Raises
     ------
     InputError
         If there is such an entry; the error names it.
     """
-    grid, products = dictionary.protocol.grid, dictionary.products()
+    protocol, products = dictionary.protocol, dictionary.products()
     more_than_opposed = 1 + products.cosines()
-    b1, df, t1f, t1w = np.nonzero(more_than_opposed < 2 * LEAST_LEFT**2)
-    if b1.size == 0:
+    group, second, first = np.nonzero(more_than_opposed < 2 * LEAST_LEFT**2)
+    if group.size == 0:
         return
-    more_than_opposed = np.maximum(more_than_opposed[b1, df, t1f, t1w], 0)
-    water, fat = np.sqrt(products.water_energy[b1, df, t1w]), np.sqrt(products.fat_energy[b1, df, t1f])
-    for x in grid.ff:
-        u, v = (1 - x) * water, x * fat
+    more_than_opposed = np.maximum(more_than_opposed[group, second, first], 0)
+    a, b = np.sqrt(products.energies[0][group, first]), np.sqrt(products.energies[1][group, second])
+    for position, share in enumerate(dictionary.shares):
+        u, v = (1 - share) * a, share * b
         left = np.sqrt((u - v) ** 2 + 2 * u * v * more_than_opposed) / (u + v)
         worst = int(np.argmin(left))
         if left[worst] < LEAST_LEFT:
-            at = {"ff": x, "t1w": grid.t1w[t1w[worst]], "t1f": grid.t1f[t1f[worst]]}
-            at |= {"df": grid.df[df[worst]], "b1": grid.b1[b1[worst]]}
-            entry = ", ".join(f"{p.name} {at[p.field] * p.scale:.4g}{_unit(p.unit)}" for p in PARAMETERS)
+            number = dictionary.numbers(group[[worst]], np.array([position]), first[[worst]], second[[worst]])
+            at = dictionary.parameters(number)
+            entry = ", ".join(f"{p.name} {at[p.name][0] * p.scale:.4g}{_unit(p.unit)}" for p in protocol.parameters)
+            names = " and ".join(component.name for component in protocol.components)
             raise InputError(
-                f"Protocol '{dictionary.protocol.name}': water and fat cancel to {left[worst]:.1g} of their size "
-                f"in the fingerprint of {entry}; leave this fat fraction out of grid.fat_fraction or change echo times."
+                f"Protocol '{protocol.name}': {names} cancel to {left[worst]:.1g} of their size in the fingerprint of "
+                f"{entry}; leave this value out of parameters.{protocol.share} or change echo times."
             )
 
 
@@ -266,7 +332,7 @@ def build_dictionary(
     Parameters
     ----------
     protocol
-        Sequence, tissue and grid.
+        Sequence, components and grid.
     model
         How signals are simulated; see `mrfpipe.physics.simulate`.
     rank
@@ -281,7 +347,7 @@ def build_dictionary(
     Raises
     ------
     InputError
-        If water and fat cancel in an entry.
+        If two components cancel in an entry.
     ResourceError
         If the device is a GPU that Numba cannot use.
     ValueError
@@ -293,36 +359,52 @@ def build_dictionary(
     if not 0 < energy < 1:
         raise ValueError(f"Energy to keep must lie between 0 and 1, not {energy}.")
     signals = component_signals(protocol, model, device, progress)
-    basis, kept = leading_basis(entry_gram(signals, protocol.grid), rank, energy)
-    water, fat = signals.water @ basis.conj(), signals.fat @ basis.conj()
-    return Dictionary(
-        water=water,
-        fat=fat,
-        basis=basis,
-        energy=kept,
-        protocol=protocol,
-        model=model,
-    )
+    basis, kept = leading_basis(entry_gram(signals, protocol), rank, energy)
+    compressed = tuple(component @ basis.conj() for component in signals)
+    return Dictionary(components=compressed, basis=basis, energy=kept, protocol=protocol, model=model)
 
 
-def entry_gram(signals: ComponentSignals, grid: Grid) -> Gram:
+def entry_gram(components: tuple[Complex, ...], protocol: Protocol) -> Gram:
     """Sum of ``d conj(d)'`` over all entries d of a grid, without making them. Shape `(frames, frames)`.
 
-    With u = 1 - FF and v = FF, one (B1, df) gives ``sum u^2 n_fat W W' + sum v^2 n_water F F' + sum u v (w f' + f w')``
-    where the columns of W and F are the water and fat signals and w and f their sums.
+    With u = 1 - share and v = share, one group of the entries of two components gives
+    ``sum u^2 n_b A A' + sum v^2 n_a B B' + sum u v (a b' + b a')`` where the columns of A and B are its n_a and n_b
+    signals and a and b their sums.
+
+    Parameters
+    ----------
+    components
+        Signals of each component. Shape `(*own axes, *shared axes, frames)`.
+    protocol
+        Whose grid it is.
     """
-    u, v = 1 - grid.ff, grid.ff
-    w, f = (
-        component.sum(0, dtype=np.complex128).reshape(-1, component.shape[-1])
-        for component in (signals.water, signals.fat)
-    )
-    mixed = w.T @ f.conj()
+    if protocol.share is None:
+        return outer_sum(components[0])
+    v = protocol.grid[protocol.share]
+    u, n_frames = 1 - v, components[0].shape[-1]
+    n_shared = int(np.prod([protocol.grid[name].size for name in protocol.shared_axes], dtype=int))
+    first, second = (signals.reshape(-1, n_shared, n_frames) for signals in components)
+    a, b = first.sum(0, dtype=np.complex128), second.sum(0, dtype=np.complex128)
+    mixed = a.T @ b.conj()
     gram: Gram = (
-        (u @ u) * grid.t1f.size * outer_sum(signals.water)
-        + (v @ v) * grid.t1w.size * outer_sum(signals.fat)
+        (u @ u) * len(second) * outer_sum(first)
+        + (v @ v) * len(first) * outer_sum(second)
         + (u @ v) * (mixed + mixed.conj().T)
     )
     return gram
+
+
+def range_basis(protocol: Protocol, model: SignalModel) -> Complex:
+    """Return the basis that keeps as much energy of a protocol's fingerprints as a dictionary's. `(frames, rank)`.
+
+    It is the basis of fingerprints by a signal model, drawn from the ranges of the protocol's grid, always the same:
+    for maps that no dictionary was asked for, as those of a network.
+    """
+    rng = np.random.default_rng(0)
+    drawn: Mapping[str, Double] = {
+        name: rng.uniform(axis.min(), axis.max(), _EXAMPLES) for name, axis in protocol.grid.items()
+    }
+    return leading_basis(outer_sum(fingerprints(protocol, drawn, model=model)), None, DEFAULT_ENERGY)[0]
 
 
 def outer_sum(signals: Complex) -> Gram:

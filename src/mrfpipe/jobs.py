@@ -29,7 +29,7 @@ from mrfpipe.files.provenance import Provenance, Recipe, Setting, sha256_of
 from mrfpipe.files.results import save_result
 from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, UNSTATED, Imaging
-from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
+from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.matching.match import Method
 from mrfpipe.pages import write_page
 from mrfpipe.pipeline import MappedScan, load_truth, match_scan, open_series, truth_path, usable_slices
@@ -401,8 +401,8 @@ def write_result(
 def summarise(maps: ParameterMaps, provenance: Provenance) -> str:
     """Return voxels and time, and a line a map: median and the range of nine voxels in ten, in file units."""
     lines = [f"{maps.mask.sum():,} voxels in {provenance.duration_s:.1f} s"]
-    for parameter in PARAMETERS:
-        low, middle, high = np.percentile(maps.in_file_units(parameter)[maps.mask], [5, 50, 95])
+    for parameter in maps.parameters:
+        low, middle, high = np.percentile(maps[parameter.name][maps.mask], [5, 50, 95])
         unit = "" if parameter.unit == "1" else f" {parameter.unit}"
         lines.append(f"  {parameter.name:6} {middle:8.4g}{unit}   (5 to 95 %: {low:.4g} to {high:.4g})")
     return "\n".join(lines + _unchecked(provenance))

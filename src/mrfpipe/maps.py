@@ -1,103 +1,41 @@
-"""ParameterMaps: the five quantitative maps of a scan, and the maps that say how far to trust them.
+"""ParameterMaps: the quantitative maps of a scan, and the maps that say how far to trust them.
 
 Fingerprints are what the maps were read from: the signal of every voxel and the one it was explained by.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, check_dtype, check_shape, frozen
+from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality
+
+Labels = npt.NDArray[np.integer[Any]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """One of the five parameters: what it is called where, and how it is written to files."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ParameterMaps(Mapping[str, Float]):
+    """What a scan yields, by matching or by a network alike: a mapping from a parameter's name to its map.
 
-    field: str
-    """Name in `ParameterMaps` and in `Grid`."""
-    name: str
-    """Name in files, tables and figures."""
-    unit: str
-    """Unit in files, tables and figures."""
-    scale: float
-    """Factor from SI to that unit."""
-    title: str
-    """Name for people."""
-
-
-PARAMETERS = (
-    Parameter(field="ff", name="FF", unit="1", scale=1.0, title="fat fraction"),
-    Parameter(field="t1w", name="T1H2O", unit="ms", scale=1e3, title="T1 of water"),
-    Parameter(field="t1f", name="T1fat", unit="ms", scale=1e3, title="T1 of fat"),
-    Parameter(field="df", name="df", unit="Hz", scale=1.0, title="off-resonance"),
-    Parameter(field="b1", name="B1", unit="1", scale=1.0, title="flip angle efficacy"),
-)
-"""In the order of the dictionary's axes; bit n of `ParameterMaps.edge` stands for the n-th."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
-    """A map that says how far to trust the parameters: what it is called, and how it is written to files."""
-
-    field: str
-    """Name in `ParameterMaps`."""
-    name: str
-    """Name in files and figures."""
-    unit: str
-    """Unit in files and figures."""
-    title: str
-    """What it is, for people."""
-
-
-_EDGE_BITS = ", ".join(f"{1 << bit} {parameter.name}" for bit, parameter in enumerate(PARAMETERS))
-M0 = Quality(
-    field="m0",
-    name="M0",
-    unit="arbitrary",
-    title="scale between signal and simulated fingerprint: proton density times receive gain",
-)
-PHASE = Quality(field="phase", name="M0phase", unit="rad", title="phase of that scale, -pi to pi")
-MATCH = Quality(field="match", name="match", unit="1", title="normalised correlation of signal and fingerprint, 0 to 1")
-EDGE = Quality(
-    field="edge",
-    name="edge",
-    unit="1",
-    title=f"sum of a number for each parameter at an end of its grid: {_EDGE_BITS}",
-)
-GAP = Quality(
-    field="gap",
-    name="gap",
-    unit="1",
-    title="normalised correlation that the second-best pair of off-resonance and B1 lacks, all of it if there is none",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ParameterMaps:
-    """What a scan yields, by matching or by a network alike. Arrays have shape `(slices, y, x)`.
-
-    Voxels outside the mask, and voxels without any signal, are NaN in every map and outside `mask`.
+    Maps that are looked up by name are in the units of files; `si` has them in SI units. Arrays have shape
+    `(slices, y, x)`. Voxels outside the mask, and voxels without any signal, are NaN in every map and outside `mask`.
     """
 
-    ff: Float
-    """Fat fraction, 0 to 1."""
-    t1w: Float
-    """T1 of water in s."""
-    t1f: Float
-    """T1 of fat in s."""
-    df: Float
-    """Off-resonance in Hz."""
-    b1: Float
-    """Flip angle efficacy."""
+    parameters: tuple[Parameter, ...]
+    """What was searched for."""
+    si: Mapping[str, Float]
+    """The map of every parameter by its name, in SI units."""
     m0: Float
     """Magnitude of the scale between signal and simulated fingerprint (proton density times receive gain)."""
     phase: Float
     """Phase of that scale in rad, from -pi to pi: of the signal at the moment of excitation."""
     match: Float
     """Normalised correlation of signal and fingerprint, 0 to 1."""
-    edge: Byte
-    """Bit n is set where the n-th of `PARAMETERS` lies at an end of its grid."""
+    edge: npt.NDArray[np.uint8]
+    """Bit n is set where the n-th parameter lies at an end of its grid."""
     mask: Bool
     """Where the maps are defined."""
     affine: Double
@@ -112,35 +50,96 @@ class ParameterMaps:
         check_shape("edge", self.edge, "slices y x", sizes)
         check_dtype("edge", self.edge, np.uint8)
         check_shape("affine", self.affine, "4 4")
-        images = [*(p.field for p in PARAMETERS), "m0", "phase", "match", *(["gap"] if self.gap is not None else [])]
-        for name in images:
-            array = getattr(self, name)
+        if len(self.parameters) > 8:
+            raise ValueError(f"Maps have at most 8 parameters, not {len(self.parameters)}.")
+        images = {p.name: self.si[p.name] for p in self.parameters} | {"m0": self.m0, "phase": self.phase}
+        images |= {"match": self.match} | ({} if self.gap is None else {"gap": self.gap})
+        for name, array in images.items():
             check_shape(name, array, "slices y x", sizes)
             check_dtype(name, array, np.float32)
             if not np.all(np.isfinite(array[self.mask])):
                 raise ValueError(f"{name} is not finite everywhere inside the mask.")
-        for name in (*images, "edge", "mask", "affine"):
+        object.__setattr__(self, "si", {p.name: frozen(self.si[p.name]) for p in self.parameters})
+        for name in ("m0", "phase", "match", "edge", "mask", "affine", *(["gap"] if self.gap is not None else [])):
             object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    def __getitem__(self, name: str) -> Float:
+        """Return the map of a parameter in the unit it has in files. Shape `(slices, y, x)`."""
+        scale = np.float32(self.parameter(name).scale)
+        scaled: Float = self.si[name] * scale
+        return scaled
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(p.name for p in self.parameters)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
 
     def __repr__(self) -> str:
         size, voxels = " x ".join(map(str, self.mask.shape)), f"{self.mask.sum():,} voxels inside the mask"
-        means = ", ".join(f"{p.name} {self._mean(p):.3g} {p.unit}".removesuffix(" 1") for p in PARAMETERS)
+        means = ", ".join(f"{p.name} {self._mean(p):.3g} {p.unit}".removesuffix(" 1") for p in self.parameters)
         return f"<ParameterMaps {size} (slices, y, x), {voxels}; means: {means}>"
 
     def _mean(self, parameter: Parameter) -> float:
-        inside = self.in_file_units(parameter)[self.mask]
+        inside = self[parameter.name][self.mask]
         return float(inside.mean()) if inside.size else np.nan
+
+    def parameter(self, name: str) -> Parameter:
+        """Return the parameter of a name.
+
+        Raises
+        ------
+        KeyError
+            If there is none; the error names those there are.
+        """
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        raise KeyError(f"there is no map {name!r}; there are {', '.join(self)}")
+
+    def at_edge(self, parameter: Parameter) -> Bool:
+        """Return the voxels where a parameter lies at an end of its grid. Shape `(slices, y, x)`."""
+        found: Bool = self.edge >> self.parameters.index(parameter) & 1 > 0
+        return found
 
     @property
     def quality(self) -> tuple[Quality, ...]:
         """The quality maps there are."""
-        always = (M0, PHASE, MATCH, EDGE)
+        bits = ", ".join(f"{1 << bit} {parameter.name}" for bit, parameter in enumerate(self.parameters))
+        always = (M0, PHASE, MATCH, replace(EDGE, title=f"{EDGE.title}: {bits}"))
         return always if self.gap is None else (*always, GAP)
 
-    def in_file_units(self, parameter: Parameter) -> Float:
-        """Return the map of `parameter` in the unit it has in files. Shape `(slices, y, x)`."""
-        scaled: Float = getattr(self, parameter.field) * np.float32(parameter.scale)
-        return scaled
+    def counts(self, parameter: Parameter) -> Bool:
+        """Return the voxels in which a parameter counts, by its condition; all are in the mask. `(slices, y, x)`."""
+        return self.mask & parameter.counts_where(self.si)
+
+    def counting_regions(self, parameter: Parameter, rois: Labels) -> Labels:
+        """Return the labels of regions where a parameter counts, 0 elsewhere.
+
+        Where its condition has an upper limit, a region counts only if its mean, over all its voxels in the mask, keeps
+        to it, too: section 2.6 of Balsiger et al., Med Image Anal 64:101741 (2020).
+
+        Parameters
+        ----------
+        parameter
+            Which.
+        rois
+            Labels of regions, 0 for none. A region is its label in one slice. Shape `(slices, y, x)`.
+
+        Returns
+        -------
+            Labels in the voxels that count. Shape `(slices, y, x)`.
+        """
+        counts: Labels = np.where(self.counts(parameter), rois, 0)
+        condition = parameter.counts
+        if condition is None or condition.sense != "<=":
+            return counts
+        for kept, values, mask, labels in zip(counts, self.si[condition.parameter], self.mask, rois, strict=True):
+            for label in np.unique(kept[kept != 0]):
+                region = labels == label
+                if not condition.holds(values[region & mask].mean(dtype=np.float64)):
+                    kept[region] = 0
+        return counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

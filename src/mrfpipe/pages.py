@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from mrfpipe.arrays import Int
-from mrfpipe.counting import counting_voxels
 from mrfpipe.evaluation.agreement import Agreement, agree, region_agreement
 from mrfpipe.evaluation.metrics import MapError, evaluate
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
+from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.report.comparison import Comparison
 from mrfpipe.report.page import RESULT_AND_TRUTH, write_report
 
@@ -63,14 +62,14 @@ def compare(maps: ParameterMaps, reference: ParameterMaps, labels: Int | None) -
     errors = evaluate(maps, reference, labels)
     regions = {} if labels is None else region_agreement(maps, reference, labels)
     found = []
-    for p in PARAMETERS:
+    for p in reference.parameters:
         if p.name in regions:
             means, agreement = regions[p.name]
             points, estimate, expected = "region", means.estimate, means.reference
         else:
-            both = counting_voxels(reference, p) & maps.mask
+            both = reference.counts(p) & maps.mask
             points = "voxel"
-            estimate, expected = (m.in_file_units(p)[both].astype(np.float64) for m in (maps, reference))
+            estimate, expected = (m[p.name][both].astype(np.float64) for m in (maps, reference))
             agreement = agree(estimate, expected)
         found.append(
             Comparison(

@@ -4,7 +4,9 @@ A parameter is a named axis that is searched for, of one of these quantities: a 
 SI units inside the library and in the quantity's unit in files, tables and figures.
 """
 
+import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -189,6 +191,57 @@ class Parameter:
     def scale(self) -> float:
         """Factor from SI to that unit."""
         return self.quantity.scale
+
+    def counts_where(self, values: Mapping[str, Numbers]) -> Bool:
+        """Return where it counts, of the values of all parameters by name, in SI units. Of their shape."""
+        if self.counts is None:
+            return np.ones(values[self.name].shape, np.bool_)
+        return self.counts.holds(values[self.counts.parameter])
+
+
+def counting_rule(parameters: Iterable[Parameter]) -> str:
+    """Say in words where parameters are compared with a reference; empty if everywhere."""
+    words = {"<=": "at most", ">": "above"}
+    return ", ".join(
+        f"{p.name} counts where the reference {p.counts.parameter} is {words[p.counts.sense]} {p.counts.text.split()[-1]}"
+        for p in parameters
+        if p.counts is not None
+    )
+
+
+def parameters_as_text(parameters: tuple[Parameter, ...]) -> str:
+    """Write in JSON what parameters are, as files of maps keep it."""
+
+    def described(p: Parameter) -> dict[str, str]:
+        values = {"name": p.name, "quantity": p.quantity.name, "title": p.title}
+        return values if p.counts is None else values | {"counts_where": p.counts.text}
+
+    return json.dumps([described(p) for p in parameters])
+
+
+def parameters_from_text(text: str) -> tuple[Parameter, ...]:
+    """Read what `parameters_as_text` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    try:
+        entries = json.loads(text)
+        quantities = {str(entry["name"]): QUANTITIES[entry["quantity"]] for entry in entries}
+        scales = {name: quantity.scale for name, quantity in quantities.items()}
+        return tuple(
+            Parameter(
+                name=str(entry["name"]),
+                quantity=quantities[entry["name"]],
+                title=str(entry["title"]),
+                counts=Condition.parse(entry["counts_where"], scales) if "counts_where" in entry else None,
+            )
+            for entry in entries
+        )
+    except (KeyError, TypeError) as e:
+        raise ValueError(f"it does not say what its maps are of ({e})") from e
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

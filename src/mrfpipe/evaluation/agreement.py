@@ -1,17 +1,16 @@
 """Agreement: how two ways to the same maps agree over regions, as scatter and Bland-Altman plots show it.
 
 Section 2.6 and Fig. 4 of Balsiger et al., Med Image Anal 64:101741 (2020): a point is the mean over one region in one
-slice. Which voxels and regions count, `mrfpipe.counting` says.
+slice. Which voxels and regions count, `mrfpipe.maps.ParameterMaps` says.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from mrfpipe.counting import Labels, Numbers
 from mrfpipe.evaluation.metrics import r2
 from mrfpipe.evaluation.regions import RegionMeans, check_shapes, region_means
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import Labels, ParameterMaps
 
 COVERAGE = 1.96
 """Standard deviations on either side of the bias that hold 95 % of normally distributed differences."""
@@ -109,7 +108,7 @@ def region_agreement(
     """
     check_shapes(maps, reference, rois)
     agreements = {}
-    for parameter in PARAMETERS:
+    for parameter in reference.parameters:
         points = region_means(maps, reference, parameter, rois)
         agreements[parameter.name] = points, agree(points.estimate, points.reference)
     return agreements

@@ -10,11 +10,10 @@ from dataclasses import replace
 import numpy as np
 
 from mrfpipe.arrays import Complex, Double
-from mrfpipe.counting import counting_voxels
 from mrfpipe.errors import MismatchError
 from mrfpipe.evaluation.metrics import nrmse
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
 from mrfpipe.progress import Steps
 
 
@@ -50,7 +49,7 @@ def permutation_importance(
 
     Returns
     -------
-        Absolute difference to the NRMSE without permutation, maps in the order of `PARAMETERS`. Shape
+        Absolute difference to the NRMSE without permutation, maps in the order of the parameters. Shape
         `(frames, maps)`.
 
     Raises
@@ -65,7 +64,7 @@ def permutation_importance(
         )
     n_frames = series.images.shape[1]
     plain = _errors(reconstruct(series), reference)[0]
-    importance = np.empty((n_frames, len(PARAMETERS)))
+    importance = np.empty((n_frames, len(reference)))
     for start in range(0, n_frames, n_together):
         frames = range(start, min(start + n_together, n_frames))
         copies = [permute_frame(series, frame, np.random.default_rng([seed, frame])) for frame in frames]
@@ -90,10 +89,10 @@ def permute_frame(series: FrameSeries, frame: int, random: np.random.Generator) 
 def _errors(maps: ParameterMaps, reference: ParameterMaps) -> Double:
     """NRMSE of every map of every copy of a scan, which follow each other as slices. Shape `(copies, maps)`."""
     n_slices = reference.mask.shape[0]
-    errors = np.empty((maps.mask.shape[0] // n_slices, len(PARAMETERS)))
-    for i, parameter in enumerate(PARAMETERS):
-        counts = counting_voxels(reference, parameter)
-        values = np.where(maps.mask, getattr(maps, parameter.field), np.nan)
+    errors = np.empty((maps.mask.shape[0] // n_slices, len(reference)))
+    for i, parameter in enumerate(reference.parameters):
+        counts = reference.counts(parameter)
+        values = np.where(maps.mask, maps.si[parameter.name], np.nan)
         for copy, error in zip(values.reshape(-1, *reference.mask.shape), errors, strict=True):
-            error[i] = nrmse(copy[counts], getattr(reference, parameter.field)[counts])
+            error[i] = nrmse(copy[counts], reference.si[parameter.name][counts])
     return errors

@@ -14,9 +14,9 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from mrfpipe.arrays import Bool, Double, check_shape
-from mrfpipe.counting import Labels, Numbers, counting_voxels
 from mrfpipe.evaluation.regions import check_shapes, region_means
-from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps
+from mrfpipe.maps import Labels, ParameterMaps
+from mrfpipe.quantities import Numbers, Parameter
 
 SSIM_WINDOW = 7
 """Voxels along each side of the SSIM's window."""
@@ -53,7 +53,7 @@ class MapError:
 def evaluate(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None = None) -> dict[str, MapError]:
     """Compare maps with a reference, inside the reference's mask, in the units of files.
 
-    Which voxels and regions count, `mrfpipe.counting` says, for all metrics but the SSIM.
+    Which voxels and regions count, `mrfpipe.maps.ParameterMaps.counts` says, for all metrics but the SSIM.
 
     Parameters
     ----------
@@ -74,13 +74,13 @@ def evaluate(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None 
         If maps, reference and regions differ in shape.
     """
     check_shapes(maps, reference, rois)
-    return {p.name: _map_error(maps, reference, p, rois) for p in PARAMETERS}
+    return {p.name: _map_error(maps, reference, p, rois) for p in reference.parameters}
 
 
 def _map_error(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter, rois: Labels | None) -> MapError:
-    got = np.where(maps.mask, maps.in_file_units(parameter), np.nan).astype(np.float64)
-    true = reference.in_file_units(parameter).astype(np.float64)
-    counts = counting_voxels(reference, parameter)
+    got = np.where(maps.mask, maps[parameter.name], np.nan).astype(np.float64)
+    true = reference[parameter.name].astype(np.float64)
+    counts = reference.counts(parameter)
     estimate, expected = got[counts], true[counts]
     means = None if rois is None else region_means(maps, reference, parameter, rois)
     return MapError(

@@ -12,7 +12,6 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
 from mrfpipe.appearance import (
-    COLOURS,
     DIFFERENCE,
     Window,
     difference_window,
@@ -23,7 +22,8 @@ from mrfpipe.appearance import (
 from mrfpipe.arrays import Bool, Complex, Double
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.atomic import writing
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.quantities import M0, MATCH
 
 _Image = npt.NDArray[np.floating[Any]]
 
@@ -145,12 +145,12 @@ def _parameters(maps: ParameterMaps, ranged: ParameterMaps, s: int) -> list[_Pan
     return [
         _Panel(
             title=p.name,
-            image=_masked(maps.in_file_units(p), maps.mask, s),
+            image=_masked(maps[p.name], maps.mask, s),
             unit=p.unit,
-            colours=COLOURS[p.name],
+            colours=p.quantity.colours,
             range=window_of(ranged, p),
         )
-        for p in PARAMETERS
+        for p in maps.parameters
     ]
 
 
@@ -158,15 +158,15 @@ def _quality(maps: ParameterMaps, s: int) -> list[_Panel]:
     m0, match = (_masked(values, maps.mask, s) for values in (maps.m0, maps.match))
     bright = window_from_zero(maps.m0[maps.mask])
     return [
-        _Panel(title="M0", image=m0, unit="arbitrary", colours=COLOURS["M0"], range=bright),
-        _Panel(title="match", image=match, unit="1", colours=COLOURS["match"], range=match_window(maps)),
+        _Panel(title="M0", image=m0, unit="arbitrary", colours=M0.colours, range=bright),
+        _Panel(title="match", image=match, unit="1", colours=MATCH.colours, range=match_window(maps)),
     ]
 
 
 def _differences(maps: ParameterMaps, reference: ParameterMaps, s: int) -> list[_Panel]:
     panels = []
-    for p in PARAMETERS:
-        image = _masked(maps.in_file_units(p) - reference.in_file_units(p), maps.mask & reference.mask, s)
+    for p in maps.parameters:
+        image = _masked(maps[p.name] - reference[p.name], maps.mask & reference.mask, s)
         window = difference_window(maps, reference, p)
         panels.append(_Panel(title=p.name, image=image, unit=p.unit, colours=DIFFERENCE, range=window))
     return panels

@@ -11,20 +11,24 @@ from mrfpipe.arrays import Int
 from mrfpipe.errors import InputError
 from mrfpipe.files.maps import load_maps
 from mrfpipe.files.results import find_maps
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.quantities import Parameter, parameters_from_text
 
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error)
-_LAYOUT = "a truth .npz holds mask, FF, T1H2O (ms), T1fat (ms), df (Hz), B1 and, if there are regions, roi"
 
 
-def load_reference(path: str | Path) -> tuple[ParameterMaps, Int | None]:
+def load_reference(
+    path: str | Path, parameters: tuple[Parameter, ...] | None = None
+) -> tuple[ParameterMaps, Int | None]:
     """Read a reference and its regions.
 
     Parameters
     ----------
     path
-        A result folder, a maps file, or a truth ``.npz`` with the arrays ``mask``, ``FF``, ``T1H2O`` (ms), ``T1fat``
-        (ms), ``df`` (Hz), ``B1`` and perhaps ``roi``, each `(slices, y, x)`, or `(y, x)` for a single slice.
+        A result folder, a maps file, or a truth ``.npz`` with the arrays ``mask``, one a parameter by its name in the
+        unit of files, and perhaps ``roi``, each `(slices, y, x)`, or `(y, x)` for a single slice.
+    parameters
+        What a truth has maps of, if it does not say so itself.
 
     Returns
     -------
@@ -38,51 +42,67 @@ def load_reference(path: str | Path) -> tuple[ParameterMaps, Int | None]:
     """
     path = Path(path)
     if path.suffix == ".npz":
-        return _load_truth(path)
+        return _load_truth(path, parameters)
     return load_maps(find_maps(path)), None
 
 
-def _load_truth(path: Path) -> tuple[ParameterMaps, Int | None]:
-    arrays = _read(path)
-    missing = [name for name in ("mask", *(p.name for p in PARAMETERS)) if name not in arrays]
+def _load_truth(path: Path, parameters: tuple[Parameter, ...] | None) -> tuple[ParameterMaps, Int | None]:
+    parameters, arrays = _read(path, parameters)
+    layout = _layout(parameters)
+    missing = [name for name in ("mask", *(p.name for p in parameters)) if name not in arrays]
     if missing:
-        raise InputError(f"{path} has no array {missing[0]}; {_LAYOUT}.")
+        raise InputError(f"{path} has no array {missing[0]}; {layout}.")
     shape = arrays["mask"].shape
     for name, array in arrays.items():
         if array.shape != shape or len(shape) != 3:
             raise InputError(f"{path}: {name} has shape {array.shape}, expected that of mask, (slices, y, x).")
         if array.dtype.kind not in "buif":
-            raise InputError(f"{path}: {name} holds {array.dtype}, not numbers; {_LAYOUT}.")
+            raise InputError(f"{path}: {name} holds {array.dtype}, not numbers; {layout}.")
     mask = arrays["mask"].astype(np.float64) > 0
-    for parameter in PARAMETERS:
-        if not np.all(np.isfinite(arrays[parameter.name][mask])):
-            raise InputError(f"{path}: {parameter.name} is not finite everywhere inside the mask; {_LAYOUT}.")
-    return _as_maps(arrays, mask), _regions(arrays.get("roi"), path)
+    for p in parameters:
+        if not np.all(np.isfinite(arrays[p.name][mask])):
+            raise InputError(f"{path}: {p.name} is not finite everywhere inside the mask; {layout}.")
+    return _as_maps(arrays, mask, parameters), _regions(arrays.get("roi"), path, layout)
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    known = ("mask", *(p.name for p in PARAMETERS), "roi")
+def _layout(parameters: tuple[Parameter, ...]) -> str:
+    maps = ", ".join(p.name if p.unit == "1" else f"{p.name} ({p.unit})" for p in parameters)
+    return f"a truth .npz holds mask, {maps or 'a map of every parameter'} and, if there are regions, roi"
+
+
+def _read(
+    path: Path, parameters: tuple[Parameter, ...] | None
+) -> tuple[tuple[Parameter, ...], dict[str, npt.NDArray[np.generic]]]:
+    """Read what a truth is of, and its arrays."""
+    layout = _layout(parameters or ())
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: _with_slices(file[name]) for name in known if name in file}
+            if "parameters" in file:
+                parameters = parameters_from_text(str(file["parameters"]))
+            if parameters is None:
+                raise InputError(f"{path} does not say what its maps are of; give a result to compare it with.")
+            known = ("mask", *(p.name for p in parameters), "roi")
+            return parameters, {name: _with_slices(file[name]) for name in known if name in file}
     except FileNotFoundError as e:
-        raise InputError(f"{path} does not exist; {_LAYOUT}.") from e
+        raise InputError(f"{path} does not exist; {layout}.") from e
     except (*_DAMAGE, AttributeError, LookupError) as e:
         text = str(e).partition("\n")[0].removesuffix(".") or type(e).__name__
-        raise InputError(f"{path} cannot be read as .npz: {text}; {_LAYOUT}.") from e
+        raise InputError(f"{path} cannot be read as .npz: {text}; {layout}.") from e
 
 
 def _with_slices(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return array[None] if array.ndim == 2 else array
 
 
-def _as_maps(arrays: dict[str, npt.NDArray[np.generic]], mask: npt.NDArray[np.bool_]) -> ParameterMaps:
+def _as_maps(
+    arrays: dict[str, npt.NDArray[np.generic]], mask: npt.NDArray[np.bool_], parameters: tuple[Parameter, ...]
+) -> ParameterMaps:
     def masked(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
         return np.where(mask, values, np.nan).astype(np.float32)
 
-    fields = {p.field: masked(arrays[p.name].astype(np.float64) / p.scale) for p in PARAMETERS}
     return ParameterMaps(
-        **fields,
+        parameters=parameters,
+        si={p.name: masked(arrays[p.name].astype(np.float64) / p.scale) for p in parameters},
         m0=masked(1.0),
         phase=masked(0.0),
         match=masked(1.0),
@@ -92,11 +112,11 @@ def _as_maps(arrays: dict[str, npt.NDArray[np.generic]], mask: npt.NDArray[np.bo
     )
 
 
-def _regions(rois: npt.NDArray[np.generic] | None, path: Path) -> Int | None:
+def _regions(rois: npt.NDArray[np.generic] | None, path: Path, layout: str) -> Int | None:
     if rois is None:
         return None
     values = rois.astype(np.float64)
     if not np.all(np.isfinite(values)) or not np.array_equal(values, np.round(values)):
-        raise InputError(f"{path}: roi does not hold whole numbers; {_LAYOUT}.")
+        raise InputError(f"{path}: roi does not hold whole numbers; {layout}.")
     labels = rois.astype(np.int64)
     return labels if labels.any() else None

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrfpipe.arrays import Double, Int
-from mrfpipe.counting import Labels, counting_regions
 from mrfpipe.errors import MismatchError
-from mrfpipe.maps import Parameter, ParameterMaps
+from mrfpipe.maps import Labels, ParameterMaps
+from mrfpipe.quantities import Parameter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,13 +50,13 @@ def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Param
     rois
         Labels of regions, 0 for none. Shape `(slices, y, x)`.
     """
-    labels = counting_regions(reference, parameter, rois)
+    labels = reference.counting_regions(parameter, rois)
     inside = maps.mask & (labels != 0)
     keys, region, n_voxels = np.unique(
         np.stack([np.nonzero(inside)[0], labels[inside]]), axis=1, return_inverse=True, return_counts=True
     )
     means = [
-        np.bincount(region.reshape(-1), weights=m.in_file_units(parameter)[inside], minlength=n_voxels.size) / n_voxels
+        np.bincount(region.reshape(-1), weights=m[parameter.name][inside], minlength=n_voxels.size) / n_voxels
         for m in (maps, reference)
     ]
     return RegionMeans(slice=keys[0], region=keys[1], n_voxels=n_voxels, estimate=means[0], reference=means[1])
@@ -68,8 +68,10 @@ def check_shapes(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | N
     Raises
     ------
     MismatchError
-        If maps, reference and regions differ in shape.
+        If maps, reference and regions differ in shape, or the maps are of other parameters.
     """
+    if tuple(maps) != tuple(reference):
+        raise MismatchError(f"The maps are {', '.join(maps)}, those of the reference {', '.join(reference)}.")
     shape = reference.mask.shape
     for name, found in (("maps", maps.mask.shape), ("regions", shape if rois is None else rois.shape)):
         if found != shape:

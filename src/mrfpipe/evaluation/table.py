@@ -2,48 +2,53 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from mrfpipe.counting import MOST_FAT_FOR_WATER, RULE
 from mrfpipe.evaluation.metrics import MapError
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.quantities import Parameter, counting_rule
 
 _HEADINGS = ("map", "unit", "RMSE", "bias", "NRMSE", "PSNR/dB", "SSIM", "R2 (voxels)")
 _REGIONS = ("R2 (regions)",)
 _COUNTS = ("voxels", "missing")
-_UNITS = {p.name: p.unit for p in PARAMETERS}
 _DECIMALS = {"ms": 1, "Hz": 2, "1": 4}
 
 
-def format_table(errors: Mapping[str, MapError]) -> str:
+def format_table(errors: Mapping[str, MapError], parameters: Sequence[Parameter]) -> str:
     """Lay errors out as a table, one map a row, with a line on what counts; a metric that is not defined is ``-``.
 
     Parameters
     ----------
     errors
         What `metrics.evaluate` gave.
+    parameters
+        What the maps are of.
     """
     n_regions = max((error.n_regions for error in errors.values() if error.n_regions is not None), default=None)
     headings = (*_HEADINGS, *(() if n_regions is None else _REGIONS), *_COUNTS)
-    rows = [headings, *(_row(name, error, n_regions is not None) for name, error in errors.items())]
+    rows = [headings, *(_row(p, errors[p.name], n_regions is not None) for p in parameters)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(headings))]
     lines = ["  ".join(_align(cell, i, widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows]
-    return "\n".join([*lines, "", f"{RULE}; SSIM is over the whole mask.", *_of_regions(n_regions)])
+    rule = "; ".join([text for text in (counting_rule(parameters),) if text] + ["SSIM is over the whole mask."])
+    return "\n".join([*lines, "", rule, *_of_regions(n_regions, parameters)])
 
 
-def _of_regions(n_regions: int | None) -> list[str]:
+def _of_regions(n_regions: int | None, parameters: Sequence[Parameter]) -> list[str]:
     if n_regions is None:
         return []
-    limit = f"of more than {MOST_FAT_FOR_WATER:.0%} fat left out for T1H2O"
-    return [f"R2 (regions) is over the means of up to {n_regions} regions, a slice each, those {limit}."]
+    left_out = [
+        f", those whose mean {p.counts.parameter} is above {p.counts.text.split()[-1]} left out for {p.name}"
+        for p in parameters
+        if p.counts is not None and p.counts.sense == "<="
+    ]
+    return [f"R2 (regions) is over the means of up to {n_regions} regions, a slice each{''.join(left_out)}."]
 
 
-def _row(name: str, error: MapError, with_regions: bool) -> tuple[str, ...]:
-    unit = _UNITS[name]
+def _row(parameter: Parameter, error: MapError, with_regions: bool) -> tuple[str, ...]:
+    unit = parameter.unit
     decimals = _DECIMALS[unit]
     return (
-        name,
+        parameter.name,
         "" if unit == "1" else unit,
         _number(error.rmse, decimals),
         _number(error.bias, decimals, sign="+"),
@@ -65,14 +70,14 @@ def _align(cell: str, column: int, width: int) -> str:
     return cell.ljust(width) if column < 2 else cell.rjust(width)
 
 
-def as_json(errors: Mapping[str, MapError]) -> str:
+def as_json(errors: Mapping[str, MapError], parameters: Sequence[Parameter]) -> str:
     """Write errors as JSON, one object a map; a metric that is not defined, or infinite as the PSNR can be, is null."""
 
     def plain(value: object) -> object:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     content = {
-        name: {"unit": _UNITS[name]} | {key: plain(value) for key, value in asdict(error).items()}
-        for name, error in errors.items()
+        p.name: {"unit": p.unit} | {key: plain(value) for key, value in asdict(errors[p.name]).items()}
+        for p in parameters
     }
     return json.dumps(content, indent=2, allow_nan=False)

@@ -1,70 +1,91 @@
 """BIDS: parameter maps as a derivative dataset of the Brain Imaging Data Structure, one for many scans.
 
-BIDS has suffixes for T1, M0, B1 and field maps (https://bids-specification.readthedocs.io, appendix on quantitative
-MRI) and prescribes their units. It has none for the fat fraction, the match or the grid's edge: these are written with
-suffixes of our own, as the phase of M0 is, listed in ``.bidsignore`` so that validators pass over them.
-
-The field map is -df. Ours is the frequency in whose direction fat is shifted (`mrfpipe.physics.simulate`), and fat is
-shifted to a lower frequency; in BIDS a field map in Hz is the offset of the Larmor frequency, which rises with the
-field. The sign is turned here and nowhere else.
+BIDS has suffixes for T1, T2, M0, B1 and field maps (https://bids-specification.readthedocs.io, appendix on quantitative
+MRI) and prescribes their units; `mrfpipe.quantities` has them. Maps that it has none for, as the match or the grid's
+edge, are written with suffixes of our own, listed in ``.bidsignore`` so that validators pass over them.
 
 A scan is a folder of the dataset, ``sub-LABEL`` or ``sub-LABEL/ses-LABEL``, which holds all of its result.
 """
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mrfpipe import __version__
+from mrfpipe.arrays import Byte, Float
 from mrfpipe.errors import InputError, OutputExistsError
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.nifti import sidecar, write_image, write_json
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps, Quality
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE
 
 _VERSION = "1.10.0"
 _DESCRIPTION_FILE = "dataset_description.json"
 _IGNORED_FILE = ".bidsignore"
 
 
+_QUALITIES = (M0, PHASE, MATCH, EDGE, GAP)
+_IGNORED = (
+    *(f"**/*_{quality.name}map.*" for quality in _QUALITIES if quality.bids is None),
+    *("**/*.h5", "**/*.png", "**/*.html", "**/dicom"),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Image:
-    """One map's place and unit in BIDS."""
+    """One map's place in a scan's folder."""
 
-    map: str
-    """Name of the map elsewhere in mrfpipe."""
+    values: Float | Byte
+    """The map in the unit of BIDS. Shape `(slices, y, x)`."""
     folder: str
     """``anat`` or ``fmap``."""
     ending: str
     """What follows the subject and session in the file's name."""
     unit: str
     """Unit in BIDS."""
-    scale: float = 1.0
-    """Factor from SI to that unit."""
+    description: str
+    """What it is."""
     standard: bool = True
     """Whether BIDS knows the suffix."""
 
 
-_IMAGES = (
-    _Image(map="T1H2O", folder="anat", ending="T1map", unit="s"),
-    _Image(map="T1fat", folder="anat", ending="desc-fat_T1map", unit="s"),
-    _Image(map="M0", folder="anat", ending="M0map", unit="arbitrary"),
-    _Image(map="B1", folder="fmap", ending="TB1map", unit="percent", scale=100.0),
-    _Image(map="df", folder="fmap", ending="fieldmap", unit="Hz", scale=-1.0),
-    _Image(map="M0", folder="fmap", ending="magnitude", unit="arbitrary"),  # a field map must have one
-    _Image(map="FF", folder="anat", ending="FFmap", unit="1", standard=False),
-    _Image(map="M0phase", folder="anat", ending="M0phasemap", unit="rad", standard=False),
-    _Image(map="match", folder="anat", ending="matchmap", unit="1", standard=False),
-    _Image(map="edge", folder="anat", ending="edgemap", unit="1", standard=False),
-    _Image(map="gap", folder="anat", ending="gapmap", unit="1", standard=False),
-)
-_IGNORED = (
-    *(f"**/*_{image.ending}.*" for image in _IMAGES if not image.standard),
-    *("**/*.h5", "**/*.png", "**/*.html", "**/dicom"),
-)
+def _images(maps: ParameterMaps) -> Iterator[_Image]:
+    """Give every map its place; of several parameters of one quantity, all but the first are named."""
+    seen: set[str] = set()
+    for p in maps.parameters:
+        bids = p.quantity.bids
+        if bids is None:
+            yield _unknown(f"{p.name}map", maps[p.name], p.unit, p.title)
+            continue
+        ending = f"desc-{label_of(p.name)}_{bids.suffix}" if bids.suffix in seen else bids.suffix
+        seen.add(bids.suffix)
+        yield _Image(
+            values=maps.si[p.name] * np.float32(bids.scale),
+            folder=bids.folder,
+            ending=ending,
+            unit=bids.unit,
+            description=bids.description or p.title,
+        )
+        if bids.suffix == "fieldmap":  # which must have a magnitude image
+            yield _Image(values=maps.m0, folder=bids.folder, ending="magnitude", unit=M0.unit, description=M0.title)
+    for quality in maps.quality:
+        values = getattr(maps, quality.field)
+        if quality.bids is None:
+            yield _unknown(f"{quality.name}map", values, quality.unit, quality.title)
+        else:
+            folder, suffix, unit = quality.bids.folder, quality.bids.suffix, quality.bids.unit
+            yield _Image(values=values, folder=folder, ending=suffix, unit=unit, description=quality.title)
+
+
+def _unknown(suffix: str, values: Float | Byte, unit: str, title: str) -> _Image:
+    """Make the image of a map that BIDS has no suffix for."""
+    description = f"{title} (the suffix {suffix} is not part of BIDS)"
+    return _Image(values=values, folder="anat", ending=suffix, unit=unit, description=description, standard=False)
 
 
 def label_of(name: str) -> str:
@@ -143,18 +164,15 @@ def save_bids(maps: ParameterMaps, folder: Path, provenance: Provenance, *, enti
     OSError
         If the disk does not take the files.
     """
-    known: dict[str, Parameter | Quality] = {p.name: p for p in PARAMETERS}
-    known.update({q.name: q for q in maps.quality})
-    for image in (i for i in _IMAGES if i.map in known):
+    for image in _images(maps):
         stem = folder / image.folder / f"{entities}_{image.ending}"
         stem.parent.mkdir(parents=True, exist_ok=True)
-        values = getattr(maps, known[image.map].field) * np.float32(image.scale)
-        write_image(values, maps, stem.with_name(f"{stem.name}.nii.gz"))
-        write_json(_sidecar(provenance, image, known[image.map].title), stem.with_name(f"{stem.name}.json"))
+        write_image(image.values, maps, stem.with_name(f"{stem.name}.nii.gz"))
+        write_json(_sidecar(provenance, image), stem.with_name(f"{stem.name}.json"))
 
 
-def describe_dataset(folder: Path) -> None:
-    """Write or complete the description of the dataset that a scan's folder belongs to.
+def describe_dataset(folder: Path, maps: ParameterMaps) -> None:
+    """Write or complete the description of the dataset that a scan's folder, with these maps, belongs to.
 
     What an earlier scan or another program wrote there stays.
 
@@ -175,7 +193,8 @@ def describe_dataset(folder: Path) -> None:
             write_json(description, partial)
     ignored = root / _IGNORED_FILE
     lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.exists() else []
-    if missing := [line for line in _IGNORED if line not in lines]:
+    own = [f"**/*_{image.ending}.*" for image in _images(maps) if not image.standard]
+    if missing := [line for line in dict.fromkeys((*own, *_IGNORED)) if line not in lines]:
         with writing(ignored, force=True) as partial:
             partial.write_text("\n".join([*lines, *missing]) + "\n", encoding="utf-8")
 
@@ -196,15 +215,9 @@ def _description(root: Path) -> dict[str, object]:
     return found
 
 
-def _sidecar(provenance: Provenance, image: _Image, title: str) -> dict[str, object]:
-    content = sidecar(provenance, image.unit, title)
+def _sidecar(provenance: Provenance, image: _Image) -> dict[str, object]:
+    content = sidecar(provenance, image.unit, image.description)
     content["Sources"] = sorted(provenance.inputs)  # BIDS wants texts
     content["SourcesSha256"] = [provenance.inputs[path] for path in sorted(provenance.inputs)]
     content["SkullStripped"] = False
-    if image.ending == "fieldmap":
-        content["Description"] = (
-            "offset of the Larmor frequency, which is -df: fat, at lower frequency, has a positive df"
-        )
-    if not image.standard:
-        content["Description"] = f"{title} (the suffix {image.ending} is not part of BIDS)"
     return content

@@ -1,11 +1,11 @@
 """DICOM: every map as a parametric map object, for viewers and archives of hospitals.
 
 One multi-frame object and one series a map, a frame a slice; values are the 32-bit floats of the other files, in the
-same unit, which is stated by its UCUM code. Where DICOM has a code for the quantity it is stated, too: for the fat
-fraction and T1. M0 is proton density times receive gain, and is not called proton density.
+same unit, which is stated by its UCUM code. Where DICOM has a code for the quantity (`mrfpipe.quantities`) it is
+stated, too. M0 is proton density times receive gain, and is not called proton density.
 
-Outside the mask a map is NaN, which DICOM allows in float pixel data (PS3.5, section 8): zero would be a value, as pure
-water or no off-resonance. The window is that of the values inside.
+Outside the mask a map is NaN, which DICOM allows in float pixel data (PS3.5, section 8): zero would be a value, as no
+off-resonance. The window is that of the values inside.
 
 A raw scan does not say whose it is, so the patient is called what the scan is called, study date and referrer are left
 empty, and the content is qualified as research. UIDs follow from what they stand for: all maps of a scan belong to one
@@ -26,7 +26,8 @@ from mrfpipe.acquisition.geometry import stack_of
 from mrfpipe.arrays import Byte, Double, Float
 from mrfpipe.errors import ResourceError
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps, Quality
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.quantities import UCUM, Parameter, Quality
 
 if TYPE_CHECKING:
     import highdicom
@@ -35,16 +36,6 @@ if TYPE_CHECKING:
 DICOM_FOLDER = "dicom"
 """Folder of a result that the objects lie in."""
 
-_UNITS = {
-    "1": ("1", "no units"),
-    "ms": ("ms", "millisecond"),
-    "Hz": ("Hz", "Hertz"),
-    "rad": ("rad", "radian"),
-    "arbitrary": ("[arb'U]", "arbitrary unit"),
-}
-"""UCUM code and its meaning, by the unit that maps have in files."""
-_QUANTITIES = {"FF": ("129100", "Fat fraction"), "T1H2O": ("113063", "T1"), "T1fat": ("113063", "T1")}
-"""Code of DICOM (CID 7180) and its meaning, by map; what is not here has none."""
 _LONG_STRING = 64  # bytes of a value of VR LO, and of a component of PN
 _DELIMITERS = str.maketrans("\\^=", "___")
 
@@ -86,7 +77,7 @@ def write_dicom(maps: ParameterMaps, folder: str | Path, *, name: str, provenanc
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     scan = _scan(maps, name, provenance)
-    known: list[tuple[Parameter | Quality, Float | Byte]] = [(p, maps.in_file_units(p)) for p in PARAMETERS]
+    known: list[tuple[Parameter | Quality, Float | Byte]] = [(p, maps[p.name]) for p in maps.parameters]
     known += [(quality, getattr(maps, quality.field)) for quality in maps.quality]
     for number, (one, values) in enumerate(known, start=1):
         dataset = _parametric_map(one, values, maps, scan, number, provenance)
@@ -178,8 +169,8 @@ def _meaning(one: Parameter | Quality, low: float, high: float) -> "highdicom.pm
     from highdicom.pm import RealWorldValueMapping
     from highdicom.sr import CodedConcept
 
-    code, meaning = _UNITS[one.unit]
-    quantity = _QUANTITIES.get(one.name)
+    code, meaning = UCUM[one.unit]
+    quantity = one.quantity.dicom if isinstance(one, Parameter) else None
     return RealWorldValueMapping(
         lut_label=one.name,
         lut_explanation=_cut(one.title, _LONG_STRING),

@@ -4,16 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mrfpipe.dictionary import Dictionary, EntryGroups
+from mrfpipe.arrays import Double
+from mrfpipe.dictionary import Dictionary, EntryGroups, component_axes
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.schemas import DICTIONARY
 from mrfpipe.files.sink import creating
 from mrfpipe.files.source import Source, opening
-from mrfpipe.maps import PARAMETERS
 from mrfpipe.physics.simulate import MODELS, SignalModel
-from mrfpipe.protocol import AXES, Grid
 
-_SIGNALS = {"basis": "frames rank", "water": "t1w b1 df rank", "fat": "t1f b1 df rank"}
+_BASIS = "frames rank"
 _GROUPS = {"entries": "entries", "offsets": "edges", "representatives": "groups rank"}
 
 
@@ -43,11 +42,13 @@ def save_dictionary(
         sink.text("slice_profile", "yes" if dictionary.model.slice_profile else "no")
         sink.number("energy", dictionary.energy)
         sink.protocol(dictionary.protocol)
-        for name, axes in _SIGNALS.items():
-            sink.array(name, getattr(dictionary, name), axes, "1")
-        for parameter in PARAMETERS:
-            axis = getattr(dictionary.protocol.grid, parameter.field) * parameter.scale
-            sink.array(f"grid/{parameter.name}", axis, parameter.field, parameter.unit)
+        sink.array("basis", dictionary.basis, _BASIS, "1")
+        protocol = dictionary.protocol
+        for component, signals in zip(protocol.components, dictionary.components, strict=True):
+            sink.array(f"components/{component.name}", signals, component_axes(protocol, component), "1")
+        for parameter in protocol.parameters:
+            axis = protocol.grid[parameter.name] * parameter.scale
+            sink.array(f"grid/{parameter.name}", axis, parameter.name, parameter.unit)
         if groups is not None:
             for name, axes in _GROUPS.items():
                 sink.array(f"groups/{name}", getattr(groups, name), axes, "1", gzip=name == "entries")
@@ -63,13 +64,21 @@ def load_dictionary(path: str | Path) -> Dictionary:
     """
     with opening(path, DICTIONARY) as source:
         protocol = source.protocol()
-        sizes = {axis: getattr(protocol.grid, axis).size for axis in AXES} | {"frames": protocol.sequence.n_frames}
-        sizes |= source.shape("basis", _SIGNALS["basis"], np.complex64, sizes)
-        arrays = {name: source.array(name, axes, np.complex64, sizes) for name, axes in _SIGNALS.items()}
-        for parameter in PARAMETERS:
-            axis = source.array(f"grid/{parameter.name}", parameter.field, np.float64, sizes)
-            _check_axis(parameter.name, axis / parameter.scale, protocol.grid, parameter.field)
-        return Dictionary(**arrays, energy=source.number("energy"), protocol=protocol, model=_model(source))
+        sizes = dict(zip(protocol.grid, protocol.grid.shape, strict=True)) | {"frames": protocol.sequence.n_frames}
+        sizes |= source.shape("basis", _BASIS, np.complex64, sizes)
+        for parameter in protocol.parameters:
+            axis = source.array(f"grid/{parameter.name}", parameter.name, np.float64, sizes)
+            _check_axis(parameter.name, axis / parameter.scale, protocol.grid[parameter.name])
+        return Dictionary(
+            components=tuple(
+                source.array(f"components/{c.name}", component_axes(protocol, c), np.complex64, sizes)
+                for c in protocol.components
+            ),
+            basis=source.array("basis", _BASIS, np.complex64, sizes),
+            energy=source.number("energy"),
+            protocol=protocol,
+            model=_model(source),
+        )
 
 
 def load_groups(path: str | Path) -> EntryGroups | None:
@@ -83,7 +92,7 @@ def load_groups(path: str | Path) -> EntryGroups | None:
     with opening(path, DICTIONARY) as source:
         if not source.holds("groups"):
             return None
-        sizes = source.shape("basis", _SIGNALS["basis"], np.complex64) | {"entries": source.protocol().grid.n_entries}
+        sizes = source.shape("basis", _BASIS, np.complex64) | {"entries": source.protocol().grid.n_entries}
         sizes |= source.shape("groups/representatives", _GROUPS["representatives"], np.complex64, sizes)
         sizes["edges"] = sizes["groups"] + 1
         types = {"entries": np.int32, "offsets": np.int64, "representatives": np.complex64}
@@ -100,6 +109,6 @@ def _model(source: Source) -> SignalModel:
     raise source.error(f"has a signal model that is not known, {spoiling!r} with slice_profile {profile!r}")
 
 
-def _check_axis(name: str, axis: np.ndarray[tuple[int], np.dtype[np.float64]], grid: Grid, field: str) -> None:
-    if not np.allclose(axis, getattr(grid, field), rtol=1e-9, atol=1e-12):
+def _check_axis(name: str, axis: Double, expected: Double) -> None:
+    if not np.allclose(axis, expected, rtol=1e-9, atol=1e-12):
         raise ValueError(f"grid/{name} is not the axis of the protocol")

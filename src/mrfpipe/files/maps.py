@@ -11,7 +11,8 @@ from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.schemas import MAPS
 from mrfpipe.files.sink import creating
 from mrfpipe.files.source import opening
-from mrfpipe.maps import EDGE, GAP, M0, MATCH, PARAMETERS, PHASE, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, parameters_as_text, parameters_from_text
 
 _AXES = "slices y x"
 
@@ -61,8 +62,9 @@ def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
     """
     with creating(path, MAPS) as sink:
         sink.text("provenance", provenance.to_json())
-        for parameter in PARAMETERS:
-            sink.array(parameter.name, maps.in_file_units(parameter), _AXES, parameter.unit, gzip=True)
+        sink.text("parameters", parameters_as_text(maps.parameters))
+        for parameter in maps.parameters:
+            sink.array(parameter.name, maps[parameter.name], _AXES, parameter.unit, gzip=True)
         for quality in maps.quality:
             sink.array(quality.name, getattr(maps, quality.field), _AXES, quality.unit, gzip=True)
         sink.array("mask", maps.mask, _AXES, "1", gzip=True)
@@ -80,11 +82,13 @@ def load_maps(path: str | Path) -> ParameterMaps:
     with opening(path, MAPS) as source:
         mask = source.mask("mask")
         sizes = source.shape("mask", _AXES, np.uint8)
-        fields: dict[str, Float] = {p.field: source.array(p.name, _AXES, np.float32, sizes) for p in PARAMETERS}
-        for parameter in PARAMETERS:
-            fields[parameter.field] /= np.float32(parameter.scale)
+        parameters = parameters_from_text(source.text("parameters"))
+        si: dict[str, Float] = {p.name: source.array(p.name, _AXES, np.float32, sizes) for p in parameters}
+        for parameter in parameters:
+            si[parameter.name] /= np.float32(parameter.scale)
         return ParameterMaps(
-            **fields,
+            parameters=parameters,
+            si=si,
             **{q.field: source.array(q.name, _AXES, np.float32, sizes) for q in (M0, PHASE, MATCH)},
             edge=source.array(EDGE.name, _AXES, np.uint8, sizes),
             gap=source.array(GAP.name, _AXES, np.float32, sizes) if source.holds(GAP.name) else None,

@@ -10,7 +10,7 @@ import numpy as np
 
 from mrfpipe.arrays import Byte, Float
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
 
 
 def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) -> None:
@@ -34,8 +34,8 @@ def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) 
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for parameter in PARAMETERS:
-        write_image(maps.in_file_units(parameter), maps, folder / f"{parameter.name}.nii.gz")
+    for parameter in maps.parameters:
+        write_image(maps[parameter.name], maps, folder / f"{parameter.name}.nii.gz")
         write_json(sidecar(provenance, parameter.unit, parameter.title), folder / f"{parameter.name}.json")
     for quality in maps.quality:
         write_image(getattr(maps, quality.field), maps, folder / f"{quality.name}.nii.gz")

@@ -71,7 +71,7 @@ def save_result(
         if extra is not None:
             extra(partial)
         if bids:
-            describe_dataset(folder)
+            describe_dataset(folder, maps)
 
 
 def find_maps(path: str | Path) -> Path:

@@ -24,12 +24,12 @@ class Schema(Kind):
     """What the file's attribute ``schema`` says."""
 
 
-DICTIONARY = Schema(name="mrfpipe-dictionary/1", noun="a dictionary", cure="make one with mrfpipe simulate")
-FRAMES = Schema(name="mrfpipe-frames/1", noun="a frames file", cure="make one with mrfpipe frames")
+DICTIONARY = Schema(name="mrfpipe-dictionary/2", noun="a dictionary", cure="make one with mrfpipe simulate")
+FRAMES = Schema(name="mrfpipe-frames/2", noun="a frames file", cure="make one with mrfpipe frames")
 FINGERPRINTS = Schema(
     name="mrfpipe-fingerprints/1", noun="a fingerprints file", cure="match the scan again with mrfpipe match"
 )
-MAPS = Schema(name="mrfpipe-maps/1", noun="a maps file", cure="make one with mrfpipe match or mrfpipe reconstruct")
+MAPS = Schema(name="mrfpipe-maps/2", noun="a maps file", cure="make one with mrfpipe match or mrfpipe reconstruct")
 SCHEMAS = (DICTIONARY, FRAMES, FINGERPRINTS, MAPS)
 
 

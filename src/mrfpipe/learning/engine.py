@@ -99,7 +99,12 @@ def _run_epoch(run: Run) -> None:
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(preset, (state.epoch + step / n_steps) / run.n_epochs)
         state.optimiser.zero_grad()
-        counts = counting(batch, run.data.map_scaling, preset.most_fat_for_water, preset.weights)
+        counts = counting(
+            batch,
+            run.data.map_scaling,
+            only_where_counts=preset.only_where_counts,
+            weighted=preset.weighted,
+        )
         n = team.add(counts.sum())
         with run.autocast:
             estimate = run.network(batch.frames)
@@ -125,8 +130,8 @@ def _fit(run: Run, network: MapNetwork, held_out: TrainingData) -> Validation:
         network,
         held_out,
         batch_size=run.preset.batch_size,
-        most_fat=run.preset.most_fat_for_water,
-        weights=run.preset.weights,
+        only_where_counts=run.preset.only_where_counts,
+        weighted=run.preset.weighted,
         team=run.team,
         autocast=run.autocast,
     )

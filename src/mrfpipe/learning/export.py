@@ -17,7 +17,6 @@ from mrfpipe.errors import ResourceError
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import folded
-from mrfpipe.maps import PARAMETERS
 
 SCHEMA = "mrfpipe-onnx/1"
 OPSET = 18
@@ -43,7 +42,7 @@ class Estimator(nn.Module):
             self.prepare = Encode(encoding, projects=model.reads == "frames")
         self.pad = nn.ConstantPad2d((margin,) * 4, 0.0)
         self.network = folded(model.network)
-        scale = torch.tensor([parameter.scale for parameter in PARAMETERS], dtype=torch.float64)
+        scale = torch.tensor([parameter.scale for parameter in model.scaling.parameters], dtype=torch.float64)
         low, high = (
             torch.tensor(ends, dtype=torch.float64) * scale for ends in (model.scaling.low, model.scaling.high)
         )
@@ -188,7 +187,7 @@ def _metadata(model: TrainedModel) -> dict[str, str]:
     ranges = zip(model.scaling.low, model.scaling.high, strict=True)
     maps = [
         {"name": p.name, "unit": p.unit, "low": low * p.scale, "high": high * p.scale}
-        for p, (low, high) in zip(PARAMETERS, ranges, strict=True)
+        for p, (low, high) in zip(model.scaling.parameters, ranges, strict=True)
     ]
     encoded = "none: normalised over all slices given" if model.encoding is None else "in the graph"
     return {

@@ -10,16 +10,16 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from mrfpipe.arrays import Bool, Complex, Float
+from mrfpipe.arrays import Bool, Complex, Double, Float
+from mrfpipe.dictionary import range_basis
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries, of_slice
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import MapNetwork, folded
 from mrfpipe.learning.precision import exact_float32
-from mrfpipe.learning.ranges import range_basis
 from mrfpipe.learning.scaling import UNSCALED, SignalScaling, check_finite, no_voxel
 from mrfpipe.learning.tiles import Tile, cover
-from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
+from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.physics.simulate import fingerprints
 from mrfpipe.progress import Steps
 from mrfpipe.protocol import Protocol
@@ -131,9 +131,16 @@ def reconstruct_signals(
     if basis is None or not any(part["mask"].any() for part in maps):
         raise no_voxel(name)
     return (
-        ParameterMaps(**{key: np.stack([part[key] for part in maps]) for key in maps[0]}, affine=affine),
+        _joined(maps, model, affine),
         Fingerprints(basis=basis, measured=np.concatenate(measured), simulated=np.concatenate(simulated)),
     )
+
+
+def _joined(slices: list[dict[str, npt.NDArray[Any]]], model: TrainedModel, affine: Double) -> ParameterMaps:
+    """Put the maps of slices behind each other."""
+    stacked = {key: np.stack([part[key] for part in slices]) for key in slices[0]}
+    si = {p.name: stacked.pop(p.name) for p in model.scaling.parameters}
+    return ParameterMaps(parameters=model.scaling.parameters, si=si, **stacked, affine=affine)
 
 
 def _slices(series: FrameSeries | Iterable[FrameSeries]) -> Iterator[FrameSeries]:
@@ -177,7 +184,7 @@ class _Run:
 
     def estimate(self, one: FrameSeries, scaling: SignalScaling, mask: Bool) -> Float:
         """Estimate the maps of a slice, NaN where no tile is. Shape `(maps, y, x)`."""
-        maps = np.full((len(PARAMETERS), *mask.shape), np.nan, np.float32)
+        maps = np.full((len(self.model.scaling.parameters), *mask.shape), np.nan, np.float32)
         if not mask.any():
             return maps
         encoding, margin = self.model.encoding, self.model.architecture.margin
@@ -242,12 +249,13 @@ def _finish(
     for bit, at_end in enumerate(model.scaling.at_ends(maps)):
         edge[at_end] |= 1 << bit
     m0, phase, match = np.full((3, *mask.shape), np.nan, np.float32)
-    values = {p.field: maps[i, mask].astype(np.float64) for i, p in enumerate(PARAMETERS)}
-    simulated = fingerprints(protocol, **values, model=model.signal_model)
+    names = [p.name for p in model.scaling.parameters]
+    values = {name: maps[i, mask].astype(np.float64) for i, name in enumerate(names)}
+    simulated = fingerprints(protocol, values, model=model.signal_model)
     if one.basis is not None:
         simulated = simulated @ one.basis.conj()
     m0[mask], phase[mask], match[mask] = quality(one.images[0][:, mask].T, simulated)
-    estimates = {p.field: maps[i] for i, p in enumerate(PARAMETERS)}
+    estimates = dict(zip(names, maps, strict=True))
     parts = {**estimates, "m0": m0, "phase": phase, "match": match, "edge": edge, "mask": mask}
     return parts, simulated
 

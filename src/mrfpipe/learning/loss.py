@@ -1,21 +1,13 @@
 """Loss: the squared errors that a training makes small, over the voxels where a map counts."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from mrfpipe.counting import enough
 from mrfpipe.learning.patches import Batch
 from mrfpipe.learning.scaling import MapScaling
-from mrfpipe.maps import PARAMETERS
-
-_FAT, _WATER = ([parameter.field for parameter in PARAMETERS].index(field) for field in ("ff", "t1w"))
 
 
-def counting(
-    batch: Batch, scaling: MapScaling, most_fat: float | None = None, weights: Sequence[float] | None = None
-) -> Tensor:
+def counting(batch: Batch, scaling: MapScaling, *, only_where_counts: bool = False, weighted: bool = False) -> Tensor:
     """Tell how much every map counts: only in the foreground, so that the air a patch holds does not dilute the error.
 
     Parameters
@@ -24,37 +16,37 @@ def counting(
         Patches with the maps they should give.
     scaling
         How these maps are scaled.
-    most_fat
-        T1 of water counts only where the fat fraction is at most this; None counts it everywhere, as published.
-    weights
-        How much each map counts; None for 1, as published.
+    only_where_counts
+        Whether a map counts only where its parameter does; else everywhere, as published.
+    weighted
+        Whether each map counts as much as its parameter declares; else all alike, as published.
 
     Returns
     -------
         The weight where a map counts, 0 elsewhere. Shape `(patches, maps, y, x)`.
     """
-    counts = batch.foreground.expand_as(batch.maps)
-    if weights is not None:
+    counts = judged(batch, scaling) if only_where_counts else batch.foreground.expand_as(batch.maps)
+    if weighted:
+        weights = [parameter.weight for parameter in scaling.parameters]
         counts = counts * torch.tensor(weights, device=counts.device).reshape(-1, 1, 1)
-    if most_fat is None:
-        return counts
-    counts = counts.clone()
-    counts[:, _WATER] *= enough(PARAMETERS[_WATER], _fat_fraction(batch, scaling), most_fat=most_fat)
     return counts
 
 
 def judged(batch: Batch, scaling: MapScaling) -> Tensor:
-    """Tell where every map is compared with its reference, by the rule of `mrfpipe.counting`: 1 there, 0 elsewhere.
+    """Tell where every map is compared with its reference, by its parameter's condition: 1 there, 0 elsewhere.
 
     Shape `(patches, maps, y, x)`.
     """
-    ff = _fat_fraction(batch, scaling)
-    return batch.foreground * torch.stack([enough(parameter, ff) for parameter in PARAMETERS], dim=1)
-
-
-def _fat_fraction(batch: Batch, scaling: MapScaling) -> Tensor:
-    low, high = scaling.low[_FAT], scaling.high[_FAT]
-    return low + (high - low) * batch.maps[:, _FAT]
+    names = [parameter.name for parameter in scaling.parameters]
+    counts = []
+    for parameter in scaling.parameters:
+        if parameter.counts is None:
+            counts.append(torch.ones_like(batch.foreground[:, 0]))
+        else:
+            other = names.index(parameter.counts.parameter)
+            low, high = scaling.low[other], scaling.high[other]
+            counts.append(parameter.counts.holds(low + (high - low) * batch.maps[:, other]).to(batch.foreground.dtype))
+    return batch.foreground * torch.stack(counts, dim=1)
 
 
 def squared_error(estimate: Tensor, batch: Batch, counts: Tensor) -> Tensor:

@@ -22,13 +22,14 @@ from mrfpipe.learning.competitors import Competitor
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.network import FingerprintNetwork, MapNetwork
 from mrfpipe.learning.scaling import MapScaling
-from mrfpipe.maps import PARAMETERS
 from mrfpipe.physics.simulate import MODELS, SPOILED, SignalModel
+from mrfpipe.protocol import parse_protocol
+from mrfpipe.quantities import Parameter
 
 T = TypeVar("T")
 Network = TypeVar("Network", Architecture, Competitor)
 
-SCHEMA = "mrfpipe-model/1"
+SCHEMA = "mrfpipe-model/2"
 WEIGHTS_FILE = "model.safetensors"
 ENCODING = "encoding."
 """Begins the names of the tensors of the encoding, if frames are encoded; complex ones have their parts last."""
@@ -101,7 +102,9 @@ def save_model(model: TrainedModel, folder: str | Path, *, half: bool = False) -
         "architecture": asdict(model.architecture),
         "maps": [
             {"name": parameter.name, "low": low, "high": high}
-            for parameter, low, high in zip(PARAMETERS, model.scaling.low, model.scaling.high, strict=True)
+            for parameter, low, high in zip(
+                model.scaling.parameters, model.scaling.low, model.scaling.high, strict=True
+            )
         ],
         "sequence_hash": model.sequence_hash,
         "protocol_hash": model.protocol_hash,
@@ -138,10 +141,11 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
     path = folder / DESCRIPTION_FILE
     values = _read_description(path)
     try:
-        architecture, scaling = _architecture(values["architecture"]), _scaling(values["maps"])
         sequence_hash, protocol_hash, protocol_toml = (
             _typed(values[key], str) for key in ("sequence_hash", "protocol_hash", "protocol_toml")
         )
+        parameters = parse_protocol(protocol_toml, f"{path}, its protocol").parameters
+        architecture, scaling = _architecture(values["architecture"], len(parameters)), _scaling(values["maps"], parameters)
         signal_model = _signal_model(values.get("signal_model", asdict(SPOILED)))  # older models do not say
         record = _typed(values["record"], dict)
         digest = _typed(values.get("weights_sha256", ""), str)
@@ -195,14 +199,15 @@ def _typed(value: object, kind: type[T]) -> T:
     return value
 
 
-def _architecture(values: Mapping[str, Any]) -> Architecture | Competitor:
+def _architecture(values: Mapping[str, Any], n_maps: int) -> Architecture | Competitor:
     if "name" in values:
         return _fit(
             Competitor(
                 name=_typed(values["name"], str),
                 n_inputs=_typed(values["n_inputs"], int),
                 n_outputs=_typed(values["n_outputs"], int),
-            )
+            ),
+            n_maps,
         )
 
     def counts(key: str) -> tuple[int, ...]:
@@ -216,22 +221,24 @@ def _architecture(values: Mapping[str, Any]) -> Architecture | Competitor:
             layers=counts("layers"),
             temporal_channels=counts("temporal_channels"),
             spatial_channels=counts("spatial_channels"),
-        )
+        ),
+        n_maps,
     )
 
 
-def _fit(architecture: Network) -> Network:
-    """Return what reads real and imaginary parts and gives the five maps."""
-    if architecture.n_inputs % 2 or architecture.n_outputs != len(PARAMETERS):
+def _fit(architecture: Network, n_maps: int) -> Network:
+    """Return what reads real and imaginary parts and gives so many maps."""
+    if architecture.n_inputs % 2 or architecture.n_outputs != n_maps:
         raise ValueError(f"{architecture.n_inputs} inputs and {architecture.n_outputs} outputs are not frames and maps")
     return architecture
 
 
-def _scaling(maps: object) -> MapScaling:
+def _scaling(maps: object, parameters: tuple[Parameter, ...]) -> MapScaling:
     entries = [_typed(entry, dict) for entry in _typed(maps, list)]
-    if [entry["name"] for entry in entries] != [parameter.name for parameter in PARAMETERS]:
-        raise ValueError(f"its maps are not {', '.join(parameter.name for parameter in PARAMETERS)}")
+    if [entry["name"] for entry in entries] != [parameter.name for parameter in parameters]:
+        raise ValueError(f"its maps are not {', '.join(parameter.name for parameter in parameters)}")
     return MapScaling(
+        parameters=parameters,
         low=tuple(_typed(entry["low"], float) for entry in entries),
         high=tuple(_typed(entry["high"], float) for entry in entries),
     )

@@ -14,7 +14,7 @@ from mrfpipe.arrays import Bool, Float
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.scaling import MapScaling, SignalScaling
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
 
 BATCHES_AHEAD = 4
 """Batches that are cut while the network is busy, each in a thread of its own."""
@@ -141,7 +141,7 @@ class TrainingData:
             size + 2 * margin,
         )
         foreground = np.zeros((1, size, size), np.float32)
-        maps = np.zeros((len(PARAMETERS), size, size), np.float32)
+        maps = np.zeros((len(self.map_scaling.parameters), size, size), np.float32)
         y0, x0 = max(position.y, 0), max(position.x, 0)
         source = (position.slice, slice(y0, position.y + size), slice(x0, position.x + size))
         mask = self.foregrounds[position.scan][source]
@@ -151,7 +151,7 @@ class TrainingData:
         )
         foreground[0][inside] = mask
         labels = self.labels[position.scan]
-        values = np.stack([np.where(mask, getattr(labels, p.field)[source], 0) for p in PARAMETERS])
+        values = np.stack([np.where(mask, labels.si[p.name][source], 0) for p in self.map_scaling.parameters])
         maps[:, *inside] = np.where(mask, self.map_scaling.to_unit(values), 0)
         return frames, maps, foreground
 

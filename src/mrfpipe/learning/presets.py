@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from mrfpipe.learning.architecture import Architecture, build_architecture
 from mrfpipe.learning.competitors import Competitor
-from mrfpipe.maps import PARAMETERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +38,9 @@ class Preset:
     """Adam's learning rate at the start."""
     final_learning_rate: float = 1e-3
     """Adam's learning rate at the end; it falls along half a cosine if it differs from that at the start."""
-    weights: tuple[float, ...] | None = None
-    """How much the squared error of each map, scaled to 0..1, weighs, in the order of `PARAMETERS`; None, as published,
-    for all alike."""
+    weighted: bool = False
+    """Whether the squared error of each map, scaled to 0..1, weighs as the protocol says; False, as published, for all
+    alike."""
     settled: float = 0.0
     """Share of the epochs, the last ones, in which batch normalisation uses its running mean and deviation, as
     estimation does; 0, as published, for none. Until then the mean of the batch is taken out of every batch, and with
@@ -49,19 +48,19 @@ class Preset:
     network: str = "proposed"
     """``proposed``, or one of `NETWORKS`, of which receptive field, budget, non-linearities, stops and steps above do
     not hold."""
-    most_fat_for_water: float | None = None
-    """T1 of water is learned only where the fat fraction is at most this; None, as published, for everywhere."""
+    only_where_counts: bool = False
+    """Whether each map is learned only where its parameter counts; False, as published, for everywhere."""
 
-    def architecture(self, n_frames: int) -> Architecture | Competitor:
-        """Build the architecture for scans of so many frames, encoded if the preset says so."""
+    def architecture(self, n_frames: int, n_maps: int) -> Architecture | Competitor:
+        """Build the architecture from so many frames, encoded if the preset says so, to so many maps."""
         if self.network != "proposed":
             n_values = n_frames if self.rank is None else self.rank
-            return Competitor(name=self.network, n_inputs=2 * n_values, n_outputs=len(PARAMETERS))
+            return Competitor(name=self.network, n_inputs=2 * n_values, n_outputs=n_maps)
         return build_architecture(
             receptive_field=self.receptive_field,
             n_parameters=self.n_parameters,
             n_inputs=2 * (n_frames if self.rank is None else self.rank),
-            n_outputs=len(PARAMETERS),
+            n_outputs=n_maps,
             n_nonlinearities=self.n_nonlinearities,
             spatial_stop=self.spatial_stop,
             spatial_step=self.spatial_step,
@@ -91,9 +90,9 @@ PRESETS = {
             n_epochs=90,
             learning_rate=5e-3,
             final_learning_rate=2e-5,
-            # T1 of fat is hardly seen where there is little of it, and would outweigh df, of which a few Hz matter. Set
-            # by hand by how the maps of small phantoms came out: no comparison with other networks may use them.
-            weights=(1.0, 1.0, 0.5, 4.0, 1.0),
+            # The weights of T1-FF were set by hand by how the maps of small phantoms came out: no comparison with other
+            # networks may use them.
+            weighted=True,
             settled=0.3,
         ),
     )

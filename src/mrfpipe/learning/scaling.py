@@ -14,8 +14,8 @@ import numpy.typing as npt
 from mrfpipe.arrays import Complex, Double, Float
 from mrfpipe.errors import InputError
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.maps import PARAMETERS
-from mrfpipe.protocol import Grid
+from mrfpipe.protocol import Protocol
+from mrfpipe.quantities import Parameter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,34 +121,40 @@ def no_voxel(name: str) -> InputError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapScaling:
-    """The ends between which each map is scaled to 0..1, in SI units and in the order of `PARAMETERS`."""
+    """The ends between which each map is scaled to 0..1, in SI units and in the order of the parameters."""
 
+    parameters: tuple[Parameter, ...]
+    """What the maps are of."""
     low: tuple[float, ...]
     """Becomes 0."""
     high: tuple[float, ...]
     """Becomes 1."""
 
     def __post_init__(self) -> None:
-        if len(self.low) != len(PARAMETERS) or len(self.high) != len(PARAMETERS):
-            raise ValueError(f"A scaling of {len(PARAMETERS)} maps has {len(self.low)} and {len(self.high)} ends.")
-        for low, high, parameter in zip(self.low, self.high, PARAMETERS, strict=True):
+        if not len(self.low) == len(self.high) == len(self.parameters):
+            raise ValueError(f"A scaling of {len(self.parameters)} maps has {len(self.low)} and {len(self.high)} ends.")
+        for low, high, parameter in zip(self.low, self.high, self.parameters, strict=True):
             if not (math.isfinite(low) and math.isfinite(high) and low <= high):
                 raise ValueError(f"The scaling of {parameter.name} from {low} to {high} is not a range.")
 
     @classmethod
-    def of(cls, grid: Grid) -> "MapScaling":
-        """Take the least and the largest value of every axis of a grid."""
-        axes = [getattr(grid, parameter.field) for parameter in PARAMETERS]
-        return cls(low=tuple(float(axis[0]) for axis in axes), high=tuple(float(axis[-1]) for axis in axes))
+    def of(cls, protocol: Protocol) -> "MapScaling":
+        """Take the least and the largest value of every axis of a protocol's grid."""
+        axes = protocol.grid.values()
+        return cls(
+            parameters=protocol.parameters,
+            low=tuple(float(axis[0]) for axis in axes),
+            high=tuple(float(axis[-1]) for axis in axes),
+        )
 
     def to_unit(self, maps: npt.NDArray[np.floating]) -> Float:
-        """Scale maps in SI units to 0..1, a range of one value to 0. Shape `(maps, ...)`, maps as in `PARAMETERS`."""
+        """Scale maps in SI units to 0..1, a range of one value to 0. Shape `(maps, ...)`."""
         low, span = self._columns(maps.ndim)
         unit: Float = ((maps - low) / np.where(span > 0, span, 1)).astype(np.float32)
         return unit
 
     def from_unit(self, maps: npt.NDArray[np.floating]) -> Float:
-        """Scale maps back to SI units and clip them to the range. Shape `(maps, ...)`, maps as in `PARAMETERS`."""
+        """Scale maps back to SI units and clip them to the range. Shape `(maps, ...)`."""
         low, span = self._columns(maps.ndim)
         physical: Float = np.clip(low + maps * span, low, low + span).astype(np.float32)
         return physical

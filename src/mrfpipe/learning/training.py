@@ -118,7 +118,7 @@ def train(
     _check_sequence(chain(series, () if validation is None else validation[0]), protocol)
     encoding = _encoding(series, preset, protocol, signal_model)
     rank = None if encoding is None else encoding.mean.size
-    architecture = replace(preset, rank=rank).architecture(protocol.sequence.n_frames)
+    architecture = replace(preset, rank=rank).architecture(protocol.sequence.n_frames, len(protocol.parameters))
     data = _data(series, labels, preset, protocol, encoding, architecture.margin)
     held_out = None if validation is None else _data(*validation, preset, protocol, encoding, architecture.margin)
     settings = _settings(preset, protocol, seed, n_epochs, data, held_out)
@@ -248,7 +248,7 @@ def _data(
     return TrainingData(
         series if encoding is None else [encoding.encode(scan) for scan in series],
         labels,
-        map_scaling=MapScaling.of(protocol.grid),
+        map_scaling=MapScaling.of(protocol),
         patch_size=preset.patch_size,
         receptive_field=2 * margin + 1,
         scale=SignalScaling.of if encoding is None else lambda _: UNSCALED,

@@ -1,7 +1,6 @@
 """Validation: how well a network fits scans that it is not trained on, which chooses the weights that are kept."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +10,6 @@ from mrfpipe.learning.distributed import Team
 from mrfpipe.learning.loss import counting, judged, squared_error
 from mrfpipe.learning.network import MapNetwork
 from mrfpipe.learning.patches import TrainingData
-from mrfpipe.maps import PARAMETERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +35,8 @@ def validate(
     data: TrainingData,
     *,
     batch_size: int,
-    most_fat: float | None,
-    weights: Sequence[float] | None = None,
+    only_where_counts: bool,
+    weighted: bool = False,
     team: Team,
     autocast: torch.autocast,
 ) -> Validation:
@@ -52,7 +50,7 @@ def validate(
         Scans with their maps.
     batch_size
         Patches at once.
-    most_fat, weights
+    only_where_counts, weighted
         As in `counting`, for the loss.
     team
         Who takes part.
@@ -67,12 +65,12 @@ def validate(
     device = network.output.weight.device
     network.eval()
     errors = torch.zeros(2, dtype=torch.float64, device=device)  # sum of squares, voxels times maps
-    sums = torch.zeros(4, len(PARAMETERS), dtype=torch.float64, device=device)  # voxels, values, squares, errors
+    sums = torch.zeros(4, len(data.map_scaling.parameters), dtype=torch.float64, device=device)  # voxels, values, squares, errors
     with torch.inference_mode(), autocast:
         for cut in data.batches(data.positions()[team.rank :: team.size], batch_size):
             batch = cut.to(device)
             estimate = network(batch.frames)
-            counts = counting(batch, data.map_scaling, most_fat, weights)
+            counts = counting(batch, data.map_scaling, only_where_counts=only_where_counts, weighted=weighted)
             errors += torch.stack([squared_error(estimate, batch, counts), counts.sum()])
             known = judged(batch, data.map_scaling).double()
             values, residual = batch.maps.double(), estimate.double() - batch.maps
@@ -88,5 +86,5 @@ def validate(
         raise InputError("No map of the validation scans varies, so they cannot tell a good network; take other scans.")
     return Validation(
         loss=float(errors[0] / errors[1]),
-        explained={p.name: value for p, value in zip(PARAMETERS, explained, strict=True)},
+        explained={p.name: value for p, value in zip(data.map_scaling.parameters, explained, strict=True)},
     )

@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mrfpipe.arrays import Complex, check_shape
 from mrfpipe.dictionary import Dictionary
@@ -12,7 +13,7 @@ from mrfpipe.progress import Steps
 
 VOXELS_AT_ONCE = 512
 ENTRIES_AT_ONCE = 1 << 14
-"""Of one pair of B1 and df; with as many voxels as above, 100 MB of scores."""
+"""Of one point of the shared axes; with as many voxels as above, 100 MB of scores."""
 
 
 def match_brute(
@@ -23,8 +24,9 @@ def match_brute(
 ) -> Matches:
     """Compare every voxel with every entry; of entries that score the same the lowest number of a group is returned.
 
-    Entries are made for one (B1, df) at a time and compared block by block, so that neither they nor their scores fill
-    the memory. They are made in double precision, as water and fat may nearly cancel, and compared in single.
+    Entries are made for one point of the shared axes at a time and compared block by block, so that neither they nor
+    their scores fill the memory. They are made in double precision, as components may nearly cancel, and compared in
+    single.
 
     Parameters
     ----------
@@ -35,29 +37,34 @@ def match_brute(
     device
         Where to compute; the CPU if not given.
     progress
-        Called with the pairs of B1 and df done and of all.
+        Called with the points of the shared axes done and of all.
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
     unit = torch.from_numpy(unit_signals(coefficients)).to(device or "cpu")
-    ff = torch.from_numpy(dictionary.protocol.grid.ff.copy()).to(unit.device)[:, None, None, None]
+    shares = torch.from_numpy(dictionary.shares.copy()).to(unit.device)[:, None, None, None]
     score = torch.full((len(unit),), -1.0, device=unit.device)
     number = torch.zeros(len(unit), dtype=torch.int64, device=unit.device)
-    shape = dictionary.protocol.grid.shape
-    within = torch.arange(int(np.prod(shape[:3])), device=unit.device) * (shape[3] * shape[4])
-    for b1 in range(shape[4]):
-        for df in range(shape[3]):
-            water = torch.from_numpy(dictionary.water[:, b1, df].astype(np.complex128)).to(unit.device)
-            fat = torch.from_numpy(dictionary.fat[:, b1, df].astype(np.complex128)).to(unit.device)
-            entries = ((1 - ff) * water[:, None] + ff * fat).reshape(-1, dictionary.rank)
-            entries /= torch.linalg.vector_norm(entries, dim=1, keepdim=True)
-            entries = entries.to(unit.dtype)
-            numbers = within + df * shape[4] + b1
-            for start, first in product(range(0, len(unit), VOXELS_AT_ONCE), range(0, len(entries), ENTRIES_AT_ONCE)):
-                part, some = slice(start, start + VOXELS_AT_ONCE), slice(first, first + ENTRIES_AT_ONCE)
-                best, index = (unit[part] @ entries[some].mH).abs().max(dim=1)
-                better = best > score[part]
-                score[part] = torch.where(better, best, score[part])
-                number[part] = torch.where(better, numbers[some][index], number[part])
-            if progress is not None:
-                progress(b1 * shape[3] + df + 1, shape[3] * shape[4])
+    by_group = dictionary.by_group()
+    within = np.indices([len(shares) or 1, *(signals.shape[1] for signals in by_group)]).reshape(1 + len(by_group), -1)
+    for group in range(dictionary.n_groups):
+        numbers = torch.from_numpy(dictionary.numbers(np.full(within.shape[1], group), *within)).to(unit.device)
+        entries = _entries([signals[group] for signals in by_group], shares)
+        entries = (entries / torch.linalg.vector_norm(entries, dim=1, keepdim=True)).to(unit.dtype)
+        for start, first in product(range(0, len(unit), VOXELS_AT_ONCE), range(0, len(entries), ENTRIES_AT_ONCE)):
+            part, some = slice(start, start + VOXELS_AT_ONCE), slice(first, first + ENTRIES_AT_ONCE)
+            best, index = (unit[part] @ entries[some].mH).abs().max(dim=1)
+            better = best > score[part]
+            score[part] = torch.where(better, best, score[part])
+            number[part] = torch.where(better, numbers[some][index], number[part])
+        if progress is not None:
+            progress(group + 1, dictionary.n_groups)
     return Matches(entry=number.cpu().numpy(), score=score.square().cpu().numpy())
+
+
+def _entries(signals: list[Complex], shares: Tensor) -> Tensor:
+    """Make all entries of a group in double precision, over share and the signals of each component."""
+    on_device = [torch.from_numpy(some.astype(np.complex128)).to(shares.device) for some in signals]
+    if len(on_device) == 1:
+        return on_device[0]
+    first, second = on_device
+    return ((1 - shares) * first[:, None] + shares * second).reshape(-1, first.shape[-1])

@@ -1,8 +1,8 @@
 """Exact matching on an NVIDIA GPU: the search of `mrfpipe.matching.exact`, a block of threads a voxel.
 
 The threads of a block share out the bounds of all groups, then, group by group from the highest bound down, the inner
-products of the group's signals with the voxel and the pairs of T1. What decides whether a pair can win and which fat
-fraction is its best is compiled from the very functions that the CPU calls.
+products of the group's signals with the voxel and the pairs of signals. What decides whether a pair can win and which share
+is its best is compiled from the very functions that the CPU calls.
 
 Every voxel has a block of its own and every reduction a fixed order, so that results do not depend on how many voxels
 are matched together. Of entries of a group that score the same, that with the lowest positions in the group is taken;
@@ -26,11 +26,11 @@ from numba import cuda, float32, float64, int64
 from mrfpipe.arrays import Complex, Double, Float, Int, check_numba_gpu, check_shape
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import ResourceError
-from mrfpipe.matching.exact import entry_numbers, group_dictionary
+from mrfpipe.matching.layout import Layout, lay_out
 from mrfpipe.matching.score import Matches, best_on_grid, may_win, rounding, unit_signals
 
 THREADS = 128
-"""Threads a block, a power of two; a few more than a group of T1-FF has T1H2O or signals (114 and 122)."""
+"""Threads a block, a power of two; a few more than a group of T1-FF has signals (122)."""
 VOXELS_AT_ONCE = 65_536
 """Voxels on the GPU at a time."""
 SHARED_BYTES = 48 * 1024 - 16 * THREADS
@@ -43,15 +43,15 @@ double: Any = float64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Layout:
+class _Tables:
     """A dictionary as the kernel reads it: neighbouring threads read neighbouring numbers."""
 
     signals: Float
-    """Water, then fat, in real and imaginary parts. Shape `(groups, rank, 2, t1w + t1f)`."""
+    """First signals, then second, in real and imaginary parts. Shape `(groups, rank, 2, firsts + seconds)`."""
     energy: Double
-    """Shape `(groups, t1w + t1f)`."""
+    """Shape `(groups, firsts + seconds)`."""
     cross: Double
-    """Shape `(groups, t1f, t1w)`."""
+    """Shape `(groups, seconds, firsts)`."""
     rounded_energy: Float
     """In single precision, to rule pairs out by, as is the next."""
     rounded_cross: Float
@@ -59,14 +59,14 @@ class _Layout:
     """Shape `(dimensions, rank, 2, groups)`."""
     remainder: Float
     """Shape `(groups)`."""
-    ff: Double
-    """Fat fractions of the grid. Shape `(ff)`."""
+    shares: Double
+    """Shares of the grid, or a single 0 for one component. Shape `(shares)`."""
 
     @property
     def shared_bytes(self) -> int:
-        """Shared memory a block needs: fat fractions, the voxel, inner products and bounds."""
+        """Shared memory a block needs: shares, the voxel, inner products and bounds."""
         n_groups, rank, _, n_signals = self.signals.shape
-        return int(8 * self.ff.size + 4 * (2 * rank + 2 * n_signals + n_groups))
+        return int(8 * self.shares.size + 4 * (2 * rank + 2 * n_signals + n_groups))
 
 
 @cuda.jit(device=True)
@@ -141,38 +141,46 @@ def _visit(
     cross: Double,
     rounded_energy: Float,
     rounded_cross: Float,
-    ff: Double,
+    shares: Double,
     score: float,
 ) -> tuple[float, int]:
-    """Search this thread's pairs of a group for a score above `score`; its T1H2O are every `THREADS`-th.
+    """Search this thread's pairs of a group for a score above `score`; its first signals are every `THREADS`-th.
 
     Returns
     -------
-        The score, and the entry's number within the group over the axes T1fat, T1H2O, FF.
+        The score, and the entry's number within the group over second signals, first signals and shares.
     """
-    n_fat, n_water = cross.shape
+    n_second, n_first = cross.shape
     number, slack = 0, 2 * rounding(signals.shape[0])
-    for j in range(n_fat):
-        fr, fi = product[n_water + j], product[2 * n_water + n_fat + j]
-        b, q = rounded_energy[n_water + j], fr * fr + fi * fi
-        for i in range(cuda.threadIdx.x, n_water, THREADS):
-            wr, wi = product[i], product[n_water + n_fat + i]
+    if n_second == 0:
+        for i in range(cuda.threadIdx.x, n_first, THREADS):
+            wr, wi = product[i], product[n_first + i]
+            if single(score - slack) * rounded_energy[i] <= wr * wr + wi * wi:
+                w_re, w_im = _exact(signals, i, voxel)
+                found = (w_re * w_re + w_im * w_im) / energy[i]
+                if found > score:
+                    score, number = found, i
+    for j in range(n_second):
+        fr, fi = product[n_first + j], product[2 * n_first + n_second + j]
+        b, q = rounded_energy[n_first + j], fr * fr + fi * fi
+        for i in range(cuda.threadIdx.x, n_first, THREADS):
+            wr, wi = product[i], product[n_first + n_second + i]
             a, c, p, r = rounded_energy[i], rounded_cross[j, i], wr * wr + wi * wi, wr * fr + wi * fi
             if may_win(single(score), single(score - slack), p, q, r, a, b, c):
                 w_re, w_im = _exact(signals, i, voxel)
-                f_re, f_im = _exact(signals, n_water + j, voxel)
+                f_re, f_im = _exact(signals, n_first + j, voxel)
                 found, position = best_on_grid(
-                    ff,
+                    shares,
                     w_re * w_re + w_im * w_im,
                     f_re * f_re + f_im * f_im,
                     w_re * f_re + w_im * f_im,
                     energy[i],
-                    energy[n_water + j],
+                    energy[n_first + j],
                     cross[j, i],
                 )
                 if found > score:
                     score = found
-                    number = (j * n_water + i) * ff.size + position
+                    number = (j * n_first + i) * shares.size + position
     return score, number
 
 
@@ -186,7 +194,7 @@ def _search(
     rounded_cross: Float,
     space: Float,
     remainder: Float,
-    ff: Double,
+    shares: Double,
     entries: Int,
     scores: Double,
 ) -> None:
@@ -197,14 +205,14 @@ def _search(
     doubles = cuda.shared.array(0, float64)
     singles = cuda.shared.array(0, float32)
     n_products = 2 * signals.shape[3]
-    grid = doubles[: ff.size]
-    singles = singles[2 * ff.size :]
+    grid = doubles[: shares.size]
+    singles = singles[2 * shares.size :]
     voxel = singles[: y.shape[1]]
     product = singles[y.shape[1] : y.shape[1] + n_products]
     bounds = singles[y.shape[1] + n_products : y.shape[1] + n_products + remainder.size]
     thread, block = cuda.threadIdx.x, cuda.blockIdx.x
     for i in range(thread, grid.size, THREADS):
-        grid[i] = ff[i]
+        grid[i] = shares[i]
     for i in range(thread, voxel.size, THREADS):
         voxel[i] = y[block, i]
     cuda.syncthreads()
@@ -260,48 +268,47 @@ def match_exact_cuda(coefficients: Complex, dictionary: Dictionary, device: torc
     """
     check_numba_gpu("match")
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
-    layout = _laid_out(dictionary)
+    layout = lay_out(dictionary)
+    tables = _tables(layout)
     unit = unit_signals(coefficients).view(np.float32)
     entries, scores = np.empty((len(unit), 2), np.int64), np.empty(len(unit))
     with cuda.gpus[device.index or 0]:
-        on_gpu = [cuda.to_device(getattr(layout, field.name)) for field in fields(layout)]
+        on_gpu = [cuda.to_device(getattr(tables, field.name)) for field in fields(tables)]
         for start in range(0, len(unit), VOXELS_AT_ONCE):
             some = slice(start, start + VOXELS_AT_ONCE)
             y = cuda.to_device(unit[some])
             found = cuda.device_array((len(y), 2), np.int64), cuda.device_array(len(y), np.float64)
-            _search[len(y), THREADS, 0, layout.shared_bytes](y, *on_gpu, *found)
+            _search[len(y), THREADS, 0, tables.shared_bytes](y, *on_gpu, *found)
             entries[some], scores[some] = (array.copy_to_host() for array in found)
     group, number = entries.T
-    n_fat, n_water = layout.cross.shape[1:]
-    t1f, t1w, ff = np.unravel_index(number, (n_fat, n_water, layout.ff.size))
-    return Matches(
-        entry=entry_numbers(dictionary, group=group, ff=ff, t1w=t1w, t1f=t1f), score=scores.astype(np.float32)
-    )
+    n_second, n_first = tables.cross.shape[1:]
+    second, first, share = np.unravel_index(number, (max(1, n_second), n_first, tables.shares.size))
+    return Matches(entry=layout.numbers(group, share, first, second), score=scores.astype(np.float32))
 
 
-def _laid_out(dictionary: Dictionary) -> _Layout:
-    """Lay out a dictionary for the kernel.
+def _tables(layout: Layout) -> _Tables:
+    """Bring a layout into the form of the kernel.
 
     Raises
     ------
     ResourceError
         If a block would need more shared memory than it can have.
     """
-    groups = group_dictionary(dictionary)
-    layout = _Layout(
-        signals=np.concatenate([groups.water, groups.fat], axis=3),
-        energy=np.concatenate([groups.water_energy, groups.fat_energy], axis=1),
+    groups, shares = layout.groups, layout.dictionary.shares
+    tables = _Tables(
+        signals=np.concatenate([groups.first, groups.second], axis=3),
+        energy=np.concatenate([groups.first_energy, groups.second_energy], axis=1),
         cross=groups.cross,
-        rounded_energy=np.concatenate([groups.rounded_water_energy, groups.rounded_fat_energy], axis=1),
+        rounded_energy=np.concatenate([groups.rounded_first_energy, groups.rounded_second_energy], axis=1),
         rounded_cross=groups.rounded_cross,
         space=np.ascontiguousarray(groups.space.transpose(1, 2, 3, 0)),
         remainder=groups.remainder,
-        ff=np.ascontiguousarray(dictionary.protocol.grid.ff),
+        shares=np.ascontiguousarray(shares) if shares.size else np.zeros(1),
     )
-    if layout.shared_bytes > SHARED_BYTES:
+    if tables.shared_bytes > SHARED_BYTES:
         raise ResourceError(
-            f"A block of the GPU would need {layout.shared_bytes:,} bytes of shared memory for this dictionary's "
-            f"{groups.remainder.size:,} pairs of B1 and df and {layout.energy.shape[1]:,} T1 values, and has "
-            f"{SHARED_BYTES:,}; match with --device cpu."
+            f"A block of the GPU would need {tables.shared_bytes:,} bytes of shared memory for this dictionary's "
+            f"{groups.remainder.size:,} groups of {tables.energy.shape[1]:,} signals, and has {SHARED_BYTES:,}; "
+            "match with --device cpu."
         )
-    return layout
+    return tables

@@ -1,9 +1,10 @@
 """Exact matching: the best of all entries for every voxel, most of them never visited.
 
-Entries are grouped by (B1, df). All entries of a group nearly lie in a real space of few dimensions, because its
-water and fat signals are smooth in T1 and an entry is a real combination of them. Let the columns of U, orthonormal
-under the real inner product Re <., .>, span that space, and let every unit water or fat signal of the group be within
-``e`` of it. For the entry d = (1 - x) w + x f of unit norm and any phase p,
+Entries are grouped by the axes that all components share (B1 and off-resonance, for T1-FF). All entries of a group
+nearly lie in a real space of few dimensions, because its signals are smooth in their own axes and an entry is a real
+combination of them. Let the columns of U, orthonormal under the real inner product Re <., .>, span that space, and let
+every unit signal of the group's components be within ``e`` of it. For the entry d = (1 - x) w + x f of unit norm and any
+phase p,
 
     Re <d, exp(ip) y> = Re <P d, exp(ip) y> + Re <d - P d, exp(ip) y> <= |P exp(ip) y| + r |y|.
 
@@ -11,10 +12,11 @@ The first term, maximised over p, is ``sqrt((sum |u_k|^2 + |sum u_k^2|) / 2)`` w
 Re(exp(ip) u) is sum (|u_k|^2 + Re(exp(2ip) u_k^2)) / 2. The remainder r of d is at most ``((1-x)|w| + x|f|) e / |d|``,
 and with c the least cosine Re <w, f> / (|w| |f|) of the group, ``|d| >= ((1-x)|w| + x|f|) sqrt((1 + c) / 2)``, so that
 ``r <= e / sqrt((1 + c) / 2)``, and at most 1. Since |<d, y>| is the maximum of Re <d, exp(ip) y> over p, the sum bounds
-the square root of any score in the group. (A cosine near -1 makes the bound useless, never wrong.)
+the square root of any score in the group. (A cosine near -1 makes the bound useless, never wrong.) With one component
+r is e; its own axes may span any space, so that a group is divided into tiles of neighbours, each bounded by itself.
 
 Groups are visited from the highest bound down, until the bound is below the best score found; within a group, pairs of
-T1 that cannot beat it for any fat fraction are told by the test of `mrfpipe.matching.score`. Bounds and tests are in
+signals that cannot beat it for any share are told by the test of `mrfpipe.matching.score`. Bounds and tests are in
 single precision and give way by all that it may round; what they let through is scored in double precision.
 """
 
@@ -25,110 +27,15 @@ import torch
 from numba import njit, prange
 
 from mrfpipe.arrays import Complex, Double, Float, Int, check_shape
-from mrfpipe.dictionary import Dictionary, real_parts
-from mrfpipe.matching.score import (
-    UNIT_ROUNDOFF,
-    Matches,
-    best_on_grid,
-    may_win,
-    rounding,
-    unit_signals,
-)
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.matching.layout import Groups, lay_out
+from mrfpipe.matching.score import Matches, best_on_grid, may_win, rounding, unit_signals
 
 BLOCK = 32
 """Voxels whose bounds are computed together."""
 STRIDE = 8
-"""T1H2O are visited so many apart first, and those between them later: the sooner the score is high, the fewer are."""
-SPACE_TOLERANCE = 5e-4
-"""Distance of unit signals from their group's real space that is put up with: a smaller one takes more dimensions, into
-which more noise falls, a larger one loosens the bounds. For T1-FF at rank 12 it takes seven dimensions, and about ten
-of the 375 groups are visited for a voxel of undersampled frames."""
-
-
-class Groups(NamedTuple):
-    """A dictionary laid out by (B1, df), the way the kernels walk through it."""
-
-    water: Float
-    """Real and imaginary parts. Shape `(groups, rank, 2, t1w)`."""
-    fat: Float
-    """Real and imaginary parts. Shape `(groups, rank, 2, t1f)`."""
-    water_energy: Double
-    """Shape `(groups, t1w)`."""
-    fat_energy: Double
-    """Shape `(groups, t1f)`."""
-    cross: Double
-    """Shape `(groups, t1f, t1w)`."""
-    rounded_water_energy: Float
-    """In single precision, to rule pairs out by, as are the next two."""
-    rounded_fat_energy: Float
-    rounded_cross: Float
-    space: Float
-    """Real and imaginary parts of each group's real space U. Shape `(groups, dimensions, rank, 2)`."""
-    remainder: Float
-    """Bound of what of a unit entry is outside its group's space, and of rounding. Shape `(groups)`."""
-
-
-def group_dictionary(dictionary: Dictionary) -> Groups:
-    """Lay out a dictionary by (B1, df) and find the real space of every group."""
-    water, fat = (_by_group(real_parts(signals)) for signals in (dictionary.water, dictionary.fat))
-    products = dictionary.products()
-    water_energy, fat_energy = _by_group(products.water_energy), _by_group(products.fat_energy)
-    cross = _by_group(products.cross)
-    space, distance = _real_spaces(
-        np.concatenate([water / np.sqrt(water_energy)[..., None], fat / np.sqrt(fat_energy)[..., None]], axis=1)
-    )
-    half = (1 + _by_group(products.cosines()).min(axis=(1, 2))) / 2
-    outside = np.divide(distance, np.sqrt(np.abs(half)), out=np.ones_like(half), where=half > distance**2)
-    return Groups(
-        water=_parts(water),
-        fat=_parts(fat),
-        water_energy=water_energy,
-        fat_energy=fat_energy,
-        cross=cross,
-        rounded_water_energy=water_energy.astype(np.float32),
-        rounded_fat_energy=fat_energy.astype(np.float32),
-        rounded_cross=cross.astype(np.float32),
-        space=space,
-        remainder=(outside + _bound_rounding(dictionary.rank, space.shape[1])).astype(np.float32),
-    )
-
-
-def _by_group(array: Double) -> Double:
-    """Shape `(b1, df, ...)` to `(groups, ...)`."""
-    return array.reshape(-1, *array.shape[2:])
-
-
-def _parts(signals: Double) -> Float:
-    """Shape `(groups, t1, 2 rank)`, the parts in turns, to `(groups, rank, 2, t1)`."""
-    n_groups, n_t1, n_parts = signals.shape
-    apart = signals.reshape(n_groups, n_t1, n_parts // 2, 2).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(apart, np.float32)
-
-
-def _bound_rounding(rank: int, n_dimensions: int) -> float:
-    """Bound how far the root of a bound is off in single precision.
-
-    Each u_k is a complex number of two sums of 2 rank products of unit vectors, off by at most 2 sqrt(2) rank u, u
-    being the unit roundoff, and the vector of them by sqrt(dimensions) times that. U is rounded by u a dimension, too;
-    the length of a vector of at most unit length by fewer than (dimensions + 8) / 2 of them.
-    """
-    return float(4 * (rank + 2) * np.sqrt(n_dimensions) * UNIT_ROUNDOFF)
-
-
-def _real_spaces(units: Double) -> tuple[Float, Double]:
-    """Real space of each group's unit signals `(groups, signals, 2 rank)`, and their greatest distance from it.
-
-    All groups get the least number of dimensions with which the tolerance holds everywhere. The spaces have shape
-    `(groups, dimensions, rank, 2)`.
-    """
-    _, _, directions = np.linalg.svd(units, full_matrices=False)
-    parts = np.einsum("gsr,gdr->gsd", units, directions)
-    kept_and_rest = np.cumsum(parts[..., ::-1] ** 2, axis=-1)[..., ::-1]
-    outside = np.sqrt(kept_and_rest[..., 1:].max(axis=1))
-    enough = np.flatnonzero(outside.max(axis=0) <= SPACE_TOLERANCE)
-    n = int(enough[0]) + 1 if enough.size else directions.shape[1]
-    distance = outside[:, n - 1] if enough.size else np.zeros(len(units))
-    return directions[:, :n].reshape(len(units), n, -1, 2).astype(np.float32), distance
+"""Signals of the first of two components are visited so many apart first, and those between them later: the sooner the
+score is high, the fewer are."""
 
 
 @njit(cache=True)
@@ -172,7 +79,7 @@ def _project(signals: Float, y: Float | Double, product: Float | Double) -> None
 
 
 class Work(NamedTuple):
-    """Inner products of one voxel with a group's signals, to work in. Shapes `(2, t1w)` and `(2, t1f)`."""
+    """Inner products of one voxel with a group's signals, to work in. Shapes `(2, firsts)` and `(2, seconds)`."""
 
     w: Float
     f: Float
@@ -183,28 +90,30 @@ class Work(NamedTuple):
 @njit(cache=True)
 def work_for(groups: Groups) -> Work:
     """Make room to work in."""
-    n_water, n_fat = groups.water.shape[3], groups.fat.shape[3]
+    n_first, n_second = groups.first.shape[3], groups.second.shape[3]
     return Work(
-        np.empty((2, n_water), np.float32),
-        np.empty((2, n_fat), np.float32),
-        np.empty((2, n_water), np.float64),
-        np.empty((2, n_fat), np.float64),
+        np.empty((2, n_first), np.float32),
+        np.empty((2, n_second), np.float32),
+        np.empty((2, n_first), np.float64),
+        np.empty((2, n_second), np.float64),
     )
 
 
 @njit(cache=True)
-def best_of_group(groups: Groups, group: int, y: Float, ff: Double, score: float, work: Work, entry: Int) -> float:
-    """Search all pairs of a group for a score above `score`; the best entry's (ff, t1w, t1f) is left in `entry`.
+def best_of_group(groups: Groups, group: int, y: Float, shares: Double, score: float, work: Work, entry: Int) -> float:
+    """Search all entries of a group for a score above `score`; the best one's (share, first, second) goes to `entry`.
 
     y is the voxel (2 rank). Its inner products are made in double precision as soon as a pair may win.
     """
-    water_energy, fat_energy, cross = groups.water_energy[group], groups.fat_energy[group], groups.cross[group]
-    a, b, c = groups.rounded_water_energy[group], groups.rounded_fat_energy[group], groups.rounded_cross[group]
+    if shares.size == 0:
+        return _best_alone(groups, group, y, score, work, entry)
+    first_energy, second_energy, cross = groups.first_energy[group], groups.second_energy[group], groups.cross[group]
+    a, b, c = groups.rounded_first_energy[group], groups.rounded_second_energy[group], groups.rounded_cross[group]
     w, f, exact_w, exact_f = work
-    _project(groups.water[group], y, w)
-    _project(groups.fat[group], y, f)
+    _project(groups.first[group], y, w)
+    _project(groups.second[group], y, f)
     is_exact = False
-    slack = 2 * rounding(groups.water.shape[1])
+    slack = 2 * rounding(groups.first.shape[1])
     for j in range(f.shape[1]):
         q = f[0, j] * f[0, j] + f[1, j] * f[1, j]
         limit, safe = np.float32(score), np.float32(score - slack)
@@ -216,21 +125,21 @@ def best_of_group(groups: Groups, group: int, y: Float, ff: Double, score: float
             continue
         if not is_exact:
             is_exact = True
-            _project(groups.water[group], y.astype(np.float64), exact_w)
-            _project(groups.fat[group], y.astype(np.float64), exact_f)
-        lowest = 0  # T1H2O of this T1fat's best, if the best is of this T1fat
+            _project(groups.first[group], y.astype(np.float64), exact_w)
+            _project(groups.second[group], y.astype(np.float64), exact_f)
+        lowest = 0  # number of the best's first signal, if the best is of this second signal
         for start in range(STRIDE):
             for i in range(start, w.shape[1], STRIDE):
                 p, r = w[0, i] * w[0, i] + w[1, i] * w[1, i], w[0, i] * f[0, j] + w[1, i] * f[1, j]
                 if may_win(limit, safe, p, q, r, a[i], b[j], c[j, i]):
                     wr, wi, fr, fi = exact_w[0, i], exact_w[1, i], exact_f[0, j], exact_f[1, j]
                     found, position = best_on_grid(
-                        ff,
+                        shares,
                         wr * wr + wi * wi,
                         fr * fr + fi * fi,
                         wr * fr + wi * fi,
-                        water_energy[i],
-                        fat_energy[j],
+                        first_energy[i],
+                        second_energy[j],
                         cross[j, i],
                     )
                     if found > score or (found == score and i < lowest):
@@ -240,10 +149,28 @@ def best_of_group(groups: Groups, group: int, y: Float, ff: Double, score: float
     return score
 
 
+@njit(cache=True)
+def _best_alone(groups: Groups, group: int, y: Float, score: float, work: Work, entry: Int) -> float:
+    """Search the signals of the only component, as `best_of_group` does pairs."""
+    energy, a, w, exact_w = groups.first_energy[group], groups.rounded_first_energy[group], work.w, work.exact_w
+    _project(groups.first[group], y, w)
+    is_exact, slack = False, 2 * rounding(groups.first.shape[1])
+    for i in range(a.size):
+        if np.float32(score - slack) * a[i] <= w[0, i] * w[0, i] + w[1, i] * w[1, i]:
+            if not is_exact:
+                is_exact = True
+                _project(groups.first[group], y.astype(np.float64), exact_w)
+            found = (exact_w[0, i] * exact_w[0, i] + exact_w[1, i] * exact_w[1, i]) / energy[i]
+            if found > score:
+                score = found
+                entry[0], entry[1], entry[2] = 0, i, 0
+    return score
+
+
 @njit(parallel=True, cache=True)
-def _search(y: Float, groups: Groups, ff: Double) -> tuple[Int, Double]:
-    """Best (ff, t1w, t1f, group) and score of every unit signal; y is (voxels, 2 rank)."""
-    n_voxels, n_groups = len(y), len(groups.water)
+def _search(y: Float, groups: Groups, shares: Double) -> tuple[Int, Double]:
+    """Best (share, first, second, group) and score of every unit signal; y is (voxels, 2 rank)."""
+    n_voxels, n_groups = len(y), len(groups.first)
     entries, scores = np.zeros((n_voxels, 4), np.int64), np.zeros(n_voxels)
     for block in prange((n_voxels + BLOCK - 1) // BLOCK):
         start, stop = block * BLOCK, min((block + 1) * BLOCK, n_voxels)
@@ -257,7 +184,7 @@ def _search(y: Float, groups: Groups, ff: Double) -> tuple[Int, Double]:
                 if bound < 0 or bound < scores[v]:
                     break
                 bounds[v - start, group] = -1
-                found = best_of_group(groups, group, y[v], ff, scores[v], work, entries[v, :3])
+                found = best_of_group(groups, group, y[v], shares, scores[v], work, entries[v, :3])
                 if found > scores[v]:
                     scores[v] = found
                     entries[v, 3] = group
@@ -278,8 +205,8 @@ def match_exact(coefficients: Complex, dictionary: Dictionary, device: torch.dev
 
     Returns
     -------
-        What `mrfpipe.matching.brute.match_brute` returns, up to its float32 rounding. Of entries that score the same,
-        as all T1H2O do at FF = 1, that with the lowest positions on the axes of its (B1, df) group is returned.
+        What `mrfpipe.matching.brute.match_brute` returns, up to its float32 rounding. Of entries of a group that score
+        the same, as those of one share of nothing do, that with the lowest positions on the axes is returned.
 
     Raises
     ------
@@ -291,16 +218,7 @@ def match_exact(coefficients: Complex, dictionary: Dictionary, device: torch.dev
 
         return match_exact_cuda(coefficients, dictionary, device)
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
-    y = unit_signals(coefficients).view(np.float32)
-    entries, scores = _search(y, group_dictionary(dictionary), dictionary.protocol.grid.ff)
-    ff, t1w, t1f, group = entries.T
-    return Matches(
-        entry=entry_numbers(dictionary, group=group, ff=ff, t1w=t1w, t1f=t1f), score=scores.astype(np.float32)
-    )
-
-
-def entry_numbers(dictionary: Dictionary, *, group: Int, ff: Int, t1w: Int, t1f: Int) -> Int:
-    """Return the numbers of entries given by group and positions within it. Shape `(voxels)`."""
-    b1, df = np.divmod(group, dictionary.protocol.grid.df.size)
-    numbers: Int = np.ravel_multi_index((ff, t1w, t1f, df, b1), dictionary.protocol.grid.shape)
-    return numbers
+    y, layout = unit_signals(coefficients).view(np.float32), lay_out(dictionary)
+    entries, scores = _search(y, layout.groups, dictionary.shares)
+    share, first, second, group = entries.T
+    return Matches(entry=layout.numbers(group, share, first, second), score=scores.astype(np.float32))

@@ -1,12 +1,13 @@
 """Gap: how far the second-best explanation of a voxel falls behind the best.
 
-The best score of every pair of B1 and df makes a landscape over these two axes. Its peaks are the pairs that no
-neighbour, along either axis or both, outdoes; all but the highest are explanations of another kind, as a swap of water
-and fat would be, and not the slope of the best. The gap is the correlation of the highest peak less that of the second,
-or all of it where there is only one: a small gap means that noise might have chosen otherwise. (Within a pair there is
-nothing of that kind to look for: over fat fractions the score has a single peak, see `mrfpipe.matching.score`.)
+The best score of every point of the axes that components share makes a landscape: for T1-FF, over B1 and off-resonance.
+Its peaks are the points that no neighbour, along any of the axes or several, outdoes; all but the highest are
+explanations of another kind, as a swap of water and fat would be, and not the slope of the best. The gap is the
+correlation of the highest peak less that of the second, or all of it where there is only one: a small gap means that
+noise might have chosen otherwise. (Of two components there is nothing of that kind to look for at one point: over
+shares the score has a single peak, see `mrfpipe.matching.score`.)
 
-Every pair of T1 of every pair of B1 and df is looked at, about a thousand times the work of exact matching.
+Every signal, or pair of signals, of every point is looked at, about a thousand times the work of exact matching.
 """
 
 import math
@@ -14,55 +15,63 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from mrfpipe.arrays import Complex, Double, Float, check_shape
+from mrfpipe.arrays import Complex, Double, Float, Int, check_shape
 from mrfpipe.dictionary import Dictionary
-from mrfpipe.matching.exact import Groups, best_of_group, group_dictionary, work_for
+from mrfpipe.matching.exact import best_of_group, work_for
+from mrfpipe.matching.layout import Groups, lay_out
 from mrfpipe.matching.score import unit_signals
 
 
 @njit(cache=True)
-def _is_peak(landscape: Double, b1: int, df: int) -> bool:
-    """Whether no neighbour scores higher; of equal neighbours the one with the lowest numbers is the peak."""
-    n_b1, n_df = landscape.shape
-    here = landscape[b1, df]
-    for i in range(max(b1 - 1, 0), min(b1 + 2, n_b1)):
-        for j in range(max(df - 1, 0), min(df + 2, n_df)):
-            before = i < b1 or (i == b1 and j < df)
-            if landscape[i, j] > here or (before and landscape[i, j] == here):
-                return False
+def _is_peak(landscape: Double, sizes: Int, point: int) -> bool:
+    """Whether no neighbour scores higher; of equal neighbours the one with the lowest number is the peak.
+
+    The landscape has the points of a grid of these sizes, the last axis varying fastest.
+    """
+    here = landscape[point]
+    for step in range(3**sizes.size):
+        other, stride, rest, at, inside = 0, 1, step, point, True
+        for axis in range(sizes.size - 1, -1, -1):
+            position = at % sizes[axis] + rest % 3 - 1
+            inside = inside and 0 <= position < sizes[axis]
+            other += position * stride
+            stride *= sizes[axis]
+            rest //= 3
+            at //= sizes[axis]
+        if inside and (landscape[other] > here or (other < point and landscape[other] == here)):
+            return False
     return True
 
 
 @njit(cache=True)
-def peak_gap(landscape: Double) -> float:
-    """Correlation of the highest peak less that of the second, of a landscape of scores `(b1, df)`."""
+def peak_gap(landscape: Double, sizes: Int) -> float:
+    """Correlation of the highest peak less that of the second, of a landscape of scores `(points)` of a grid."""
     first, second = 0.0, 0.0
-    for b1 in range(landscape.shape[0]):
-        for df in range(landscape.shape[1]):
-            if landscape[b1, df] > second and _is_peak(landscape, b1, df):
-                if landscape[b1, df] > first:
-                    first, second = landscape[b1, df], first
-                else:
-                    second = landscape[b1, df]
+    for point in range(landscape.size):
+        if landscape[point] > second and _is_peak(landscape, sizes, point):
+            if landscape[point] > first:
+                first, second = landscape[point], first
+            else:
+                second = landscape[point]
     return math.sqrt(first) - math.sqrt(second)
 
 
 @njit(parallel=True, cache=True)
-def _gaps(y: Float, groups: Groups, ff: Double, n_df: int) -> Double:
+def _gaps(y: Float, groups: Groups, of_point: Int, shares: Double, sizes: Int) -> Double:
     """Gap of every unit signal; y is (voxels, 2 rank)."""
-    n_groups = len(groups.water)
     gaps = np.empty(len(y))
     for v in prange(len(y)):
-        landscape, entry = np.empty(n_groups), np.empty(3, np.int64)
+        landscape, entry = np.zeros(int(np.prod(sizes))), np.empty(3, np.int64)
         work = work_for(groups)
-        for group in range(n_groups):
-            landscape[group] = best_of_group(groups, group, y[v], ff, 0.0, work, entry)
-        gaps[v] = peak_gap(landscape.reshape(-1, n_df))
+        for group in range(len(groups.first)):
+            point = of_point[group]
+            landscape[point] = best_of_group(groups, group, y[v], shares, landscape[point], work, entry)
+        gaps[v] = peak_gap(landscape, sizes)
     return gaps
 
 
 def correlation_gap(coefficients: Complex, dictionary: Dictionary) -> Float:
-    """Find how far the second-best peak of every voxel's landscape over B1 and df falls behind.
+    """Find how far the second-best peak of every voxel's landscape over the shared axes falls behind.
 
     Parameters
     ----------
@@ -76,6 +85,7 @@ def correlation_gap(coefficients: Complex, dictionary: Dictionary) -> Float:
         Difference of the correlations with the signals in the basis, 0 to 1. Shape `(voxels)`.
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
-    grid, y = dictionary.protocol.grid, unit_signals(coefficients).view(np.float32)
-    gaps = _gaps(y, group_dictionary(dictionary), grid.ff, grid.df.size)
+    protocol, y, layout = dictionary.protocol, unit_signals(coefficients).view(np.float32), lay_out(dictionary)
+    sizes = np.array([protocol.grid[name].size for name in protocol.shared_axes], np.int64)
+    gaps = _gaps(y, layout.groups, layout.point, dictionary.shares, sizes)
     return gaps.astype(np.float32)

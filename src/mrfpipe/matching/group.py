@@ -7,7 +7,7 @@ those of `mrfpipe.matching.score`.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 import numpy as np
@@ -40,37 +40,56 @@ PAIR_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Components:
-    """A dictionary's components on a device, to make entries there."""
+class _Parts:
+    """What every entry is made of: ``(1 - share) first + share second``, or its signal alone."""
 
-    ff: Tensor
-    """Shape `(ff)`."""
-    water: Tensor
-    """Shape `(t1w, df b1, rank)`."""
-    fat: Tensor
-    """Shape `(t1f, df b1, rank)`."""
+    signals: Complex
+    """The signals of all components, one after the other, with a signal of zeros at the end. Shape `(signals, rank)`."""
+    first: ShortInt
+    """Which of them is the entry's signal of the first component. Shape `(entries)`."""
+    second: ShortInt
+    """Of the second; the zeros if there is one component. Shape `(entries)`."""
+    share: Double
+    """Share of the second. Shape `(entries)`."""
 
     @classmethod
-    def of(cls, dictionary: Dictionary, device: torch.device) -> "_Components":
-        arrays = {
-            "ff": dictionary.protocol.grid.ff.copy(),
-            "water": _by_cell(dictionary.water),
-            "fat": _by_cell(dictionary.fat),
-        }
-        return cls(**{name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
+    def of(cls, dictionary: Dictionary) -> "_Parts":
+        protocol, at = dictionary.protocol, dictionary.positions(np.arange(dictionary.n_entries))
+        numbers, flat = [], [signals.reshape(-1, dictionary.rank) for signals in dictionary.components]
+        offset = 0
+        for component, signals in zip(protocol.components, dictionary.components, strict=True):
+            names = [*protocol.own_axes(component), *protocol.shared_axes]
+            index = np.ravel_multi_index([at[name] for name in names], signals.shape[:-1]) + offset
+            numbers.append(index.astype(np.int32))
+            offset += int(np.prod(signals.shape[:-1]))
+        return cls(
+            signals=np.concatenate([*flat, np.zeros((1, dictionary.rank), np.complex64)]),
+            first=numbers[0],
+            second=numbers[1] if len(numbers) > 1 else np.full(dictionary.n_entries, offset, np.int32),
+            share=np.zeros(dictionary.n_entries) if protocol.share is None else dictionary.shares[at[protocol.share]],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _OnDevice:
+    """The same, on a device, to make entries there."""
+
+    signals: Tensor
+    first: Tensor
+    second: Tensor
+    share: Tensor
+
+    @classmethod
+    def of(cls, dictionary: Dictionary, device: torch.device) -> "_OnDevice":
+        parts = _Parts.of(dictionary)
+        return cls(**{f.name: torch.from_numpy(getattr(parts, f.name)).to(device) for f in fields(cls)})
 
     def units(self, numbers: Tensor) -> Tensor:
         """Make entries by number, of unit norm. Shape `(entries)` to `(entries, rank)`."""
-        n_water, n_cells, rank = self.water.shape
-        rest, cell = numbers // n_cells, numbers % n_cells
-        rest, t1f = rest // len(self.fat), rest % len(self.fat)
-        ff, t1w = rest // n_water, rest % n_water
-        water = self.water.view(-1, rank).index_select(0, t1w * n_cells + cell)
-        fat = self.fat.view(-1, rank).index_select(0, t1f * n_cells + cell)
-        share = self.ff[ff][:, None]  # in double precision, and so is the mixture, as water and fat may nearly cancel
-        entries = (1 - share) * water + share * fat
+        share = self.share[numbers][:, None]  # in double precision, and so is the mixture: components may nearly cancel
+        entries = (1 - share) * self.signals[self.first[numbers]] + share * self.signals[self.second[numbers]]
         units: Tensor = entries / torch.linalg.vector_norm(entries, dim=1, keepdim=True)
-        return units.to(water.dtype)
+        return units.to(self.signals.dtype)
 
 
 def default_groups(n_entries: int) -> int:
@@ -120,7 +139,7 @@ def build_groups(
         raise ValueError(f"Number of groups must be from 1 to the number of entries, {n}, not {n_groups}.")
     device = device or torch.device("cpu")
     offsets = n * np.arange(n_groups + 1) // n_groups
-    components, random = _Components.of(dictionary, device), np.random.default_rng(seed)
+    components, random = _OnDevice.of(dictionary, device), np.random.default_rng(seed)
     units = torch.empty((n, dictionary.rank), dtype=torch.complex64, device=device)
     for start in range(0, n, ENTRIES_AT_ONCE):
         part = slice(start, min(start + ENTRIES_AT_ONCE, n))
@@ -223,22 +242,18 @@ def match_group(
 
 def _on_cpu(unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: int) -> tuple[Int, Float]:
     """Find the numbers and scores of the best entries. Shape `(voxels)` each."""
-    grid = dictionary.protocol.grid
-    y = np.stack([unit.real, unit.imag], axis=-1)
+    y, parts = np.stack([unit.real, unit.imag], axis=-1), _Parts.of(dictionary)
     representatives = np.stack([groups.representatives.T.real, groups.representatives.T.imag], axis=1)
     shortlist = _shortlist(y, representatives, n_kept).ravel()
-    water, fat = (_by_cell(signals).view(np.float32) for signals in (dictionary.water, dictionary.fat))
+    signals = parts.signals.view(np.float32)
     pairs = np.argsort(shortlist, kind="stable")
     ends = np.cumsum(np.bincount(shortlist, minlength=groups.n_groups))
-    numbers, scores = _search(y, pairs, ends, n_kept, groups.entries, groups.offsets, water, fat, grid.ff)
+    numbers, scores = _search(
+        y, pairs, ends, n_kept, groups.entries, groups.offsets, signals, parts.first, parts.second, parts.share
+    )
     of_pair = scores.reshape(-1, n_kept)
     best = np.argmax(of_pair, axis=1)[:, None]
     return np.take_along_axis(numbers.reshape(-1, n_kept), best, 1)[:, 0], np.take_along_axis(of_pair, best, 1)[:, 0]
-
-
-def _by_cell(signals: Complex) -> Complex:
-    """Shape `(t1, b1, df, rank)` to `(t1, df b1, rank)`, as entries are numbered."""
-    return np.array(signals.swapaxes(1, 2)).reshape(len(signals), -1, signals.shape[-1])
 
 
 @njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
@@ -286,18 +301,17 @@ def _shortlist(y: Float, representatives: Float, n_kept: int) -> ShortInt:
 
 
 @njit(cache=True)
-def _make_units(numbers: ShortInt, water: Float, fat: Float, ff: Double, units: Float) -> None:
-    """Make entries of unit norm; water and fat are (t1, df b1, 2 rank), units (rank, 2, entries).
+def _make_units(
+    numbers: ShortInt, signals: Float, first: ShortInt, second: ShortInt, share: Double, units: Float
+) -> None:
+    """Make entries of unit norm; signals are (signals, 2 rank), units (rank, 2, entries).
 
-    They are mixed in double precision, as water and fat may nearly cancel.
+    They are mixed in double precision, as components may nearly cancel.
     """
-    n_water, n_cells, n_fat, rank = water.shape[0], water.shape[1], fat.shape[0], units.shape[0]
+    rank = units.shape[0]
     for i in range(numbers.size):
-        rest, cell = divmod(numbers[i], n_cells)
-        rest, t1f = divmod(rest, n_fat)
-        x, t1w = divmod(rest, n_water)
-        w, f, v, u = water[t1w, cell], fat[t1f, cell], ff[x], 1 - ff[x]
-        energy = 0.0
+        w, f, v = signals[first[numbers[i]]], signals[second[numbers[i]]], share[numbers[i]]
+        u, energy = 1 - v, 0.0
         for k in range(2 * rank):
             part = u * w[k] + v * f[k]
             units[k // 2, k % 2, i] = part
@@ -329,9 +343,10 @@ def _search(
     n_kept: int,
     entries: ShortInt,
     offsets: Int,
-    water: Float,
-    fat: Float,
-    ff: Double,
+    signals: Float,
+    first: ShortInt,
+    second: ShortInt,
+    share: Double,
 ) -> tuple[Int, Float]:
     """Search the entries of each group for all voxels that keep it; the entries are made once, a block at a time.
 
@@ -345,7 +360,7 @@ def _search(
             for start in range(offsets[group], offsets[group + 1], BLOCK):
                 block = entries[start : min(start + BLOCK, offsets[group + 1])]
                 units = np.empty((y.shape[1], 2, block.size), np.float32)
-                _make_units(block, water, fat, ff, units)
+                _make_units(block, signals, first, second, share, units)
                 _search_block(y, of_group, n_kept, block, units, numbers, scores)
     return numbers, scores
 
@@ -354,7 +369,7 @@ def _on_device(
     unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: int, device: torch.device
 ) -> tuple[Int, Float]:
     """Do what `_on_cpu` does by torch."""
-    y, components = torch.from_numpy(unit).to(device), _Components.of(dictionary, device)
+    y, components = torch.from_numpy(unit).to(device), _OnDevice.of(dictionary, device)
     entries, representatives = (
         torch.from_numpy(array.copy()).to(device) for array in (groups.entries, groups.representatives)
     )

@@ -1,6 +1,6 @@
 """From a series of frames to maps, by comparing every voxel with every entry of a dictionary."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Self
 
@@ -11,7 +11,7 @@ from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, available_memory
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
+from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.matching.brute import VOXELS_AT_ONCE, match_brute
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.gap import correlation_gap
@@ -102,7 +102,7 @@ def match_series(
     device
         Where to match; refinement and gap run on the CPU. What a GPU holds at once is bounded by blocks of fixed size.
     progress
-        Called by brute matching, which takes long, with the pairs of B1 and df done and of all.
+        Called by brute matching, which takes long, with the points of the shared axes done and of all.
 
     Raises
     ------
@@ -162,17 +162,24 @@ def match_signals(
     voxels = _Voxels.joined(parts)
     matches = _match(voxels.coefficients, dictionary, method, groups, at_once, device, progress)
     found = refine(voxels.coefficients, matches.entry, dictionary) if refined else _on_grid(matches, dictionary)
-    maps = _compared(voxels, found)
+    quality = _compared(voxels, found)
     if gap:
         inside = np.linalg.norm(voxels.coefficients, axis=1) / voxels.norm
-        maps["gap"] = correlation_gap(voxels.coefficients, dictionary) * inside
+        quality["gap"] = correlation_gap(voxels.coefficients, dictionary) * inside
     edge = np.zeros(voxels.mask.shape, np.uint8)
     edge[voxels.mask] = edge_bits(found.parameters, dictionary)
-    images = {name: _image(values, voxels.mask) for name, values in maps.items()}
+    maps = ParameterMaps(
+        parameters=dictionary.protocol.parameters,
+        si={name: _image(values.astype(np.float32), voxels.mask) for name, values in found.parameters.items()},
+        **{name: _image(values, voxels.mask) for name, values in quality.items()},
+        edge=edge,
+        mask=voxels.mask,
+        affine=affine,
+    )
     fingerprints = Fingerprints(
         basis=dictionary.basis, measured=voxels.coefficients, simulated=found.signals.astype(np.complex64, copy=False)
     )
-    return ParameterMaps(**images, edge=edge, mask=voxels.mask, affine=affine), fingerprints
+    return maps, fingerprints
 
 
 def default_memory() -> int:
@@ -240,12 +247,11 @@ def _on_grid(matches: Matches, dictionary: Dictionary) -> Estimates:
 
 
 def _compared(voxels: _Voxels, found: Estimates) -> dict[str, Float]:
-    """Return the estimates, and how the signals compare with their fingerprints. Shape `(voxels)` each."""
-    maps = {field: estimate.astype(np.float32) for field, estimate in found.parameters.items()}
+    """Return how the signals compare with their fingerprints. Shape `(voxels)` each."""
     overlap = np.sum(found.signals.conj() * voxels.coefficients, axis=1)
     length = np.linalg.norm(found.signals, axis=1)
     agreement = np.abs(overlap)
-    return maps | {
+    return {
         "m0": agreement / length**2,
         "phase": np.angle(overlap),
         "match": agreement / (length * voxels.norm),
@@ -259,11 +265,10 @@ def _image(values: Float, mask: Bool) -> Float:
     return image
 
 
-def edge_bits(parameters: dict[str, Double], dictionary: Dictionary) -> Byte:
-    """Bit n of every voxel is set where the n-th of `PARAMETERS` lies at an end of its grid axis. Shape `(voxels)`."""
-    bits = np.zeros(len(parameters["ff"]), np.uint8)
-    for n, parameter in enumerate(PARAMETERS):
-        axis = getattr(dictionary.protocol.grid, parameter.field)
-        estimate = parameters[parameter.field]
-        bits |= ((estimate <= axis[0]) | (estimate >= axis[-1])).astype(np.uint8) << np.uint8(n)
+def edge_bits(parameters: Mapping[str, Double], dictionary: Dictionary) -> Byte:
+    """Bit n of every voxel is set where the n-th parameter lies at an end of its grid axis. Shape `(voxels)`."""
+    ends = [
+        (parameters[name] <= axis[0]) | (parameters[name] >= axis[-1]) for name, axis in dictionary.protocol.grid.items()
+    ]
+    bits: Byte = sum((at_end.astype(np.uint8) << np.uint8(n) for n, at_end in enumerate(ends)), np.uint8(0))
     return bits

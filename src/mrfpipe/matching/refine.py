@@ -1,16 +1,17 @@
 """Refinement: from the best entry to the best signal between the entries, by the same correlation.
 
-Between grid points the water and fat signals are interpolated, along each axis by the cubic through the four nearest
+Between grid points the signals of components are interpolated, along each axis by the cubic through the four nearest
 points (fewer on a shorter axis). For T1-FF an interpolated component is within 1.3e-4 of the simulated one under ideal
-spoiling, within 1e-3 with phase graphs, relative to its norm. The signal
-``d = (1 - x) w(T1H2O, B1, df) + x f(T1fat, B1, df)`` then depends smoothly on five parameters, and its score
-``|<d, y>|^2 / |d|^2`` is raised by damped Gauss-Newton steps (Levenberg and Marquardt) from the entry that matching
-found; the complex scale between d and y is projected out (Golub and Pereyra, SIAM J Numer Anal 10:413, 1973,
-in Kaufman's simplification). A step that does not raise the score, or leaves the grid's range, is shortened or stopped
-at its end, so that the score is never below the entry's; nor does a step lead to where water and fat cancel.
+spoiling, within 1e-3 with phase graphs, relative to its norm. The signal ``d = (1 - x) w + x f``, or that of an only
+component, then depends smoothly on all parameters, and its score ``|<d, y>|^2 / |d|^2`` is raised by damped
+Gauss-Newton steps (Levenberg and Marquardt) from the entry that matching found; the complex scale between d and y is
+projected out (Golub and Pereyra, SIAM J Numer Anal 10:413, 1973, in Kaufman's simplification). A step that does not
+raise the score, or leaves the grid's range, is shortened or stopped at its end, so that the score is never below the
+entry's; nor does a step lead to where two components cancel.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,6 @@ from numba import njit, prange
 from mrfpipe.arrays import Complex, Double, Int, check_shape
 from mrfpipe.dictionary import LEAST_LEFT, Dictionary
 from mrfpipe.matching.score import unit_signals
-from mrfpipe.protocol import AXES
 
 STEPS = 12
 """Steps tried at most."""
@@ -27,7 +27,8 @@ ENOUGH = 1e-7
 """A step that raises the score by less is the last."""
 STENCIL = 4
 """Grid points on an axis that a value is interpolated from."""
-N = len(AXES)
+AXES = 4
+"""Axes that a component's signals have for the kernels, those it lacks being of one point."""
 
 Numbers = npt.NDArray[np.complex128]
 
@@ -37,7 +38,7 @@ class Estimates:
     """Parameters of every voxel, and the fingerprints that have them."""
 
     parameters: dict[str, Double]
-    """Estimates in SI units, keyed as `AXES`. Shape `(voxels)` each."""
+    """Estimates in SI units, by name. Shape `(voxels)` each."""
     signals: Complex
     """The compressed fingerprints at these estimates. Shape `(voxels, rank)`."""
 
@@ -61,59 +62,89 @@ def _cubic(axis: Double, value: float, weights: Double, slopes: Double) -> int:
     return first
 
 
+class Table(NamedTuple):
+    """The signals of one component, to interpolate in."""
+
+    signals: Complex
+    """Shape `(first axis, second, third, fourth, rank)`."""
+    parameter: Int
+    """Number of the parameter along each axis, -1 where there is none. Shape `(axes)`."""
+    values: Double
+    """Values along each axis, filled up at the end. Shape `(axes, values)`."""
+    sizes: Int
+    """How many values each axis has. Shape `(axes)`."""
+
+
+def _table(dictionary: Dictionary, component: int) -> Table:
+    protocol, signals = dictionary.protocol, dictionary.components[component]
+    names = [*protocol.own_axes(protocol.components[component]), *protocol.shared_axes]
+    if len(names) > AXES:
+        raise ValueError(f"A component of {len(names)} parameters cannot be refined; at most {AXES} can.")
+    parameter, values, sizes = np.full(AXES, -1), np.zeros((AXES, max(signals.shape[:-1], default=1))), np.ones(AXES, int)
+    for axis, name in enumerate(names, start=AXES - len(names)):
+        parameter[axis], sizes[axis] = list(protocol.grid).index(name), protocol.grid[name].size
+        values[axis, : sizes[axis]] = protocol.grid[name]
+    return Table(signals.reshape(*sizes, dictionary.rank), parameter, values, sizes)
+
+
 @njit(cache=True)
-def _component(
-    signals: Complex, t1: Double, b1: Double, df: Double, at_t1: float, at_b1: float, at_df: float, out: Numbers
-) -> None:
-    """Interpolate a component `(t1, b1, df, rank)`: `out` (4, rank) is its signal and its slopes along t1, b1, df."""
-    w, s = np.empty((3, STENCIL)), np.empty((3, STENCIL))
-    i0, j0, k0 = _cubic(t1, at_t1, w[0], s[0]), _cubic(b1, at_b1, w[1], s[1]), _cubic(df, at_df, w[2], s[2])
+def _interpolate(table: Table, at: Double, out: Numbers) -> None:
+    """Interpolate a component at parameters: `out` (1 + axes, rank) is its signal and its slope along each axis."""
+    w, s, first, n = np.ones((AXES, STENCIL)), np.zeros((AXES, STENCIL)), np.zeros(AXES, np.int64), table.sizes
+    for axis in range(AXES):
+        if table.parameter[axis] >= 0:
+            first[axis] = _cubic(table.values[axis, : n[axis]], at[table.parameter[axis]], w[axis], s[axis])
     out[:] = 0
-    for i in range(min(STENCIL, t1.size)):
-        for j in range(min(STENCIL, b1.size)):
-            for k in range(min(STENCIL, df.size)):
-                value = w[0, i] * w[1, j] * w[2, k]
-                along_t1 = s[0, i] * w[1, j] * w[2, k]
-                along_b1 = w[0, i] * s[1, j] * w[2, k]
-                along_df = w[0, i] * w[1, j] * s[2, k]
-                point = signals[i0 + i, j0 + j, k0 + k]
-                for r in range(point.size):
-                    out[0, r] += value * point[r]
-                    out[1, r] += along_t1 * point[r]
-                    out[2, r] += along_b1 * point[r]
-                    out[3, r] += along_df * point[r]
+    for h in range(min(STENCIL, n[0])):
+        for i in range(min(STENCIL, n[1])):
+            for j in range(min(STENCIL, n[2])):
+                for k in range(min(STENCIL, n[3])):
+                    value = w[0, h] * w[1, i] * w[2, j] * w[3, k]
+                    along_0 = s[0, h] * w[1, i] * w[2, j] * w[3, k]
+                    along_1 = w[0, h] * s[1, i] * w[2, j] * w[3, k]
+                    along_2 = w[0, h] * w[1, i] * s[2, j] * w[3, k]
+                    along_3 = w[0, h] * w[1, i] * w[2, j] * s[3, k]
+                    point = table.signals[first[0] + h, first[1] + i, first[2] + j, first[3] + k]
+                    for r in range(point.size):
+                        out[0, r] += value * point[r]
+                        out[1, r] += along_0 * point[r]
+                        out[2, r] += along_1 * point[r]
+                        out[3, r] += along_2 * point[r]
+                        out[4, r] += along_3 * point[r]
+
+
+@njit(cache=True)
+def _add(table: Table, weight: float, made: Numbers, d: Numbers, slopes: Numbers) -> float:
+    """Add a component, made by `_interpolate`, to a signal and its slopes; return the energy it adds by itself."""
+    energy = 0.0
+    for r in range(d.size):
+        d[r] += weight * made[0, r]
+        energy += weight**2 * (made[0, r].real ** 2 + made[0, r].imag ** 2)
+        for axis in range(AXES):
+            if table.parameter[axis] >= 0:
+                slopes[table.parameter[axis], r] += weight * made[1 + axis, r]
+    return energy
 
 
 @njit(cache=True)
 def _fingerprint(
-    at: Double,
-    water: Complex,
-    fat: Complex,
-    t1w: Double,
-    t1f: Double,
-    df: Double,
-    b1: Double,
-    d: Numbers,
-    slopes: Numbers,
-    w: Numbers,
-    f: Numbers,
+    at: Double, first: Table, second: Table, share: int, d: Numbers, slopes: Numbers, w: Numbers, f: Numbers
 ) -> float:
-    """Make the signal d `(rank)` at parameters in the order of `AXES`, and its slopes `(parameters, rank)`.
+    """Make the signal d `(rank)` at parameters, and its slopes `(parameters, rank)`.
 
-    Returned is the least energy it must have: where water and fat cancel and less is left of them, it is rounding.
+    `share` is the number of the parameter that is the share of the second component, -1 if there is none. Returned is
+    the least energy the signal must have: where two components cancel and less is left of them, it is rounding.
     """
-    x, energy = at[0], 0.0
-    _component(water, t1w, b1, df, at[1], at[4], at[3], w)
-    _component(fat, t1f, b1, df, at[2], at[4], at[3], f)
+    d[:], slopes[:] = 0, 0
+    _interpolate(first, at, w)
+    if share < 0:
+        _add(first, 1.0, w, d, slopes)
+        return 0.0
+    x = at[share]
+    _interpolate(second, at, f)
+    energy = _add(first, 1 - x, w, d, slopes) + _add(second, x, f, d, slopes)
     for r in range(d.size):
-        d[r] = (1 - x) * w[0, r] + x * f[0, r]
-        slopes[0, r] = f[0, r] - w[0, r]
-        slopes[1, r] = (1 - x) * w[1, r]
-        slopes[2, r] = x * f[1, r]
-        slopes[3, r] = (1 - x) * w[3, r] + x * f[3, r]
-        slopes[4, r] = (1 - x) * w[2, r] + x * f[2, r]
-        energy += (1 - x) ** 2 * (w[0, r].real ** 2 + w[0, r].imag ** 2)
-        energy += x**2 * (f[0, r].real ** 2 + f[0, r].imag ** 2)
+        slopes[share, r] = f[0, r] - w[0, r]
     return LEAST_LEFT**2 * energy
 
 
@@ -137,18 +168,18 @@ def _normal_equations(
     energy = 0.0
     for r in range(d.size):
         energy += d[r].real ** 2 + d[r].imag ** 2
-    for p in range(N):
+    for p in range(len(side)):
         along = 0j
         for r in range(d.size):
             along += d[r].conjugate() * slopes[p, r]
         for r in range(d.size):
             slopes[p, r] = scale * span[p] * (slopes[p, r] - along / energy * d[r])
-    for p in range(N):
+    for p in range(len(side)):
         side[p] = 0
         for r in range(d.size):
             residual = y[r] - scale * d[r]
             side[p] += slopes[p, r].real * residual.real + slopes[p, r].imag * residual.imag
-        for q in range(N):
+        for q in range(len(side)):
             matrix[p, q] = 0
             for r in range(d.size):
                 matrix[p, q] += slopes[p, r].real * slopes[q, r].real + slopes[p, r].imag * slopes[q, r].imag
@@ -158,43 +189,40 @@ def _normal_equations(
 def _stepped(at: Double, matrix: Double, side: Double, damping: float, low: Double, high: Double, to: Double) -> None:
     """Take a damped step from `at` to `to`, inside the grid; what would leave it stays at the end it has reached."""
     damped, free = matrix.copy(), side.copy()
-    for p in range(N):
+    for p in range(len(side)):
         if (at[p] <= low[p] and side[p] < 0) or (at[p] >= high[p] and side[p] > 0):
             damped[p, :], damped[:, p], free[p] = 0, 0, 0
         damped[p, p] = damped[p, p] * (1 + damping) + 1e-12
     step = np.linalg.solve(damped, free)
-    for p in range(N):
+    for p in range(len(side)):
         to[p] = min(max(at[p] + step[p] * (high[p] - low[p]), low[p]), high[p])
 
 
 @njit(parallel=True, cache=True)
 def _refine(
     y: Complex,
-    water: Complex,
-    fat: Complex,
-    t1w: Double,
-    t1f: Double,
-    df: Double,
-    b1: Double,
+    first: Table,
+    second: Table,
+    share: int,
     low: Double,
     high: Double,
     estimates: Double,
     signals: Complex,
 ) -> None:
     """Refine `estimates` (voxels, parameters), which come as those of an entry, in place."""
-    rank = y.shape[1]
+    rank, n = y.shape[1], low.size
     for v in prange(len(y)):
-        d, slopes = np.empty(rank, np.complex128), np.empty((N, rank), np.complex128)
-        w, f = np.empty((4, rank), np.complex128), np.empty((4, rank), np.complex128)
-        matrix, side, tried = np.empty((N, N)), np.empty(N), np.empty(N)
+        d, slopes = np.empty(rank, np.complex128), np.empty((n, rank), np.complex128)
+        w, f = np.empty((1 + AXES, rank), np.complex128), np.empty((1 + AXES, rank), np.complex128)
+        matrix, side, tried = np.empty((n, n)), np.empty(n), np.empty(n)
         at, damping = estimates[v].copy(), 1e-3
-        least = _fingerprint(at, water, fat, t1w, t1f, df, b1, d, slopes, w, f)
+        least = _fingerprint(at, first, second, share, d, slopes, w, f)
         scale, score = _scale(d, y[v], least)
         signals[v] = d.astype(np.complex64)
         _normal_equations(d, slopes, y[v], scale, high - low, matrix, side)
         for _ in range(STEPS):
             _stepped(at, matrix, side, damping, low, high, tried)
-            least = _fingerprint(tried, water, fat, t1w, t1f, df, b1, d, slopes, w, f)
+            least = _fingerprint(tried, first, second, share, d, slopes, w, f)
             scale, found = _scale(d, y[v], least)
             if found > score:
                 at[:], signals[v] = tried, d.astype(np.complex64)
@@ -221,26 +249,21 @@ def refine(coefficients: Complex, entries: Int, dictionary: Dictionary) -> Estim
 
     Returns
     -------
-        Estimates inside the grid's range. Where a parameter has no say, as T1fat where there is no fat, it stays that
-        of the entry.
+        Estimates inside the grid's range. Where a parameter has no say, as one of a component that is not there, it
+        stays that of the entry.
+
+    Raises
+    ------
+    ValueError
+        If a component has more parameters than `AXES`.
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank, "voxels": entries.size})
-    grid = dictionary.protocol.grid
-    start = dictionary.parameters(entries)
-    estimates = np.stack([start[name] for name in AXES], axis=1)
+    protocol, start = dictionary.protocol, dictionary.parameters(entries)
+    names = list(protocol.grid)
+    estimates = np.stack([start[name] for name in names], axis=1)
     signals = np.empty_like(coefficients)
-    low, high = (np.array([getattr(grid, name)[end] for name in AXES]) for end in (0, -1))
-    _refine(
-        unit_signals(coefficients),
-        dictionary.water,
-        dictionary.fat,
-        grid.t1w,
-        grid.t1f,
-        grid.df,
-        grid.b1,
-        low,
-        high,
-        estimates,
-        signals,
-    )
-    return Estimates(parameters={name: estimates[:, i] for i, name in enumerate(AXES)}, signals=signals)
+    tables = [_table(dictionary, component) for component in range(len(dictionary.components))]
+    share = -1 if protocol.share is None else names.index(protocol.share)
+    low, high = (np.array([protocol.grid[name][end] for name in names]) for end in (0, -1))
+    _refine(unit_signals(coefficients), tables[0], tables[-1], share, low, high, estimates, signals)
+    return Estimates(parameters={name: estimates[:, i] for i, name in enumerate(names)}, signals=signals)

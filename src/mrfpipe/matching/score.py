@@ -1,7 +1,8 @@
 """The score of an entry and its closed forms: what exact matching rests on.
 
-For a signal y of unit norm and an entry ``d = (1 - x) w + x f`` the score is ``|<d, y>|^2 / |d|^2``: the share of y's
-energy that d explains, the square of their normalised correlation. With W = <w, y> and F = <f, y>, and
+For a signal y of unit norm and an entry d, such as ``(1 - x) w + x f``, the score is ``|<d, y>|^2 / |d|^2``: the share of y's
+energy that d explains, the square of their normalised correlation. An entry of one component, ``d = w``, has the score
+p / a below. Of two components, with W = <w, y> and F = <f, y>, and
 
     p = |W|^2, q = |F|^2, r = Re(W conj F)    a = |w|^2, b = |f|^2, c = Re <w, f>
 
@@ -16,7 +17,7 @@ Two facts follow.
 - Over directions the quotient has one maximum and one minimum and is monotonic between them. So on a grid of x the best
   value is one of the two neighbours of the maximum, if that lies inside (0, 1), or one of the two ends.
 
-Where water and fat nearly cancel, so do the terms of numerator and denominator: to the square of the share
+Where two components nearly cancel, so do the terms of numerator and denominator: to the square of the share
 ``k = |d| / ((1-x)|w| + x|f|)`` that is left. The six numbers of a score are therefore summed in double precision, and
 it is right to a few 1e-16 / k^2; no dictionary has an entry with k below 1e-4 (`mrfpipe.dictionary.LEAST_LEFT`). Single
 precision, in which nothing would be right below k = 3e-4, only rules pairs out (`may_win`): by differences that are
@@ -87,7 +88,7 @@ def may_win(
     b: np.float32,
     c: np.float32,
 ) -> np.bool_:
-    """Whether a pair may score above `limit` for any fat fraction, in single precision.
+    """Whether a pair may score above `limit` for any share, in single precision.
 
     The matrix limit G - H is known to an error E with entries up to ``e a, e sqrt(a b), e b``, e being the rounding;
     ``E + 2 e diag(a, b)`` is positive semidefinite whatever their signs. So if the matrix is still positive
@@ -99,16 +100,16 @@ def may_win(
 
 @njit(cache=True, inline="always")
 def score_at(x: float, p: float, q: float, r: float, a: float, b: float, c: float) -> float:
-    """Score of the entry with fat fraction x."""
+    """Score of the entry with share x."""
     u = 1.0 - x
     return (u * u * p + x * x * q + 2.0 * u * x * r) / (u * u * a + x * x * b + 2.0 * u * x * c)
 
 
 @njit(cache=True)
-def best_fat_fraction(p: float, q: float, r: float, a: float, b: float, c: float) -> float:
-    """Fat fraction inside (0, 1) where the score has its maximum over all directions, or -1 if that is outside.
+def best_share(p: float, q: float, r: float, a: float, b: float, c: float) -> float:
+    """Share inside (0, 1) where the score has its maximum over all directions, or -1 if that is outside.
 
-    Water and fat must not be parallel.
+    The two signals must not be parallel.
     """
     det = a * b - c * c
     half_trace = 0.5 * (p * b + q * a) - r * c
@@ -124,12 +125,12 @@ def best_fat_fraction(p: float, q: float, r: float, a: float, b: float, c: float
 
 
 @njit(cache=True)
-def _upper_neighbour(ff: Double, x: float) -> int:
-    """Position of the first fat fraction not below x, but from 1 to the last; np.searchsorted is not known to CUDA."""
-    low, high = 1, ff.size - 1
+def _upper_neighbour(shares: Double, x: float) -> int:
+    """Position of the first share not below x, but from 1 to the last; np.searchsorted is not known to CUDA."""
+    low, high = 1, shares.size - 1
     while low < high:
         middle = (low + high) // 2
-        if ff[middle] < x:
+        if shares[middle] < x:
             low = middle + 1
         else:
             high = middle
@@ -137,26 +138,26 @@ def _upper_neighbour(ff: Double, x: float) -> int:
 
 
 @njit(cache=True)
-def best_on_grid(ff: Double, p: float, q: float, r: float, a: float, b: float, c: float) -> tuple[float, int]:
-    """Best score over the fat fractions of a grid, and its position; the lower position if two score the same.
+def best_on_grid(shares: Double, p: float, q: float, r: float, a: float, b: float, c: float) -> tuple[float, int]:
+    """Best score over the shares of a grid, and its position; the lower position if two score the same.
 
-    Where water and fat are nearly parallel or opposed, where the maximum lies is rounding: all fat fractions are tried.
+    Where the two signals are nearly parallel or opposed, where the maximum lies is rounding: all shares are tried.
     """
-    last = ff.size - 1
-    best, position = score_at(ff[0], p, q, r, a, b, c), 0
+    last = shares.size - 1
+    best, position = score_at(shares[0], p, q, r, a, b, c), 0
     first, stop = 1, 1
     if a * b - c * c <= NEARLY_SINGULAR * a * b:
         stop = last
     else:
-        x = best_fat_fraction(p, q, r, a, b, c)
+        x = best_share(p, q, r, a, b, c)
         if x > 0.0:
-            above = _upper_neighbour(ff, x)
+            above = _upper_neighbour(shares, x)
             first, stop = above - 1, above + 1
     for i in range(first, stop):
-        score = score_at(ff[i], p, q, r, a, b, c)
+        score = score_at(shares[i], p, q, r, a, b, c)
         if score > best:
             best, position = score, i
-    score = score_at(ff[last], p, q, r, a, b, c)
+    score = score_at(shares[last], p, q, r, a, b, c)
     if score > best:
         best, position = score, last
     return best, position

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from mrfpipe.arrays import Bool, Byte, Double, Float
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.abdomen import ABDOMEN
 from mrfpipe.phantom.disease import Traits
 from mrfpipe.phantom.leg import LEG
@@ -23,13 +23,13 @@ from mrfpipe.phantom.shoulder import SHOULDER
 from mrfpipe.phantom.template import MM
 from mrfpipe.phantom.thigh import THIGH
 from mrfpipe.phantom.tissue import fill
-from mrfpipe.phantom.truth import Phantom
+from mrfpipe.phantom.truth import PARAMETERS, Phantom
 
 BODY_FOV = 350 * MM
 """Field of view the bodies are drawn for; in a smaller one they are drawn smaller, so that they always fit."""
 CLEARANCE = 2 * MM
 """How far a region of interest stays from the muscle's border, at least one voxel."""
-MAPS = (*(p.field for p in PARAMETERS), "m0")
+MAPS = (*(p.name for p in PARAMETERS), "m0")
 
 
 def draw(
@@ -81,9 +81,11 @@ def draw(
     for i, height in enumerate(heights):
         labels = _draw_slice(person, axis, float(height), {name: array[i] for name, array in maps.items()})
         rois[i] = _eroded(labels, max(1, round(CLEARANCE / (fov / matrix))))
-    mask = np.isfinite(maps["ff"])
+    mask = np.isfinite(maps["FF"])
     truth = ParameterMaps(
-        **maps,
+        parameters=PARAMETERS,
+        si={p.name: maps[p.name] for p in PARAMETERS},
+        m0=maps["m0"],
         phase=np.where(mask, np.float32(0), np.float32(np.nan)),
         match=np.where(mask, np.float32(1), np.float32(np.nan)),
         edge=np.zeros(mask.shape, np.uint8),
@@ -104,7 +106,7 @@ def _draw_slice(person: Person, axis: Double, height: float, maps: dict[str, Flo
         place = section(limb, axis[columns], axis[rows], height)
         values, muscle = fill(tissue, limb.template, place, voxel=axis[1] - axis[0])
         values["df"] = person.fields.off_resonance(number, place)
-        values["b1"] = person.fields.efficacy(place.x, place.y, height)
+        values["B1"] = person.fields.efficacy(place.x, place.y, height)
         visible = inside(place)
         at = rows[visible], columns[visible]
         for name, array in maps.items():

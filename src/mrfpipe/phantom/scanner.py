@@ -10,10 +10,9 @@ from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.arrays import Complex
 from mrfpipe.errors import MismatchError
-from mrfpipe.maps import PARAMETERS
 from mrfpipe.phantom.fourier import sample_spokes
 from mrfpipe.phantom.truth import Phantom
-from mrfpipe.physics.simulate import spoke_signals
+from mrfpipe.physics.simulate import readout_signals
 from mrfpipe.protocol import Protocol
 
 TAIL = 2e-5
@@ -95,7 +94,7 @@ def scan(
         affine=maps.affine,
         matrix=sequence.matrix,
         fov=sequence.fov,
-        spokes_per_frame=sequence.spokes_per_frame,
+        readouts_per_frame=sequence.readouts_per_frame,
         flip=sequence.flip,
         te=sequence.te,
         tr=sequence.tr,
@@ -139,12 +138,12 @@ def signal_images(phantom: Phantom, protocol: Protocol, index: int) -> tuple[Com
     """
     mask = phantom.maps.mask[index]
     if not mask.any():
-        return np.zeros((1, *mask.shape), np.complex64), np.zeros((protocol.sequence.n_spokes, 1), np.complex64)
+        return np.zeros((1, *mask.shape), np.complex64), np.zeros((protocol.sequence.n_readouts, 1), np.complex64)
     density = phantom.maps.m0[index][mask].astype(np.float64)
-    values = {p.field: getattr(phantom.maps, p.field)[index][mask].astype(np.float64) for p in PARAMETERS}
+    values = {name: maps[index][mask].astype(np.float64) for name, maps in phantom.maps.si.items()}
 
     def signals(part: slice) -> Complex:
-        simulated = spoke_signals(protocol, **{field: value[part] for field, value in values.items()})
+        simulated = readout_signals(protocol, {name: value[part] for name, value in values.items()})
         signal: Complex = (simulated * density[part, None]).astype(np.complex64)
         return signal
 

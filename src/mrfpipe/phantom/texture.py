@@ -6,19 +6,18 @@ several scales, and from a full strength down to a twentieth of it.
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from mrfpipe.arrays import Double
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.truth import Phantom
 from mrfpipe.protocol import Grid
 
 SCALES = (0.7, 1.5, 3.0, 6.0, 12.0)
 """Standard deviations in voxels of the Gaussian filters that white noise is seen through."""
-STRONGEST = {"ff": 0.10, "t1w": 0.200, "t1f": 0.020, "df": 8.0, "b1": 0.040}
+STRONGEST = {"FF": 0.10, "T1H2O": 0.200, "T1fat": 0.020, "df": 8.0, "B1": 0.040}
 """Greatest standard deviation of every map's texture, in SI units: some 5 to 15 % of what the grid spans."""
 WEAKEST = 0.05
 """Least standard deviation, as a share of the greatest."""
@@ -37,13 +36,12 @@ def textured(phantom: Phantom, grid: Grid, *, seed: int) -> Phantom:
         Of the fields and of how strong each is.
     """
     rng, maps = np.random.default_rng(seed), phantom.maps
-    for parameter in PARAMETERS:
-        axis = getattr(grid, parameter.field)
-        strength = STRONGEST[parameter.field] * np.exp(rng.uniform(np.log(WEAKEST), 0.0))
-        value = np.clip(getattr(maps, parameter.field) + strength * _field(rng, maps), axis[0], axis[-1])
-        rough: dict[str, Any] = {parameter.field: np.where(maps.mask, value, np.nan).astype(np.float32)}
-        maps = replace(maps, **rough)
-    return replace(phantom, maps=maps)
+    rough = {}
+    for name, smooth in maps.si.items():
+        strength = STRONGEST[name] * np.exp(rng.uniform(np.log(WEAKEST), 0.0))
+        value = np.clip(smooth + strength * _field(rng, maps), grid[name][0], grid[name][-1])
+        rough[name] = np.where(maps.mask, value, np.nan).astype(np.float32)
+    return replace(phantom, maps=replace(maps, si=rough))
 
 
 def _field(rng: np.random.Generator, maps: ParameterMaps) -> Double:

@@ -65,8 +65,8 @@ class Mixture:
         water, fat, water_t1 = self.amounts
         return {
             "m0": water + fat,
-            "ff": fat / (water + fat),
-            "t1w": np.clip(water_t1 / water, LEAST_T1_WATER, MOST_T1_WATER),
+            "FF": fat / (water + fat),
+            "T1H2O": np.clip(water_t1 / water, LEAST_T1_WATER, MOST_T1_WATER),
         }
 
 
@@ -100,7 +100,7 @@ def fill(tissue: LimbTissue, template: Template, place: Section, voxel: float) -
     _paint_covers(mixture, place, voxel)
     values = mixture.values()
     values["m0"] = np.clip(values["m0"] + 0.015 * tissue.density(place.x, place.y, place.z), 0.7, 1.0)
-    values["t1f"] = _t1_fat(tissue, place)
+    values["T1fat"] = _t1_fat(tissue, place)
     free = (place.tubes > SHEATH).all(axis=0) & (place.from_bone > 0)
     return values, np.where((share > 0.5) & free, place.muscle + 1, 0).astype(np.uint8)
 

@@ -8,7 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mrfpipe.arrays import Byte, check_dtype, check_shape, frozen
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.protocol import load_protocol
+from mrfpipe.quantities import parameters_as_text
+
+PARAMETERS = load_protocol("t1ff").parameters
+"""What bodies that are drawn have maps of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,16 +36,14 @@ class Phantom:
 
 
 def truth_arrays(phantom: Phantom) -> dict[str, npt.NDArray[Any]]:
-    """Name the truth's arrays as files do: `mask`, the five maps in the units of files, and `roi`.
+    """Name the truth's arrays as files do: `mask`, the maps in the units of files, `roi`, and what the maps are of.
 
-    All have shape `(slices, y, x)` and are 0 outside the mask.
+    Arrays have shape `(slices, y, x)` and are 0 outside the mask.
     """
     maps = phantom.maps
     arrays: dict[str, npt.NDArray[Any]] = {"mask": maps.mask.astype(np.uint8)}
-    for parameter in PARAMETERS:
-        arrays[parameter.name] = np.where(maps.mask, maps.in_file_units(parameter), np.float32(0))
-    arrays["roi"] = phantom.rois
-    return arrays
+    arrays |= {name: np.where(maps.mask, values, np.float32(0)) for name, values in maps.items()}
+    return arrays | {"roi": phantom.rois, "parameters": np.array(parameters_as_text(maps.parameters))}
 
 
 def save_truth(phantom: Phantom, path: str | Path) -> None:

@@ -51,6 +51,11 @@ class Sequence:
         """The blocks that have readouts."""
         return tuple(block for block in self.blocks if isinstance(block, Excitations))
 
+    def with_blocks(self, kind: type[Block], **changes: float | bool) -> "Sequence":
+        """Return the sequence with these changes to every block of a kind, as `dataclasses.replace` makes them."""
+        blocks = (replace(block, **changes) if isinstance(block, kind) else block for block in self.blocks)
+        return replace(self, blocks=tuple(blocks))
+
     @cached_property
     def flip(self) -> Double:
         """Nominal flip angle of every excitation in rad. Shape `(readouts)`."""

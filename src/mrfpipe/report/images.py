@@ -10,7 +10,6 @@ import numpy.typing as npt
 from matplotlib import colormaps
 
 from mrfpipe.appearance import (
-    COLOURS,
     DIFFERENCE,
     Window,
     difference_window,
@@ -18,7 +17,8 @@ from mrfpipe.appearance import (
     window_from_zero,
     window_of,
 )
-from mrfpipe.maps import EDGE, GAP, M0, MATCH, PARAMETERS, PHASE, Parameter, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, Parameter
 from mrfpipe.report.encoding import pack, quantise
 
 _Values = npt.NDArray[np.floating[Any]]
@@ -31,6 +31,7 @@ class _Image:
     name: str
     title: str
     unit: str
+    colours: str
     values: _Values
     window: Window
     bits: tuple[str, ...] = ()
@@ -46,7 +47,7 @@ class _Image:
             "name": self.name,
             "title": self.title,
             "unit": "" if self.unit == "1" else self.unit,
-            "colours": COLOURS[self.name],
+            "colours": self.colours,
             "window": self.window,
             "bits": self.bits,
             "digits": self.digits,
@@ -59,12 +60,12 @@ class _Image:
 
 
 def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict[str, Any]]:
-    """Prepare the five maps, each with its truth if there is one, and the quality maps that are there for a page.
+    """Prepare the maps of the parameters, each with its truth if there is one, and the quality maps that are there for a page.
 
     Values are those inside the mask, slice by slice and row by row. Windows fit the truth, if there is one.
     """
     images = []
-    for p in PARAMETERS:
+    for p in maps.parameters:
         window = window_of(maps if truth is None else truth, p)
         encoded = _parameter(maps, p, window).encode()
         if truth is not None:
@@ -84,8 +85,8 @@ def colour_tables(images: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _parameter(maps: ParameterMaps, p: Parameter, window: Window) -> _Image:
-    values = maps.in_file_units(p)[maps.mask]
-    return _Image(name=p.name, title=p.title, unit=p.unit, values=values, window=window)
+    values = maps[p.name][maps.mask]
+    return _Image(name=p.name, title=p.title, unit=p.unit, colours=p.quantity.colours, values=values, window=window)
 
 
 def _quality(maps: ParameterMaps) -> list[_Image]:
@@ -96,6 +97,7 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
             name=MATCH.name,
             title="correlation with the matched fingerprint",
             unit=MATCH.unit,
+            colours=MATCH.colours,
             values=match,
             window=match_window(maps),
             digits=6,
@@ -104,6 +106,7 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
             name=M0.name,
             title="proton density times receive gain",
             unit="a.u.",
+            colours=M0.colours,
             values=m0,
             window=window_from_zero(m0),
         ),
@@ -111,6 +114,7 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
             name=PHASE.name,
             title="phase at the moment of excitation",
             unit=PHASE.unit,
+            colours=PHASE.colours,
             values=maps.phase[maps.mask],
             window=(-math.pi, math.pi),
             cyclic=True,
@@ -120,9 +124,10 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
             name=EDGE.name,
             title="parameters at an end of their grid",
             unit="parameters",
+            colours=EDGE.colours,
             values=maps.edge[maps.mask].astype(np.float32),
-            window=(0.0, float(len(PARAMETERS))),
-            bits=tuple(p.name for p in PARAMETERS),
+            window=(0.0, float(len(maps))),
+            bits=tuple(maps),
         ),
     ]
 
@@ -132,6 +137,7 @@ def _gap(values: _Values) -> _Image:
         name=GAP.name,
         title="correlation that the second-best explanation lacks",
         unit=GAP.unit,
+        colours=GAP.colours,
         values=values,
         window=window_from_zero(values),
     )

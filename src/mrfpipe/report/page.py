@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from mrfpipe.arrays import Bool, Double, Int
-from mrfpipe.counting import RULE
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.provenance import Provenance
@@ -121,7 +120,7 @@ def render(
         "colours": colour_tables(images),
         "fingerprints": None if fingerprints is None else encode_fingerprints(fingerprints, maps.mask),
         "labels": None if labels is None else encode_labels(labels, maps.mask),
-        "rule": RULE,
+        "rule": counting_rule(maps.parameters),
         "comparisons": [comparison.encode() for comparison in comparisons],
         "coils": None if coils is None else f"data:image/png;base64,{b64encode(coils.read_bytes()).decode()}",
         "account": account(provenance),

@@ -6,10 +6,10 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from mrfpipe.arrays import Bool, Double
-from mrfpipe.counting import counting_voxels
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.imaging.reconstruction import UNSTATED
-from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.quantities import Parameter
 
 _NEIGHBOURHOOD = 7
 """Voxels along a side of a neighbourhood: noise drives single voxels to an end, a true value beyond it drives all."""
@@ -31,7 +31,7 @@ _ENOUGH_ENERGY = 0.95
 
 def edge_shares(maps: ParameterMaps) -> dict[str, float]:
     """Return the share of voxels at an end of each parameter's grid, of those where it counts, by its name."""
-    both = {p.name: (counting_voxels(maps, p), _at_end(maps, p)) for p in PARAMETERS}
+    both = {p.name: (maps.counts(p), maps.at_edge(p)) for p in maps.parameters}
     return {name: float(np.mean(at_end[counts])) if counts.any() else 0.0 for name, (counts, at_end) in both.items()}
 
 
@@ -45,18 +45,12 @@ def warnings_of(maps: ParameterMaps, provenance: Provenance) -> list[str]:
     said = [
         f"In {share:.0%} of the voxels where {p.name} counts, most of the neighbourhood lies at the end of its grid, "
         f"{_worded(end)}{'' if p.unit == '1' else ' ' + p.unit}: the true {p.name} may be beyond it."
-        for p in PARAMETERS
-        if p.field != "ff"  # an FF of 0 or 1 is a pure tissue, not a value cut off
+        for p in maps.parameters
+        if p.quantity.window != "bounds"  # a fraction of 0 or 1 is a pure tissue, not a value cut off
         for end, share in _crowded_ends(maps, p).items()
         if share >= _MUCH_AT_END
     ]
     return said + _of_match(maps) + _of_notes(provenance.notes)
-
-
-def _at_end(maps: ParameterMaps, p: Parameter) -> Bool:
-    """Return the voxels where a parameter lies at an end of its grid. Shape `(slices, y, x)`."""
-    found: Bool = maps.edge >> PARAMETERS.index(p) & 1 > 0
-    return found
 
 
 def _crowded_ends(maps: ParameterMaps, p: Parameter) -> dict[float, float]:
@@ -64,8 +58,8 @@ def _crowded_ends(maps: ParameterMaps, p: Parameter) -> dict[float, float]:
 
     Only where the parameter counts, of voxels and of neighbours.
     """
-    counts = counting_voxels(maps, p)
-    at_end, values = counts & _at_end(maps, p), maps.in_file_units(p)
+    counts = maps.counts(p)
+    at_end, values = counts & maps.at_edge(p), maps[p.name]
     if not at_end.any():
         return {}
     low, high = float(values[at_end].min()), float(values[at_end].max())

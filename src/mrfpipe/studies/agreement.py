@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Double
 from mrfpipe.evaluation.agreement import Agreement, agree
-from mrfpipe.maps import PARAMETERS, Parameter
+from mrfpipe.phantom.truth import PARAMETERS
+from mrfpipe.quantities import Parameter
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.published import LIMITS, N_REGIONS, published
 from mrfpipe.studies.scores import SubjectScore
@@ -61,7 +62,7 @@ def run(folder: Path, work: Work) -> str:
     write_csv(folder / "agreement-points.csv", POINT_COLUMNS, every)
     write_text(folder / "agreement.md", text)
     grid = work.scans.protocol.grid
-    steps = {p.name: float(np.median(np.diff(getattr(grid, p.field)))) * p.scale for p in PARAMETERS}
+    steps = {p.name: float(np.median(np.diff(grid[p.name]))) * p.scale for p in PARAMETERS}
     pair_points = {p.name: points(scores[PAIRS[0]], p.name) for p in PARAMETERS}
     draw(pair_points, steps, folder / "agreement.png")
     return text

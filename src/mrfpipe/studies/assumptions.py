@@ -13,19 +13,17 @@ from typing import Literal
 import numpy as np
 
 from mrfpipe.arrays import Complex, Double
-from mrfpipe.counting import RULE, enough
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
+from mrfpipe.quantities import counting_rule
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
 from mrfpipe.physics.simulate import SignalModel, fingerprints
-from mrfpipe.physics.spoiled import spoiled_signals
-from mrfpipe.physics.train import STEADY_STATE_REPETITIONS, WHOLE, Parts
 from mrfpipe.progress import Steps
-from mrfpipe.protocol import AXES, Protocol, load_protocol
+from mrfpipe.protocol import History, Inversion, Protocol, load_protocol
 from mrfpipe.studies.tables import markdown, titled, write_csv, write_text
 
-MUSCLE = {"ff": (0.05, 0.6), "t1w": (1.0, 1.8), "t1f": (0.25, 0.375), "df": (-60.0, 60.0), "b1": (0.6, 0.95)}
+MUSCLE = {"FF": (0.05, 0.6), "T1H2O": (1.0, 1.8), "T1fat": (0.25, 0.375), "df": (-60.0, 60.0), "B1": (0.6, 0.95)}
 """Range of each parameter, in SI units, that voxels are drawn from."""
 N_VOXELS = {"small": 200, "paper": 4000}
 """Voxels at each scale."""
@@ -33,7 +31,7 @@ PROTOCOL = "t1ff"
 """At every scale: refinement between the points of a coarse grid has errors of its own."""
 
 Voxels = Mapping[str, Double]
-"""Parameters of voxels by their field, in SI units. Shape `(voxels)` each."""
+"""Parameters of voxels by name, in SI units. Shape `(voxels)` each."""
 Played = Callable[[Protocol, Voxels], Complex]
 """Simulates the frames of voxels as a scan plays them. Shape `(voxels, frames)`."""
 
@@ -82,7 +80,7 @@ def price_assumptions(
 
 
 def _price(broken: str, found: Voxels, truth: Voxels) -> Price:
-    errors = {p.name: ((found[p.field] - truth[p.field]) * p.scale)[enough(p, truth["ff"])] for p in PARAMETERS}
+    errors = {p.name: ((found[p.name] - truth[p.name]) * p.scale)[p.counts_where(truth)] for p in PARAMETERS}
     return Price(
         broken=broken,
         bias={name: float(error.mean()) for name, error in errors.items()},
@@ -91,94 +89,48 @@ def _price(broken: str, found: Voxels, truth: Voxels) -> Price:
 
 
 def _as_assumed(protocol: Protocol, voxels: Voxels, model: SignalModel | None = None) -> Complex:
-    ff, t1w, t1f, df, b1 = (voxels[name] for name in AXES)
-    return fingerprints(protocol, ff=ff, t1w=t1w, t1f=t1f, df=df, b1=b1, model=model or SignalModel())
+    return fingerprints(protocol, voxels, model=model or SignalModel())
 
 
-def _inverted(efficiency: float, protocol: Protocol, voxels: Voxels) -> Complex:
-    """Turn Mz into ``-efficiency Mz``."""
-    return _as_assumed(replace(protocol, sequence=replace(protocol.sequence, inversion_efficiency=efficiency)), voxels)
+def _inverted(protocol: Protocol, voxels: Voxels, **inversion: float | bool) -> Complex:
+    """Invert otherwise."""
+    return _as_assumed(replace(protocol, sequence=protocol.sequence.with_blocks(Inversion, **inversion)), voxels)
 
 
-def _hard_inversion(protocol: Protocol, voxels: Voxels) -> Complex:
-    """Invert by a pulse of 180 degrees times B1: Mz becomes ``cos(180 B1) Mz``."""
-    efficiency = -np.cos(np.pi * voxels["b1"])
-    return _played_each(protocol, voxels, lambda _: efficiency, STEADY_STATE_REPETITIONS)
+def _after(history: History, protocol: Protocol, voxels: Voxels) -> Complex:
+    """Play the sequence after another history."""
+    return _as_assumed(replace(protocol, history=history), voxels)
 
 
-def _after_other_slices(n: int, protocol: Protocol, voxels: Voxels) -> Complex:
-    """Play the train once, after n non-selective inversions of slices before it, a whole repetition apart.
-
-    Inverting Mz by an efficiency e is inverting the equilibrium by ``e Mz``.
-    """
-    sequence = protocol.sequence
-    repetition = sequence.inversion_time + sequence.tr.sum() + sequence.recovery
-
-    def efficiency(t1: Double) -> Double:
-        mz, decay = np.ones_like(t1), np.exp(-repetition / t1)
-        for _ in range(n):
-            mz = 1 + (-sequence.inversion_efficiency * mz - 1) * decay
-        return sequence.inversion_efficiency * mz
-
-    return _played_each(protocol, voxels, efficiency, 1)
-
-
-def _played_each(
-    protocol: Protocol, voxels: Voxels, efficiency: Callable[[Double], Double], repetitions: int
-) -> Complex:
-    """Simulate every voxel by itself, each component with the inversion efficiency of its T1."""
-    tissue = protocol.tissue
-    fat = Parts(tissue.fat_amplitudes, np.ones_like(tissue.fat_amplitudes), tissue.fat_shifts)
-
-    def component(t1: Double, t2: float, parts: Parts) -> Complex:
-        signals = [
-            spoiled_signals(
-                replace(protocol.sequence, inversion_efficiency=float(e)),
-                t1=t1[i : i + 1],
-                t2=np.array([t2]),
-                b1=voxels["b1"][i : i + 1],
-                df=voxels["df"][i : i + 1],
-                parts=parts,
-                repetitions=repetitions,
-            )
-            for i, e in enumerate(efficiency(t1))
-        ]
-        return np.concatenate(signals).astype(np.complex64)
-
-    ff = voxels["ff"].astype(np.float32)[:, None]
-    water, fats = component(voxels["t1w"], tissue.t2_water, WHOLE), component(voxels["t1f"], tissue.t2_fat, fat)
-    mixed: Complex = (1 - ff) * water + ff * fats
-    return mixed
-
-
-def _other_t2(t2_water: float, protocol: Protocol, voxels: Voxels) -> Complex:
-    return _as_assumed(replace(protocol, tissue=replace(protocol.tissue, t2_water=t2_water)), voxels)
+def _other_t2(t2: float, protocol: Protocol, voxels: Voxels) -> Complex:
+    """Give the first component another T2 in s."""
+    first, *others = protocol.components
+    return _as_assumed(replace(protocol, components=(replace(first, t2=t2), *others)), voxels)
 
 
 def _dephased(rate: float, protocol: Protocol, voxels: Voxels) -> Complex:
     """Let all signals decay by R2' in 1/s beside their T2."""
     sequence = protocol.sequence
-    te = sequence.te.reshape(sequence.n_frames, sequence.spokes_per_frame).mean(axis=1)
+    te = sequence.te.reshape(sequence.n_frames, sequence.readouts_per_frame).mean(axis=1)
     decayed: Complex = (_as_assumed(protocol, voxels) * np.exp(-rate * te)).astype(np.complex64)
     return decayed
 
 
 def _other_field(field: float, protocol: Protocol, voxels: Voxels) -> Complex:
-    """Scale the shifts of fat to another field in T."""
-    tissue = protocol.tissue
-    shifts = tissue.fat_shifts * field / tissue.field
-    return _as_assumed(replace(protocol, tissue=replace(tissue, fat_shifts=shifts)), voxels)
+    """Scale the shifts of spectra to another field in T."""
+    components = tuple(replace(c, shifts=c.shifts * field / protocol.field) for c in protocol.components)
+    return _as_assumed(replace(protocol, components=components), voxels)
 
 
 SCANS: dict[str, Played] = {
     "as assumed": _as_assumed,
-    "inversion efficiency 0.95": partial(_inverted, 0.95),
-    "inversion efficiency 0.90": partial(_inverted, 0.90),
-    "inversion of 180 degrees times B1": _hard_inversion,
-    "first of several slices": partial(_after_other_slices, 0),
-    "second of several slices": partial(_after_other_slices, 1),
-    "third of several slices": partial(_after_other_slices, 2),
-    "fifth of several slices": partial(_after_other_slices, 4),
+    "inversion efficiency 0.95": partial(_inverted, efficiency=0.95),
+    "inversion efficiency 0.90": partial(_inverted, efficiency=0.90),
+    "inversion of 180 degrees times B1": partial(_inverted, scales_with_b1=True),
+    "first of several slices": partial(_after, History(kind="equilibrium")),
+    "second of several slices": partial(_after, History(kind="multislice", slices=1)),
+    "third of several slices": partial(_after, History(kind="multislice", slices=2)),
+    "fifth of several slices": partial(_after, History(kind="multislice", slices=4)),
     "T2 of water 30 ms": partial(_other_t2, 0.030),
     "R2' 15 1/s (T2* of water 25 ms)": partial(_dephased, 15.0),
     "slice profile": partial(_as_assumed, model=SignalModel(slice_profile=True)),
@@ -198,7 +150,7 @@ def run(folder: Path, scale: Literal["small", "paper"], *, seed: int = 0, progre
         ["scan", *map(titled, PARAMETERS)],
         [[p.broken, *(f"{p.bias[n]:+{digit}} ({p.rmse[n]:{digit}})" for n, digit in digits.items())] for p in prices],
     )
-    remark = f"Bias (RMSE) of refined matching without noise, voxels of muscle; {RULE}."
+    remark = f"Bias (RMSE) of refined matching without noise, voxels of muscle; {counting_rule(PARAMETERS)}."
     text = f"{table}\n{remark}\n"
     write_text(folder / "assumptions.md", text)
     return text

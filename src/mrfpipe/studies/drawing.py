@@ -104,7 +104,7 @@ def _window(mask: Bool) -> tuple[slice, slice]:
 
 def _image(column: Column, parameter: Parameter) -> Float:
     def shown(maps: ParameterMaps) -> Float:
-        return np.where(maps.mask[0], maps.in_file_units(parameter)[0], np.float32(np.nan))
+        return np.where(maps.mask[0], maps[parameter.name][0], np.float32(np.nan))
 
     values = shown(column.maps)
     return values if column.difference_from is None else shown(column.difference_from) - values
@@ -112,7 +112,7 @@ def _image(column: Column, parameter: Parameter) -> Float:
 
 def _range(truth: ParameterMaps, parameter: Parameter) -> tuple[float, float]:
     """Range of the colours: what the truth spans where the parameter counts, without the outermost."""
-    values = truth.in_file_units(parameter)[0][_counting(truth, parameter)]
+    values = truth[parameter.name][0][_counting(truth, parameter)]
     low, high = np.percentile(values, [1, 99])
     margin = 0.1 * (high - low)
     return float(low - margin), float(high + margin)

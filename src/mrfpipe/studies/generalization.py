@@ -7,7 +7,7 @@ thighs and legs alone.
 from collections.abc import Sequence
 from pathlib import Path
 
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import UNSEEN_REGIONS
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.published import published_unseen

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from mrfpipe.arrays import Double, Int
 from mrfpipe.evaluation.importance import permutation_importance
 from mrfpipe.files.atomic import writing
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import Subject
 from mrfpipe.protocol import Sequence as PulseSequence
 from mrfpipe.studies.drawing import save_figure
@@ -87,7 +87,7 @@ def of_subject(work: Work, subject: Subject) -> Double:
 def train(sequence: PulseSequence) -> Double:
     """Return flip angle in degrees, TE and TR in ms of the first spoke of every frame. Shape `(frames, 3)`."""
     spokes = np.stack([np.rad2deg(sequence.flip), 1e3 * sequence.te, 1e3 * sequence.tr], axis=1)
-    return spokes[:: sequence.spokes_per_frame]
+    return spokes[:: sequence.readouts_per_frame]
 
 
 def changes(sequence: PulseSequence) -> Int:

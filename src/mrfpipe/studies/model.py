@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mrfpipe.counting import RULE
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.learning.inference import reconstruct
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
+from mrfpipe.quantities import counting_rule
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.cohort import draw_cohort
 from mrfpipe.progress import Progress
@@ -66,7 +66,7 @@ def _table(lines: Sequence[tuple[str, str, str, str, float]], n_subjects: int) -
         shown = [pair(float(np.mean(e)), _spread(e), UNIT_DIGITS[p.unit]) for e in errors]
         rows.append([titled(p), *shown])
     return (
-        f"RMSE against the truth, mean and standard deviation over {n_subjects} test subjects. {RULE}.\n\n"
+        f"RMSE against the truth, mean and standard deviation over {n_subjects} test subjects. {counting_rule(PARAMETERS)}.\n\n"
         + markdown(["map", *methods], rows)
     )
 

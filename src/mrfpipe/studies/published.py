@@ -1,6 +1,6 @@
 """What Balsiger et al., Med Image Anal 64:101741 (2020), print in Tables 2 and 4: their networks against matching."""
 
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 
 METRICS = ("NRMSE", "PSNR", "SSIM", "R2")
 """Metrics of Table 2, in its order; PSNR in dB."""

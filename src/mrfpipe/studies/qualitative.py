@@ -5,7 +5,7 @@ The paper shows the thigh of a man of 71 with inclusion body myositis; here it i
 
 from pathlib import Path
 
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import Subject
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.scores import Row, score, summarise

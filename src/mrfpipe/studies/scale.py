@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from mrfpipe.counting import MOST_FAT_FOR_WATER
 from mrfpipe.learning.methods import METHODS
 from mrfpipe.learning.presets import PRESETS, Preset
 from mrfpipe.phantom.cohort import PAPER_SIZE
@@ -72,7 +71,7 @@ def _small_stages() -> dict[str, Stages]:
 
     Every one goes through the data 36 times, that of two stages 18 times in each, in steps of about 430 voxels of
     tissue: 12 patches of 8 x 8, small since batch normalisation takes the mean out of a batch, or one of 64 x 64 where
-    the receptive field wants it. All maps weigh alike, and T1 of water counts where there is enough of it.
+    the receptive field wants it. All maps weigh alike, and each counts where its parameter does.
     """
 
     def trained(preset: Preset, n_epochs: int = 36, patch_size: int = 8, batch_size: int = 12) -> Preset:
@@ -81,9 +80,9 @@ def _small_stages() -> dict[str, Stages]:
             n_epochs=n_epochs,
             patch_size=patch_size,
             batch_size=batch_size,
-            weights=None,
+            weighted=False,
             settled=0.0,
-            most_fat_for_water=MOST_FAT_FOR_WATER,
+            only_where_counts=True,
         )
 
     features, unet = METHODS["fang"]

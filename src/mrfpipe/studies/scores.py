@@ -13,7 +13,8 @@ from mrfpipe.counting import Labels
 from mrfpipe.evaluation.agreement import region_agreement
 from mrfpipe.evaluation.metrics import evaluate, r2
 from mrfpipe.files.atomic import writing
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.published import Figure, published
 
 Published = Callable[[str, str, str], Figure | None]

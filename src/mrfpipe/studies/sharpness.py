@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Double
 from mrfpipe.evaluation.sharpness import THRESHOLDS, high_frequency_energy
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import Subject
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.tables import markdown, write_csv, write_text
@@ -70,7 +71,7 @@ def measure(work: Work, methods: Sequence[str]) -> list[Share]:
         mask = np.logical_and.reduce([m.mask for m in maps.values()])
         for method, found in maps.items():
             for p in PARAMETERS:
-                energies.setdefault((p.name, method), []).append(high_frequency_energy(getattr(found, p.field), mask))
+                energies.setdefault((p.name, method), []).append(high_frequency_energy(found.si[p.name], mask))
     shares = []
     for (name, method), parts in energies.items():
         values = np.concatenate(parts)

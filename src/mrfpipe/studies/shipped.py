@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from mrfpipe.arrays import Complex
-from mrfpipe.counting import MOST_FAT_FOR_WATER
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.atomic import writing, writing_folder
@@ -60,20 +59,22 @@ class Recipe:
 
 
 def _preset(name: str, n_parameters: int, **training: object) -> Preset:
-    """Set what both scales share. The weights make the squared errors of a good network about alike in all maps."""
+    """Set what both scales share."""
     shared = Preset(
         name=name,
         receptive_field=15,
         n_parameters=n_parameters,
         rank=16,
         final_learning_rate=1e-5,
-        weights=(1.0, 2.0, 0.1, 4.0, 1.0),
+        weighted=True,
         settled=0.3,
-        most_fat_for_water=MOST_FAT_FOR_WATER,
+        only_where_counts=True,
     )
     return replace(shared, **training)  # type: ignore[arg-type]
 
 
+WEIGHTS = {"T1H2O": 2.0, "T1fat": 0.1, "df": 4.0}
+"""Weights that make the squared errors of a good network about alike in all maps; 1 for the others."""
 RECIPES = {
     "small": Recipe(
         preset=_preset(
@@ -168,6 +169,7 @@ def make_model(
     advance = progress("train")
     checkpoint = folder / "checkpoint"
     frames, labels = _examples(folder, training, recipe, protocol)
+    protocol = _weighted(protocol)
     model = train(
         frames,
         labels,
@@ -185,6 +187,12 @@ def make_model(
         save_model(model, partial)
     checkpoint.unlink(missing_ok=True)
     return model
+
+
+def _weighted(protocol: Protocol) -> Protocol:
+    """Give every parameter the weight that it is learned with."""
+    weighted = tuple(replace(p, weight=WEIGHTS.get(p.name, 1.0)) for p in protocol.parameters)
+    return replace(protocol, parameters=weighted)
 
 
 def subject_phantom(subject: Subject, recipe: Recipe, protocol: Protocol) -> Phantom:

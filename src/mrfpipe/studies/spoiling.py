@@ -16,13 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Complex, Double
-from mrfpipe.counting import MOST_FAT_FOR_WATER, enough
 from mrfpipe.dictionary import Dictionary, build_dictionary
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
+from mrfpipe.quantities import counting_rule
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.physics.simulate import SignalModel, Spoiling, fingerprints
 from mrfpipe.progress import Steps
-from mrfpipe.protocol import AXES, Protocol
+from mrfpipe.protocol import Excitations, Protocol
 
 INCREMENTS_DEG = (0.0, 50.0, 117.0)
 """Increments of the RF phase: none, the protocol's, and the one of Zur et al. (Magn Reson Med 21:251, 1991)."""
@@ -32,8 +32,8 @@ N_VOXELS = {"small": 200, "paper": 4000}
 """Voxels at each scale."""
 PROTOCOLS = {"small": "t1ff-small", "paper": "t1ff"}
 """Protocol at each scale; both have the same train."""
-MUSCLE = {"ff": 0.05, "t1w": 1.2, "t1f": 0.3, "df": 0.0, "b1": 0.8}
-"""The voxel whose signals are drawn: ff, t1w and t1f of leg muscle, in SI units."""
+MUSCLE = {"FF": 0.05, "T1H2O": 1.2, "T1fat": 0.3, "df": 0.0, "B1": 0.8}
+"""The voxel whose signals are drawn: FF, T1H2O and T1fat of leg muscle, in SI units."""
 
 _PAIRS: tuple[tuple[Spoiling, Spoiling], ...] = (
     ("spoiled", "spoiled"),
@@ -76,12 +76,12 @@ def compare_models(
 ) -> list[Comparison]:
     """Match every model's signals with the dictionaries of others.
 
-    Which voxels count, `mrfpipe.counting` says.
+    Which voxels count, `mrfpipe.maps.ParameterMaps.counts` says.
 
     Parameters
     ----------
     protocol
-        Sequence, tissue and grid; its increment is replaced by each of `INCREMENTS_DEG`.
+        Sequence, components and grid; its increment is replaced by each of `INCREMENTS_DEG`.
     n_voxels
         How many voxels are drawn.
     seed
@@ -94,7 +94,7 @@ def compare_models(
     truth = draw_voxels(protocol, n_voxels, seed)
     comparisons: list[Comparison] = []
     for increment in INCREMENTS_DEG:
-        sequence = replace(protocol.sequence, rf_spoiling_increment=np.deg2rad(increment))
+        sequence = protocol.sequence.with_blocks(Excitations, rf_spoiling_increment=float(np.deg2rad(increment)))
         work = _Work(replace(protocol, sequence=sequence), truth, device)
         for signals, dictionary in _pairs():
             comparisons.append(_compare(work, increment, signals, dictionary, truth))
@@ -111,7 +111,7 @@ def draw_voxels(protocol: Protocol, n_voxels: int, seed: int) -> dict[str, Doubl
         middle, half = (axis[0] + axis[-1]) / 2, INNER * (axis[-1] - axis[0]) / 2
         return rng.uniform(middle - half, middle + half, n_voxels)
 
-    return {p.field: drawn(getattr(protocol.grid, p.field)) for p in PARAMETERS}
+    return {p.name: drawn(protocol.grid[p.name]) for p in PARAMETERS}
 
 
 def _pairs() -> Iterator[tuple[SignalModel, SignalModel]]:
@@ -148,8 +148,7 @@ class _Work:
 def _simulated(
     protocol: Protocol, voxels: dict[str, Double], model: SignalModel, device: torch.device | None = None
 ) -> Complex:
-    ff, t1w, t1f, df, b1 = (voxels[name] for name in AXES)
-    return fingerprints(protocol, ff=ff, t1w=t1w, t1f=t1f, df=df, b1=b1, model=model, device=device)
+    return fingerprints(protocol, voxels, model=model, device=device)
 
 
 def _compare(
@@ -158,7 +157,7 @@ def _compare(
     ours, theirs, built = work.signals(signals), work.signals(dictionary), work.dictionary(dictionary)
     distance = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(ours, axis=1)
     found = built.parameters(match_exact(built.compress(ours), built, work.device).entry)
-    errors = {p.name: ((found[p.field] - truth[p.field]) * p.scale)[enough(p, truth["ff"])] for p in PARAMETERS}
+    errors = {p.name: ((found[p.name] - truth[p.name]) * p.scale)[p.counts_where(truth)] for p in PARAMETERS}
     return Comparison(
         increment_deg=increment,
         signals=signals,
@@ -191,8 +190,8 @@ def format_comparisons(comparisons: list[Comparison]) -> str:
         for row in [header, *rows]
     ]
     remark = (
-        "Difference: median (95th percentile) over voxels, relative to the signal's norm. Maps: bias (RMSE); T1H2O "
-        f"where FF is at most {MOST_FAT_FOR_WATER}."
+        "Difference: median (95th percentile) over voxels, relative to the signal's norm. Maps: bias (RMSE); "
+        f"{counting_rule(PARAMETERS)}."
     )
     return "\n".join([*lines, "", remark])
 
@@ -230,7 +229,7 @@ def _draw_signals(top: Axes, difference: Axes, protocol: Protocol) -> None:
     ideal = np.abs(_simulated(protocol, voxel, SignalModel())[0])
     top.plot(ideal, color="0.7", linewidth=4, label="spoiled")
     for number, increment in enumerate(INCREMENTS_DEG):
-        sequence = replace(protocol.sequence, rf_spoiling_increment=np.deg2rad(increment))
+        sequence = protocol.sequence.with_blocks(Excitations, rf_spoiling_increment=float(np.deg2rad(increment)))
         played = replace(protocol, sequence=sequence)
         for slice_profile in (False, True):
             model = SignalModel(spoiling="epg", slice_profile=slice_profile)
@@ -238,7 +237,7 @@ def _draw_signals(top: Axes, difference: Axes, protocol: Protocol) -> None:
             line, label = f"C{number}{':' if slice_profile else '-'}", f"{_short(model)}, {increment:g} deg"
             top.plot(signal, line, label=label)
             difference.plot(100 * (signal - ideal) / ideal.max(), line, label=label)
-    top.set(title=f"muscle, T1 {1e3 * MUSCLE['t1w']:g} ms, B1 {MUSCLE['b1']:g}", xlabel="frame", ylabel="|signal| / M0")
+    top.set(title=f"muscle, T1 {1e3 * MUSCLE['T1H2O']:g} ms, B1 {MUSCLE['B1']:g}", xlabel="frame", ylabel="|signal| / M0")
     difference.axhline(0, color="0.7", linewidth=4, zorder=0)
     difference.set_yscale("symlog", linthresh=2)
     difference.set_yticks([-10, -2, -1, 0, 1, 2, 10, 50], ["-10", "-2", "-1", "0", "1", "2", "10", "50"])

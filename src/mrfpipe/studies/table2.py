@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mrfpipe.counting import RULE
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
+from mrfpipe.quantities import counting_rule
 from mrfpipe.studies.drawing import REFERENCE_COLOURS, Column, MapRow, draw_maps, save_figure
 from mrfpipe.studies.published import NETWORKS
 from mrfpipe.studies.scanned import MATCHINGS
@@ -27,7 +27,7 @@ ALL_METHODS = (*NETWORKS, *MATCHINGS)
 """Methods in the order of the table: networks, then matching."""
 _REMARK = (
     "Mean and standard deviation over test subjects; R2 over regions of all. In parentheses the figures of Balsiger et "
-    f"al. (2020), Table 2, which are against matching, in scans of patients. {RULE}, the "
+    f"al. (2020), Table 2, which are against matching, in scans of patients. {counting_rule(PARAMETERS)}, the "
     "latter other than in the paper, but for SSIM. Bold: the best network.\n"
 )
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mrfpipe.files.atomic import writing
-from mrfpipe.maps import PARAMETERS, Parameter
+from mrfpipe.phantom.truth import PARAMETERS
+from mrfpipe.quantities import Parameter
 from mrfpipe.studies.published import METRICS
 from mrfpipe.studies.scores import Row
 

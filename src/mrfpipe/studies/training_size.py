@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import Subject
 from mrfpipe.studies.drawing import REFERENCE_COLOURS, save_figure
 from mrfpipe.studies.published import METRICS, published

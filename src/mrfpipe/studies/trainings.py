@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from mrfpipe.counting import MOST_FAT_FOR_WATER
 from mrfpipe.studies.search import Trial, best
 from mrfpipe.studies.tables import markdown
 from mrfpipe.studies.work import Work
@@ -13,7 +12,7 @@ _REMARK = (
     "nothing.\n"
 )
 _TRIED = (
-    "All weigh the maps alike, count T1H2O where FF is at most {most_fat}, see about as many voxels of tissue a step, "
+    "All weigh the maps alike, count each where its parameter does, see about as many voxels of tissue a step, "
     "and have a learning rate that falls along half a cosine. Of each as much was tried, every time in full: both "
     "inputs at one rate, then the better input at the others. Below is the mean R2 of the maps of the validation "
     "subjects; what is bold was taken. Coefficients are those of the dictionary's basis without phase and length; "
@@ -29,7 +28,7 @@ def describe_trainings(work: Work, networks: Sequence[str]) -> str:
     text = f"## How the networks were trained\n\n{_REMARK}\n{markdown(['', *networks], lines)}"
     if work.scale.search is None:
         return text
-    return f"{text}\n{_TRIED.format(most_fat=MOST_FAT_FOR_WATER)}\n{_trial_table(networks, trials)}"
+    return f"{text}\n{_TRIED}\n{_trial_table(networks, trials)}"
 
 
 def _given(trials: Sequence[Trial]) -> dict[str, str]:
