@@ -29,12 +29,12 @@ from mrfpipe.files.dictionaries import load_dictionary, load_groups
 from mrfpipe.files.frames import load_frames
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.group import match_group
 from mrfpipe.matching.refine import refine
 from mrfpipe.phantom.anatomy import thigh
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import fingerprints
 from mrfpipe.protocol import Protocol, load_protocol
 

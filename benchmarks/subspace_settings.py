@@ -18,12 +18,12 @@ from itertools import islice, product
 import numpy as np
 import torch
 from harness import machine
+from mrfpipe.counting import counting_voxels
 from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.arrays import Float
-from mrfpipe.counting import counting_voxels
 from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.evaluation.metrics import rmse
 from mrfpipe.imaging.coils import estimate_coil_maps, prewhiten
@@ -32,11 +32,10 @@ from mrfpipe.imaging.lowrank import denoise_low_rank
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.imaging.subspace import conjugate_gradients, normal_equations, subspace_kernels
 from mrfpipe.imaging.toeplitz import apply_normal
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.cohort import Subject, draw_cohort, draw_unseen
 from mrfpipe.phantom.scanner import scan
-from mrfpipe.phantom.truth import Phantom
+from mrfpipe.phantom.truth import PARAMETERS, Phantom
 from mrfpipe.protocol import load_protocol
 
 COHORT = 11

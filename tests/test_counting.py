@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-
 from mrfpipe.counting import counting_regions, counting_voxels, enough
+
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 
 FATS = np.array([0, 0.3, 0.31, 0.7, 0.71, 1], np.float32)

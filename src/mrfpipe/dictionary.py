@@ -204,11 +204,11 @@ class Dictionary:
         return numbers
 
     def products(self) -> "Products":
-        """Multiply the components with themselves and, where there are two, each other."""
-        parts = [real_parts(signals) for signals in self.by_group()]
+        """Multiply the components with themselves and each other."""
+        first, *others = (real_parts(signals) for signals in self.by_group())
+        second = others[0] if others else first[:, :0]
         return Products(
-            energies=tuple(np.sum(part**2, axis=-1) for part in parts),
-            cross=parts[1] @ parts[0].swapaxes(1, 2) if len(parts) == 2 else None,
+            energies=(np.sum(first**2, axis=-1), np.sum(second**2, axis=-1)), cross=second @ first.swapaxes(1, 2)
         )
 
 
@@ -221,14 +221,14 @@ def component_axes(protocol: Protocol, component: Component) -> str:
 class Products:
     """What the norms of entries are made of, in double precision, as `LEAST_LEFT` of an entry may be left."""
 
-    energies: tuple[Double, ...]
-    """Squared norms of each component's compressed signals. Shape `(groups, signals)`."""
-    cross: Double | None
-    """Re <first, second> of the compressed signals of two components. Shape `(groups, seconds, firsts)`."""
+    energies: tuple[Double, Double]
+    """Squared norms of the compressed signals of the first and the second component. Shape `(groups, signals)`."""
+    cross: Double
+    """Re <first, second> of the compressed signals of two components; empty of one. Shape
+    `(groups, seconds, firsts)`."""
 
     def cosines(self) -> Double:
         """Return Re <first, second> / (|first| |second|). Shape `(groups, seconds, firsts)`."""
-        assert self.cross is not None, "one component has no angle"
         first, second = self.energies
         cosines: Double = self.cross / np.sqrt(second[..., None] * first[..., None, :])
         return cosines

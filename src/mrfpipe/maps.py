@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, check_dtype, check_shape, frozen
+from mrfpipe.arrays import Bool, Complex, Double, Float, check_dtype, check_shape, frozen
 from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality
 
 Labels = npt.NDArray[np.integer[Any]]

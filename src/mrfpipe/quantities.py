@@ -201,12 +201,7 @@ class Parameter:
 
 def counting_rule(parameters: Iterable[Parameter]) -> str:
     """Say in words where parameters are compared with a reference; empty if everywhere."""
-    words = {"<=": "at most", ">": "above"}
-    return ", ".join(
-        f"{p.name} counts where the reference {p.counts.parameter} is {words[p.counts.sense]} {p.counts.text.split()[-1]}"
-        for p in parameters
-        if p.counts is not None
-    )
+    return ", ".join(f"{p.name} counts where the reference has {p.counts.text}" for p in parameters if p.counts)
 
 
 def parameters_as_text(parameters: tuple[Parameter, ...]) -> str:
@@ -269,9 +264,7 @@ M0 = Quality(
     title="scale between signal and simulated fingerprint: proton density times receive gain",
     bids=Bids(folder="anat", suffix="M0map", unit="arbitrary", scale=1.0),
 )
-PHASE = Quality(
-    field="phase", name="M0phase", unit="rad", title="phase of that scale, -pi to pi", colours="twilight"
-)
+PHASE = Quality(field="phase", name="M0phase", unit="rad", title="phase of that scale, -pi to pi", colours="twilight")
 MATCH = Quality(field="match", name="match", unit="1", title="normalised correlation of signal and fingerprint, 0 to 1")
 EDGE = Quality(
     field="edge",

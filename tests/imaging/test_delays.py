@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from helpers import small_protocol
+from mrfpipe.counting import counting_voxels
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
-from mrfpipe.counting import counting_voxels
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.imaging.delays import Delays, correct_delays, corrected_trajectory, estimate_delays
 from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, UNSTATED, Imaging, Reconstruction

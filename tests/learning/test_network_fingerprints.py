@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from mrfpipe.learning.ranges import range_basis
 
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.inference import reconstruct, reconstruct_signals
 from mrfpipe.learning.network import initial_network
-from mrfpipe.learning.ranges import range_basis
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.physics.simulate import SPOILED, fingerprints
 

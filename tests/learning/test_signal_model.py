@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from mrfpipe.learning.ranges import range_basis
 
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.learning.export import _metadata
 from mrfpipe.learning.inference import reconstruct_signals
 from mrfpipe.learning.model import load_model, save_model
-from mrfpipe.learning.ranges import range_basis
 from mrfpipe.learning.shipped import models_folder
 from mrfpipe.learning.training import train
 from mrfpipe.maps import PARAMETERS

@@ -4,8 +4,8 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-
 from mrfpipe.counting import MOST_FAT_FOR_WATER
+
 from mrfpipe.studies import table2
 from mrfpipe.studies import work as work_module
 from mrfpipe.studies.published import NETWORKS

@@ -11,6 +11,7 @@ import numpy as np
 from mrfpipe.evaluation.metrics import r2
 from mrfpipe.evaluation.regions import RegionMeans, check_shapes, region_means
 from mrfpipe.maps import Labels, ParameterMaps
+from mrfpipe.quantities import Numbers
 
 COVERAGE = 1.96
 """Standard deviations on either side of the bias that hold 95 % of normally distributed differences."""

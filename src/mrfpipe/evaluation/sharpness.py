@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mrfpipe.arrays import Bool, Double, check_shape
+from mrfpipe.quantities import Numbers
 
 THRESHOLDS = (0.55, 0.65, 0.75, 0.85, 0.95)
 """Shares of the highest frequency from which on frequencies count as high, those of the paper."""

@@ -145,7 +145,10 @@ def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
             _typed(values[key], str) for key in ("sequence_hash", "protocol_hash", "protocol_toml")
         )
         parameters = parse_protocol(protocol_toml, f"{path}, its protocol").parameters
-        architecture, scaling = _architecture(values["architecture"], len(parameters)), _scaling(values["maps"], parameters)
+        architecture, scaling = (
+            _architecture(values["architecture"], len(parameters)),
+            _scaling(values["maps"], parameters),
+        )
         signal_model = _signal_model(values.get("signal_model", asdict(SPOILED)))  # older models do not say
         record = _typed(values["record"], dict)
         digest = _typed(values.get("weights_sha256", ""), str)

@@ -65,7 +65,9 @@ def validate(
     device = network.output.weight.device
     network.eval()
     errors = torch.zeros(2, dtype=torch.float64, device=device)  # sum of squares, voxels times maps
-    sums = torch.zeros(4, len(data.map_scaling.parameters), dtype=torch.float64, device=device)  # voxels, values, squares, errors
+    sums = torch.zeros(
+        4, len(data.map_scaling.parameters), dtype=torch.float64, device=device
+    )  # voxels, values, squares, errors
     with torch.inference_mode(), autocast:
         for cut in data.batches(data.positions()[team.rank :: team.size], batch_size):
             batch = cut.to(device)

@@ -1,8 +1,8 @@
 """Exact matching on an NVIDIA GPU: the search of `mrfpipe.matching.exact`, a block of threads a voxel.
 
 The threads of a block share out the bounds of all groups, then, group by group from the highest bound down, the inner
-products of the group's signals with the voxel and the pairs of signals. What decides whether a pair can win and which share
-is its best is compiled from the very functions that the CPU calls.
+products of the group's signals with the voxel and the pairs of signals. What decides whether a pair can win and which
+share is its best is compiled from the very functions that the CPU calls.
 
 Every voxel has a block of its own and every reduction a fixed order, so that results do not depend on how many voxels
 are matched together. Of entries of a group that score the same, that with the lowest positions in the group is taken;

@@ -44,7 +44,7 @@ class _Parts:
     """What every entry is made of: ``(1 - share) first + share second``, or its signal alone."""
 
     signals: Complex
-    """The signals of all components, one after the other, with a signal of zeros at the end. Shape `(signals, rank)`."""
+    """Signals of all components, one after the other, and a signal of zeros at the end. Shape `(signals, rank)`."""
     first: ShortInt
     """Which of them is the entry's signal of the first component. Shape `(entries)`."""
     second: ShortInt

@@ -71,7 +71,6 @@ def lay_out(dictionary: Dictionary) -> Layout:
 def _lay_out_two(dictionary: Dictionary) -> Layout:
     first, second = (real_parts(signals) for signals in dictionary.by_group())
     products = dictionary.products()
-    assert products.cross is not None, "two components have products"
     first_energy, second_energy = products.energies
     units = [first / np.sqrt(first_energy)[..., None], second / np.sqrt(second_energy)[..., None]]
     space, distance = _real_spaces(np.concatenate(units, axis=1))

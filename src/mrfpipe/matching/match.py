@@ -268,7 +268,8 @@ def _image(values: Float, mask: Bool) -> Float:
 def edge_bits(parameters: Mapping[str, Double], dictionary: Dictionary) -> Byte:
     """Bit n of every voxel is set where the n-th parameter lies at an end of its grid axis. Shape `(voxels)`."""
     ends = [
-        (parameters[name] <= axis[0]) | (parameters[name] >= axis[-1]) for name, axis in dictionary.protocol.grid.items()
+        (parameters[name] <= axis[0]) | (parameters[name] >= axis[-1])
+        for name, axis in dictionary.protocol.grid.items()
     ]
     bits: Byte = sum((at_end.astype(np.uint8) << np.uint8(n) for n, at_end in enumerate(ends)), np.uint8(0))
     return bits

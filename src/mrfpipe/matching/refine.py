@@ -80,7 +80,11 @@ def _table(dictionary: Dictionary, component: int) -> Table:
     names = [*protocol.own_axes(protocol.components[component]), *protocol.shared_axes]
     if len(names) > AXES:
         raise ValueError(f"A component of {len(names)} parameters cannot be refined; at most {AXES} can.")
-    parameter, values, sizes = np.full(AXES, -1), np.zeros((AXES, max(signals.shape[:-1], default=1))), np.ones(AXES, int)
+    parameter, values, sizes = (
+        np.full(AXES, -1),
+        np.zeros((AXES, max(signals.shape[:-1], default=1))),
+        np.ones(AXES, int),
+    )
     for axis, name in enumerate(names, start=AXES - len(names)):
         parameter[axis], sizes[axis] = list(protocol.grid).index(name), protocol.grid[name].size
         values[axis, : sizes[axis]] = protocol.grid[name]

@@ -52,8 +52,10 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grid(Mapping[str, Double]):
-    """The values of every parameter, in SI units, by name; each axis rises. Entries are numbered over the axes in
-    order, the last varying fastest."""
+    """The values of every parameter, in SI units, by name; each axis rises.
+
+    Entries are numbered over the axes in order, the last varying fastest.
+    """
 
     axes: Mapping[str, Double]
     """Values by the name of the parameter. Shape `(values)` each."""

@@ -60,7 +60,7 @@ class _Image:
 
 
 def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict[str, Any]]:
-    """Prepare the maps of the parameters, each with its truth if there is one, and the quality maps that are there for a page.
+    """Prepare for a page the maps of parameters, each with its truth if there is one, and the quality maps.
 
     Values are those inside the mask, slice by slice and row by row. Windows fit the truth, if there is one.
     """

@@ -16,6 +16,7 @@ from mrfpipe.errors import MismatchError
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.quantities import counting_rule
 from mrfpipe.report.comparison import Comparison
 from mrfpipe.report.encoding import pack
 from mrfpipe.report.fingerprints import encode_fingerprints

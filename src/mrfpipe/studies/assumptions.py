@@ -14,13 +14,13 @@ import numpy as np
 
 from mrfpipe.arrays import Complex, Double
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.phantom.truth import PARAMETERS
-from mrfpipe.quantities import counting_rule
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel, fingerprints
 from mrfpipe.progress import Steps
 from mrfpipe.protocol import History, Inversion, Protocol, load_protocol
+from mrfpipe.quantities import counting_rule
 from mrfpipe.studies.tables import markdown, titled, write_csv, write_text
 
 MUSCLE = {"FF": (0.05, 0.6), "T1H2O": (1.0, 1.8), "T1fat": (0.25, 0.375), "df": (-60.0, 60.0), "B1": (0.6, 0.95)}

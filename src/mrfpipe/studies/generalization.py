@@ -7,8 +7,8 @@ thighs and legs alone.
 from collections.abc import Sequence
 from pathlib import Path
 
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import UNSEEN_REGIONS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.published import published_unseen
 from mrfpipe.studies.scores import REFERENCES, Row, summarise

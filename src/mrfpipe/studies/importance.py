@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from mrfpipe.arrays import Double, Int
 from mrfpipe.evaluation.importance import permutation_importance
 from mrfpipe.files.atomic import writing
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import Subject
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.protocol import Sequence as PulseSequence
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.tables import markdown, write_csv, write_text

@@ -9,12 +9,12 @@ import torch
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.learning.inference import reconstruct
-from mrfpipe.phantom.truth import PARAMETERS
-from mrfpipe.quantities import counting_rule
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.cohort import draw_cohort
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol
+from mrfpipe.quantities import counting_rule
 from mrfpipe.studies.shipped import Recipe, make_model, reconstruction_of, subject_phantom
 from mrfpipe.studies.tables import UNIT_DIGITS, markdown, pair, titled, write_csv, write_text
 
@@ -66,8 +66,8 @@ def _table(lines: Sequence[tuple[str, str, str, str, float]], n_subjects: int) -
         shown = [pair(float(np.mean(e)), _spread(e), UNIT_DIGITS[p.unit]) for e in errors]
         rows.append([titled(p), *shown])
     return (
-        f"RMSE against the truth, mean and standard deviation over {n_subjects} test subjects. {counting_rule(PARAMETERS)}.\n\n"
-        + markdown(["map", *methods], rows)
+        f"RMSE against the truth, mean and standard deviation over {n_subjects} test subjects. "
+        f"{counting_rule(PARAMETERS)}.\n\n" + markdown(["map", *methods], rows)
     )
 
 

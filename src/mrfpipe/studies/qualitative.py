@@ -5,8 +5,8 @@ The paper shows the thigh of a man of 71 with inclusion body myositis; here it i
 
 from pathlib import Path
 
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import Subject
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.scores import Row, score, summarise
 from mrfpipe.studies.tables import COLUMNS, csv_line, metric_table, titled, write_csv, write_text

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from mrfpipe.arrays import Double
 from mrfpipe.evaluation.sharpness import THRESHOLDS, high_frequency_energy
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import Subject
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.tables import markdown, write_csv, write_text
 from mrfpipe.studies.work import Work

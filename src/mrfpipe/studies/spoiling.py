@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Complex, Double
 from mrfpipe.dictionary import Dictionary, build_dictionary
-from mrfpipe.phantom.truth import PARAMETERS
-from mrfpipe.quantities import counting_rule
 from mrfpipe.matching.exact import match_exact
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel, Spoiling, fingerprints
 from mrfpipe.progress import Steps
 from mrfpipe.protocol import Excitations, Protocol
+from mrfpipe.quantities import counting_rule
 
 INCREMENTS_DEG = (0.0, 50.0, 117.0)
 """Increments of the RF phase: none, the protocol's, and the one of Zur et al. (Magn Reson Med 21:251, 1991)."""
@@ -237,7 +237,9 @@ def _draw_signals(top: Axes, difference: Axes, protocol: Protocol) -> None:
             line, label = f"C{number}{':' if slice_profile else '-'}", f"{_short(model)}, {increment:g} deg"
             top.plot(signal, line, label=label)
             difference.plot(100 * (signal - ideal) / ideal.max(), line, label=label)
-    top.set(title=f"muscle, T1 {1e3 * MUSCLE['T1H2O']:g} ms, B1 {MUSCLE['B1']:g}", xlabel="frame", ylabel="|signal| / M0")
+    top.set(
+        title=f"muscle, T1 {1e3 * MUSCLE['T1H2O']:g} ms, B1 {MUSCLE['B1']:g}", xlabel="frame", ylabel="|signal| / M0"
+    )
     difference.axhline(0, color="0.7", linewidth=4, zorder=0)
     difference.set_yscale("symlog", linthresh=2)
     difference.set_yticks([-10, -2, -1, 0, 1, 2, 10, 50], ["-10", "-2", "-1", "0", "1", "2", "10", "50"])

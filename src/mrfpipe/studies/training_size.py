@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import Subject
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import REFERENCE_COLOURS, save_figure
 from mrfpipe.studies.published import METRICS, published
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
