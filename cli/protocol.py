@@ -17,7 +17,8 @@ from .paths import Input, Output
     "--base",
     default="t1ff",
     show_default=True,
-    help="Protocol to take from what a sequence does not say: tissue, grid, slice thickness, spokes a frame.",
+    help="Protocol to take from what a sequence does not say: parameters, components, slice thickness, readouts of a "
+    "frame.",
 )
 @common_options
 def command(settings: Settings, sequence: Path, output: Path, base: str) -> None:
@@ -38,7 +39,7 @@ def command(settings: Settings, sequence: Path, output: Path, base: str) -> None
     protocol = load_protocol(output)
     train = protocol.sequence
     click.echo(
-        f"{output}: protocol {protocol.name}, {train.n_readouts} spokes, {train.n_frames} frames of "
+        f"{output}: protocol {protocol.name}, {train.n_readouts} readouts, {train.n_frames} frames of "
         f"{train.readouts_per_frame}, matrix {train.matrix}, FOV {train.fov * 1e3:g} mm"
     )
     settings.say(f"next: mrfpipe simulate {output} -o {output.stem}.h5")

@@ -29,7 +29,7 @@ def damaged(content: bytes, kind: str, rng: np.random.Generator, start: int = 12
 
 
 def places_of_samples(content: bytes, scan: RawScan) -> np.ndarray:
-    """Where in an undamaged file each spoke of each coil lies. Shape `(slices, coils, spokes)`."""
+    """Where in an undamaged file each spoke of each coil lies. Shape `(slices, coils, readouts)`."""
     rows = scan.kspace.reshape(-1, scan.kspace.shape[3])
     places = np.array([content.find(row.tobytes()) for row in rows])
     assert places.min() > 0

@@ -10,7 +10,7 @@ from helpers import complex_normal
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
-from mrfpipe.protocol import Sequence
+from mrfpipe.protocol import Delay, Excitations, Inversion, Readout, Sequence
 
 N_SPOKES, MATRIX, N_SAMPLES = 24, 16, 32
 FOV_MM = 320.0
@@ -23,20 +23,27 @@ READ_DIR, PHASE_DIR, SLICE_DIR = np.linalg.qr(np.array([[0.8, 0.3, 0.1], [-0.2, 
 FIRST_POSITION, SPACING_MM = np.array([12.0, -34.0, 56.0]), 11.0
 
 
-def small_sequence(**changes: object) -> Sequence:
+def small_sequence(
+    *,
+    flip: np.ndarray = np.deg2rad(FLIP_DEG),  # noqa: B008 - nobody changes it
+    te: np.ndarray = TE_MS * 1e-3,
+    tr: np.ndarray = TR_MS * 1e-3,
+    inversion_time: float | None = TI_MS * 1e-3,
+    oversampling: int = 2,
+    **changes: object,
+) -> Sequence:
+    train = Excitations(flip=flip, te=te, tr=tr, phase=np.zeros(flip.size), rf_spoiling_increment=np.deg2rad(50.0))
+    prepared = () if inversion_time is None else (Inversion(), Delay(duration=inversion_time))
     values = {
-        "flip": np.deg2rad(FLIP_DEG),
-        "te": TE_MS * 1e-3,
-        "tr": TR_MS * 1e-3,
-        "inversion_efficiency": 1.0,
-        "inversion_time": TI_MS * 1e-3,
-        "recovery": 4.2,
-        "rf_spoiling_increment": np.deg2rad(50.0),
+        "blocks": (*prepared, train, Delay(duration=4.2)),
+        "readout": Readout(
+            kind="golden-radial",
+            readouts_per_frame=8,
+            angle_increment=np.deg2rad(ANGLE_DEG),
+            oversampling=oversampling,
+        ),
         "excitation_time_bandwidth": 4.0,
-        "spokes_per_frame": 8,
-        "angle_increment": np.deg2rad(ANGLE_DEG),
         "matrix": MATRIX,
-        "readout_oversampling": 2,
         "fov": FOV_MM * 1e-3,
         "slice_thickness": 8e-3,
     }
@@ -112,7 +119,7 @@ def small_header(
     trajectory: str = "goldenangle",
     unit: str | None = "cycles/FOV",
     angle_deg: float | None = ANGLE_DEG,
-    spokes_per_frame: int | None = 8,
+    readouts_per_frame: int | None = 8,
     matrix: tuple[int, int] = (MATRIX, MATRIX),
     fov_mm: tuple[float, float] = (FOV_MM, FOV_MM),
     n_slices: int | None = None,
@@ -133,8 +140,8 @@ def small_header(
         described.userParameterString = [xsd.userParameterStringType(name="trajectory_unit", value=unit)]
     if angle_deg is not None:
         described.userParameterDouble = [xsd.userParameterDoubleType(name="angle_increment_deg", value=angle_deg)]
-    if spokes_per_frame is not None:
-        described.userParameterLong = [xsd.userParameterLongType(name="spokes_per_frame", value=spokes_per_frame)]
+    if readouts_per_frame is not None:
+        described.userParameterLong = [xsd.userParameterLongType(name="readouts_per_frame", value=readouts_per_frame)]
     encoding = xsd.encodingType(
         encodedSpace=space(2),
         reconSpace=space(1),

@@ -54,7 +54,9 @@ def test_sample_is_refused_by_name(tmp_path, name, value):
     path = WRITERS[name](tmp_path / name, with_sample(twix_scan(), (1, 2, 5, 7), value))
     # Of the Twix files the noise comes first, then spoke by spoke the slices as they are counted: 0, 2, 1.
     number = 3 * N_SPOKES - 1 - (N_SPOKES + 5) if name == "ismrmrd.h5" else 1 + 3 * 5 + 2
-    match = rf"{re.escape(str(path))}: acquisition {number} \(slice 1, spoke 5, coil 2, sample 7\) measures .* damaged"
+    match = (
+        rf"{re.escape(str(path))}: acquisition {number} \(slice 1, readout 5, coil 2, sample 7\) measures .* damaged"
+    )
     with pytest.raises(InputError, match=match) as caught:
         read_raw(path, small_sequence())
     assert "\n" not in str(caught.value)
@@ -84,7 +86,7 @@ def test_unit_does_not_matter(tmp_path, scale):
     path = write_shuffled(tmp_path / "scan.h5", scaled)
     assert np.array_equal(read_raw(path, small_sequence()).kspace, scaled.kspace)
     damaged = with_sample(scaled, (0, 0, 3, 4), 1e4 * scale)
-    with pytest.raises(InputError, match="spoke 3, coil 0, sample 4"):
+    with pytest.raises(InputError, match="readout 3, coil 0, sample 4"):
         read_raw(write_shuffled(tmp_path / "damaged.h5", damaged), small_sequence())
 
 
@@ -130,7 +132,7 @@ def test_sample_is_found_in_such_a_scan(tmp_path, change: Callable[[np.ndarray],
     kspace = scan.kspace.copy()
     change(kspace)
     damaged = with_sample(replace(scan, kspace=kspace), (1, 1, 20, 3), 1e30)
-    with pytest.raises(InputError, match="slice 1, spoke 20, coil 1, sample 3"):
+    with pytest.raises(InputError, match="slice 1, readout 20, coil 1, sample 3"):
         read_raw(write_shuffled(tmp_path / "scan.h5", damaged), small_sequence())
 
 
@@ -188,5 +190,5 @@ def test_flipped_exponents_that_would_show_are_found(bit):
         exponent = damaged[0, 0, spoke, sample : sample + 1].view(np.uint32)
         exponent[0] ^= np.uint32(1 << (23 + bit))
         assert abs(damaged[0, 0, spoke, sample]) > 6e4 * abs(kspace[0, 0, spoke, sample])
-        with pytest.raises(InputError, match=rf"spoke {spoke}, coil 0, sample {sample}\)"):
+        with pytest.raises(InputError, match=rf"readout {spoke}, coil 0, sample {sample}\)"):
             check_plausible(damaged, heads(), Path("scan.h5"))

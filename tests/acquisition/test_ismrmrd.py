@@ -32,6 +32,7 @@ from ismrmrd_files import (
 )
 
 from mrfpipe.acquisition.ismrmrd import describe_ismrmrd, read_ismrmrd
+from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 
 AFFINE_TOLERANCE_MM = 1e-4  # float32 positions of some 100 mm
@@ -59,7 +60,7 @@ def test_plain_file(path):
     assert np.array_equal(got.kspace, scan.kspace)
     assert np.array_equal(got.trajectory, scan.trajectory)
     assert got.noise is None
-    assert (got.name, got.matrix, got.fov, got.spokes_per_frame) == ("a scan", MATRIX, FOV_MM * 1e-3, 8)
+    assert (got.name, got.matrix, got.fov, got.readouts_per_frame) == ("a scan", MATRIX, FOV_MM * 1e-3, 8)
     np.testing.assert_allclose(got.affine, expected_affine(), atol=AFFINE_TOLERANCE_MM)
 
 
@@ -242,10 +243,25 @@ def test_trains_are_in_si_units(path):
 
 
 def test_lists_that_are_no_trains_are_left_out(path):
-    header = small_header(te_ms=[2.39], tr_ms=[3.52, 4.58], flip_deg=[], ti_ms=[], spokes_per_frame=None)
+    header = small_header(te_ms=[2.39], tr_ms=[3.52, 4.58], flip_deg=[], ti_ms=[], readouts_per_frame=None)
     got = read_ismrmrd(write_file(path, acquisitions(small_scan()), header), small_sequence())
-    assert (got.te, got.tr, got.flip, got.inversion_time, got.spokes_per_frame) == (None, None, None, None, None)
+    assert (got.te, got.tr, got.flip, got.inversion_time, got.readouts_per_frame) == (None, None, None, None, None)
     assert got.unstated == ("flip angles", "TE", "TR", "TI")
+
+
+def test_frames_as_older_files_name_them(path):
+    header = small_header().replace("readouts_per_frame", "spokes_per_frame")
+    assert read_ismrmrd(write_file(path, acquisitions(small_scan()), header), small_sequence()).readouts_per_frame == 8
+
+
+def test_no_inversion_time_is_needed_where_there_is_no_inversion(path):
+    sequence = small_sequence(inversion_time=None)
+    for ti_ms in ([], [0]):
+        header = small_header(ti_ms=ti_ms)
+        assert read_ismrmrd(write_file(path, acquisitions(small_scan()), header), sequence).n_slices == 2
+        path.unlink()
+    write_ismrmrd(small_scan(), sequence, path)
+    assert read_ismrmrd(path, sequence).inversion_time is None
 
 
 def test_one_value_is_a_train_where_the_sequence_is_constant(path):
@@ -333,14 +349,14 @@ def test_description(path):
         "coils": 3,
         "slices": 2,
         "repetitions": 1,
-        "spokes": N_SPOKES,
+        "readouts": N_SPOKES,
         "samples": N_SAMPLES,
         "acquisitions": 2 * N_SPOKES + 1,
         "noise_scans": 1,
         "trajectory": "goldenangle",
         "trajectory_stored": True,
         "trajectory_unit": "cycles/FOV",
-        "spokes_per_frame": 8,
+        "readouts_per_frame": 8,
         "matrix": [MATRIX, MATRIX],
         "fov_mm": [FOV_MM, FOV_MM, 8.0],
         "te_ms": [2.39, 3.45],
@@ -353,7 +369,7 @@ def test_description(path):
 def test_description_of_what_is_no_radial_scan(path):
     header = small_header(trajectory="cartesian", unit=None, te_ms=[])
     got = describe_ismrmrd(write_file(path, [noise_acquisition(np.ones((3, 8), np.complex64))], header))
-    assert (got["trajectory"], got["coils"], got["spokes"], got["te_ms"]) == ("cartesian", 0, 0, None)
+    assert (got["trajectory"], got["coils"], got["readouts"], got["te_ms"]) == ("cartesian", 0, 0, None)
 
 
 def test_description_reads_no_samples(path, monkeypatch):

@@ -78,13 +78,13 @@ ACQUISITIONS = {
         lambda made: [flagged(one, ismrmrd.ACQ_IS_NAVIGATION_DATA) for one in made],
         "holds no acquisitions for an image",
     ),
-    "coils change": (lambda made: resized(made, 30, n_coils=2), r"acquisition 30 \(slice 1, spoke 6\) has 2 coils"),
+    "coils change": (lambda made: resized(made, 30, n_coils=2), r"acquisition 30 \(slice 1, readout 6\) has 2 coils"),
     "no coils": (lambda made: [resized(made, i, n_coils=0) for i in range(len(made))], "have no coils"),
     "samples change": (lambda made: resized(made, 7, n_samples=30), r"acquisition 7 .* has 30 samples, .* 32"),
     "trajectory stops": (lambda made: resized(made, 25, n_dimensions=0), "acquisition 25 .* 0 trajectory dimensions"),
     "trajectory of one dimension": (
         lambda made: [resized(made, i, n_dimensions=1) for i in range(len(made))],
-        "slice 0, spoke 0 has 1 dimensions",
+        "slice 0, readout 0 has 1 dimensions",
     ),
     "kz": (
         lambda made: [resized(made, i, n_dimensions=3) or one.traj.fill(1.0) for i, one in enumerate(made)],
@@ -95,23 +95,26 @@ ACQUISITIONS = {
         lambda made: [setattr(one, "encoding_space_ref", 3) for one in made],
         "no encoding number 3",
     ),
-    "NaN": (lambda made: set_sample(made, 29, 2, np.nan), "slice 1, spoke 5, coil 2 has samples that are not finite"),
-    "Inf": (lambda made: set_sample(made, 3, 1, 1j * np.inf), "slice 0, spoke 3, coil 1 has samples that are not fin"),
-    "trajectory NaN": (lambda made: made[31].traj.fill(np.nan), "trajectory of slice 1, spoke 7 is not finite"),
+    "NaN": (lambda made: set_sample(made, 29, 2, np.nan), "slice 1, readout 5, coil 2 has samples that are not finite"),
+    "Inf": (
+        lambda made: set_sample(made, 3, 1, 1j * np.inf),
+        "slice 0, readout 3, coil 1 has samples that are not fin",
+    ),
+    "trajectory NaN": (lambda made: made[31].traj.fill(np.nan), "trajectory of slice 1, readout 7 is not finite"),
     "slices with other trajectories": (
         lambda made: made[31].traj.__iadd__(0.01),
-        "trajectory of slice 1, spoke 7 differs from another slice's",
+        "trajectory of slice 1, readout 7 differs from another slice's",
     ),
-    "spoke missing": (lambda made: made.pop(28), "slice 1, spoke 4 is missing"),
-    "last spoke of a slice missing": (lambda made: made.pop(), "slice 1, spoke 23 is missing"),
-    "spoke twice": (lambda made: made.append(made[2]), "slice 0, spoke 2 is more than once"),
+    "spoke missing": (lambda made: made.pop(28), "slice 1, readout 4 is missing"),
+    "last spoke of a slice missing": (lambda made: made.pop(), "slice 1, readout 23 is missing"),
+    "spoke twice": (lambda made: made.append(made[2]), "slice 0, readout 2 is more than once"),
     "spoke misnumbered": (
         lambda made: announce(made, 2, "kspace_encode_step_1", 3),
-        "slice 0, spoke 3 is more than once",
+        "slice 0, readout 3 is more than once",
     ),
     "slice missing": (
         lambda made: [announce(made, i, "slice", 2) for i in range(N_SPOKES, 2 * N_SPOKES)],
-        "slice 1 has no spokes, slice 2 has",
+        "slice 1 has no readouts, slice 2 has",
     ),
     "last repetition without a slice": (
         lambda made: [announce(made, i, "repetition", 1) for i in range(N_SPOKES)],
@@ -139,8 +142,8 @@ ACQUISITIONS = {
         lambda made: set_all(made, "position", lambda one: one.idx.slice * 10 * READ_DIR),
         "not one behind the other",
     ),
-    "slice moves": (lambda made: made[30].position.__setitem__(0, 99.0), "slice 1 moves at spoke 6"),
-    "slice turns": (lambda made: set_all(made[6:7], "read_dir", lambda _: PHASE_DIR), "slice 0 moves at spoke 6"),
+    "slice moves": (lambda made: made[30].position.__setitem__(0, 99.0), "slice 1 moves at readout 6"),
+    "slice turns": (lambda made: set_all(made[6:7], "read_dir", lambda _: PHASE_DIR), "slice 0 moves at readout 6"),
     "position not finite": (lambda made: made[3].position.__setitem__(1, np.nan), "positions .* are not finite"),
     "noise of other coils": (
         lambda made: made.append(noise_acquisition(np.ones((2, 8), np.complex64))),
@@ -172,7 +175,7 @@ def test_slices_unevenly_spaced(path):
 
 def test_fewer_slices_than_announced(path):
     write_file(path, acquisitions(small_scan()), small_header(n_slices=5))
-    refused(path, InputError, "has spokes of 2 slices, its header announces 5")
+    refused(path, InputError, "has readouts of 2 slices, its header announces 5")
 
 
 def test_no_memory(path, monkeypatch):
@@ -180,23 +183,31 @@ def test_no_memory(path, monkeypatch):
     refused(write_file(path, acquisitions(small_scan())), ResourceError, "GiB of memory")
 
 
+def test_an_inversion_time_without_inversion(path):
+    write_file(path, acquisitions(small_scan()))
+    refused(path, MismatchError, r"TI is 8\.32 ms, the protocol has no inversion; use", inversion_time=None)
+
+
 @pytest.mark.parametrize("n", [1, N_SPOKES - 1])
 def test_fewer_spokes_than_the_protocol(path, n):
     scan = small_scan(n_slices=1)
     write_file(path, [acquisition(scan, 0, i) for i in range(n)])
-    refused(path, MismatchError, f"has {n} spokes a slice, the protocol has {N_SPOKES}; .* use the protocol")
+    refused(path, MismatchError, f"has {n} readouts a slice, the protocol has {N_SPOKES}; .* use the protocol")
 
 
 def test_more_spokes_than_the_protocol(path):
-    few = {name: getattr(small_sequence(), name)[:12] for name in ("flip", "te", "tr")}
+    few = {name: getattr(small_sequence(), name)[:16] for name in ("flip", "te", "tr")}
     refused(
-        write_file(path, acquisitions(small_scan())), MismatchError, "has 24 spokes a slice, the protocol has 12", **few
+        write_file(path, acquisitions(small_scan())),
+        MismatchError,
+        "has 24 readouts a slice, the protocol has 16",
+        **few,
     )
 
 
 def test_other_number_of_samples(path):
     write_file(path, acquisitions(small_scan()))
-    refused(path, MismatchError, "readouts have 32 samples, but the protocol has 48", readout_oversampling=3)
+    refused(path, MismatchError, "readouts have 32 samples, but the protocol has 48", oversampling=3)
 
 
 def test_discarded_samples_that_leave_too_few(path):
@@ -267,12 +278,16 @@ HEADERS = {
     "matrix": ({"matrix": (16, 20)}, MismatchError, "matrix is 16 x 20, in the protocol 16 x 16"),
     "FOV": ({"fov_mm": (320.0, 321.0)}, MismatchError, "field of view is 320 x 321 mm, in the protocol 320 x 320 mm"),
     "FOV not finite": ({"fov_mm": (320.0, np.nan)}, MismatchError, "field of view is 320 x nan mm"),
-    "frame": ({"spokes_per_frame": 0}, InputError, "spokes_per_frame in the XML header is 0"),
-    "TE": ({"te_ms": other_at(TE_MS, 5, 0.01)}, MismatchError, "TE of spoke 5 is 2.4 ms, in the protocol 2.39 ms"),
-    "TR": ({"tr_ms": [5.0] * N_SPOKES}, MismatchError, "TR of spoke 0 is 5 ms, in the protocol 3.52 ms"),
+    "frame": ({"readouts_per_frame": 0}, InputError, "readouts_per_frame in the XML header is 0"),
+    "TE": ({"te_ms": other_at(TE_MS, 5, 0.01)}, MismatchError, "TE of readout 5 is 2.4 ms, in the protocol 2.39 ms"),
+    "TR": ({"tr_ms": [5.0] * N_SPOKES}, MismatchError, "TR of readout 0 is 5 ms, in the protocol 3.52 ms"),
     "TI": ({"ti_ms": [9.0]}, MismatchError, "TI is 9 ms, in the protocol 8.32 ms; use the protocol"),
-    "flip": ({"flip_deg": [5.0] * N_SPOKES}, MismatchError, "flip angle of spoke 12 is 5 deg, in the protocol 15 deg"),
-    "TE not finite": ({"te_ms": [np.nan] * N_SPOKES}, MismatchError, "TE of spoke 0 is nan ms"),
+    "flip": (
+        {"flip_deg": [5.0] * N_SPOKES},
+        MismatchError,
+        "flip angle of readout 12 is 5 deg, in the protocol 15 deg",
+    ),
+    "TE not finite": ({"te_ms": [np.nan] * N_SPOKES}, MismatchError, "TE of readout 0 is nan ms"),
 }
 
 

@@ -45,7 +45,7 @@ def test_round_trip(path, n_slices):
     for name in ("kspace", "trajectory", "noise"):
         assert np.array_equal(getattr(got, name), getattr(scan, name)), name
     np.testing.assert_allclose(got.affine, scan.affine, atol=AFFINE_TOLERANCE_MM)
-    assert (got.name, got.matrix, got.fov, got.spokes_per_frame) == ("scan", MATRIX, scan.fov, 8)
+    assert (got.name, got.matrix, got.fov, got.readouts_per_frame) == ("scan", MATRIX, scan.fov, 8)
     sequence = small_sequence()
     for name in ("flip", "te", "tr"):
         np.testing.assert_allclose(getattr(got, name), getattr(sequence, name), rtol=1e-12)
@@ -95,7 +95,7 @@ def test_package_reads_the_header(path):
     assert encoding.encodingLimits.slice.maximum == 1
     assert encoding.trajectory is xsd.trajectoryType.GOLDENANGLE
     described = encoding.trajectoryDescription
-    assert [(p.name, p.value) for p in described.userParameterLong] == [("spokes_per_frame", 8)]
+    assert [(p.name, p.value) for p in described.userParameterLong] == [("readouts_per_frame", 8)]
     assert [(p.name, p.value) for p in described.userParameterString] == [("trajectory_unit", "cycles/FOV")]
     (angle,) = described.userParameterDouble
     assert (angle.name, angle.value) == ("angle_increment_deg", pytest.approx(ANGLE_DEG, abs=1e-9))
@@ -156,8 +156,8 @@ def test_file_that_is_there_is_replaced(path):
 @pytest.mark.parametrize(
     ("sequence", "affine", "match"),
     [
-        ({"readout_oversampling": 3}, None, "kspace has shape"),
-        ({"matrix": 32, "readout_oversampling": 1}, None, "scan has matrix 16"),
+        ({"oversampling": 3}, None, "kspace has shape"),
+        ({"matrix": 32, "oversampling": 1}, None, "scan has matrix 16"),
         ({"fov": 0.3}, None, "FOV 0.32 m"),
         ({}, np.diag([1.0, 1.0, 5.0, 1.0]), "affine has voxels"),
         ({}, np.array([[20, 16, 0, 0], [0, 12, 0, 0], [0, 0, 9, 0], [0, 0, 0, 1.0]]), "not at right angles"),

@@ -69,7 +69,7 @@ def test_interleaved_oblique_scan(path, write):
     assert np.array_equal(got.kspace, scan.kspace)
     assert np.array_equal(got.noise, scan.noise)
     assert np.array_equal(got.trajectory, golden_angle_spokes(small_sequence()))
-    assert (got.name, got.matrix, got.fov, got.spokes_per_frame) == ("meas", MATRIX, FOV_MM * 1e-3, None)
+    assert (got.name, got.matrix, got.fov, got.readouts_per_frame) == ("meas", MATRIX, FOV_MM * 1e-3, None)
     assert (got.flip, got.te, got.tr, got.inversion_time) == (None, None, None, None)
     assert got.unstated == ("flip angles", "TE", "TR", "TI")
 
@@ -189,14 +189,14 @@ def test_description(path):
         "coils": 3,
         "slices": 3,
         "repetitions": 1,
-        "spokes": N_SPOKES,
+        "readouts": N_SPOKES,
         "samples": N_SAMPLES,
         "acquisitions": 3 * N_SPOKES + 1,
         "noise_scans": 1,
         "trajectory": "radial",
         "trajectory_stored": False,
         "trajectory_unit": None,
-        "spokes_per_frame": None,
+        "readouts_per_frame": None,
         "matrix": [MATRIX, MATRIX],
         "fov_mm": [FOV_MM, FOV_MM, 8.0],
         "te_ms": [2.39, 15.0],

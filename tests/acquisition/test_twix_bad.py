@@ -33,7 +33,7 @@ HEADERS: dict[str, tuple[dict[str, object], type[Exception], str]] = {
     "fov": ({"sSliceArray.asSlice[0].dPhaseFOV": 300}, MismatchError, "field of view is 320 x 300 mm"),
     "thickness": ({"sSliceArray.asSlice[0].dThickness": 7}, MismatchError, "thickness is 7 mm, in the protocol 8 mm"),
     "inversion": ({"sPrepPulses.ucInversion": 2}, MismatchError, "TI is 300 ms, in the protocol 8.32 ms"),
-    "slices": ({"sSliceArray.lSize": 4}, InputError, "spokes of 3 slices, its header announces 4"),
+    "slices": ({"sSliceArray.lSize": 4}, InputError, "readouts of 3 slices, its header announces 4"),
     "no number": ({"sKSpace.lBaseResolution": "1O"}, InputError, "lBaseResolution in its header is '1O', not a number"),
     "infinite": ({"alTE[0]": "1e999"}, InputError, "not a number"),
 }
@@ -48,9 +48,9 @@ def test_header_of_another_scan(path, case):
 @pytest.mark.parametrize(
     ("key", "value", "match"),
     [
-        ("alTE[0]", 2400, "TE of spoke 0 is 2.4 ms, in the protocol 2.39 ms"),
-        ("alTR[0]", 5010, "TR of spoke 0 is 5.01 ms, in the protocol 5 ms"),
-        ("adFlipAngleDegree[0]", 8, "flip angle of spoke 0 is 8 deg, in the protocol 7 deg"),
+        ("alTE[0]", 2400, "TE of readout 0 is 2.4 ms, in the protocol 2.39 ms"),
+        ("alTR[0]", 5010, "TR of readout 0 is 5.01 ms, in the protocol 5 ms"),
+        ("adFlipAngleDegree[0]", 8, "flip angle of readout 0 is 8 deg, in the protocol 7 deg"),
     ],
 )
 def test_constant_train_that_is_another(path, key, value, match):
@@ -74,8 +74,8 @@ def scale(block: object) -> None:
 
 BLOCKS: dict[str, tuple[Callable[[list], object], str]] = {
     "nothing": (list.clear, "no acquisitions for an image"),
-    "spoke missing": (lambda made: made.pop(7), "slice 1, spoke 2 is missing"),
-    "spoke twice": (lambda made: made.append(made[7]), "slice 1, spoke 2 is more than once"),
+    "spoke missing": (lambda made: made.pop(7), "slice 1, readout 2 is missing"),
+    "spoke twice": (lambda made: made.append(made[7]), "slice 1, readout 2 is more than once"),
     "single reversed": (lambda made: flagged(made[7], "REFLECT"), "1 of 72 readouts are marked as reversed"),
     "off centre": (lambda made: setattr(made[7].mdh, "CenterCol", 3), "acquisition 7 has its centre at sample 3 inst"),
     "partition": (lambda made: setattr(made[7].mdh.Counter, "Par", 2), "acquisition 7 is of partition 2 of a 3-D"),
@@ -87,10 +87,10 @@ BLOCKS: dict[str, tuple[Callable[[list], object], str]] = {
     ),
     "not finite": (
         lambda made: setattr(made[7], "data", made[7].data * np.array([[1], [np.nan], [1]])),
-        "slice 2, spoke 2, coil 1 .* not finite",
+        "slice 2, readout 2, coil 1 .* not finite",
     ),
-    "slice moves": (lambda made: setattr(made[9].mdh.SliceData.SlicePos, "Cor", 1.0), "slice 0 moves at spoke 3"),
-    "slice turns": (lambda made: turn(made[9]), "slice 0 moves at spoke 3"),
+    "slice moves": (lambda made: setattr(made[9].mdh.SliceData.SlicePos, "Cor", 1.0), "slice 0 moves at readout 3"),
+    "slice turns": (lambda made: turn(made[9]), "slice 0 moves at readout 3"),
     "no unit quaternion": (lambda made: change_all(made, scale), "not unit vectors at right angles"),
     "no quaternion": (
         lambda made: change_all(made, lambda b: b.mdh.SliceData.Quaternion.fill(0)),
@@ -124,16 +124,16 @@ def test_two_repetitions(path):
     refused(write_file(path, [*blocks, *again]), InputError, "2 repetitions, so the angle .* is unknown")
 
 
-@pytest.mark.parametrize(
-    ("changes", "match"), [({"matrix": 8}, "matrix is 16"), ({"readout_oversampling": 1}, "32 samp")]
-)
+@pytest.mark.parametrize(("changes", "match"), [({"matrix": 8}, "matrix is 16"), ({"oversampling": 1}, "32 samp")])
 def test_other_readouts_than_the_protocol(path, changes, match):
     refused(write_whole(path, twix_scan()), MismatchError, match, **changes)
 
 
 def test_scan_that_was_stopped(path):
     blocks = spoke_blocks(twix_scan())[: 3 * (N_SPOKES - 4)]
-    refused(write_file(path, blocks), MismatchError, f"has {N_SPOKES - 4} spokes a slice, the protocol has {N_SPOKES}")
+    refused(
+        write_file(path, blocks), MismatchError, f"has {N_SPOKES - 4} readouts a slice, the protocol has {N_SPOKES}"
+    )
 
 
 NO_TWIX = {

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers import complex_normal, exact_dft, small_protocol
+from sequences import first_readouts
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
@@ -20,8 +21,7 @@ MATRIX = 48
 @pytest.fixture(scope="module")
 def sequence() -> Sequence:
     """The first 160 spokes of the train, enough to sample 48 x 48 fully."""
-    full = small_protocol(matrix=MATRIX).sequence
-    return dataclasses.replace(full, flip=full.flip[:160], te=full.te[:160], tr=full.tr[:160])
+    return first_readouts(small_protocol(matrix=MATRIX).sequence, 160)
 
 
 def asymmetric_object() -> np.ndarray:
@@ -138,7 +138,7 @@ def test_useless_noise_is_refused(noise):
 def test_frames_are_made_of_their_own_spokes(sequence):
     """The object brightens from frame to frame; so must the frames, and in their order."""
     scan = raw_scan(sequence, asymmetric_object())
-    brightness = np.repeat(1 + np.arange(sequence.n_frames), sequence.spokes_per_frame)
+    brightness = np.repeat(1 + np.arange(sequence.n_frames), sequence.readouts_per_frame)
     scan = dataclasses.replace(scan, kspace=(scan.kspace * brightness[:, None]).astype(np.complex64))
     steps = []
     series = Reconstruction(scan, sequence, progress=lambda done, total: steps.append((done, total))).series()

@@ -1,12 +1,12 @@
 """Subspace reconstruction against the explicit matrices it stands for: every sign, conjugate and axis."""
 
-import dataclasses
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 from helpers import complex_normal, exact_dft, small_protocol
+from sequences import first_readouts
 
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.imaging.density import ramp_weights
@@ -21,8 +21,7 @@ NUFFT_ERROR = 2e-2
 @pytest.fixture(scope="module")
 def trajectory() -> np.ndarray:
     full = small_protocol(matrix=MATRIX).sequence
-    n = N_FRAMES * SPOKES_PER_FRAME
-    return golden_angle_spokes(dataclasses.replace(full, flip=full.flip[:n], te=full.te[:n], tr=full.tr[:n]))
+    return golden_angle_spokes(first_readouts(full, N_FRAMES * SPOKES_PER_FRAME))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def maps() -> np.ndarray:
 
 
 def explicit_sampling(trajectory, maps, basis) -> np.ndarray:
-    """Write the forward model as a matrix. Shape `(coils spokes samples, rank y x)`."""
+    """Write the forward model as a matrix. Shape `(coils readouts samples, rank y x)`."""
     voxels = np.eye(MATRIX**2).reshape(-1, MATRIX, MATRIX)
     fourier = exact_dft(voxels, trajectory)  # (voxels, spokes, samples)
     repeated = np.repeat(basis, SPOKES_PER_FRAME, axis=0)
@@ -175,7 +174,7 @@ def test_iterations_end_where_nothing_is_left():
 
 def test_shapes_that_do_not_fit_are_refused(trajectory, density, maps, basis, kernels):
     samples = np.zeros((N_COILS, *trajectory.shape[:2]), np.complex64)
-    with pytest.raises(ValueError, match="20 frames of 7 spokes are not the 160 of the scan"):
+    with pytest.raises(ValueError, match="20 frames of 7 readouts are not the 160 of the scan"):
         reconstruct_subspace(samples, trajectory, density, maps, basis, 7)
     with pytest.raises(ValueError, match="kspace has shape"):
         reconstruct_subspace(samples[:1], trajectory, density, maps, basis, 8)

@@ -10,8 +10,7 @@ from mrfpipe.acquisition.header import Header, check_angle_increment, check_head
 from mrfpipe.acquisition.heads import Acquisition, Heads, RawFile
 from mrfpipe.acquisition.implausible import check_plausible, check_plausible_noise
 from mrfpipe.acquisition.ismrmrd_trajectory import StoredTrajectory
-from mrfpipe.acquisition.scan import RawScan
-from mrfpipe.acquisition.spokes import (
+from mrfpipe.acquisition.readouts import (
     check_alike,
     check_complete,
     check_one_way,
@@ -21,6 +20,7 @@ from mrfpipe.acquisition.spokes import (
     n_repetitions,
     noise_of,
 )
+from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.arrays import Complex, Int, available_memory
 from mrfpipe.errors import InputError, ResourceError
@@ -28,7 +28,7 @@ from mrfpipe.protocol import Sequence
 
 
 def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) -> RawScan:
-    """Put the spokes of a file to their places.
+    """Put the readouts of a file to their places.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
     check_header(header, sequence, path)
     n_repeated, imaging = n_repetitions(imaging), last_repetition(imaging, path)
     check_alike(imaging, path)
-    n_slices = check_complete(imaging, sequence.n_spokes, header.n_slices, path)
+    n_slices = check_complete(imaging, sequence.n_readouts, header.n_slices, path)
     check_samples(imaging, sequence, path)
     trains = trains_of(header, sequence, path)
     imaging = in_order_of_place(imaging)
@@ -79,7 +79,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
         affine=affine,
         matrix=sequence.matrix,
         fov=sequence.fov,
-        spokes_per_frame=header.spokes_per_frame,
+        readouts_per_frame=header.readouts_per_frame,
         flip=trains.flip,
         te=trains.te,
         tr=trains.tr,
@@ -117,8 +117,8 @@ def _check_can_compute(imaging: Heads, n_repeated: int, header: Header, sequence
 def _read_kspace(
     file: RawFile, imaging: Heads, n_slices: int, sequence: Sequence, stored: StoredTrajectory | None
 ) -> Complex:
-    """Read all spokes to their places, shape `(slices, coils, spokes, samples)`, and their trajectory to `stored`."""
-    shape = (n_slices, int(imaging["active_channels"][0]), sequence.n_spokes, sequence.n_samples)
+    """Read all readouts to their places `(slices, coils, readouts, samples)`, and their trajectory to `stored`."""
+    shape = (n_slices, int(imaging["active_channels"][0]), sequence.n_readouts, sequence.n_samples)
     n_bytes = 8 * int(np.prod(shape, dtype=np.int64))
     if n_bytes > file.size:
         raise InputError(f"{file.path}: is shorter than the samples it claims; it is truncated, copy it again.")
@@ -127,14 +127,14 @@ def _read_kspace(
     kspace: Complex = np.empty(shape, np.complex64)
     for acquisition in file.acquisitions(imaging):
         measured = _as_on_the_grid(acquisition)
-        s, spoke = int(measured.head["slice"]), int(measured.head["kspace_encode_step_1"])
+        s, readout = int(measured.head["slice"]), int(measured.head["kspace_encode_step_1"])
         bad = np.flatnonzero(~np.isfinite(measured.samples).all(axis=1))
         if bad.size:
             raise InputError(
-                f"{file.path}: slice {s}, spoke {spoke}, coil {bad[0]} has samples that are not finite; "
+                f"{file.path}: slice {s}, readout {readout}, coil {bad[0]} has samples that are not finite; "
                 "measure or convert the scan again."
             )
-        kspace[s, :, spoke] = measured.samples
+        kspace[s, :, readout] = measured.samples
         if stored is not None:
             stored.add(measured)
     check_plausible(kspace, imaging, file.path)
@@ -182,14 +182,14 @@ def describe(heads: Heads, imaging: Heads, header: Header) -> dict[str, object]:
         "coils": _most(imaging["active_channels"]),
         "slices": int(np.unique(imaging["slice"]).size),
         "repetitions": n_repetitions(imaging),
-        "spokes": int(np.unique(imaging["kspace_encode_step_1"]).size),
+        "readouts": int(np.unique(imaging["kspace_encode_step_1"]).size),
         "samples": _most(imaging["number_of_samples"]),
         "acquisitions": int(heads.size),
         "noise_scans": int(noise_of(heads).size),
         "trajectory": header.trajectory,
         "trajectory_stored": bool((imaging["trajectory_dimensions"] > 0).any()),
         "trajectory_unit": header.trajectory_unit,
-        "spokes_per_frame": header.spokes_per_frame,
+        "readouts_per_frame": header.readouts_per_frame,
         "matrix": None if header.matrix is None else list(header.matrix),
         "fov_mm": None if header.fov_mm is None else list(header.fov_mm),
         "te_ms": _range(header.te_ms),

@@ -54,7 +54,7 @@ def affine_of(imaging: Heads, matrix: int, fov_mm: float, thickness_mm: float, p
     Parameters
     ----------
     imaging
-        Heads of its spokes, all slices from 0 on there.
+        Heads of its readouts, all slices from 0 on there.
     matrix, fov_mm
         Voxels along x and y, and what they span.
     thickness_mm
@@ -107,7 +107,7 @@ def stack_of(affine: Double, matrix: int, n_slices: int) -> Stack:
 
 
 def _check_steady(imaging: Heads, directions: Double, first: Int, path: Path) -> None:
-    """Check that all spokes of a slice lie where its first one does."""
+    """Check that all readouts of a slice lie where its first one does."""
     of_slice = first[imaging["slice"]]
     moved = np.abs(imaging["position"] - imaging["position"][of_slice]).max(axis=1) > _SAME_PLACE_MM
     turned = np.abs(directions - directions[of_slice]).max(axis=(1, 2)) > _PARALLEL
@@ -115,8 +115,8 @@ def _check_steady(imaging: Heads, directions: Double, first: Int, path: Path) ->
     if wrong.size:
         head = imaging[wrong[0]]
         raise InputError(
-            f"{path}: slice {head['slice']} moves at spoke {head['kspace_encode_step_1']}, its position or directions "
-            "change; mrfpipe needs a slice to stay where it is."
+            f"{path}: slice {head['slice']} moves at readout {head['kspace_encode_step_1']}, its position or "
+            "directions change; mrfpipe needs a slice to stay where it is."
         )
 
 

@@ -34,8 +34,8 @@ class Header:
     """Declared unit of stored trajectories."""
     angle_increment_deg: float | None
     """Declared angle from spoke to spoke."""
-    spokes_per_frame: int | None
-    """Declared number of consecutive spokes of a frame."""
+    readouts_per_frame: int | None
+    """Declared number of consecutive readouts of a frame."""
     n_slices: int | None
     """Announced number of slices."""
     matrix: tuple[int, int] | None
@@ -67,8 +67,8 @@ def check_header(header: Header, sequence: Sequence, path: Path) -> None:
             f"{path}: not a radial scan, its trajectory is '{header.trajectory}'; "
             f"needed is one of {', '.join(RADIAL_TYPES)}."
         )
-    if header.spokes_per_frame is not None and header.spokes_per_frame < 1:
-        raise InputError(f"{path}: spokes_per_frame in the XML header is {header.spokes_per_frame}, not positive.")
+    if header.readouts_per_frame is not None and header.readouts_per_frame < 1:
+        raise InputError(f"{path}: readouts_per_frame in the XML header is {header.readouts_per_frame}, not positive.")
     if header.matrix is not None and header.matrix != (sequence.matrix, sequence.matrix):
         raise MismatchError(
             f"{path}: matrix is {header.matrix[0]} x {header.matrix[1]}, "
@@ -84,7 +84,7 @@ def check_header(header: Header, sequence: Sequence, path: Path) -> None:
 
 def check_angle_increment(header: Header, sequence: Sequence, path: Path) -> None:
     """Raise MismatchError if the header declares another angle increment than the sequence's."""
-    expected, declared = float(np.rad2deg(sequence.angle_increment)), header.angle_increment_deg
+    expected, declared = float(np.rad2deg(sequence.readout.angle_increment or 0.0)), header.angle_increment_deg
     if declared is not None and not abs(declared - expected) <= 1e-3:
         raise MismatchError(
             f"{path}: stores no trajectory and declares an angle increment of {declared:g} deg, "
@@ -97,36 +97,42 @@ class Trains:
     """The trains of a file, in SI units, as far as it has them."""
 
     flip: Double | None
-    """Nominal flip angle in rad. Shape `(spokes)`."""
+    """Nominal flip angle in rad. Shape `(readouts)`."""
     te: Double | None
-    """Echo time in s. Shape `(spokes)`."""
+    """Echo time in s. Shape `(readouts)`."""
     tr: Double | None
-    """Repetition time in s. Shape `(spokes)`."""
+    """Repetition time in s. Shape `(readouts)`."""
     inversion_time: float | None
     """Inversion time in s."""
 
 
 def trains_of(header: Header, sequence: Sequence, path: Path) -> Trains:
-    """Take the trains of a header that lists them spoke by spoke, or once where the sequence's are constant.
+    """Take the trains of a header that lists them readout by readout, or once where the sequence's are constant.
 
     Raises
     ------
     MismatchError
-        If they contradict the sequence; the error names the first spoke that does.
+        If they contradict the sequence; the error names the first readout that does.
     """
     flip_deg = np.rad2deg(sequence.flip)
     flip = _train(header.flip_deg, flip_deg, _FLIP_TOLERANCE_DEG, ("flip angle", "deg"), path)
     te = _train(header.te_ms, sequence.te * 1e3, _TIME_TOLERANCE_MS, ("TE", "ms"), path)
     tr = _train(header.tr_ms, sequence.tr * 1e3, _TIME_TOLERANCE_MS, ("TR", "ms"), path)
-    ti_ms, expected_ms = header.ti_ms, sequence.inversion_time * 1e3
-    if len(ti_ms) == 1 and not abs(ti_ms[0] - expected_ms) <= _TIME_TOLERANCE_MS:
-        raise MismatchError(f"{path}: TI is {ti_ms[0]:g} ms, in the protocol {expected_ms:g} ms; {_CURE}.")
+    ti_ms = header.ti_ms
+    if len(ti_ms) == 1:
+        _check_inversion_time(ti_ms[0], sequence.inversion_time, path)
     return Trains(
         flip=None if flip is None else np.deg2rad(flip),
         te=None if te is None else te * 1e-3,
         tr=None if tr is None else tr * 1e-3,
         inversion_time=ti_ms[0] * 1e-3 if len(ti_ms) == 1 else None,
     )
+
+
+def _check_inversion_time(ti_ms: float, expected: float | None, path: Path) -> None:
+    if not abs(ti_ms - (0.0 if expected is None else expected * 1e3)) <= _TIME_TOLERANCE_MS:
+        protocol = "the protocol has no inversion" if expected is None else f"in the protocol {expected * 1e3:g} ms"
+        raise MismatchError(f"{path}: TI is {ti_ms:g} ms, {protocol}; {_CURE}.")
 
 
 def _train(
@@ -142,6 +148,6 @@ def _train(
     if wrong.size:
         i = wrong[0]
         raise MismatchError(
-            f"{path}: {name} of spoke {i} is {train[i]:g} {unit}, in the protocol {expected[i]:g} {unit}; {_CURE}."
+            f"{path}: {name} of readout {i} is {train[i]:g} {unit}, in the protocol {expected[i]:g} {unit}; {_CURE}."
         )
     return train

@@ -1,7 +1,7 @@
 """Samples that no receiver can have measured: what damage to the exponent of a number leaves behind.
 
 Samples are judged coil by coil against the others of their slice, so that neither the unit of a file nor a weak coil
-matters. The level of a coil at a place of the readout is what nine spokes in ten stay below there, or at one of
+matters. The level of a coil at a place of the readout is what nine readouts in ten stay below there, or at one of
 its neighbours: damage to fewer does not move it. With C the level at the centre of k-space, a sample is
 implausible above
 
@@ -35,20 +35,20 @@ STANDS_OUT = 0.1
 ABOVE_NOISE = 100.0
 """How many times its coil's level a sample of noise may have: of a million Gaussian ones the largest has 2.4 times."""
 HONEST = 0.9
-"""Share of the spokes whose samples make a level."""
+"""Share of the readouts whose samples make a level."""
 NEIGHBOURS = 3
-"""Samples to either side that a level is the largest of: spokes miss the centre by different delays."""
+"""Samples to either side that a level is the largest of: readouts miss the centre by different delays."""
 
 
 def check_plausible(kspace: Complex, imaging: Heads, path: Path) -> None:
-    """Check the samples of all spokes.
+    """Check the samples of all readouts.
 
     Parameters
     ----------
     kspace
-        Shape `(slices, coils, spokes, samples)`.
+        Shape `(slices, coils, readouts, samples)`.
     imaging
-        Heads of the spokes, in any order.
+        Heads of the readouts, in any order.
     path
         The file, for errors.
 
@@ -63,12 +63,13 @@ def check_plausible(kspace: Complex, imaging: Heads, path: Path) -> None:
             magnitude = _magnitude(of_slice[coil])
             wrong = magnitude > limit
             if wrong.any():
-                spoke, sample = np.unravel_index(np.argmax(np.where(wrong, magnitude, 0)), wrong.shape)
-                is_spoke = (imaging["slice"] == s) & (imaging["kspace_encode_step_1"] == spoke)
+                readout, sample = np.unravel_index(np.argmax(np.where(wrong, magnitude, 0)), wrong.shape)
+                is_readout = (imaging["slice"] == s) & (imaging["kspace_encode_step_1"] == readout)
                 raise InputError(
-                    f"{path}: acquisition {imaging['number'][is_spoke][0]} (slice {s}, spoke {spoke}, coil {coil}, "
-                    f"sample {sample}) measures {magnitude[spoke, sample]:.3g} where nine spokes in ten have up to "
-                    f"{levels[coil, sample]:.3g}; the file is damaged, copy or convert it again, or leave the scan out."
+                    f"{path}: acquisition {imaging['number'][is_readout][0]} (slice {s}, readout {readout}, "
+                    f"coil {coil}, sample {sample}) measures {magnitude[readout, sample]:.3g} where nine readouts in "
+                    f"ten have up to {levels[coil, sample]:.3g}; the file is damaged, copy or convert it again, or "
+                    "leave the scan out."
                 )
 
 
@@ -109,7 +110,7 @@ def _quantile(magnitude: Float) -> Double:
 
 
 def _levels(magnitude: Float) -> Double:
-    """Return the level of a coil at every place of the readout, from all spokes. Shape `(samples)`."""
+    """Return the level of a coil at every place of the readout, from all readouts. Shape `(samples)`."""
     padded = np.pad(_quantile(magnitude), NEIGHBOURS)
     level: Double = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1).max(axis=1)
     return level
@@ -118,7 +119,7 @@ def _levels(magnitude: Float) -> Double:
 def _limits(levels: Double) -> Double:
     """Return the largest plausible magnitudes of a slice. Shape `(coils, samples)`, as the levels.
 
-    A coil that is silent in most spokes is held against the loudest one; if all are, only `LARGEST` is left.
+    A coil that is silent in most readouts is held against the loudest one; if all are, only `LARGEST` is left.
     """
     centre = levels.max(axis=1, keepdims=True)
     loudest = centre.max()

@@ -1,7 +1,7 @@
 """Read ISMRMRD raw scans (``.h5``, ``.mrd``) of golden-angle radial MRF.
 
-One acquisition is one spoke: ``idx.kspace_encode_step_1`` says which, ``idx.slice`` of which slice, whatever the order
-in the file. Noise measurements are kept apart, everything that is not for the image is left out, and of several
+One acquisition is one readout: ``idx.kspace_encode_step_1`` says which, ``idx.slice`` of which slice, whatever the
+order in the file. Noise measurements are kept apart, everything that is not for the image is left out, and of several
 repetitions the last is used.
 """
 
@@ -14,8 +14,8 @@ from mrfpipe.acquisition.header import RADIAL_TYPES, Header
 from mrfpipe.acquisition.heads import Heads
 from mrfpipe.acquisition.ismrmrd_file import IsmrmrdFile, open_ismrmrd
 from mrfpipe.acquisition.ismrmrd_header import parse_headers
+from mrfpipe.acquisition.readouts import imaging_of
 from mrfpipe.acquisition.scan import RawScan
-from mrfpipe.acquisition.spokes import imaging_of
 from mrfpipe.errors import InputError
 from mrfpipe.protocol import Sequence
 

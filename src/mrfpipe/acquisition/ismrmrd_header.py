@@ -52,7 +52,7 @@ def _header(document: Any, encoding: Any) -> Header:  # noqa: ANN401 - the schem
     field_strength = system.systemFieldStrength_T if system else None
     unit = _parameter(described, "userParameterString", "trajectory_unit")
     angle = _parameter(described, "userParameterDouble", "angle_increment_deg")
-    spokes_per_frame = _parameter(described, "userParameterLong", "spokes_per_frame")
+    readouts_per_frame = _parameter(described, "userParameterLong", "readouts_per_frame", "spokes_per_frame")
     space, slices = encoding.reconSpace, encoding.encodingLimits.slice
     return Header(
         vendor=system.systemVendor if system else None,
@@ -61,7 +61,7 @@ def _header(document: Any, encoding: Any) -> Header:  # noqa: ANN401 - the schem
         trajectory=str(encoding.trajectory.value),
         trajectory_unit=None if unit is None else str(unit),
         angle_increment_deg=None if angle is None else float(angle),
-        spokes_per_frame=None if spokes_per_frame is None else int(spokes_per_frame),
+        readouts_per_frame=None if readouts_per_frame is None else int(readouts_per_frame),
         n_slices=None if slices is None else int(slices.maximum) + 1,
         matrix=(int(space.matrixSize.x), int(space.matrixSize.y)),
         fov_mm=(float(space.fieldOfView_mm.x), float(space.fieldOfView_mm.y), float(space.fieldOfView_mm.z)),
@@ -72,9 +72,10 @@ def _header(document: Any, encoding: Any) -> Header:  # noqa: ANN401 - the schem
     )
 
 
-def _parameter(description: Any, kind: str, name: str) -> Any:  # noqa: ANN401 - the schema's classes are untyped
+def _parameter(description: Any, kind: str, *names: str) -> Any:  # noqa: ANN401 - the schema's classes are untyped
+    """Look a parameter up by its name, or by the one that older files have."""
     parameters = getattr(description, kind) if description else []
-    return next((p.value for p in parameters if p.name == name), None)
+    return next((p.value for p in parameters if p.name in names), None)
 
 
 def _numbers(values: Iterable[float]) -> tuple[float, ...]:

@@ -44,8 +44,8 @@ class StoredTrajectory:
         self.declared = header.trajectory_unit is not None
         self.unit, self.scale = declared, np.float32(known[declared.lower()])
         self.sequence, self.path = sequence, path
-        self.spokes: Float = np.zeros((sequence.n_spokes, sequence.n_samples, 2), np.float32)
-        self.seen = np.zeros(sequence.n_spokes, np.bool_)
+        self.trajectory: Float = np.zeros((sequence.n_readouts, sequence.n_samples, 2), np.float32)
+        self.seen = np.zeros(sequence.n_readouts, np.bool_)
 
     def add(self, acquisition: Acquisition) -> None:
         """Take the trajectory of an acquisition, that of the first slice before those of others.
@@ -55,8 +55,8 @@ class StoredTrajectory:
         InputError
             If it has not 2 dimensions, is not finite, or differs from another slice's.
         """
-        s, spoke = int(acquisition.head["slice"]), int(acquisition.head["kspace_encode_step_1"])
-        where = f"{self.path}: the trajectory of slice {s}, spoke {spoke}"
+        s, readout = int(acquisition.head["slice"]), int(acquisition.head["kspace_encode_step_1"])
+        where = f"{self.path}: the trajectory of slice {s}, readout {readout}"
         if not np.isfinite(acquisition.trajectory).all():
             raise InputError(f"{where} is not finite; convert the scan again.")
         points = acquisition.trajectory * self.scale
@@ -65,26 +65,26 @@ class StoredTrajectory:
             found = "leaves the plane kz = 0" if n_dimensions == 3 else f"has {n_dimensions} dimensions"
             raise InputError(f"{where} {found}; mrfpipe reads (kx, ky) of slices.")
         points = points[:, :2]
-        if self.seen[spoke] and np.abs(points - self.spokes[spoke]).max() > _AGREEMENT:
-            raise InputError(f"{where} differs from another slice's; mrfpipe needs the same spokes in all slices.")
-        if not self.seen[spoke] or s == 0:
-            self.spokes[spoke] = points
-        self.seen[spoke] = True
+        if self.seen[readout] and np.abs(points - self.trajectory[readout]).max() > _AGREEMENT:
+            raise InputError(f"{where} differs from another slice's; mrfpipe needs the same readouts in all slices.")
+        if not self.seen[readout] or s == 0:
+            self.trajectory[readout] = points
+        self.seen[readout] = True
 
     def result(self) -> Float:
-        """Return the trajectory in cycles/FOV, shape `(spokes, samples, 2)`, its extent checked.
+        """Return the trajectory in cycles/FOV, shape `(readouts, samples, 2)`, its extent checked.
 
         Raises
         ------
         InputError
             If it reaches beyond the grid, or ends so far inside that its unit must be another.
         """
-        edge, step = self.sequence.matrix / 2, 1 / self.sequence.readout_oversampling
-        extent = float(np.hypot(self.spokes[..., 0], self.spokes[..., 1]).max())
+        edge, step = self.sequence.matrix / 2, 1 / self.sequence.readout.oversampling
+        extent = float(np.hypot(self.trajectory[..., 0], self.trajectory[..., 1]).max())
         too_far = extent > edge + step / 2
         too_near = extent < (_LEAST_EXTENT * edge if self.declared else edge - step)
         if not (too_far or too_near):
-            return self.spokes
+            return self.trajectory
         raise InputError(f"{self.path}: {self._complaint(extent, edge, too_far)}")
 
     def _complaint(self, extent: float, edge: float, too_far: bool) -> str:

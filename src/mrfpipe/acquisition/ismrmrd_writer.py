@@ -45,7 +45,7 @@ def write_ismrmrd(scan: RawScan, sequence: Sequence, path: str | Path, *, field:
     """
     _check(scan, sequence)
     stack = stack_of(scan.affine, scan.matrix, scan.n_slices)
-    n_rows = scan.n_slices * scan.n_spokes + len(_noise_parts(scan.noise))
+    n_rows = scan.n_slices * scan.n_readouts + len(_noise_parts(scan.noise))
     with h5py.File(path, "w") as file:
         group = file.create_group("dataset")
         text = group.create_dataset("xml", shape=(1,), dtype=h5py.special_dtype(vlen=bytes))
@@ -60,8 +60,8 @@ def write_ismrmrd(scan: RawScan, sequence: Sequence, path: str | Path, *, field:
 
 
 def _check(scan: RawScan, sequence: Sequence) -> None:
-    sizes = {"spokes": sequence.n_spokes, "samples": sequence.n_samples}
-    check_shape("kspace", scan.kspace, "slices coils spokes samples", sizes)
+    sizes = {"readouts": sequence.n_readouts, "samples": sequence.n_samples}
+    check_shape("kspace", scan.kspace, "slices coils readouts samples", sizes)
     if max(scan.kspace.shape) > _LARGEST_COUNT:
         raise ValueError(f"kspace has shape {scan.kspace.shape}, ISMRMRD counts to {_LARGEST_COUNT}.")
     if scan.matrix != sequence.matrix or not np.isclose(scan.fov, sequence.fov, rtol=1e-6):
@@ -89,23 +89,23 @@ def _rows(scan: RawScan, stack: Stack) -> Iterator[npt.NDArray[np.void]]:
         rows["head"]["flags"] = _flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
         yield rows
     for s in range(scan.n_slices):
-        for start in range(0, scan.n_spokes, _WRITE_ROWS):
-            chosen = slice(start, min(start + _WRITE_ROWS, scan.n_spokes))
+        for start in range(0, scan.n_readouts, _WRITE_ROWS):
+            chosen = slice(start, min(start + _WRITE_ROWS, scan.n_readouts))
             rows = _empty_rows(scan.kspace[s, :, chosen], scan.trajectory[chosen])
-            head, spokes = rows["head"], np.arange(chosen.start, chosen.stop)
-            head["idx"]["kspace_encode_step_1"], head["idx"]["slice"] = spokes, s
+            head, readouts = rows["head"], np.arange(chosen.start, chosen.stop)
+            head["idx"]["kspace_encode_step_1"], head["idx"]["slice"] = readouts, s
             head["center_sample"] = scan.kspace.shape[3] // 2
             head["position"] = stack.positions[s]
             head["read_dir"], head["phase_dir"], head["slice_dir"] = stack.directions
-            head["flags"] = _edge_flags(spokes, scan.n_spokes, is_last_slice=s == scan.n_slices - 1)
+            head["flags"] = _edge_flags(readouts, scan.n_readouts, is_last_slice=s == scan.n_slices - 1)
             yield rows
 
 
 def _empty_rows(samples: Complex, trajectory: Float) -> npt.NDArray[np.void]:
-    """Make rows for samples `(coils, spokes, samples)` and trajectories `(spokes, samples, dimensions)`."""
-    n_coils, n_spokes, n_samples = samples.shape
-    rows = np.zeros(n_spokes, acquisition_dtype)
-    head = np.zeros(n_spokes, acquisition_header_dtype)
+    """Make rows for samples `(coils, readouts, samples)` and trajectories `(readouts, samples, dimensions)`."""
+    n_coils, n_readouts, n_samples = samples.shape
+    rows = np.zeros(n_readouts, acquisition_dtype)
+    head = np.zeros(n_readouts, acquisition_header_dtype)
     head["version"] = 1
     head["number_of_samples"] = n_samples
     head["available_channels"] = head["active_channels"] = n_coils
@@ -113,7 +113,7 @@ def _empty_rows(samples: Complex, trajectory: Float) -> npt.NDArray[np.void]:
         head["channel_mask"][:, coil // 64] |= np.uint64(1 << coil % 64)
     head["trajectory_dimensions"] = trajectory.shape[2]
     rows["head"] = head
-    for i in range(n_spokes):
+    for i in range(n_readouts):
         rows["data"][i] = np.ascontiguousarray(samples[:, i]).view(np.float32).ravel()
         rows["traj"][i] = np.ascontiguousarray(trajectory[i]).ravel()
     return rows
@@ -123,12 +123,14 @@ def _flag(number: int) -> np.uint64:
     return np.uint64(1 << (number - 1))
 
 
-def _edge_flags(spokes: npt.NDArray[np.integer[Any]], n_spokes: int, *, is_last_slice: bool) -> npt.NDArray[np.uint64]:
-    flags = np.zeros(spokes.size, np.uint64)
-    flags[spokes == 0] |= _flag(ismrmrd.ACQ_FIRST_IN_SLICE)
-    flags[spokes == n_spokes - 1] |= _flag(ismrmrd.ACQ_LAST_IN_SLICE)
+def _edge_flags(
+    readouts: npt.NDArray[np.integer[Any]], n_readouts: int, *, is_last_slice: bool
+) -> npt.NDArray[np.uint64]:
+    flags = np.zeros(readouts.size, np.uint64)
+    flags[readouts == 0] |= _flag(ismrmrd.ACQ_FIRST_IN_SLICE)
+    flags[readouts == n_readouts - 1] |= _flag(ismrmrd.ACQ_LAST_IN_SLICE)
     if is_last_slice:
-        flags[spokes == n_spokes - 1] |= _flag(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
+        flags[readouts == n_readouts - 1] |= _flag(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
     return flags
 
 
@@ -148,14 +150,14 @@ def _header(scan: RawScan, sequence: Sequence, stack: Stack, field: float) -> An
         sequenceParameters=xsd.sequenceParametersType(
             TR=_listed(sequence.tr if scan.tr is None else scan.tr, 1e3),
             TE=_listed(sequence.te if scan.te is None else scan.te, 1e3),
-            TI=_listed(np.array([inversion_time]), 1e3),
+            TI=[] if inversion_time is None else _listed(np.array([inversion_time]), 1e3),
             flipAngle_deg=_listed(sequence.flip if scan.flip is None else scan.flip, 180 / np.pi),
         ),
     )
 
 
 def _encoding(scan: RawScan, sequence: Sequence, stack: Stack) -> Any:  # noqa: ANN401 - untyped schema
-    fov_mm, oversampling = scan.fov * 1e3, sequence.readout_oversampling
+    fov_mm, oversampling = scan.fov * 1e3, sequence.readout.oversampling
     thickness_mm = sequence.slice_thickness * 1e3 if scan.n_slices > 1 else stack.spacing_mm
 
     def space(factor: int) -> Any:  # noqa: ANN401 - untyped schema
@@ -167,16 +169,19 @@ def _encoding(scan: RawScan, sequence: Sequence, stack: Stack) -> Any:  # noqa: 
     def limit(n: int) -> Any:  # noqa: ANN401 - untyped schema
         return xsd.limitType(minimum=0, maximum=n - 1, center=0)
 
-    angle = xsd.userParameterDoubleType(name="angle_increment_deg", value=float(np.rad2deg(sequence.angle_increment)))
-    frame = sequence.spokes_per_frame if scan.spokes_per_frame is None else scan.spokes_per_frame
+    angle_deg = float(np.rad2deg(sequence.readout.angle_increment or 0.0))
+    angle = xsd.userParameterDoubleType(name="angle_increment_deg", value=angle_deg)
+    frame = sequence.readouts_per_frame if scan.readouts_per_frame is None else scan.readouts_per_frame
     return xsd.encodingType(
         encodedSpace=space(oversampling),
         reconSpace=space(1),
-        encodingLimits=xsd.encodingLimitsType(kspace_encoding_step_1=limit(scan.n_spokes), slice=limit(scan.n_slices)),
+        encodingLimits=xsd.encodingLimitsType(
+            kspace_encoding_step_1=limit(scan.n_readouts), slice=limit(scan.n_slices)
+        ),
         trajectory=xsd.trajectoryType.GOLDENANGLE,
         trajectoryDescription=xsd.trajectoryDescriptionType(
             identifier="golden-angle-radial",
-            userParameterLong=[xsd.userParameterLongType(name="spokes_per_frame", value=frame)],
+            userParameterLong=[xsd.userParameterLongType(name="readouts_per_frame", value=frame)],
             userParameterDouble=[angle],
             userParameterString=[xsd.userParameterStringType(name="trajectory_unit", value=CYCLES_PER_FOV)],
         ),

@@ -4,23 +4,19 @@ The sequence must be that of mrfpipe: an inversion, a train of excitations each 
 recovery; repeated for slices or measurements at will. A pulse with no readout before the next one is the inversion.
 """
 
-import json
-import re
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from mrfpipe.acquisition.pulseq_file import Events, Pulse, Readout, read_events
+from mrfpipe.acquisition.pulseq_file import Adc, Events, Pulse, read_events
 from mrfpipe.arrays import Double
 from mrfpipe.errors import InputError
-from mrfpipe.protocol import load_protocol, parse_protocol
+from mrfpipe.protocol import Delay, Excitations, Inversion, Readout, load_protocol
 
 _SAME_TIME = 1e-5  # s: a scanner's raster
 _SAME_ANGLE = np.deg2rad(0.1)
 _SAME_SIZE = 0.02  # relative
-_TABLES = re.compile(r"^\[(?:tissue|grid)\]$.*?(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
 _NO_EXCITATION = ("refocusing", "saturation", "preparation")
 
 
@@ -29,7 +25,7 @@ class _Shot:
     """An inversion and the train after it."""
 
     inversion: Pulse
-    spokes: list[tuple[Pulse, Readout]]
+    spokes: list[tuple[Pulse, Adc]]
 
 
 def protocol_from_pulseq(path: str | Path, *, base: str | Path = "t1ff") -> str:
@@ -44,8 +40,8 @@ def protocol_from_pulseq(path: str | Path, *, base: str | Path = "t1ff") -> str:
     path
         The Pulseq file.
     base
-        Protocol that the rest is taken from: inversion efficiency, time-bandwidth product, spokes per frame, slice
-        thickness, tissue and grid.
+        Protocol that the rest is taken from: its inversion, time-bandwidth product, readouts per frame, slice
+        thickness, dephasing, history, parameters and components.
 
     Returns
     -------
@@ -69,25 +65,35 @@ def protocol_from_pulseq(path: str | Path, *, base: str | Path = "t1ff") -> str:
     end = shots[1].inversion.time if len(shots) > 1 else events.duration
     n_samples = first.spokes[0][1].k.shape[0]
     known = load_protocol(base)
-    fov, oversampling = _resolution(float(np.median(step)), events.fov, known.sequence.readout_oversampling, path)
+    of_base = known.sequence
+    fov, oversampling = _resolution(float(np.median(step)), events.fov, of_base.readout.oversampling, path)
     if n_samples % oversampling:
         raise InputError(f"{path}: readouts of {n_samples} samples are no multiple of oversampling {oversampling}.")
-    if start.size % known.sequence.spokes_per_frame:
-        raise InputError(f"{path}: has {start.size} spokes, no multiple of {known.sequence.spokes_per_frame} a frame.")
-    lines = {
-        "inversion_efficiency": known.sequence.inversion_efficiency,
-        "inversion_time_ms": round((start[0] - first.inversion.time) * 1e3, 4),
-        "recovery_ms": round(max(end - start[-1] - tr[-1], 0.0) * 1e3, 4),
-        "rf_spoiling_increment_deg": _rf_increment(np.array([pulse.phase for pulse, _ in first.spokes]), path),
-        "excitation_time_bandwidth": known.sequence.excitation_time_bandwidth,
-        "spokes_per_frame": known.sequence.spokes_per_frame,
-        "angle_increment_deg": _angle_increment(angle, path),
-        "matrix": n_samples // oversampling,
-        "readout_oversampling": oversampling,
-        "fov_mm": round(fov * 1e3, 3),
-        "slice_thickness_mm": round(known.sequence.slice_thickness * 1e3, 6),
-    }
-    return _toml(path, lines, np.stack([np.rad2deg(flip), te * 1e3, tr * 1e3], axis=1), known.toml)
+    if start.size % of_base.readouts_per_frame:
+        raise InputError(f"{path}: has {start.size} spokes, no multiple of {of_base.readouts_per_frame} a frame.")
+    train = Excitations(
+        flip=np.deg2rad(np.round(np.rad2deg(flip), 3)),
+        te=_rounded(te, 6),
+        tr=_rounded(tr, 6),
+        phase=np.zeros(flip.size),
+        rf_spoiling_increment=_rf_increment(np.array([pulse.phase for pulse, _ in first.spokes]), path),
+        dephasing=of_base.trains[0].dephasing,
+    )
+    blocks = (
+        next((block for block in of_base.blocks if isinstance(block, Inversion)), Inversion()),
+        Delay(duration=round(start[0] - first.inversion.time, 7)),
+        train,
+        Delay(duration=round(max(end - start[-1] - tr[-1], 0.0), 7)),
+    )
+    spokes = Readout(
+        kind="golden-radial",
+        readouts_per_frame=of_base.readouts_per_frame,
+        angle_increment=_angle_increment(angle, path),
+        oversampling=oversampling,
+    )
+    sequence = replace(of_base, blocks=blocks, readout=spokes, matrix=n_samples // oversampling, fov=round(fov, 6))
+    described = f"Derived from the Pulseq file {path.name}"
+    return replace(known, name=path.stem, description=described, sequence=sequence).toml
 
 
 def _shots(events: Events, path: Path) -> list[_Shot]:
@@ -130,7 +136,7 @@ def _is_alike(shot: _Shot, first: _Shot) -> bool:
     return bool(np.abs(values(shot) - values(first)).max() <= _SAME_TIME)
 
 
-def _echo(pulse: Pulse, readout: Readout, path: Path) -> tuple[float, float, float]:
+def _echo(pulse: Pulse, readout: Adc, path: Path) -> tuple[float, float, float]:
     """Echo time in s, direction in rad and step in 1/m of a spoke."""
     steps = np.diff(readout.k, axis=0)
     mean = steps.mean(axis=0)
@@ -145,9 +151,11 @@ def _echo(pulse: Pulse, readout: Readout, path: Path) -> tuple[float, float, flo
     return float(np.interp(0.0, along, readout.times)) - pulse.time, float(np.arctan2(mean[1], mean[0])), step
 
 
-def _resolution(step: float, fov: float | None, oversampling: int, path: Path) -> tuple[float, int]:
+def _resolution(step: float, fov: float | None, oversampling: int | None, path: Path) -> tuple[float, int]:
     """Field of view in m, and oversampling, that a step in k-space means."""
     if fov is None:
+        if oversampling is None:
+            raise InputError(f"{path}: defines no FOV; define it, or take a base whose readout has an oversampling.")
         return 1 / (step * oversampling), oversampling
     ratio = 1 / (step * fov)
     if ratio < 1 - _SAME_SIZE or abs(ratio / round(ratio) - 1) > _SAME_SIZE:
@@ -156,19 +164,19 @@ def _resolution(step: float, fov: float | None, oversampling: int, path: Path) -
 
 
 def _angle_increment(angle: Double, path: Path) -> float:
-    """Angle from spoke to spoke in deg, 0 to 360; the first spoke must point along +kx."""
+    """Angle from spoke to spoke in rad, 0 to 2 pi; the first spoke must point along +kx."""
     increment = _constant_increment(angle)
     if increment is None or abs(angle[0]) > _SAME_ANGLE:
         raise InputError(f"{path}: its spokes do not turn by one angle, from +kx on; mrfpipe needs a golden angle.")
-    return round(float(np.rad2deg(increment)), 5)
+    return float(np.deg2rad(round(float(np.rad2deg(increment)), 5)))
 
 
 def _rf_increment(phase: Double, path: Path) -> float:
-    """Increment of the quadratic RF phase in deg, 0 to 360; 0 where the phase rises evenly or not at all."""
+    """Increment of the quadratic RF phase in rad, 0 to 2 pi; 0 where the phase rises evenly or not at all."""
     increment = _constant_increment(np.diff(phase)) if phase.size > 2 else 0.0
     if increment is None:
         raise InputError(f"{path}: the phase of its pulses is not quadratic; mrfpipe knows no other RF spoiling.")
-    return round(float(np.rad2deg(increment)), 3) % 360.0
+    return float(np.deg2rad(round(float(np.rad2deg(increment)), 3) % 360.0))
 
 
 def _constant_increment(angle: Double) -> float | None:
@@ -183,15 +191,6 @@ def _constant_increment(angle: Double) -> float | None:
     return float((rough + slope) % (2 * np.pi))
 
 
-def _toml(path: Path, lines: dict[str, float], train: Double, base: str) -> str:
-    """Write the protocol; tissue and grid are the base's text."""
-    described = f"Derived from the Pulseq file {path.name}"
-    parts = [f"name = {json.dumps(path.stem)}", f"description = {json.dumps(described)}", "", "[sequence]"]
-    parts += [f"{key} = {value}" for key, value in lines.items()]
-    rounded = [tuple(float(v) for v in row) for row in np.round(train, 3)]
-    for (flip_deg, te_ms, tr_ms), spokes in groupby(rounded):
-        values = {"spokes": len(list(spokes)), "flip_deg": flip_deg, "te_ms": te_ms, "tr_ms": tr_ms}
-        parts += ["", "[[sequence.train]]", *(f"{key} = {value}" for key, value in values.items())]
-    text = "\n".join([*parts, "", *_TABLES.findall(base)])
-    parse_protocol(text, f"{path} with tissue and grid of the base")
-    return text
+def _rounded(times: Double, decimals: int) -> Double:
+    """Take off the digits that the raster of a file does not have."""
+    return np.array([round(time, decimals) for time in times.tolist()])

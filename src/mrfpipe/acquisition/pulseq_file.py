@@ -29,8 +29,8 @@ class Pulse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Readout:
-    """One readout."""
+class Adc:
+    """One readout, an event of the receiver."""
 
     times: Double
     """Of its samples, in s. Shape `(samples)`."""
@@ -44,7 +44,7 @@ class Events:
 
     pulses: list[Pulse]
     """Its pulses."""
-    readouts: list[Readout]
+    readouts: list[Adc]
     """Its readouts."""
     duration: float
     """Of the whole sequence, in s."""
@@ -96,7 +96,7 @@ def _events(played: Any) -> Events:  # noqa: ANN401 - pypulseq is untyped
         if block.adc is not None:
             n = int(block.adc.num_samples)
             times = start + block.adc.delay + (np.arange(n) + 0.5) * block.adc.dwell
-            readouts.append(Readout(times=times, k=k[:2, n_read : n_read + n].T))
+            readouts.append(Adc(times=times, k=k[:2, n_read : n_read + n].T))
             n_read += n
         start += float(duration)
     defined = np.ravel(played.definitions.get("FOV", ()))

@@ -20,9 +20,9 @@ class RawScan:
     name: str
     """What to call the scan: its file's stem."""
     kspace: Complex
-    """Samples, readout oversampling kept. Shape `(slices, coils, spokes, samples)`."""
+    """Samples, readout oversampling kept. Shape `(slices, coils, readouts, samples)`."""
     trajectory: Float
-    """Position of every sample as (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`."""
+    """Position of every sample as (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`."""
     noise: Complex | None
     """Samples of a measurement without signal. Shape `(coils, samples)`."""
     affine: Double
@@ -31,34 +31,34 @@ class RawScan:
     """Voxels along x and along y."""
     fov: float
     """Field of view along x and along y in m."""
-    spokes_per_frame: int | None = None
-    """Consecutive spokes of a frame, if the file says."""
+    readouts_per_frame: int | None = None
+    """Consecutive readouts of a frame, if the file says."""
     flip: Double | None = None
-    """Nominal flip angle in rad, if the file has it. Shape `(spokes)`."""
+    """Nominal flip angle in rad, if the file has it. Shape `(readouts)`."""
     te: Double | None = None
-    """Echo time in s, if the file has it. Shape `(spokes)`."""
+    """Echo time in s, if the file has it. Shape `(readouts)`."""
     tr: Double | None = None
-    """Repetition time in s, if the file has it. Shape `(spokes)`."""
+    """Repetition time in s, if the file has it. Shape `(readouts)`."""
     inversion_time: float | None = None
     """Inversion time in s, if the file has it."""
 
     def __post_init__(self) -> None:
-        sizes = check_shape("kspace", self.kspace, "slices coils spokes samples")
+        sizes = check_shape("kspace", self.kspace, "slices coils readouts samples")
         check_dtype("kspace", self.kspace, np.complex64)
-        check_shape("trajectory", self.trajectory, "spokes samples 2", sizes)
+        check_shape("trajectory", self.trajectory, "readouts samples 2", sizes)
         check_dtype("trajectory", self.trajectory, np.float32)
         check_shape("affine", self.affine, "4 4")
         if self.noise is not None:
             check_shape("noise", self.noise, "coils readings", {"coils": sizes["coils"]})
         for train in ("flip", "te", "tr"):
             if getattr(self, train) is not None:
-                check_shape(train, getattr(self, train), "spokes", sizes)
+                check_shape(train, getattr(self, train), "readouts", sizes)
         for array in ("kspace", "trajectory", "noise", "affine", "flip", "te", "tr"):
             if getattr(self, array) is not None:
                 object.__setattr__(self, array, frozen(getattr(self, array)))
 
     def __repr__(self) -> str:
-        size = f"{self.n_slices} slice(s), {self.n_coils} coils, {self.n_spokes} spokes of {self.kspace.shape[3]}"
+        size = f"{self.n_slices} slice(s), {self.n_coils} coils, {self.n_readouts} readouts of {self.kspace.shape[3]}"
         return f"<RawScan {self.name}: {size} samples, matrix {self.matrix}, FOV {self.fov * 1e3:g} mm>"
 
     @property
@@ -87,6 +87,6 @@ class RawScan:
         return int(self.kspace.shape[1])
 
     @property
-    def n_spokes(self) -> int:
+    def n_readouts(self) -> int:
         """Spokes of a slice."""
         return int(self.kspace.shape[2])

@@ -21,10 +21,18 @@ def golden_angle_spokes(sequence: Sequence) -> Float:
 
     Returns
     -------
-        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+
+    Raises
+    ------
+    ValueError
+        If the sequence has no golden-angle spokes.
     """
-    angle = sequence.angle_increment * np.arange(sequence.n_spokes)
-    k = (np.arange(sequence.n_samples) - sequence.n_samples // 2) / sequence.readout_oversampling
+    increment, oversampling = sequence.readout.angle_increment, sequence.readout.oversampling
+    if increment is None or oversampling is None:
+        raise ValueError("The trajectory is the scan's; the sequence does not say it.")
+    angle, n_samples = increment * np.arange(sequence.n_readouts), sequence.matrix * oversampling
+    k = (np.arange(n_samples) - n_samples // 2) / oversampling
     direction = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     spokes: Float = (k[None, :, None] * direction[:, None, :]).astype(np.float32)
     return spokes

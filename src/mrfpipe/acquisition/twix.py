@@ -15,8 +15,8 @@ import numpy as np
 
 from mrfpipe.acquisition.assembly import assemble, describe
 from mrfpipe.acquisition.header import Header
+from mrfpipe.acquisition.readouts import imaging_of
 from mrfpipe.acquisition.scan import RawScan
-from mrfpipe.acquisition.spokes import imaging_of
 from mrfpipe.acquisition.twix_file import open_twix
 from mrfpipe.acquisition.twix_header import parse_twix_header, table_position_mm
 from mrfpipe.errors import InputError, MismatchError

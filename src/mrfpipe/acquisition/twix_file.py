@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrfpipe.acquisition.heads import Acquisition, Heads
-from mrfpipe.acquisition.spokes import imaging_of, noise_of
+from mrfpipe.acquisition.readouts import imaging_of, noise_of
 from mrfpipe.acquisition.twix_heads import ACQEND, SYNCDATA, VB, VD, Layout, heads_of
 from mrfpipe.errors import InputError
 

@@ -86,7 +86,7 @@ def parse_twix_header(buffers: dict[str, str], path: Path) -> Header:
         trajectory=None if trajectory is None else _TRAJECTORIES.get(trajectory, "other"),
         trajectory_unit=None,
         angle_increment_deg=None,
-        spokes_per_frame=None,
+        readouts_per_frame=None,
         n_slices=protocol.count("sSliceArray.lSize"),
         matrix=None if matrix is None else (matrix, matrix),
         fov_mm=None if fov_mm[0] is None or fov_mm[1] is None else (fov_mm[0], fov_mm[1], thickness_mm),

@@ -29,13 +29,13 @@ def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
     Parameters
     ----------
     kspace
-        Shape `(coils, spokes, samples)`.
+        Shape `(coils, readouts, samples)`.
     noise
         A measurement without signal, shape `(coils, readings)`; without one the k-space is returned as it is.
 
     Returns
     -------
-        ``L^-1 kspace`` with ``L L' `` the noise covariance. Shape `(coils, spokes, samples)`.
+        ``L^-1 kspace`` with ``L L' `` the noise covariance. Shape `(coils, readouts, samples)`.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
     """
     if noise is None:
         return kspace
-    sizes = check_shape("kspace", kspace, "coils spokes samples")
+    sizes = check_shape("kspace", kspace, "coils readouts samples")
     n_readings = check_shape("noise", noise, "coils readings", {"coils": sizes["coils"]})["readings"]
     covariance = (noise @ noise.conj().T).astype(np.complex128) / n_readings
     spread = np.linalg.eigvalsh(covariance)
@@ -91,15 +91,15 @@ def edge_noise(kspace: Complex, trajectory: Float) -> Complex:
     Parameters
     ----------
     kspace
-        Shape `(coils, spokes, samples)`.
+        Shape `(coils, readouts, samples)`.
     trajectory
-        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
 
     Returns
     -------
-        The outermost samples of all spokes, `EDGE` of them. Shape `(coils, readings)`.
+        The outermost samples of all readouts, `EDGE` of them. Shape `(coils, readings)`.
     """
-    check_shape("kspace", kspace, "coils spokes samples", check_shape("trajectory", trajectory, "spokes samples 2"))
+    check_shape("kspace", kspace, "coils readouts samples", check_shape("trajectory", trajectory, "readouts samples 2"))
     radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
     readings: Complex = kspace[:, radius >= np.quantile(radius, 1 - EDGE)]
     return readings
@@ -115,13 +115,13 @@ def compress_coils(kspace: Complex, n_virtual: int) -> tuple[Complex, float]:
     Parameters
     ----------
     kspace
-        Prewhitened. Shape `(coils, spokes, samples)`.
+        Prewhitened. Shape `(coils, readouts, samples)`.
     n_virtual
         How many coils to keep.
 
     Returns
     -------
-        The k-space of the virtual coils, the strongest first, shape `(coils, spokes, samples)`, and the share of the
+        The k-space of the virtual coils, the strongest first, shape `(coils, readouts, samples)`, and the share of the
         energy (sum of squares) that they hold.
 
     Raises
@@ -129,7 +129,7 @@ def compress_coils(kspace: Complex, n_virtual: int) -> tuple[Complex, float]:
     ValueError
         If there are fewer coils than that.
     """
-    n_coils = check_shape("kspace", kspace, "coils spokes samples")["coils"]
+    n_coils = check_shape("kspace", kspace, "coils readouts samples")["coils"]
     if not 1 <= n_virtual <= n_coils:
         raise ValueError(f"{n_coils} coils cannot be compressed into {n_virtual}.")
     flat = kspace.reshape(n_coils, -1)
@@ -143,19 +143,19 @@ def compress_coils(kspace: Complex, n_virtual: int) -> tuple[Complex, float]:
 def estimate_coil_maps(
     kspace: Complex, trajectory: Float, matrix: int, *, method: MapMethod = "centre", backend: Backend = "sigpy"
 ) -> Complex:
-    """Estimate sensitivities from the centre of k-space of all spokes together.
+    """Estimate sensitivities from the centre of k-space of all readouts together.
 
     ``centre`` divides each coil's low-resolution image, of the Hann-windowed centre, by their root sum of squares.
     ``espirit`` (Uecker et al., Magn Reson Med 71:990, 2014) and ``jsense`` (Ying and Sheng, Magn Reson Med 57:1196,
-    2007) look at the Cartesian centre of the Fourier transform of the gridded spokes. Whatever the method, the common
+    2007) look at the Cartesian centre of the Fourier transform of the gridded readouts. Whatever the method, the common
     phase of the maps is that of the low-resolution images, so that coil-combined images have a smooth phase near zero.
 
     Parameters
     ----------
     kspace
-        All spokes of a slice. Shape `(coils, spokes, samples)`.
+        All readouts of a slice. Shape `(coils, readouts, samples)`.
     trajectory
-        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     matrix
         Voxels along x and along y.
     method

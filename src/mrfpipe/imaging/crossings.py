@@ -100,7 +100,7 @@ class Crossings:
 
 
 def directions(trajectory: Float) -> tuple[Double, Double]:
-    """Return unit vectors along the spokes, shape `(spokes, 2)`, and the distance of their samples in cycles/FOV."""
+    """Return unit vectors along the spokes, shape `(readouts, 2)`, and the distance of their samples in cycles/FOV."""
     along = trajectory[:, -1].astype(np.float64) - trajectory[:, 0]
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), np.finfo(float).tiny)
     return along / length[:, None], length / (trajectory.shape[1] - 1)

@@ -74,16 +74,16 @@ def estimate_delays(kspace: Complex, trajectory: Float) -> Delays:
     Parameters
     ----------
     kspace
-        Shape `(slices, coils, spokes, samples)`.
+        Shape `(slices, coils, readouts, samples)`.
     trajectory
-        Stored (kx, ky) in cycles/FOV, straight spokes. Shape `(spokes, samples, 2)`.
+        Stored (kx, ky) in cycles/FOV, straight spokes. Shape `(readouts, samples, 2)`.
 
     Returns
     -------
         The delays of all slices together. Without spokes that cross, or without signal, zero with infinite errors.
     """
-    sizes = check_shape("trajectory", trajectory, "spokes samples 2")
-    check_shape("kspace", kspace, "slices coils spokes samples", sizes)
+    sizes = check_shape("trajectory", trajectory, "readouts samples 2")
+    check_shape("kspace", kspace, "slices coils readouts samples", sizes)
     crossings = Crossings(kspace, trajectory)
     if crossings.n_pairs < N_BLOCKS:
         return UNKNOWN
@@ -107,13 +107,13 @@ def corrected_trajectory(trajectory: Float, delays: Delays) -> Float:
     Parameters
     ----------
     trajectory
-        Stored (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        Stored (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     delays
         Of the gradients.
 
     Returns
     -------
-        True (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        True (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     """
     direction, spacing = directions(trajectory)
     matrix = np.array([[delays.x, delays.xy], [delays.xy, delays.y]])

@@ -16,18 +16,18 @@ def ramp_weights(trajectory: Float, matrix: int) -> Float:
     Parameters
     ----------
     trajectory
-        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     matrix
         Voxels along x and along y.
 
     Returns
     -------
-        Area in (cycles/FOV)^2 over the matrix squared. Shape `(spokes, samples)`.
+        Area in (cycles/FOV)^2 over the matrix squared. Shape `(readouts, samples)`.
     """
-    n_spokes = check_shape("trajectory", trajectory, "spokes samples 2")["spokes"]
+    n_readouts = check_shape("trajectory", trajectory, "readouts samples 2")["readouts"]
     radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
     spacing = np.hypot(*np.moveaxis(trajectory[:, -1] - trajectory[:, 0], -1, 0))[:, None] / (trajectory.shape[1] - 1)
-    ring = np.pi * radius * spacing / n_spokes
-    centre = np.pi * (spacing / 2) ** 2 / n_spokes
+    ring = np.pi * radius * spacing / n_readouts
+    centre = np.pi * (spacing / 2) ** 2 / n_readouts
     weights: Float = (np.maximum(ring, centre) / matrix**2).astype(np.float32)
     return weights

@@ -1,4 +1,4 @@
-"""Frames: the undersampled image of every few spokes, the series that fingerprints are read from."""
+"""Frames: the undersampled image of every few readouts, the series that fingerprints are read from."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,25 +16,25 @@ def reconstruct_frames(
     trajectory: Float,
     maps: Complex,
     density: Float,
-    spokes_per_frame: int,
+    readouts_per_frame: int,
     *,
     backend: Backend = "sigpy",
     progress: Steps | None = None,
 ) -> Complex:
-    """Reconstruct all frames of a slice by density-compensated adjoint NUFFT, each from its own spokes.
+    """Reconstruct all frames of a slice by density-compensated adjoint NUFFT, each from its own readouts.
 
     Parameters
     ----------
     kspace
-        Prewhitened k-space. Shape `(coils, spokes, samples)`.
+        Prewhitened k-space. Shape `(coils, readouts, samples)`.
     trajectory
-        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     maps
         Coil sensitivities. Shape `(coils, y, x)` with as many rows as columns.
     density
-        Area of every sample among all spokes; see `mrfpipe.imaging.density`. Shape `(spokes, samples)`.
-    spokes_per_frame
-        Consecutive spokes that make a frame.
+        Area of every sample among all readouts; see `mrfpipe.imaging.density`. Shape `(readouts, samples)`.
+    readouts_per_frame
+        Consecutive readouts that make a frame.
     backend
         What computes the NUFFT.
     progress
@@ -49,18 +49,18 @@ def reconstruct_frames(
     ResourceError
         If the backend is not installed.
     """
-    sizes = check_shape("trajectory", trajectory, "spokes samples 2")
-    sizes = check_shape("density", density, "spokes samples", sizes)
-    check_shape("kspace", kspace, "coils spokes samples", sizes | {"coils": len(maps)})
-    n_frames, matrix = len(trajectory) // spokes_per_frame, maps.shape[-1]
-    # A frame's spokes alone stand for all of k-space.
+    sizes = check_shape("trajectory", trajectory, "readouts samples 2")
+    sizes = check_shape("density", density, "readouts samples", sizes)
+    check_shape("kspace", kspace, "coils readouts samples", sizes | {"coils": len(maps)})
+    n_frames, matrix = len(trajectory) // readouts_per_frame, maps.shape[-1]
+    # A frame's readouts alone stand for all of k-space.
     weights = density * np.float32(n_frames)
     images = np.empty((n_frames, matrix, matrix), np.complex64)
 
     def reconstruct(frame: int) -> Complex:
-        spokes = slice(frame * spokes_per_frame, (frame + 1) * spokes_per_frame)
-        samples = kspace[:, spokes] * weights[spokes]
-        return combine_coils(nufft_adjoint(samples, trajectory[spokes], matrix, backend=backend), maps)
+        readouts = slice(frame * readouts_per_frame, (frame + 1) * readouts_per_frame)
+        samples = kspace[:, readouts] * weights[readouts]
+        return combine_coils(nufft_adjoint(samples, trajectory[readouts], matrix, backend=backend), maps)
 
     # The threads are used up by the frames: within one, the transform has a single thread.
     with ThreadPoolExecutor(numba.get_num_threads(), initializer=numba.set_num_threads, initargs=(1,)) as pool:

@@ -48,13 +48,13 @@ def nufft(images: Complex, trajectory: Float, *, backend: Backend = "sigpy") -> 
     images
         Shape `(coils, y, x)` with as many rows as columns. NumPy or, for sigpy, CuPy.
     trajectory
-        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     backend
         What computes it.
 
     Returns
     -------
-        Samples, where the images are. Shape `(coils, spokes, samples)`.
+        Samples, where the images are. Shape `(coils, readouts, samples)`.
 
     Raises
     ------
@@ -83,9 +83,9 @@ def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int, *, backend: 
     Parameters
     ----------
     samples
-        Shape `(coils, spokes, samples)`. NumPy or, for sigpy, CuPy.
+        Shape `(coils, readouts, samples)`. NumPy or, for sigpy, CuPy.
     trajectory
-        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     matrix
         Voxels along x and along y.
     backend
@@ -100,7 +100,9 @@ def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int, *, backend: 
     ResourceError
         If the backend is not installed.
     """
-    check_shape("samples", samples, "coils spokes samples", check_shape("trajectory", trajectory, "spokes samples 2"))
+    check_shape(
+        "samples", samples, "coils readouts samples", check_shape("trajectory", trajectory, "readouts samples 2")
+    )
     _check_reach(trajectory, matrix)
     if backend == "finufft":
         return nufft_finufft.adjoint(samples, trajectory, matrix)
@@ -154,7 +156,7 @@ def jsense_maps(kspace: Complex, calibration: int) -> Complex:
 
 def _check_reach(trajectory: Float, matrix: int) -> None:
     """Refuse k-space beyond the grid, where both backends would silently wrap around."""
-    check_shape("trajectory", trajectory, "spokes samples 2")
+    check_shape("trajectory", trajectory, "readouts samples 2")
     furthest = float(np.abs(trajectory).max())
     if not furthest <= matrix / 2 + 1e-3:
         raise ValueError(f"trajectory reaches {furthest:g} cycles/FOV, a matrix of {matrix} holds {matrix / 2:g}.")

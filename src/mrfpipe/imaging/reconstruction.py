@@ -1,7 +1,7 @@
 """Reconstruction: from a raw scan to its series of images, one slice after the other.
 
-Each slice is prewhitened, its coils may be compressed, and its coil maps are estimated from all spokes; then either
-every frame is gridded by itself (``nufft``), or all spokes together give the coefficients of a temporal basis
+Each slice is prewhitened, its coils may be compressed, and its coil maps are estimated from all readouts; then either
+every frame is gridded by itself (``nufft``), or all readouts together give the coefficients of a temporal basis
 (``subspace``). Images are in units of the scanner's signal over its noise if there is a noise scan.
 """
 
@@ -46,7 +46,7 @@ class Imaging:
 
     recon: Recon = "nufft"
     """``nufft``: density-compensated adjoint NUFFT, frame by frame; ``subspace``: coefficients of a basis, by conjugate
-    gradients over all spokes, see `mrfpipe.imaging.subspace`."""
+    gradients over all readouts, see `mrfpipe.imaging.subspace`."""
     backend: Backend = "sigpy"
     """What computes the NUFFT."""
     coil_maps: MapMethod = "centre"
@@ -128,7 +128,7 @@ class Reconstruction:
         scan
             Raw k-space; it fits the sequence.
         sequence
-            Says how many spokes make a frame.
+            Says how many readouts make a frame.
         imaging
             How to go about it.
         basis
@@ -232,19 +232,19 @@ class Reconstruction:
             self._scan.trajectory,
             maps,
             self._density,
-            self._sequence.spokes_per_frame,
+            self._sequence.readouts_per_frame,
             backend=self._imaging.backend,
             progress=lambda frame, _: self._tell(s * n_frames + frame, self.n_slices * n_frames),
         )
 
     def _coefficients(self, s: int, kspace: Complex, maps: Complex) -> Complex:
-        basis, spokes_per_frame = np.asarray(self._basis), self._sequence.spokes_per_frame
+        basis, readouts_per_frame = np.asarray(self._basis), self._sequence.readouts_per_frame
         if self._kernels is None:  # the same for all slices
             self._kernels = subspace_kernels(
                 self._scan.trajectory,
                 self._density,
                 basis,
-                spokes_per_frame,
+                readouts_per_frame,
                 self._sequence.matrix,
                 backend=self._imaging.backend,
                 device=self._device,
@@ -255,7 +255,7 @@ class Reconstruction:
             self._density,
             maps,
             basis,
-            spokes_per_frame,
+            readouts_per_frame,
             kernels=self._kernels,
             backend=self._imaging.backend,
             device=self._device,

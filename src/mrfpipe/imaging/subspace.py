@@ -1,8 +1,8 @@
-"""Subspace reconstruction: the few coefficient images that explain all spokes of a slice, instead of its frames.
+"""Subspace reconstruction: the few coefficient images that explain all readouts of a slice, instead of its frames.
 
-Signals lie in the span of the dictionary's basis, so that the unknowns are a handful of images x which all spokes
+Signals lie in the span of the dictionary's basis, so that the unknowns are a handful of images x which all readouts
 measure together: the normal equations ``A' W A x = A' W s``, A being the coils' sensitivities, the Fourier transform
-and the basis, and W the density of the spokes, are solved by conjugate gradients (Zhao et al., Magn Reson Med 79:933,
+and the basis, and W the density of the readouts, are solved by conjugate gradients (Zhao et al., Magn Reson Med 79:933,
 2018; Asslaender et al., Magn Reson Med 79:83, 2018). Few iterations regularise, since what is sampled well comes first.
 Locally low-rank denoising follows; see `mrfpipe.imaging.lowrank`.
 """
@@ -36,7 +36,7 @@ def subspace_kernels(
     trajectory: Float,
     density: Float,
     basis: Complex,
-    spokes_per_frame: int,
+    readouts_per_frame: int,
     matrix: int,
     *,
     backend: Backend = "sigpy",
@@ -47,12 +47,12 @@ def subspace_kernels(
     Parameters
     ----------
     trajectory
-        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     density
-        Area of every sample; see `mrfpipe.imaging.density`. Shape `(spokes, samples)`.
+        Area of every sample; see `mrfpipe.imaging.density`. Shape `(readouts, samples)`.
     basis
         Orthonormal temporal basis. Shape `(frames, rank)`.
-    spokes_per_frame
+    readouts_per_frame
         Spokes that make a frame.
     matrix
         Voxels along x and along y.
@@ -65,8 +65,8 @@ def subspace_kernels(
     -------
         Shape `(rank, rank, 2 y, 2 x)`, complex64: 250 MB for rank 8 and a matrix of 350.
     """
-    spoke_basis = _spoke_basis(basis, spokes_per_frame)
-    return toeplitz_kernels(trajectory, _weights(density, basis), spoke_basis, matrix, backend=backend).to(device)
+    readout_basis = _readout_basis(basis, readouts_per_frame)
+    return toeplitz_kernels(trajectory, _weights(density, basis), readout_basis, matrix, backend=backend).to(device)
 
 
 def subspace_memory(rank: int, matrix: int, n_samples: int) -> int:
@@ -82,7 +82,7 @@ def subspace_memory(rank: int, matrix: int, n_samples: int) -> int:
     matrix
         Voxels along x and along y.
     n_samples
-        Samples of all spokes of a coil.
+        Samples of all readouts of a coil.
     """
     image, grid, samples = (np.dtype(np.complex64).itemsize * n for n in (matrix**2, (2 * matrix) ** 2, n_samples))
     return HEAP + rank**2 * grid + rank * max(2 * samples + 4 * grid, 3 * samples, 6 * grid + 8 * image)
@@ -94,7 +94,7 @@ def reconstruct_subspace(
     density: Float,
     maps: Complex,
     basis: Complex,
-    spokes_per_frame: int,
+    readouts_per_frame: int,
     *,
     kernels: Tensor | None = None,
     n_iterations: int = N_ITERATIONS,
@@ -107,16 +107,16 @@ def reconstruct_subspace(
     Parameters
     ----------
     kspace
-        Prewhitened k-space. Shape `(coils, spokes, samples)`.
+        Prewhitened k-space. Shape `(coils, readouts, samples)`.
     trajectory
-        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     density
-        Area of every sample; see `mrfpipe.imaging.density`. Shape `(spokes, samples)`.
+        Area of every sample; see `mrfpipe.imaging.density`. Shape `(readouts, samples)`.
     maps
         Coil sensitivities. Shape `(coils, y, x)` with as many rows as columns.
     basis
         Orthonormal temporal basis. Shape `(frames, rank)`.
-    spokes_per_frame
+    readouts_per_frame
         Spokes that make a frame.
     kernels
         From `subspace_kernels`, on the device; computed if not given.
@@ -139,7 +139,7 @@ def reconstruct_subspace(
         If the shapes do not fit each other.
     """
     normal, right = normal_equations(
-        kspace, trajectory, density, maps, basis, spokes_per_frame, kernels=kernels, backend=backend, device=device
+        kspace, trajectory, density, maps, basis, readouts_per_frame, kernels=kernels, backend=backend, device=device
     )
     solution = torch.zeros_like(right)
     for solution in islice(conjugate_gradients(normal, right), n_iterations):  # noqa: B007 - the last is wanted
@@ -156,7 +156,7 @@ def normal_equations(
     density: Float,
     maps: Complex,
     basis: Complex,
-    spokes_per_frame: int,
+    readouts_per_frame: int,
     *,
     kernels: Tensor | None = None,
     backend: Backend = "sigpy",
@@ -168,20 +168,23 @@ def normal_equations(
     -------
         ``A' W A``, which takes and gives coefficient images `(rank, y, x)`, and ``A' W s``. Shape `(rank, y, x)`.
     """
-    sizes = check_shape("trajectory", trajectory, "spokes samples 2")
+    sizes = check_shape("trajectory", trajectory, "readouts samples 2")
     matrix = maps.shape[-1]
     sizes = check_shape("maps", maps, "coils y x", sizes | {"y": matrix})
-    check_shape("density", density, "spokes samples", sizes)
-    check_shape("kspace", kspace, "coils spokes samples", sizes)
+    check_shape("density", density, "readouts samples", sizes)
+    check_shape("kspace", kspace, "coils readouts samples", sizes)
     n_frames, rank = check_shape("basis", basis, "frames rank").values()
-    if n_frames * spokes_per_frame != sizes["spokes"]:
-        raise ValueError(f"{n_frames} frames of {spokes_per_frame} spokes are not the {sizes['spokes']} of the scan.")
+    if n_frames * readouts_per_frame != sizes["readouts"]:
+        frames = f"{n_frames} frames of {readouts_per_frame} readouts"
+        raise ValueError(f"{frames} are not the {sizes['readouts']} of the scan.")
     if kernels is None:
-        kernels = subspace_kernels(trajectory, density, basis, spokes_per_frame, matrix, backend=backend, device=device)
+        kernels = subspace_kernels(
+            trajectory, density, basis, readouts_per_frame, matrix, backend=backend, device=device
+        )
     elif kernels.shape != (rank, rank, 2 * matrix, 2 * matrix):
         raise ValueError(f"Kernels have shape {tuple(kernels.shape)}, rank {rank} and matrix {matrix} need others.")
-    spoke_basis, weights = _spoke_basis(basis, spokes_per_frame), _weights(density, basis)
-    right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, spoke_basis, backend)).to(device)
+    readout_basis, weights = _readout_basis(basis, readouts_per_frame), _weights(density, basis)
+    right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, readout_basis, backend)).to(device)
     sensitivities = torch.from_numpy(np.array(maps, np.complex64)).to(device)
     return partial(apply_normal, maps=sensitivities, kernels=kernels), right
 
@@ -211,16 +214,16 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 def _weights(density: Float, basis: Complex) -> Float:
     """Weights of all samples, such that the normal operator of a slowly varying signal is about 1.
 
-    All spokes together sample an image fully, each coefficient's share of them being a frame's: 1 in as many as there
+    All readouts together sample an image fully, each coefficient's share of them being a frame's: 1 in as many as there
     are.
     """
     weights: Float = density * np.float32(len(basis))
     return weights
 
 
-def _spoke_basis(basis: Complex, spokes_per_frame: int) -> Complex:
-    """Repeat each frame over its spokes: a frame is their mean. Shape `(frames, rank)` to `(spokes, rank)`."""
-    repeated: Complex = np.repeat(basis, spokes_per_frame, axis=0)
+def _readout_basis(basis: Complex, readouts_per_frame: int) -> Complex:
+    """Repeat each frame over its readouts: a frame is their mean. Shape `(frames, rank)` to `(readouts, rank)`."""
+    repeated: Complex = np.repeat(basis, readouts_per_frame, axis=0)
     return repeated
 
 

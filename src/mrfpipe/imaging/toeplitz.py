@@ -23,11 +23,11 @@ def toeplitz_kernels(
     Parameters
     ----------
     trajectory
-        (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     weights
-        How much each sample counts. Shape `(spokes, samples)`.
+        How much each sample counts. Shape `(readouts, samples)`.
     basis
-        Basis vectors at every spoke. Shape `(spokes, rank)`.
+        Basis vectors at every readout. Shape `(readouts, rank)`.
     matrix
         Voxels along x and along y.
     backend
@@ -37,9 +37,9 @@ def toeplitz_kernels(
     -------
         For every spatial frequency a Hermitian matrix. Complex64 on the CPU, shape `(rank, rank, 2 y, 2 x)`.
     """
-    sizes = check_shape("trajectory", trajectory, "spokes samples 2")
-    check_shape("weights", weights, "spokes samples", sizes)
-    rank = check_shape("basis", basis, "spokes rank", sizes)["rank"]
+    sizes = check_shape("trajectory", trajectory, "readouts samples 2")
+    check_shape("weights", weights, "readouts samples", sizes)
+    rank = check_shape("basis", basis, "readouts rank", sizes)["rank"]
     kernels = torch.empty((rank, rank, 2 * matrix, 2 * matrix), dtype=torch.complex64)
     for r in range(rank):
         pairs = basis[:, r:].T * basis[:, r].conj()

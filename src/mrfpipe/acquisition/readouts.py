@@ -1,7 +1,7 @@
-"""Which acquisitions of a file are the spokes of the image, and whether there is each of them once.
+"""Which acquisitions of a file are the readouts of the image, and whether there is each of them once.
 
-Decided on the heads alone, before any sample is read: by flags, repetition, slice and spoke number, never by the order
-in the file.
+Decided on the heads alone, before any sample is read: by flags, repetition, slice and number of the readout, never by
+the order in the file.
 """
 
 from pathlib import Path
@@ -91,7 +91,7 @@ def check_alike(imaging: Heads, path: Path) -> None:
         if other.size:
             head = imaging[other[0]]
             raise InputError(
-                f"{path}: acquisition {head['number']} (slice {head['slice']}, spoke {head['kspace_encode_step_1']}) "
+                f"{path}: acquisition {head['number']} (slice {head['slice']}, readout {head['kspace_encode_step_1']}) "
                 f"has {head[field]} {what}, those before have {imaging[field][0]}; measure or convert the scan again."
             )
     if imaging["active_channels"][0] == 0:
@@ -100,12 +100,12 @@ def check_alike(imaging: Heads, path: Path) -> None:
     if partition.size:
         raise InputError(
             f"{path}: acquisition {imaging['number'][partition[0]]} is of partition "
-            f"{imaging['kspace_encode_step_2'][partition[0]]} of a 3-D scan; mrfpipe reads slices of radial spokes."
+            f"{imaging['kspace_encode_step_2'][partition[0]]} of a 3-D scan; mrfpipe reads slices."
         )
 
 
 def check_one_way(imaging: Heads, path: Path) -> None:
-    """Check that the readouts go one way, or to and fro from spoke to spoke.
+    """Check that the readouts go one way, or to and fro in turn.
 
     Raises
     ------
@@ -141,19 +141,19 @@ def check_samples(imaging: Heads, sequence: Sequence, path: Path) -> None:
             f"it discards {head['discard_pre']} before and {head['discard_post']} after"
         )
     raise MismatchError(
-        f"{path}: {found}, but the protocol has {sequence.n_samples} samples a spoke (matrix {sequence.matrix}, "
-        f"oversampling {sequence.readout_oversampling}); use the protocol that the scan was measured with."
+        f"{path}: {found}, but the protocol has {sequence.n_samples} samples a readout (matrix {sequence.matrix}, "
+        f"oversampling {sequence.readout.oversampling}); use the protocol that the scan was measured with."
     )
 
 
-def check_complete(imaging: Heads, n_spokes: int, n_slices: int | None, path: Path) -> int:
-    """Check that each slice has each spoke once.
+def check_complete(imaging: Heads, n_readouts: int, n_slices: int | None, path: Path) -> int:
+    """Check that each slice has each readout once.
 
     Parameters
     ----------
     imaging
-        Heads of the spokes.
-    n_spokes
+        Heads of the readouts.
+    n_readouts
         Spokes of a slice in the protocol.
     n_slices
         Slices that the file announces, if it does.
@@ -167,33 +167,33 @@ def check_complete(imaging: Heads, n_spokes: int, n_slices: int | None, path: Pa
     Raises
     ------
     InputError
-        If a spoke is missing or there twice.
+        If a readout is missing or there twice.
     MismatchError
-        If all slices have the same spokes, but more or fewer than `n_spokes`.
+        If all slices have the same readouts, but more or fewer than `n_readouts`.
     """
-    slices, spokes = imaging["slice"], imaging["kspace_encode_step_1"]
+    slices, readouts = imaging["slice"], imaging["kspace_encode_step_1"]
     present = np.unique(slices)
     gap = np.flatnonzero(present != np.arange(present.size))
     if gap.size:
-        raise InputError(f"{path}: slice {gap[0]} has no spokes, slice {present[-1]} has; measure or convert again.")
+        raise InputError(f"{path}: slice {gap[0]} has no readouts, slice {present[-1]} has; measure or convert again.")
     if n_slices is not None and present.size < n_slices:
         raise InputError(
-            f"{path}: has spokes of {present.size} slices, its header announces {n_slices}; measure or convert again."
+            f"{path}: has readouts of {present.size} slices, its header announces {n_slices}; measure or convert again."
         )
-    n_measured = int(spokes.max()) + 1
-    if n_measured > n_spokes:
+    n_measured = int(readouts.max()) + 1
+    if n_measured > n_readouts:
         raise MismatchError(
-            f"{path}: has {n_measured} spokes a slice, the protocol has {n_spokes}; "
+            f"{path}: has {n_measured} readouts a slice, the protocol has {n_readouts}; "
             "use the protocol that the scan was measured with."
         )
     for s in present:
-        count = np.bincount(spokes[slices == s], minlength=n_measured)
+        count = np.bincount(readouts[slices == s], minlength=n_measured)
         for wrong, what in ((np.flatnonzero(count > 1), "more than once"), (np.flatnonzero(count == 0), "missing")):
             if wrong.size:
-                raise InputError(f"{path}: slice {s}, spoke {wrong[0]} is {what}; measure or convert the scan again.")
-    if n_measured < n_spokes:
+                raise InputError(f"{path}: slice {s}, readout {wrong[0]} is {what}; measure or convert the scan again.")
+    if n_measured < n_readouts:
         raise MismatchError(
-            f"{path}: has {n_measured} spokes a slice, the protocol has {n_spokes}; "
+            f"{path}: has {n_measured} readouts a slice, the protocol has {n_readouts}; "
             "the scan was stopped early, or use the protocol that it was measured with."
         )
     return int(present.size)
