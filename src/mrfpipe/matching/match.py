@@ -271,5 +271,7 @@ def edge_bits(parameters: Mapping[str, Double], dictionary: Dictionary) -> Byte:
         (parameters[name] <= axis[0]) | (parameters[name] >= axis[-1])
         for name, axis in dictionary.protocol.grid.items()
     ]
-    bits: Byte = sum((at_end.astype(np.uint8) << np.uint8(n) for n, at_end in enumerate(ends)), np.uint8(0))
+    bits = np.zeros(ends[0].shape, np.uint8)
+    for n, at_end in enumerate(ends):
+        bits |= at_end.astype(np.uint8) << np.uint8(n)
     return bits

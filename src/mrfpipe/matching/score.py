@@ -1,8 +1,8 @@
 """The score of an entry and its closed forms: what exact matching rests on.
 
 For a signal y of unit norm and an entry d, such as ``(1 - x) w + x f``, the score is ``|<d, y>|^2 / |d|^2``: the share
-of y's energy that d explains, the square of their normalised correlation. X
-p / a below. Of two components, with W = <w, y> and F = <f, y>, and
+of y's energy that d explains, the square of their normalised correlation. An entry of one component, ``d = w``, has
+the score p / a below. Of two components, with W = <w, y> and F = <f, y>, and
 
     p = |W|^2, q = |F|^2, r = Re(W conj F)    a = |w|^2, b = |f|^2, c = Re <w, f>
 

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,8 @@ class Sequence:
 
     def with_blocks(self, kind: type[Block], **changes: float | bool) -> "Sequence":
         """Return the sequence with these changes to every block of a kind, as `dataclasses.replace` makes them."""
-        blocks = (replace(block, **changes) if isinstance(block, kind) else block for block in self.blocks)
+        changed: Any = changes  # what a block of this kind has is known when it is made
+        blocks = (replace(block, **changed) if isinstance(block, kind) else block for block in self.blocks)
         return replace(self, blocks=tuple(blocks))
 
     @cached_property
@@ -122,11 +124,13 @@ def _joined(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
     for block in blocks:
         last = joined[-1] if joined else None
         if isinstance(block, Excitations) and isinstance(last, Excitations) and block.continues(last):
-            both = {
-                name: np.concatenate([getattr(b, name) for b in (last, block)])
-                for name in ("flip", "te", "tr", "phase")
-            }
-            joined[-1] = replace(last, **both)
+            joined[-1] = replace(
+                last,
+                flip=np.concatenate([last.flip, block.flip]),
+                te=np.concatenate([last.te, block.te]),
+                tr=np.concatenate([last.tr, block.tr]),
+                phase=np.concatenate([last.phase, block.phase]),
+            )
         else:
             joined.append(block)
     return tuple(joined)

@@ -11,9 +11,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Bool, Float
-from mrfpipe.counting import counting_voxels
 from mrfpipe.files.atomic import writing
-from mrfpipe.maps import Parameter, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.quantities import Parameter
 
 REFERENCE_COLOURS = {"truth": "C0", "match": "C1"}
 """Colours of numbers, by what they are against."""
@@ -120,7 +120,7 @@ def _range(truth: ParameterMaps, parameter: Parameter) -> tuple[float, float]:
 
 def _counting(truth: ParameterMaps, parameter: Parameter) -> Bool:
     """Where the parameter counts in the first slice; anywhere in the mask if that is nowhere."""
-    counts: Bool = counting_voxels(truth, parameter)[0]
+    counts: Bool = truth.counts(parameter)[0]
     return counts if counts.any() else truth.mask[0]
 
 

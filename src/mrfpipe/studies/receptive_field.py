@@ -76,7 +76,7 @@ def train_point(work: Work, receptive_field: int, budget: int) -> Point:
     name = f"receptive-field-{receptive_field:02d}-{budget}"
     model = work.fit(name, (preset,), work.split("training"), work.seed)
     scores = work.scores(name, work.split("validation"), lambda subject: work.infer(model, subject))
-    n_parameters = preset.architecture(work.scans.protocol.sequence.n_frames).n_parameters
+    n_parameters = preset.architecture(work.scans.protocol.sequence.n_frames, len(PARAMETERS)).n_parameters
     rows = summarise(name, scores)
     return Point(receptive_field=receptive_field, budget=budget, n_parameters=n_parameters, rows=rows)
 
@@ -101,7 +101,7 @@ def fitted(preset: Preset, receptive_field: int, budget: int, n_frames: int) -> 
             temporal_step=min(step, preset.temporal_step),
         )
         try:
-            changed.architecture(n_frames)
+            changed.architecture(n_frames, len(PARAMETERS))
         except ValueError:
             if step == STEPS[-1]:
                 raise

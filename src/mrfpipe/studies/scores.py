@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from mrfpipe.counting import Labels
+from mrfpipe.maps import Labels
 from mrfpipe.evaluation.agreement import region_agreement
 from mrfpipe.evaluation.metrics import evaluate, r2
 from mrfpipe.files.atomic import writing
