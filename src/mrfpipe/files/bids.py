@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mrfpipe import __version__
 from mrfpipe.errors import InputError, OutputExistsError
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.nifti import sidecar, write_image, write_json
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import PARAMETERS, Parameter, ParameterMaps, Quality
+from mrfpipe.version import __version__
 
 _VERSION = "1.10.0"
 _DESCRIPTION_FILE = "dataset_description.json"

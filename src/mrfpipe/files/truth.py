@@ -1,4 +1,4 @@
-"""References: what maps are compared with, from any of the files that can hold it."""
+"""Truth: the maps of a phantom beside its scan, ``NAME.truth.npz``; and references, what maps are compared with."""
 
 import zipfile
 import zlib
@@ -7,14 +7,57 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mrfpipe.arrays import Int
+from mrfpipe.arrays import Byte, Int
 from mrfpipe.errors import InputError
 from mrfpipe.files.maps import load_maps
-from mrfpipe.files.results import find_maps
+from mrfpipe.files.results import find_maps, scan_name
 from mrfpipe.maps import PARAMETERS, ParameterMaps
 
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _LAYOUT = "a truth .npz holds mask, FF, T1H2O (ms), T1fat (ms), df (Hz), B1 and, if there are regions, roi"
+
+
+def truth_arrays(maps: ParameterMaps, rois: Byte) -> dict[str, npt.NDArray[np.generic]]:
+    """Name a truth's arrays as files do: `mask`, the five maps in the units of files, and `roi`.
+
+    Parameters
+    ----------
+    maps
+        The truth.
+    rois
+        Number of the region of interest, from 1, or 0. Shape `(slices, y, x)`.
+
+    Returns
+    -------
+        Arrays of shape `(slices, y, x)`, 0 outside the mask.
+    """
+    arrays: dict[str, npt.NDArray[np.generic]] = {"mask": maps.mask.astype(np.uint8)}
+    for parameter in PARAMETERS:
+        arrays[parameter.name] = np.where(maps.mask, maps.in_file_units(parameter), np.float32(0))
+    return arrays | {"roi": rois}
+
+
+def save_truth(maps: ParameterMaps, rois: Byte, path: str | Path) -> None:
+    """Write `truth_arrays` as an npz file to exactly `path`, whatever its suffix; an existing file is replaced."""
+    with Path(path).open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **truth_arrays(maps, rois))
+
+
+def truth_path(path: str | Path) -> Path:
+    """Return where the truth of a phantom's raw scan or frames lies, if it is one: beside it, as ``NAME.truth.npz``."""
+    return Path(path).with_name(f"{scan_name(path)}.truth.npz")
+
+
+def load_truth(path: str | Path) -> ParameterMaps | None:
+    """Return the truth that lies beside a raw scan or frames file, if there is any.
+
+    Raises
+    ------
+    InputError
+        If there is one that cannot be read.
+    """
+    truth = truth_path(path)
+    return load_reference(truth)[0] if truth.exists() else None
 
 
 def load_reference(path: str | Path) -> tuple[ParameterMaps, Int | None]:
