@@ -24,10 +24,11 @@ from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Bool, Complex
 from mrfpipe.dictionary import build_dictionary
+from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.coils import MapMethod, compress_coils, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.delays import corrected_trajectory, estimate_delays
 from mrfpipe.imaging.nufft import Backend, nufft, nufft_adjoint
-from mrfpipe.imaging.reconstruction import Imaging, Reconstruction
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import coil_maps, scan
 from mrfpipe.protocol import Protocol, Sequence, load_protocol

@@ -194,7 +194,7 @@ def main() -> None:
     if arguments.frames is None:
         series, truth = phantom_frames(protocol)
     else:
-        from mrfpipe.evaluation.reference import load_reference  # needs nibabel, which a GPU machine may lack
+        from mrfpipe.files.truth import load_reference  # needs nibabel, which a GPU machine may lack
 
         series = load_frames(arguments.frames)
         known = arguments.frames.with_name(f"{series.name}.truth.npz")

@@ -34,12 +34,12 @@ def command(  # all commands have settings
     """
     from dataclasses import replace
 
-    from mrfpipe.evaluation.reference import load_reference
     from mrfpipe.files.labels import check_place, load_labels
     from mrfpipe.files.maps import load_maps, read_maps_header
     from mrfpipe.files.provenance import sha256_of
     from mrfpipe.files.results import find_fingerprints, find_maps
-    from mrfpipe.pages import write_page
+    from mrfpipe.files.truth import load_reference
+    from mrfpipe.report.page import write_report
 
     maps_file = find_maps(first)
     maps = load_maps(maps_file)
@@ -48,12 +48,12 @@ def command(  # all commands have settings
         check_place(second, reference.affine, maps, "compare results of one scan")
     provenance = read_maps_header(maps_file).provenance
     against = f"{second}, sha256 {sha256_of(second if second.suffix == '.npz' else find_maps(second))}"
-    write_page(
+    write_report(
         output,
         maps,
         replace(provenance, notes={**provenance.notes, "compared_with": against}),
         title=f"{first} and {second}",
-        reference=reference,
+        truth=reference,
         names=(str(first), str(second)),
         fingerprints=find_fingerprints(maps_file, maps),
         labels=regions if roi is None else load_labels(roi, maps),

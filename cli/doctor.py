@@ -98,7 +98,7 @@ def _optional() -> dict[str, str]:
 
 def _chosen(device: "torch.device") -> dict[str, str]:
     """Say what commands choose unless they are told otherwise."""
-    from mrfpipe.imaging.reconstruction import Imaging
+    from mrfpipe.imaging.choices import Imaging
     from mrfpipe.learning.training import resolve_precision
     from mrfpipe.matching.match import default_memory
 

@@ -22,8 +22,8 @@ def command(settings: Settings, result: Path, reference: Path, json_wanted: bool
     Example: mrfpipe evaluate results/thigh thigh.truth.npz
     """
     from mrfpipe.evaluation.metrics import evaluate
-    from mrfpipe.evaluation.reference import load_reference
     from mrfpipe.evaluation.table import as_json, format_table
+    from mrfpipe.files.truth import load_reference
 
     maps, _ = load_reference(result)
     truth, rois = load_reference(reference, maps.parameters)

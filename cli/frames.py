@@ -13,7 +13,7 @@ from .options import Settings, Where, common_options, scheduler_option
 from .paths import Input, Place, Scans, named_protocol, scans_argument
 
 if TYPE_CHECKING:
-    from mrfpipe.imaging.reconstruction import Imaging
+    from mrfpipe.imaging.choices import Imaging
     from mrfpipe.protocol import Protocol
 
 
@@ -59,8 +59,8 @@ def command(
 
     with stage(settings.progress, "load"):
         from mrfpipe.files.dictionaries import load_dictionary
-        from mrfpipe.jobs import FramesJob
         from mrfpipe.protocol import load_protocol
+        from mrfpipe.run.frames import FramesJob
 
         from .output import do_all, targets
 

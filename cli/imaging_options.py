@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mrfpipe.progress import stage
+from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 
 from .options import Settings
 
@@ -19,7 +19,7 @@ def imaging_options(command: Callable[..., None]) -> Callable[..., None]:
 _recon_option = click.option(
     "--recon",
     type=click.Choice(["nufft", "subspace"]),
-    default="nufft",
+    default=BY_FRAMES.recon,
     show_default=True,
     help="Each frame by itself, or all spokes together in the dictionary's leading vectors: slower, more accurate.",
 )
@@ -32,14 +32,14 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         "--nufft",
         "backend",
         type=click.Choice(["sigpy", "finufft"]),
-        default="sigpy",
+        default=BY_FRAMES.backend,
         show_default=True,
         help="What computes the NUFFT; finufft is more accurate, faster by subspace, and needs mrfpipe[finufft].",
     )
     @click.option(
         "--coil-maps",
         type=click.Choice(["centre", "espirit", "jsense"]),
-        default="centre",
+        default=BY_FRAMES.coil_maps,
         show_default=True,
         help="How coil sensitivities are estimated.",
     )
@@ -52,7 +52,7 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--noise",
         type=click.Choice(["scan", "edges"]),
-        default="scan",
+        default=BY_FRAMES.noise,
         show_default=True,
         help="Whiten the coils by the noise scan, if there is one, or by the edge of k-space.",
     )
@@ -65,14 +65,14 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--delays/--no-delays",
         "correct_delays",
-        default=True,
+        default=BY_FRAMES.correct_delays,
         help="Correct gradient delays that stand out from the scan itself. [default: delays]",
     )
     @functools.wraps(command)
     def with_imaging(
         settings: Settings,
         *args: Any,  # noqa: ANN401 - the command's own arguments
-        recon: Any = "nufft",  # noqa: ANN401 - click has checked the choices
+        recon: Any = BY_FRAMES.recon,  # noqa: ANN401 - click has checked the choices
         backend: Any,  # noqa: ANN401
         coil_maps: Any,  # noqa: ANN401
         virtual_coils: int | None,
@@ -81,9 +81,6 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         correct_delays: bool,
         **kwargs: Any,  # noqa: ANN401 - the command's own options
     ) -> None:
-        with stage(settings.progress, "load"):
-            from mrfpipe.imaging.reconstruction import Imaging
-
         imaging = Imaging(
             recon=recon,
             backend=backend,

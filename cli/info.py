@@ -194,7 +194,7 @@ def _model(path: Path) -> Mapping[str, object]:
     import torch
 
     from mrfpipe.learning.model import load_model
-    from mrfpipe.pipeline import model_protocol
+    from mrfpipe.run.mapper import model_protocol
 
     model = load_model(path, torch.device("cpu"))
     architecture = model.architecture

@@ -1,19 +1,20 @@
 """``mrfpipe match``: scans to maps by dictionary matching."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mrfpipe.files.schemas import DICTIONARY
+from mrfpipe.run.choices import MATCHING, MatchBy, Matching
 
-from .bids_options import Layout, bids_options
+from .bids_options import bids_options
 from .imaging_options import imaging_options
+from .mapping import map_all
 from .options import Settings, Where, common_options, dicom_option, scheduler_option
-from .paths import SCAN, Input, Place, Scans, scans_argument
+from .paths import SCAN, Input, Place, scans_argument
 
 if TYPE_CHECKING:
-    from mrfpipe.imaging.reconstruction import Imaging
     from mrfpipe.matching.match import Method
 
 
@@ -33,14 +34,14 @@ if TYPE_CHECKING:
 @click.option(
     "--method",
     type=click.Choice(["exact", "group", "brute"]),
-    default="exact",
+    default=MATCHING.method,
     show_default=True,
     help="exact and brute find the best of all entries, brute by visiting every one; group finds it for nearly every "
     "voxel, in a dictionary that has groups.",
 )
 @click.option(
     "--refine/--no-refine",
-    default=True,
+    default=MATCHING.refined,
     help="Go on from the best entry to the best signal between entries. [default: refine]",
 )
 @click.option("--gap", is_flag=True, help="Also map how far the second-best explanation falls behind, a slow search.")
@@ -57,17 +58,13 @@ if TYPE_CHECKING:
 @scheduler_option
 def command(
     settings: Settings,
-    scans: Scans,
+    where: Where,
     dictionary: Path,
-    output: Path,
     method: "Method",
     refine: bool,
     gap: bool,
     memory: float | None,
-    layout: Layout,
-    dicom: bool,
-    imaging: "Imaging",
-    where: Where,
+    **common: Any,  # noqa: ANN401 - what map_all takes
 ) -> None:
     """Match each INPUT, a raw scan (ISMRMRD, Siemens Twix) or a frames file, with every entry of a dictionary.
 
@@ -78,41 +75,7 @@ def command(
 
     Example: mrfpipe match thigh.h5 -d t1ff.h5 -o results
     """
-    from mrfpipe.progress import stage
-
-    with stage(settings.progress, "load"):
-        from mrfpipe.files.dicom import require_highdicom
-        from mrfpipe.files.dictionaries import load_dictionary
-        from mrfpipe.jobs import MatchJob
-        from mrfpipe.report.page import REPORT_FILE
-
-        from .output import do_all, targets
-
-    layout.check(scans.readable)
-    if dicom and not where.scheduler:  # on a cluster it is the workers' to have
-        require_highdicom()
-    device = where.device(settings)
-    folders = targets(scans, lambda name: layout.folder(where.path(output), name))
-    load_dictionary(dictionary)  # a wrong one is refused once, not scan by scan
-    jobs = [
-        MatchJob(
-            source=where.path(path),
-            target=folder,
-            dictionary=where.path(dictionary),
-            method=method,
-            imaging=imaging,
-            refined=refine,
-            gap=gap,
-            memory=None if memory is None else int(memory * 1e9),
-            device=device,
-            bids=layout.bids,
-            dicom=dicom,
-            force=settings.force,
-            command=settings.command,
-            batch=where.batch,
-            threads=settings.threads,
-        )
-        for path, folder in folders.items()
-    ]
-    do_all(jobs, scans, settings, where.scheduler)
-    settings.say(f"next: open {jobs[-1].target / REPORT_FILE} in a browser")
+    bound = None if memory is None else int(memory * 1e9)
+    matching = Matching(method=method, refined=refine, gap=gap, memory=bound)
+    by = MatchBy(dictionary=where.path(dictionary), matching=matching)
+    map_all(by, dictionary, settings=settings, where=where, **common)

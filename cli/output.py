@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from mrfpipe.batch import Outcome, run_here, run_on_cluster
 from mrfpipe.errors import MismatchError, MrfpipeError
-from mrfpipe.jobs import Job
-from mrfpipe.pipeline import scan_name
+from mrfpipe.files.results import scan_name
+from mrfpipe.run.batch import Outcome, run_here, run_on_cluster
+from mrfpipe.run.job import Job
 
 from .options import Settings
 from .paths import Scans

@@ -81,10 +81,10 @@ def write_scan(path: Path, phantom: "Phantom", raw: "RawScan", protocol: "Protoc
     """Write a phantom's raw scan, its truth beside it first: who finds a scan finds its truth."""
     from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
     from mrfpipe.files.atomic import require_space, writing
-    from mrfpipe.phantom.truth import save_truth
+    from mrfpipe.files.truth import save_truth
 
     require_space(path, raw.kspace.nbytes + raw.n_slices * raw.trajectory.nbytes)
     with writing(truth_beside(path), force=force) as partial:
-        save_truth(phantom, partial)
+        save_truth(phantom.maps, phantom.rois, partial)
     with writing(path, force=force) as partial:
         write_ismrmrd(raw, protocol.sequence, partial, field=protocol.field)

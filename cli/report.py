@@ -35,14 +35,13 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
 
     with stage(settings.progress, "load"):
         from mrfpipe.evaluation.picture import COILS_FILE
-        from mrfpipe.evaluation.reference import load_reference
         from mrfpipe.files.atomic import refuse_existing
         from mrfpipe.files.bids import scan_entities
         from mrfpipe.files.labels import load_labels
         from mrfpipe.files.maps import load_maps, read_maps_header
         from mrfpipe.files.results import find_fingerprints, find_maps
-        from mrfpipe.pages import write_page
-        from mrfpipe.report.page import REPORT_FILE
+        from mrfpipe.files.truth import load_reference
+        from mrfpipe.report.page import REPORT_FILE, write_report
 
     maps_file = find_maps(result)
     page, coils = maps_file.with_name(REPORT_FILE), maps_file.with_name(COILS_FILE)
@@ -51,12 +50,12 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
     truth, regions = (None, None) if reference is None else load_reference(reference, maps.parameters)
     fingerprints = find_fingerprints(maps_file, maps)
     with stage(settings.progress, "write"):
-        write_page(
+        write_report(
             page,
             maps,
             read_maps_header(maps_file).provenance,
             title=scan_entities(maps_file.resolve().parent),
-            reference=truth,
+            truth=truth,
             fingerprints=fingerprints,
             labels=regions if roi is None else load_labels(roi, maps),
             coils=coils if coils.exists() else None,

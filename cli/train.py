@@ -1,20 +1,18 @@
 """``mrfpipe train``: scans whose maps are known to a network."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mrfpipe.files.schemas import DICTIONARY
+from mrfpipe.run.choices import SIMULATION
 
 from .options import INPUT, Settings, common_options
 from .paths import SCAN, Input, Output, named_protocol
 
 if TYPE_CHECKING:
-    from mrfpipe.imaging.series import FrameSeries
     from mrfpipe.learning.training import Precision
-    from mrfpipe.maps import ParameterMaps
     from mrfpipe.physics.simulate import Spoiling
     from mrfpipe.protocol import Protocol
 
@@ -107,39 +105,30 @@ def command(
     if checkpoint.exists() and not resume and not settings.force:
         raise OutputExistsError(f"{checkpoint} is there from a training; --resume goes on from it, --force drops it.")
 
-    from mrfpipe.files.atomic import writing_folder
-    from mrfpipe.files.dictionaries import load_dictionary
-    from mrfpipe.files.kinds import DESCRIPTION_FILE
-    from mrfpipe.learning.distributed import is_leader
-    from mrfpipe.learning.methods import METHODS, train_stages
-    from mrfpipe.learning.model import save_model
-    from mrfpipe.learning.presets import PRESETS
-    from mrfpipe.matching.match import match_series
-    from mrfpipe.physics.simulate import SignalModel
-    from mrfpipe.pipeline import load_series
-
     if dictionary is not None and (spoiling is not None or slice_profile):
         raise click.UsageError(f"{dictionary} says the signal model; --signal-model is for --labels truth.")
-    if not resume and is_leader():
-        _drop(checkpoint)
-    device = settings.device()
-    loaded = None if dictionary is None else load_dictionary(dictionary)
-    scanned = protocol if loaded is None else loaded.protocol
-    told = SignalModel(spoiling=spoiling or "spoiled", slice_profile=slice_profile)
 
-    def learned(paths: tuple[Path, ...]) -> tuple[list["FrameSeries"], list["ParameterMaps"]]:
-        known = [_truth(path) for path in paths] if loaded is None else []  # before the work
-        series = [load_series(path, scanned, settings.progress) for path in paths]
-        if loaded is None:
-            return series, known
-        return series, [
-            match_series(scan, loaded, refined=False, progress=settings.progress("match")) for scan in series
-        ]
+    from mrfpipe.physics.simulate import SignalModel
+    from mrfpipe.run.training import TrainingJob
 
-    series, known = learned(data)
-    stages = METHODS.get(preset) or (PRESETS[preset],)
-    if epochs is not None:
-        stages = tuple(replace(stage, n_epochs=epochs) for stage in stages)
+    job = TrainingJob(
+        scans=data,
+        validation=validate,
+        target=output,
+        preset=preset,
+        dictionary=dictionary,
+        protocol=protocol,
+        signal_model=SignalModel(spoiling=spoiling or SIMULATION.spoiling, slice_profile=slice_profile),
+        n_epochs=epochs,
+        precision=precision,
+        seed=settings.seed,
+        device=settings.device(),
+        checkpoint=checkpoint,
+        resume=resume,
+        log=log,
+        board=board,
+        force=settings.force,
+    )
     advance = settings.progress("train")
 
     def tell(epoch: int, n_epochs: int, loss: float) -> None:
@@ -147,43 +136,10 @@ def command(
         if settings.verbosity > 0:
             settings.say(f"epoch {epoch} of {n_epochs}: loss {loss:.3g}")
 
-    model = train_stages(
-        stages,
-        series,
-        known,
-        protocol=scanned,
-        signal_model=told if loaded is None else loaded.model,
-        device=device,
-        seed=settings.seed,
-        progress=tell,
-        checkpoint=checkpoint,
-        validation=learned(validate) if validate else None,
-        precision=precision,
-        log=log,
-        board=board,
-    )
-    if not is_leader():
+    model = job.run(settings.progress, tell)
+    if model is None:
         return
-    with writing_folder(output, force=settings.force, marker=DESCRIPTION_FILE) as partial:
-        save_model(model, partial)
-    _drop(checkpoint)
     click.echo(
         f"{output}: preset {preset}, {model.architecture.n_parameters:,} parameters, trained on {len(data)} scans"
     )
     settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {output} -o RESULTS")
-
-
-def _drop(checkpoint: Path) -> None:
-    """Remove the checkpoints of a training and of its earlier stages."""
-    for path in (checkpoint, *checkpoint.parent.glob(f"{checkpoint.name}.*")):
-        path.unlink(missing_ok=True)
-
-
-def _truth(path: Path) -> "ParameterMaps":
-    from mrfpipe.errors import InputError
-    from mrfpipe.pipeline import load_truth, truth_path
-
-    maps = load_truth(path)
-    if maps is None:
-        raise InputError(f"{truth_path(path)} does not exist; --labels match -d DICT.h5 learns from matching instead.")
-    return maps

@@ -12,12 +12,12 @@ from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.acquisition.raw import describe_raw, read_raw
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.evaluation.reference import load_reference
 from mrfpipe.files.dictionaries import load_dictionary, load_groups, save_dictionary
 from mrfpipe.files.frames import load_frames, read_frames_header, save_frames
 from mrfpipe.files.maps import load_maps, read_maps_header, save_maps
 from mrfpipe.files.provenance import Provenance, sha256_of
-from mrfpipe.files.results import find_maps, save_result
+from mrfpipe.files.results import find_maps, save_result, scan_name
+from mrfpipe.files.truth import load_reference
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.model import TrainedModel, load_model, save_model
 from mrfpipe.learning.network import initial_network
@@ -25,8 +25,8 @@ from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.physics.simulate import fingerprints, spoke_signals
-from mrfpipe.pipeline import load_series, scan_name
 from mrfpipe.protocol import load_protocol
+from mrfpipe.run.source import load_series
 
 N = 8
 MADE = Provenance(

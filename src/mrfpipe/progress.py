@@ -7,6 +7,7 @@ Steps = Callable[[int, int], None]
 """Called with the number of steps done and of all."""
 Progress = Callable[[str], Steps]
 """Called with the name of a stage that begins; what it returns is told the stage's steps."""
+SILENT: Progress = lambda _: lambda done, total: None  # noqa: ARG005, E731 - nobody watches
 Epochs = Callable[[int, int, float], None]
 """Called after an epoch of a training with the number of epochs done, of all, and the epoch's loss."""
 

@@ -178,10 +178,10 @@ def test_a_disk_that_is_too_small(study, small_disk):
 
 
 def test_memory(run, study, tmp_path, monkeypatch):
-    from mrfpipe import pipeline
     from mrfpipe.imaging.reconstruction import SUBSPACE_RANK
+    from mrfpipe.run import source
 
-    monkeypatch.setattr(pipeline, "available_memory", lambda: 1000)
+    monkeypatch.setattr(source, "available_memory", lambda: 1000)
     line = ("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path)
     assert "Reconstruction frame by frame takes" in run(*line, code=6).stderr
     subspace = run(*line, "--recon", "subspace", code=6).stderr

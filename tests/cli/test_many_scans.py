@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from helpers import small_protocol
 from mrfpipe.cli import main
 
-from mrfpipe import batch, jobs
-from mrfpipe.jobs import MatchJob
+from mrfpipe.run import batch, result
+from mrfpipe.run.job import MapsJob
 
 ADVICE = "give --force to replace it, or choose another -o."
 NAMES = ("a", "b", "c", "d")
@@ -155,14 +155,14 @@ def test_frames_of_several_scans_go_to_a_folder(archive, tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_done(archive, tmp_path, monkeypatch):
-    run_match = MatchJob.run
+    run_match = MapsJob.run
 
     def interrupted_at_b(job, progress):
         if job.source.name == "b.h5":
             raise KeyboardInterrupt
         return run_match(job, progress)
 
-    monkeypatch.setattr(MatchJob, "run", interrupted_at_b)
+    monkeypatch.setattr(MapsJob, "run", interrupted_at_b)
     code, _, stderr = call(*match(archive, tmp_path))
     assert code == 130
     assert stderr == ["mrfpipe: interrupted; 1 of 4 scans were done and stay; nothing is half-written."]
@@ -170,13 +170,13 @@ def test_ctrl_c_keeps_what_is_done(archive, tmp_path, monkeypatch):
 
 
 def test_a_result_that_another_run_makes_meanwhile_is_skipped(archive, results, tmp_path, monkeypatch):
-    run_match = MatchJob.run
+    run_match = MapsJob.run
 
     def run_after_another(job, progress):
         shutil.copytree(results / "a", job.target)
         return run_match(job, progress)
 
-    monkeypatch.setattr(MatchJob, "run", run_after_another)
+    monkeypatch.setattr(MapsJob, "run", run_after_another)
     code, stdout, stderr = call(*match(archive, tmp_path, "a"))
     assert (code, stdout) == (0, "")
     assert stderr[0] == f"skipped: {tmp_path / 'a'} is done; --force makes it again"
@@ -195,7 +195,7 @@ class Sabotage:
         self.folder = folder
 
     def setup(self, worker):  # noqa: ARG002 - distributed's signature
-        run, draw = MatchJob.run, jobs.draw_maps
+        run, draw = MapsJob.run, result.draw_maps
 
         def watched_run(job, progress):
             text = run(job, progress)
@@ -208,7 +208,7 @@ class Sabotage:
             draw(maps, path, **options)
             self.maybe_kill(f"amid-{path.parent.name.split('.')[1]}")
 
-        MatchJob.run, jobs.draw_maps = watched_run, watched_draw
+        MapsJob.run, result.draw_maps = watched_run, watched_draw
 
     def maybe_kill(self, when):
         try:

@@ -14,18 +14,17 @@ from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.errors import InputError
 from mrfpipe.files.dictionaries import load_dictionary, save_dictionary
-from mrfpipe.imaging.reconstruction import BY_FRAMES
-from mrfpipe.learning import methods, shipped
+from mrfpipe.learning import shipped
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.model import TrainedModel, load_model, save_model
 from mrfpipe.learning.network import initial_network
 from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.scaling import MapScaling
-from mrfpipe.matching import match
-from mrfpipe.network_job import NetworkJob
 from mrfpipe.physics.simulate import SignalModel
-from mrfpipe.pipeline import load_series
 from mrfpipe.protocol import load_protocol
+from mrfpipe.run import training
+from mrfpipe.run.choices import NetworkBy
+from mrfpipe.run.source import load_series
 
 RANK = 5
 
@@ -162,19 +161,8 @@ def test_the_signal_model_is_told_by_info_and_by_the_record_of_a_result(run, stu
     save_model(replace(model, signal_model=SignalModel(spoiling="epg", slice_profile=True)), tmp_path / "epg")
     described = run("info", tmp_path / "epg").stdout
     assert re.search("^signal model: +epg with slice profile$", described, re.MULTILINE)
-    job = NetworkJob(
-        source=study / "leg.frames.h5",
-        target=tmp_path / "leg",
-        command=[],
-        model=tmp_path / "epg",
-        device="cpu",
-        imaging=BY_FRAMES,
-        precision="float32",
-        bids=False,
-        force=False,
-    )
-    method = job._method(load_model(tmp_path / "epg", torch.device("cpu")), job.recipe())
-    assert method.endswith("parameters, signal model epg with slice profile)")
+    mapper = NetworkBy().read(tmp_path / "epg", "digest")
+    assert mapper.describe(RANK).endswith("parameters, signal model epg with slice profile)")
 
 
 def test_training_takes_the_signal_model_of_its_labels(run, study, tmp_path, monkeypatch):
@@ -187,8 +175,8 @@ def test_training_takes_the_signal_model_of_its_labels(run, study, tmp_path, mon
         found.append(str(signal_model))
         raise InputError("enough.")
 
-    monkeypatch.setattr(methods, "train_stages", note)
-    monkeypatch.setattr(match, "match_series", lambda *_scan, **_settings: None)  # the labels do not matter here
+    monkeypatch.setattr(training, "train_stages", note)
+    monkeypatch.setattr(training, "match_series", lambda *_scan, **_settings: None)  # the labels do not matter here
     line = ("train", study / "leg.frames.h5", "-o", tmp_path / "model", "--protocol", study / "small.toml")
     matched = (*line, "--labels", "match", "-d", tmp_path / "epg.h5")
     run(*line, code=3)

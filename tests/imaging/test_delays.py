@@ -8,8 +8,9 @@ from mrfpipe.counting import counting_voxels
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.dictionary import build_dictionary
+from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.delays import Delays, correct_delays, corrected_trajectory, estimate_delays
-from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, UNSTATED, Imaging, Reconstruction
+from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, UNSTATED, Reconstruction
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import thigh

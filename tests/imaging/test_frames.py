@@ -8,11 +8,12 @@ from sequences import first_readouts
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.errors import InputError
+from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.coils import EDGE, combine_coils, edge_noise, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.mask import tissue_mask
 from mrfpipe.imaging.nufft import nufft_adjoint
-from mrfpipe.imaging.reconstruction import Imaging, Reconstruction
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.protocol import Sequence
 
 MATRIX = 48

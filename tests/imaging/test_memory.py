@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from helpers import small_protocol
 
-from mrfpipe import pipeline
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.errors import ResourceError
-from mrfpipe.imaging.reconstruction import Imaging, memory_needed
-from mrfpipe.pipeline import open_series
+from mrfpipe.imaging.choices import Imaging
+from mrfpipe.imaging.reconstruction import memory_needed
+from mrfpipe.run import source
+from mrfpipe.run.source import open_series
 
 GIGABYTE = 1e9
 MEASURE = """
@@ -84,12 +85,12 @@ def test_a_subspace_that_does_not_fit_is_refused_before_its_kernels(monkeypatch,
     """Rank 60, of which the images alone would fit."""
     protocol = small_protocol(matrix=350)
     scan = made_scan(protocol, n_coils=1)
-    monkeypatch.setattr(pipeline, "read_raw", lambda *_: scan)
-    monkeypatch.setattr(pipeline, "schema_of", lambda _: None)
+    monkeypatch.setattr(source, "read_raw", lambda *_: scan)
+    monkeypatch.setattr(source, "schema_of", lambda _: None)
     basis = np.eye(175, 60, dtype=np.complex64)
     line = r"in a subspace of rank 60 takes 1\d\.\d GB, 8\.0 GB of memory are free; take a basis of lower rank"
     for free, fits in ((8e9, False), (24e9, True)):
-        monkeypatch.setattr(pipeline, "available_memory", lambda free=free: int(free))
+        monkeypatch.setattr(source, "available_memory", lambda free=free: int(free))
         arguments = (tmp_path / "scan.h5", protocol, lambda _: lambda *_: None)
         if fits:
             open_series(*arguments, imaging=Imaging(recon="subspace"), basis=basis)

@@ -21,7 +21,7 @@ from mrfpipe.learning.checkpoint import TrainingState, load_checkpoint, save_che
 from mrfpipe.learning.competitors import NETWORKS, Competitor
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import load_model, save_model
-from mrfpipe.pipeline import model_protocol
+from mrfpipe.run.mapper import model_protocol
 
 CPU = torch.device("cpu")
 SETTINGS = {"seed": 1}

@@ -9,7 +9,7 @@ import torch
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.learning.encoding import Encoding
-from mrfpipe.learning.inference import quality, reconstruct
+from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.scaling import SignalScaling
 from mrfpipe.learning.tiles import cover
 from mrfpipe.maps import PARAMETERS
@@ -231,15 +231,3 @@ def test_a_model_that_gives_no_numbers_is_told(make_model, make_scan, protocol):
     model = constant_model(make_model(), [float("nan")] * 5)
     with pytest.raises(InputError, match="maps of scan1 are not finite"):
         reconstruct(make_scan(1)[0], model, protocol, device=CPU)
-
-
-def test_quality_against_its_definition():
-    random = np.random.default_rng(0)
-    d, y = (random.standard_normal((3, 8)) + 1j * random.standard_normal((3, 8)) for _ in range(2))
-    m0, phase, match = quality((1e-30 * y).astype(np.complex64), d.astype(np.complex64))
-    # complex64 rounds to 1e-7, an overlap that nearly cancels by some times as much.
-    for i in range(3):
-        agreement = abs(np.vdot(d[i], y[i]))
-        assert m0[i] == pytest.approx(1e-30 * agreement / np.linalg.norm(d[i]) ** 2, rel=1e-4, abs=0)
-        assert phase[i] == pytest.approx(np.angle(np.vdot(d[i], y[i])), abs=1e-5)
-        assert match[i] == pytest.approx(agreement / np.linalg.norm(d[i]) / np.linalg.norm(y[i]), rel=1e-4)

@@ -14,8 +14,8 @@ from mrfpipe.matching import match
 from mrfpipe.matching.group import build_groups, pair_bytes
 from mrfpipe.matching.match import LEAST_MEMORY, match_series, match_signals, voxels_at_once
 from mrfpipe.physics.simulate import fingerprints
-from mrfpipe.pipeline import match_scan
 from mrfpipe.protocol import load_protocol
+from mrfpipe.run.choices import MATCHING
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +103,10 @@ def test_matching_from_python_refines_as_the_command_does(dictionary):
     np.testing.assert_array_equal(maps.ff, told.ff)
     assert np.median(np.abs(maps.df - values["df"])[mask]) < 2  # on the grid it is 10 Hz
     (by_command,) = [option.default for option in command.params if option.name == "refine"]
-    for function in (match_series, match_signals, match_scan):
-        assert inspect.signature(function).parameters["refined"].default is by_command
+    assert MATCHING.refined is by_command
+    for function in (match_series, match_signals):
+        for choice in ("method", "refined", "gap", "memory"):
+            assert inspect.signature(function).parameters[choice].default == getattr(MATCHING, choice)
 
 
 def test_slice_after_slice_is_all_slices(dictionary):

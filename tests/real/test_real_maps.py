@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from mrfpipe.cli import main
 
 from mrfpipe.evaluation.metrics import evaluate
-from mrfpipe.evaluation.reference import load_reference
 from mrfpipe.files.maps import load_maps
+from mrfpipe.files.truth import load_reference
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real"
 AT_MOST = ("FF=0.036", "T1H2O=70", "T1fat=38", "df=3.6", "B1=0.043")

@@ -13,16 +13,16 @@ from reader import Page, number
 
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError
+from mrfpipe.evaluation.comparison import compare
 from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.files.maps import load_maps
 from mrfpipe.files.results import save_result
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import PARAMETERS
 from mrfpipe.matching.match import match_signals
-from mrfpipe.pages import compare, write_page
 from mrfpipe.physics.simulate import fingerprints as simulate
-from mrfpipe.report.comparison import MOST_POINTS
-from mrfpipe.report.page import render
+from mrfpipe.report.comparison import MOST_POINTS, encode_comparison
+from mrfpipe.report.page import render, write_report
 
 PRECISION = 1e-3
 """Four digits are read out."""
@@ -40,7 +40,7 @@ def labels(maps):
 @pytest.fixture
 def compared(browser, tmp_path, maps, truth, provenance, labels):
     path = tmp_path / "page.html"
-    write_page(path, maps, provenance, title="a and b", reference=truth, names=("a,1", 'b"'), labels=labels)
+    write_report(path, maps, provenance, title="a and b", truth=truth, names=("a,1", 'b"'), labels=labels)
     browser.get_log("browser")
     yield Page(browser, path)
     assert [entry["message"] for entry in browser.get_log("browser")] == []
@@ -111,7 +111,7 @@ def test_points_without_regions_are_voxels_and_not_too_many(maps, truth, unpack)
     np.testing.assert_allclose(found["T1H2O"].estimate, 1e3 * maps.t1w[inside].astype(float), rtol=1e-6)
     np.testing.assert_allclose(found["T1H2O"].reference, 1e3 * truth.t1w[inside].astype(float), rtol=1e-6)
     values = np.arange(2.5 * MOST_POINTS)
-    encoded = dataclasses.replace(found["df"], estimate=values + 1, reference=values).encode()
+    encoded = encode_comparison(dataclasses.replace(found["df"], estimate=values + 1, reference=values))
     assert encoded["n"] == values.size
     estimate, reference = (unpack(encoded[name], "<f4") for name in ("estimate", "reference"))
     assert np.array_equal(estimate, reference + 1)  # pairs stay pairs

@@ -11,7 +11,8 @@ from helpers import small_protocol
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.frames import load_frames
-from mrfpipe.imaging.reconstruction import Imaging, Reconstruction
+from mrfpipe.imaging.choices import Imaging
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.maps import PARAMETERS

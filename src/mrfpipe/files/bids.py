@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mrfpipe import __version__
 from mrfpipe.arrays import Byte, Float
 from mrfpipe.errors import InputError, OutputExistsError
 from mrfpipe.files.atomic import writing
@@ -23,6 +22,7 @@ from mrfpipe.files.nifti import sidecar, write_image, write_json
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE
+from mrfpipe.version import __version__
 
 _VERSION = "1.10.0"
 _DESCRIPTION_FILE = "dataset_description.json"

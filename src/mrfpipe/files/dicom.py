@@ -21,13 +21,13 @@ from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
-from mrfpipe import __version__
 from mrfpipe.acquisition.geometry import stack_of
 from mrfpipe.arrays import Byte, Double, Float
 from mrfpipe.errors import ResourceError
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import UCUM, Parameter, Quality
+from mrfpipe.version import __version__
 
 if TYPE_CHECKING:
     import highdicom

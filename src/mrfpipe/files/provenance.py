@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mrfpipe import __version__
 from mrfpipe.errors import InputError
+from mrfpipe.version import __version__
 
 Setting = str | int | float | bool | None
 _SOFTWARE = ("mrfpipe", "numpy", "torch", "sigpy", "numba")

@@ -8,14 +8,30 @@ from mrfpipe.files.atomic import writing_folder
 from mrfpipe.files.bids import describe_dataset, save_bids, scan_entities
 from mrfpipe.files.dicom import DICOM_FOLDER, write_dicom
 from mrfpipe.files.fingerprints import load_fingerprints, write_fingerprints
+from mrfpipe.files.frames import read_frames_header
 from mrfpipe.files.kinds import MAPS_FILE
 from mrfpipe.files.maps import write_maps
 from mrfpipe.files.nifti import save_nifti
 from mrfpipe.files.provenance import Provenance
+from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.maps import Fingerprints, ParameterMaps
 
 FINGERPRINTS_FILE = "fingerprints.h5"
 """The file beside it with the signals that the maps were read from."""
+
+
+def scan_name(path: str | Path) -> str:
+    """Return what a raw scan or frames file calls its scan: results are named after it.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or a frames file cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check the path.")
+    return read_frames_header(path).name if schema_of(path) == FRAMES.name else path.stem
 
 
 def save_result(

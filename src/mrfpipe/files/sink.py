@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from mrfpipe import __version__
 from mrfpipe.errors import InputError
 from mrfpipe.files.schemas import Schema
 from mrfpipe.protocol import Protocol, parse_protocol
+from mrfpipe.version import __version__
 
 _FORMAT = ("v110", "v110")
 """File format of HDF5 1.10: the oldest whose metadata has checksums."""

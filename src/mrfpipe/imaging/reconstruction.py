@@ -6,8 +6,6 @@ every frame is gridded by itself (``nufft``), or all readouts together give the 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,21 +14,17 @@ from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Complex
-from mrfpipe.imaging.coils import MapMethod, compress_coils, describe_noise, edge_noise, estimate_coil_maps, prewhiten
+from mrfpipe.imaging.choices import BY_FRAMES, Imaging
+from mrfpipe.imaging.coils import compress_coils, describe_noise, edge_noise, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.delays import NO_DELAYS, correct_delays, estimate_delays
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.frames import reconstruct_frames
 from mrfpipe.imaging.mask import tissue_mask
-from mrfpipe.imaging.nufft import Backend
 from mrfpipe.imaging.series import FrameSeries, of_slice, stack_slices
 from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels, subspace_memory
 from mrfpipe.progress import Steps
 from mrfpipe.protocol import Sequence
 
-Recon = Literal["nufft", "subspace"]
-NoiseSource = Literal["scan", "edges"]
-SUBSPACE_COILS = 8
-"""Virtual coils of a subspace reconstruction unless told otherwise; its time grows with them."""
 SUBSPACE_RANK = 6
 """Leading vectors of a dictionary's basis that a subspace reconstruction takes. Chosen on phantoms, together with the
 iterations of `mrfpipe.imaging.subspace` and the block of `mrfpipe.imaging.lowrank`, by
@@ -38,48 +32,6 @@ iterations of `mrfpipe.imaging.subspace` and the block of `mrfpipe.imaging.lowra
 UNSTATED = "not_listed_by_the_scan_and_not_compared_with_the_protocol"
 """Name of the note that says what of the sequence nothing has checked."""
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imaging:
-    """How a raw scan becomes a series of images."""
-
-    recon: Recon = "nufft"
-    """``nufft``: density-compensated adjoint NUFFT, frame by frame; ``subspace``: coefficients of a basis, by conjugate
-    gradients over all readouts, see `mrfpipe.imaging.subspace`."""
-    backend: Backend = "sigpy"
-    """What computes the NUFFT."""
-    coil_maps: MapMethod = "centre"
-    """How sensitivities are estimated."""
-    virtual_coils: int | None = None
-    """Coils to compress to, where there are more; None for all in frames and `SUBSPACE_COILS` in a subspace."""
-    noise: NoiseSource = "scan"
-    """What coils are whitened by: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
-    conjugate: bool = False
-    """Whether the samples are conjugated before anything else; see `RawScan.conjugated`."""
-    correct_delays: bool = True
-    """Whether significant gradient delays are corrected; see `mrfpipe.imaging.delays`."""
-
-    def __post_init__(self) -> None:
-        if self.virtual_coils is not None and self.virtual_coils < 1:
-            raise ValueError(f"Coils cannot be compressed to {self.virtual_coils}.")
-
-    def __str__(self) -> str:
-        kind = "adjoint NUFFT, frame by frame" if self.recon == "nufft" else "subspace, conjugate gradients"
-        coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
-        noise = "" if self.noise == "scan" else ", noise of the edges"
-        delays = "delays corrected" if self.correct_delays else "delays left"
-        sense = ", conjugated" if self.conjugate else ""
-        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense})"
-
-    @property
-    def n_virtual(self) -> int | None:
-        """Coils to compress to; None to leave them."""
-        return SUBSPACE_COILS if self.virtual_coils is None and self.recon == "subspace" else self.virtual_coils
-
-
-BY_FRAMES = Imaging()
-"""What is done unless told otherwise."""
 
 
 def memory_needed(scan: RawScan, sequence: Sequence, imaging: Imaging, rank: int | None) -> int:

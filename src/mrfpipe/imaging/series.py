@@ -3,7 +3,7 @@
 They are frames, or coefficients of a temporal basis that frames are made of: ``frames = basis @ coefficients``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -76,6 +76,14 @@ def of_slice(affine: Double, s: int) -> Double:
     moved: Double = affine.copy()
     moved[:, 3] += s * affine[:, 2]
     return moved
+
+
+def each_slice(series: FrameSeries) -> Iterator[FrameSeries]:
+    """Take a series apart: what `stack_slices` puts together."""
+    for s in range(series.n_slices):
+        some = slice(s, s + 1)
+        affine = of_slice(series.affine, s)
+        yield replace(series, images=series.images[some], mask=series.mask[some], affine=affine)
 
 
 def stack_slices(slices: Iterable[FrameSeries], n_slices: int) -> FrameSeries:

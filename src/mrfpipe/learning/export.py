@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mrfpipe import __version__
 from mrfpipe.errors import ResourceError
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import folded
+from mrfpipe.version import __version__
 
 SCHEMA = "mrfpipe-onnx/1"
 OPSET = 18

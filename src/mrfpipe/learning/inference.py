@@ -1,7 +1,8 @@
 """Inference: the maps of a scan by a trained network, slice by slice, and how well its frames agree with them."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 from operator import length_hint
 from typing import Any, Literal
 
@@ -13,7 +14,8 @@ from torch import nn
 from mrfpipe.arrays import Bool, Complex, Double, Float
 from mrfpipe.dictionary import range_basis
 from mrfpipe.errors import InputError, MismatchError, ResourceError
-from mrfpipe.imaging.series import FrameSeries, of_slice
+from mrfpipe.imaging.quality import compare_signals
+from mrfpipe.imaging.series import FrameSeries, each_slice
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import MapNetwork, folded
 from mrfpipe.learning.precision import exact_float32
@@ -101,6 +103,7 @@ def reconstruct_signals(
     n_slices = series.n_slices if isinstance(series, FrameSeries) else length_hint(series)
     if model.encoding is None and isinstance(series, Iterator):
         raise ValueError("A model without encoding goes through the slices twice, which an iterator does not allow.")
+    stacks = [series] if isinstance(series, FrameSeries) else series
     run = _Run(
         network=_ready(model, device, precision),
         model=model,
@@ -113,7 +116,7 @@ def reconstruct_signals(
     measured: list[Complex] = []
     simulated: list[Complex] = []
     name, affine, basis = "The scan", np.eye(4), None
-    for number, one in enumerate(_slices(series), start=1):
+    for number, one in enumerate(chain.from_iterable(map(each_slice, stacks)), start=1):
         if number == 1:
             name, affine = one.name, one.affine
         _check_fit(one, model, protocol)
@@ -141,14 +144,6 @@ def _joined(slices: list[dict[str, npt.NDArray[Any]]], model: TrainedModel, affi
     stacked = {key: np.stack([part[key] for part in slices]) for key in slices[0]}
     si = {p.name: stacked.pop(p.name) for p in model.scaling.parameters}
     return ParameterMaps(parameters=model.scaling.parameters, si=si, **stacked, affine=affine)
-
-
-def _slices(series: FrameSeries | Iterable[FrameSeries]) -> Iterator[FrameSeries]:
-    """Give one slice after the other."""
-    for part in [series] if isinstance(series, FrameSeries) else series:
-        for s in range(part.n_slices):
-            some = slice(s, s + 1)
-            yield replace(part, images=part.images[some], mask=part.mask[some], affine=of_slice(part.affine, s))
 
 
 def _ready(model: TrainedModel, device: torch.device, precision: Precision) -> MapNetwork:
@@ -254,31 +249,8 @@ def _finish(
     simulated = fingerprints(protocol, values, model=model.signal_model)
     if one.basis is not None:
         simulated = simulated @ one.basis.conj()
-    m0[mask], phase[mask], match[mask] = quality(one.images[0][:, mask].T, simulated)
+    signals = one.images[0][:, mask].T.astype(np.complex128)
+    m0[mask], phase[mask], match[mask] = compare_signals(signals, simulated.astype(np.complex128))
     estimates = dict(zip(names, maps, strict=True))
     parts = {**estimates, "m0": m0, "phase": phase, "match": match, "edge": edge, "mask": mask}
     return parts, simulated
-
-
-def quality(signals: Complex, simulated: Complex) -> tuple[Float, Float, Float]:
-    """Compare measured signals y with simulated fingerprints d of the same voxels.
-
-    Parameters
-    ----------
-    signals
-        None of them all zero. Shape `(voxels, frames)`.
-    simulated
-        Fingerprints at the estimated parameters. Shape `(voxels, frames)`.
-
-    Returns
-    -------
-        m0 ``|<d, y>| / |d|^2``, phase that of ``<d, y>`` in rad, and match ``|<d, y>| / (|d| |y|)``. Shape `(voxels)`
-        each.
-    """
-    d, y = simulated.astype(np.complex128), signals.astype(np.complex128)
-    overlap = np.einsum("vf,vf->v", d.conj(), y)
-    agreement = np.abs(overlap)
-    norm_d, norm_y = np.linalg.norm(d, axis=1), np.linalg.norm(y, axis=1)
-    m0: Float = (agreement / norm_d**2).astype(np.float32)
-    match: Float = np.minimum(agreement / (norm_d * norm_y), 1).astype(np.float32)
-    return m0, np.angle(overlap).astype(np.float32), match

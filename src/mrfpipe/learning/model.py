@@ -31,6 +31,7 @@ Network = TypeVar("Network", Architecture, Competitor)
 
 SCHEMA = "mrfpipe-model/2"
 WEIGHTS_FILE = "model.safetensors"
+CPU = torch.device("cpu")
 ENCODING = "encoding."
 """Begins the names of the tensors of the encoding, if frames are encoded; complex ones have their parts last."""
 
@@ -129,7 +130,7 @@ def _is_kernel(tensor: Tensor) -> bool:
     return tensor.ndim > 1
 
 
-def load_model(folder: str | Path, device: torch.device) -> TrainedModel:
+def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
     """Read a model that `save_model` wrote; kernels of float16 become float32.
 
     Raises

@@ -10,6 +10,7 @@ import torch
 from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, available_memory
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import MismatchError, ResourceError
+from mrfpipe.imaging.quality import compare_signals
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.matching.brute import VOXELS_AT_ONCE, match_brute
@@ -248,14 +249,8 @@ def _on_grid(matches: Matches, dictionary: Dictionary) -> Estimates:
 
 def _compared(voxels: _Voxels, found: Estimates) -> dict[str, Float]:
     """Return how the signals compare with their fingerprints. Shape `(voxels)` each."""
-    overlap = np.sum(found.signals.conj() * voxels.coefficients, axis=1)
-    length = np.linalg.norm(found.signals, axis=1)
-    agreement = np.abs(overlap)
-    return {
-        "m0": agreement / length**2,
-        "phase": np.angle(overlap),
-        "match": agreement / (length * voxels.norm),
-    }
+    m0, phase, match = compare_signals(voxels.coefficients, found.signals, voxels.norm)
+    return {"m0": m0, "phase": phase, "match": match}
 
 
 def _image(values: Float, mask: Bool) -> Float:

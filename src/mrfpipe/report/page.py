@@ -4,7 +4,6 @@ import html
 import json
 import re
 from base64 import b64encode
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ import numpy as np
 
 from mrfpipe.arrays import Bool, Double, Int
 from mrfpipe.errors import MismatchError
+from mrfpipe.evaluation.comparison import compare
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.quantities import counting_rule
-from mrfpipe.report.comparison import Comparison
+from mrfpipe.report.comparison import encode_comparison
 from mrfpipe.report.encoding import pack
 from mrfpipe.report.fingerprints import encode_fingerprints
 from mrfpipe.report.images import colour_tables, encode_images
@@ -38,7 +38,6 @@ def write_report(
     names: tuple[str, str] = RESULT_AND_TRUTH,
     fingerprints: Fingerprints | None = None,
     labels: Int | None = None,
-    comparisons: Sequence[Comparison] = (),
     coils: Path | None = None,
 ) -> None:
     """Write a result as one page, which replaces one that is there.
@@ -54,15 +53,13 @@ def write_report(
     title
         What to call the result.
     truth
-        What the maps should be: the page then shows it and the difference, too.
+        What the maps should be: the page then shows it, the difference and how they agree, too.
     names
         What to call maps and truth.
     fingerprints
         Signals of the voxels inside the mask, shown when a voxel is chosen.
     labels
         Regions to begin with, 0 for none. Shape `(slices, y, x)`.
-    comparisons
-        How the maps agree with the truth.
     coils
         A picture of the coil maps, PNG.
 
@@ -83,7 +80,6 @@ def write_report(
         names=names,
         fingerprints=fingerprints,
         labels=labels,
-        comparisons=comparisons,
         coils=coils,
     )
     with writing(path, force=True) as partial:
@@ -99,7 +95,6 @@ def render(
     names: tuple[str, str] = RESULT_AND_TRUTH,
     fingerprints: Fingerprints | None = None,
     labels: Int | None = None,
-    comparisons: Sequence[Comparison] = (),
     coils: Path | None = None,
 ) -> str:
     """Return the page that `write_report` writes."""
@@ -122,7 +117,7 @@ def render(
         "fingerprints": None if fingerprints is None else encode_fingerprints(fingerprints, maps.mask),
         "labels": None if labels is None else encode_labels(labels, maps.mask),
         "rule": counting_rule(maps.parameters),
-        "comparisons": [comparison.encode() for comparison in comparisons],
+        "comparisons": [] if truth is None else [encode_comparison(one) for one in compare(maps, truth, labels)],
         "coils": None if coils is None else f"data:image/png;base64,{b64encode(coils.read_bytes()).decode()}",
         "account": account(provenance),
         "edges": edge_shares(maps),

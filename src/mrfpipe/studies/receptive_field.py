@@ -18,6 +18,7 @@ from mrfpipe.learning.presets import Preset
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.scores import Row, summarise
 from mrfpipe.studies.tables import COLUMNS, csv_line, markdown, pair, write_csv, write_text
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.work import Work
 
 SETTINGS = "receptive-field.json"

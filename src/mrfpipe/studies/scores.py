@@ -9,11 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from mrfpipe.maps import Labels
 from mrfpipe.evaluation.agreement import region_agreement
 from mrfpipe.evaluation.metrics import evaluate, r2
 from mrfpipe.files.atomic import writing
-from mrfpipe.maps import ParameterMaps
+from mrfpipe.maps import Labels, ParameterMaps
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.published import Figure, published
 

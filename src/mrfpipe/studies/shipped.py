@@ -24,7 +24,8 @@ from mrfpipe.files.atomic import writing, writing_folder
 from mrfpipe.files.frames import load_frames, save_frames
 from mrfpipe.files.kinds import DESCRIPTION_FILE
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.imaging.reconstruction import Imaging, Reconstruction
+from mrfpipe.imaging.choices import Imaging
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.model import TrainedModel, load_model, save_model
 from mrfpipe.learning.presets import Preset

@@ -23,7 +23,7 @@ from mrfpipe.learning.methods import train_stages
 from mrfpipe.learning.model import TrainedModel, load_model, save_model
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.cohort import Subject, draw_cohort, draw_unseen
-from mrfpipe.progress import Progress
+from mrfpipe.progress import SILENT, Progress
 from mrfpipe.protocol import Protocol, load_protocol, parse_protocol
 from mrfpipe.studies.published import NETWORKS
 from mrfpipe.studies.scale import Scale
@@ -33,7 +33,6 @@ from mrfpipe.studies.search import Stages, Trial, best
 from mrfpipe.studies.traces import Traces
 
 Labels = Literal["truth", "match"]
-SILENT: Progress = lambda _: lambda done, total: None  # noqa: ARG005, E731 - nobody looks
 CPU = torch.device("cpu")
 SETTINGS = "study.json"
 WORK = "work"

@@ -1,45 +1,34 @@
-"""Pages: a result's page with all that is known of it, its agreement with a reference worked out."""
+"""Comparison: how maps agree with their reference, map by map: errors, points and lines of plots."""
 
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from mrfpipe.arrays import Int
+from mrfpipe.arrays import Double, Int
 from mrfpipe.evaluation.agreement import Agreement, agree, region_agreement
 from mrfpipe.evaluation.metrics import MapError, evaluate
-from mrfpipe.files.provenance import Provenance
-from mrfpipe.maps import Fingerprints, ParameterMaps
-from mrfpipe.report.comparison import Comparison
-from mrfpipe.report.page import RESULT_AND_TRUTH, write_report
+from mrfpipe.maps import ParameterMaps
 
 
-def write_page(
-    path: Path,
-    maps: ParameterMaps,
-    provenance: Provenance,
-    *,
-    title: str,
-    reference: ParameterMaps | None = None,
-    names: tuple[str, str] = RESULT_AND_TRUTH,
-    fingerprints: Fingerprints | None = None,
-    labels: Int | None = None,
-    coils: Path | None = None,
-) -> None:
-    """Write the page of a result; parameters and errors as of `mrfpipe.report.page.write_report`."""
-    compared = [] if reference is None else compare(maps, reference, labels)
-    write_report(
-        path,
-        maps,
-        provenance,
-        title=title,
-        truth=reference,
-        names=names,
-        fingerprints=fingerprints,
-        labels=labels,
-        comparisons=compared,
-        coils=coils,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Comparison:
+    """One map beside its reference: its errors, and the points and lines of two plots. Values in units of files."""
+
+    name: str
+    """Name of the map."""
+    unit: str
+    """Its unit."""
+    errors: Mapping[str, float]
+    """Columns of the table, in their order; NaN where a metric is not defined."""
+    points: str
+    """What a point is: a voxel or a region's mean."""
+    estimate: Double
+    """The map's values. Shape `(points)`."""
+    reference: Double
+    """The reference's. Shape `(points)`."""
+    lines: Mapping[str, float]
+    """``bias``, ``lower`` and ``upper`` limits of agreement, ``slope`` and ``intercept`` of the regression."""
 
 
 def compare(maps: ParameterMaps, reference: ParameterMaps, labels: Int | None) -> list[Comparison]:

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from helpers import small_protocol
 
-from mrfpipe import batch
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.files.dictionaries import save_dictionary
 from mrfpipe.files.frames import save_frames
 from mrfpipe.files.maps import load_maps, read_maps_header
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.imaging.reconstruction import Imaging
+from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.jobs import MatchJob
+from mrfpipe.progress import SILENT
+from mrfpipe.run import batch
+from mrfpipe.run.choices import MatchBy, Matching
+from mrfpipe.run.job import MapsJob
 
 
 @pytest.fixture(scope="module")
@@ -42,38 +44,36 @@ def folder(tmp_path_factory):
     return folder
 
 
-def job_of(folder: Path, target: Path, **changes: object) -> MatchJob:
+def job_of(folder: Path, target: Path, **changes: object) -> MapsJob:
+    """A job; `dictionary` and fields of `Matching` change what its maps are made by."""
+    chosen = {name: changes.pop(name) for name in ("method", "refined", "gap", "memory") if name in changes}
+    by = MatchBy(
+        dictionary=changes.pop("dictionary", folder / "dictionary.h5"),
+        matching=Matching(**{"refined": False} | chosen),
+    )
     settings = {
         "source": folder / "scan.frames.h5",
         "target": target,
         "force": False,
         "command": ["mrfpipe", "match"],
         "bids": False,
-        "dictionary": folder / "dictionary.h5",
-        "method": "exact",
-        "refined": False,
+        "by": by,
         "device": "cpu",
         "imaging": Imaging(),
-        "gap": False,
-        "memory": None,
     }
-    return MatchJob(**settings | changes)
-
-
-def silent(stage):
-    return lambda done, total: None  # noqa: ARG005 - nobody watches
+    return MapsJob(**settings | changes)
 
 
 @pytest.fixture(scope="module")
 def result(folder):
     """The result of the job, and the job."""
     job = job_of(folder, folder / "out" / "scan", gap=True)
-    assert batch.run_job(job, silent).state == "done"
+    assert batch.run_job(job, SILENT).state == "done"
     return job
 
 
 def test_the_same_job_is_done_and_no_other_is(result, folder):
-    assert batch.run_job(result, silent).state == "skipped"
+    assert batch.run_job(result, SILENT).state == "skipped"
     changes = {
         "gap": {"gap": False},
         "refined": {"refined": True},
@@ -82,19 +82,20 @@ def test_the_same_job_is_done_and_no_other_is(result, folder):
         "layout of the images": {"bids": True},
     }
     for name, change in changes.items():
-        outcome = batch.run_job(replace(result, **change), silent)
+        outcome = batch.run_job(job_of(folder, result.target, **{"gap": True} | change), SILENT)
         assert outcome.state == "failed", name
         assert f"exists already, made otherwise ({name}); give --force to replace it" in outcome.text
     # What does not change the maps is not looked at.
-    assert batch.run_job(replace(result, memory=1 << 30, command=["other"], threads=1), silent).state == "skipped"
+    same = job_of(folder, result.target, gap=True, memory=1 << 30, command=["other"], threads=1)
+    assert batch.run_job(same, SILENT).state == "skipped"
 
 
-def test_a_result_with_the_gap_is_not_taken_for_one_without_nor_by_its_wording(result, monkeypatch):
+def test_a_result_with_the_gap_is_not_taken_for_one_without_nor_by_its_wording(result, folder, monkeypatch):
     """Prose is for people: what it says decides nothing."""
     worded = replace(result.made(), method="dictionary matching by hand")
-    monkeypatch.setattr(MatchJob, "made", lambda _: worded)
-    assert batch.run_job(result, silent).state == "skipped"
-    assert batch.run_job(replace(result, gap=False), silent).state == "failed"
+    monkeypatch.setattr(MapsJob, "made", lambda _: worded)
+    assert batch.run_job(result, SILENT).state == "skipped"
+    assert batch.run_job(job_of(folder, result.target), SILENT).state == "failed"
 
 
 @pytest.mark.parametrize("recon", ["nufft", "subspace"])
@@ -113,10 +114,10 @@ def test_another_version_or_a_result_without_a_recipe_is_not_the_one_asked_for(r
     made = result.made()
     assert made.recipe is not None
     older = replace(made, recipe=replace(made.recipe, mrfpipe="0.0.1"))
-    monkeypatch.setattr(MatchJob, "made", lambda _: older)
-    assert "made otherwise (version of mrfpipe); give --force" in batch.run_job(result, silent).text
-    monkeypatch.setattr(MatchJob, "made", lambda _: replace(made, recipe=None))
-    outcome = batch.run_job(result, silent)
+    monkeypatch.setattr(MapsJob, "made", lambda _: older)
+    assert "made otherwise (version of mrfpipe); give --force" in batch.run_job(result, SILENT).text
+    monkeypatch.setattr(MapsJob, "made", lambda _: replace(made, recipe=None))
+    outcome = batch.run_job(result, SILENT)
     assert (outcome.state, outcome.error.exit_code) == ("failed", 5)
     assert "does not say all that it was made with; give --force to replace it" in outcome.text
 
@@ -149,7 +150,7 @@ def test_a_truth_that_is_damaged_or_of_another_scan_is_told_and_costs_no_maps(fo
         values = {name: np.full((truth, 8, 8), 0.5) for name in ("FF", "T1H2O", "T1fat", "df", "B1")}
         np.savez(tmp_path / "scan.truth.npz", mask=np.ones((truth, 8, 8), np.uint8), **values)
     job = job_of(folder, tmp_path / "out", source=tmp_path / "scan.frames.h5")
-    outcome = batch.run_job(job, silent)
+    outcome = batch.run_job(job, SILENT)
     assert outcome.state == "done", outcome.text
     assert load_maps(tmp_path / "out" / "maps.h5").mask.sum() == 128
     assert complaint in outcome.warning

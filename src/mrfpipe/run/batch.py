@@ -14,12 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mrfpipe import __version__
 from mrfpipe.arrays import limit_threads
 from mrfpipe.errors import MrfpipeError, OutputExistsError, ResourceError
 from mrfpipe.files.provenance import Provenance, sha256_of
-from mrfpipe.jobs import Job
-from mrfpipe.progress import Progress
+from mrfpipe.progress import SILENT, Progress
+from mrfpipe.run.job import Job
+from mrfpipe.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -138,7 +138,7 @@ def run_on_worker(job: Job) -> Outcome:
     with _ONE_SCAN:
         if job.threads is not None:
             limit_threads(job.threads)
-        return run_job(job, lambda stage: lambda done, total: None)  # noqa: ARG005 - nobody watches
+        return run_job(job, SILENT)
 
 
 _ONE_SCAN = threading.Lock()

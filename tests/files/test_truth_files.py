@@ -3,8 +3,9 @@ import pytest
 
 from mrfpipe.errors import InputError
 from mrfpipe.evaluation.metrics import evaluate
-from mrfpipe.evaluation.reference import load_reference
 from mrfpipe.files.results import save_result
+from mrfpipe.files.truth import load_reference, save_truth, truth_arrays
+from mrfpipe.phantom.anatomy import thigh
 
 SHAPE = (2, 8, 9)
 
@@ -46,8 +47,7 @@ def test_regions_may_be_whole_numbers_of_any_type(tmp_path, truth):
     np.testing.assert_array_equal(load_reference(tmp_path / "truth.npz")[1], truth["roi"])
 
 
-def test_result_folder_and_maps_file(tmp_path, make, provenance):
-    maps = make(0)
+def test_result_folder_and_maps_file(tmp_path, maps, provenance):
     save_result(tmp_path / "out" / "scan", maps, provenance, force=False)
     for path in ("out", "out/scan", "out/scan/maps.h5"):
         reference, rois = load_reference(tmp_path / path)
@@ -113,3 +113,31 @@ def test_what_is_not_there_is_refused(tmp_path):
     for name in ("absent.npz", "absent.h5", "absent"):
         with pytest.raises(InputError, match=f"{name} does not exist"):
             load_reference(tmp_path / name)
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return thigh(matrix=64, fov=0.35, n_slices=2, slice_spacing=0.01, seed=0)
+
+
+def test_has_the_units_of_files_and_zeros_outside(phantom):
+    arrays = truth_arrays(phantom.maps, phantom.rois)
+    assert list(arrays) == ["mask", "FF", "T1H2O", "T1fat", "df", "B1", "roi"]
+    mask = phantom.maps.mask
+    for name, array in arrays.items():
+        assert array.shape == (2, 64, 64)
+        assert not array[~mask].any()
+        assert array.dtype == (np.uint8 if name in ("mask", "roi") else np.float32)
+    np.testing.assert_allclose(arrays["T1H2O"][mask], phantom.maps.t1w[mask] * 1000, rtol=1e-6)
+    np.testing.assert_allclose(arrays["T1fat"][mask], phantom.maps.t1f[mask] * 1000, rtol=1e-6)
+    np.testing.assert_array_equal(arrays["df"][mask], phantom.maps.df[mask])
+
+
+def test_is_written_to_exactly_the_path(phantom, tmp_path):
+    path = tmp_path / "scan.truth.tmp"
+    save_truth(phantom.maps, phantom.rois, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["scan.truth.tmp"]
+    with np.load(path) as file:
+        assert set(file.files) == set(truth_arrays(phantom.maps, phantom.rois))
+        for name, array in truth_arrays(phantom.maps, phantom.rois).items():
+            np.testing.assert_array_equal(file[name], array)

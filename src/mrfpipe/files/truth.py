@@ -1,4 +1,4 @@
-"""References: what maps are compared with, from any of the files that can hold it."""
+"""Truth: the maps of a phantom beside its scan, ``NAME.truth.npz``; and references, what maps are compared with."""
 
 import zipfile
 import zlib
@@ -7,14 +7,56 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mrfpipe.arrays import Int
+from mrfpipe.arrays import Byte, Int
 from mrfpipe.errors import InputError
 from mrfpipe.files.maps import load_maps
-from mrfpipe.files.results import find_maps
+from mrfpipe.files.results import find_maps, scan_name
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.quantities import Parameter, parameters_from_text
+from mrfpipe.quantities import Parameter, parameters_as_text, parameters_from_text
 
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+def truth_arrays(maps: ParameterMaps, rois: Byte) -> dict[str, npt.NDArray[np.generic]]:
+    """Name a truth's arrays as files do: `mask`, the maps in the units of files, `roi`, and what the maps are of.
+
+    Parameters
+    ----------
+    maps
+        The truth.
+    rois
+        Number of the region of interest, from 1, or 0. Shape `(slices, y, x)`.
+
+    Returns
+    -------
+        Arrays of shape `(slices, y, x)`, 0 outside the mask, and `parameters`, a text.
+    """
+    arrays: dict[str, npt.NDArray[np.generic]] = {"mask": maps.mask.astype(np.uint8)}
+    arrays |= {name: np.where(maps.mask, values, np.float32(0)) for name, values in maps.items()}
+    return arrays | {"roi": rois, "parameters": np.array(parameters_as_text(maps.parameters))}
+
+
+def save_truth(maps: ParameterMaps, rois: Byte, path: str | Path) -> None:
+    """Write `truth_arrays` as an npz file to exactly `path`, whatever its suffix; an existing file is replaced."""
+    with Path(path).open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **truth_arrays(maps, rois))
+
+
+def truth_path(path: str | Path) -> Path:
+    """Return where the truth of a phantom's raw scan or frames lies, if it is one: beside it, as ``NAME.truth.npz``."""
+    return Path(path).with_name(f"{scan_name(path)}.truth.npz")
+
+
+def load_truth(path: str | Path, parameters: tuple[Parameter, ...]) -> ParameterMaps | None:
+    """Return the truth, of these parameters unless it says of what, that lies beside a raw scan or frames file, if any.
+
+    Raises
+    ------
+    InputError
+        If there is one that cannot be read.
+    """
+    truth = truth_path(path)
+    return load_reference(truth, parameters)[0] if truth.exists() else None
 
 
 def load_reference(

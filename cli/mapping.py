@@ -1,0 +1,72 @@
+"""What `match` and `reconstruct` do with their scans: they differ in what makes the maps."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .bids_options import Layout
+from .options import Settings, Where
+from .paths import Scans
+
+if TYPE_CHECKING:
+    from mrfpipe.imaging.choices import Imaging
+    from mrfpipe.run.choices import MapsBy
+
+
+def map_all(
+    by: "MapsBy",
+    given: Path | None,
+    *,
+    settings: Settings,
+    scans: Scans,
+    output: Path,
+    layout: Layout,
+    dicom: bool,
+    imaging: "Imaging",
+    where: Where,
+) -> None:
+    """Make the maps of all scans, here or on a cluster.
+
+    Parameters
+    ----------
+    by
+        What makes the maps, by a path that means the same where the work is done.
+    given
+        The same path as it was given; None if none was. A wrong one is refused once, not scan by scan.
+    settings, scans, output, layout, dicom, imaging, where
+        What the options and arguments say that both commands have.
+    """
+    from mrfpipe.progress import stage
+
+    with stage(settings.progress, "load"):
+        from mrfpipe.files.dicom import require_highdicom
+        from mrfpipe.report.page import REPORT_FILE
+        from mrfpipe.run.job import MapsJob
+        from mrfpipe.run.mapper import load_mapper
+
+        from .output import do_all, targets
+
+    layout.check(scans.readable)
+    if dicom and not where.scheduler:  # on a cluster it is the workers' to have
+        require_highdicom()
+    device = where.device(settings)
+    folders = targets(scans, lambda name: layout.folder(where.path(output), name))
+    if given is not None:
+        load_mapper(by, given)
+    jobs = [
+        MapsJob(
+            source=where.path(path),
+            target=folder,
+            by=by,
+            imaging=imaging,
+            device=device,
+            bids=layout.bids,
+            dicom=dicom,
+            force=settings.force,
+            command=settings.command,
+            batch=where.batch,
+            threads=settings.threads,
+        )
+        for path, folder in folders.items()
+    ]
+    do_all(jobs, scans, settings, where.scheduler)
+    settings.say(f"next: open {jobs[-1].target / REPORT_FILE} in a browser")

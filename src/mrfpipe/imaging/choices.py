@@ -1,0 +1,55 @@
+"""Choices: how a raw scan becomes a series of images, as plain values that are quick to import."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from mrfpipe.imaging.coils import MapMethod
+    from mrfpipe.imaging.nufft import Backend
+
+Recon = Literal["nufft", "subspace"]
+NoiseSource = Literal["scan", "edges"]
+SUBSPACE_COILS = 8
+"""Virtual coils of a subspace reconstruction unless told otherwise; its time grows with them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imaging:
+    """How a raw scan becomes a series of images."""
+
+    recon: Recon = "nufft"
+    """``nufft``: density-compensated adjoint NUFFT, frame by frame; ``subspace``: coefficients of a basis, by conjugate
+    gradients over all readouts, see `mrfpipe.imaging.subspace`."""
+    backend: "Backend" = "sigpy"
+    """What computes the NUFFT."""
+    coil_maps: "MapMethod" = "centre"
+    """How sensitivities are estimated."""
+    virtual_coils: int | None = None
+    """Coils to compress to, where there are more; None for all in frames and `SUBSPACE_COILS` in a subspace."""
+    noise: NoiseSource = "scan"
+    """What coils are whitened by: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
+    conjugate: bool = False
+    """Whether the samples are conjugated before anything else; see `RawScan.conjugated`."""
+    correct_delays: bool = True
+    """Whether significant gradient delays are corrected; see `mrfpipe.imaging.delays`."""
+
+    def __post_init__(self) -> None:
+        if self.virtual_coils is not None and self.virtual_coils < 1:
+            raise ValueError(f"Coils cannot be compressed to {self.virtual_coils}.")
+
+    def __str__(self) -> str:
+        kind = "adjoint NUFFT, frame by frame" if self.recon == "nufft" else "subspace, conjugate gradients"
+        coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
+        noise = "" if self.noise == "scan" else ", noise of the edges"
+        delays = "delays corrected" if self.correct_delays else "delays left"
+        sense = ", conjugated" if self.conjugate else ""
+        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense})"
+
+    @property
+    def n_virtual(self) -> int | None:
+        """Coils to compress to; None to leave them."""
+        return SUBSPACE_COILS if self.virtual_coils is None and self.recon == "subspace" else self.virtual_coils
+
+
+BY_FRAMES = Imaging()
+"""What is done unless told otherwise."""

@@ -1,0 +1,82 @@
+"""Frames: from a raw scan to a file of its images, for others to make maps of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mrfpipe.arrays import Complex, resolve_device
+from mrfpipe.errors import InputError
+from mrfpipe.files.atomic import refuse_existing
+from mrfpipe.files.frames import read_frames_header, save_frames
+from mrfpipe.files.provenance import Provenance, Recipe, sha256_of
+from mrfpipe.imaging.choices import Imaging
+from mrfpipe.progress import Progress
+from mrfpipe.protocol import Protocol
+from mrfpipe.run.choices import MATCHING, MatchBy
+from mrfpipe.run.job import Job, Made
+from mrfpipe.run.mapper import load_mapper
+from mrfpipe.run.record import unchecked
+from mrfpipe.run.source import imaging_settings, open_series, usable_slices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramesJob(Job):
+    """Frames of a raw scan, in a file."""
+
+    protocol: Protocol
+    """What was scanned."""
+    imaging: Imaging
+    """How the scan becomes a series."""
+    dictionary: Path | None = None
+    """Whose leading basis vectors a subspace reconstruction takes."""
+    device: str = "cpu"
+    """Where a subspace reconstruction iterates."""
+
+    def made(self) -> Provenance | None:
+        """Return how the frames that are there were made; None if there are none."""
+        try:
+            return read_frames_header(self.target).provenance
+        except InputError:
+            return None
+
+    def recipe(self) -> Recipe:
+        """Return all that decides the frames."""
+        return Recipe(
+            kind="frames",
+            scan=sha256_of(self.source),
+            by=None if self.dictionary is None else sha256_of(self.dictionary),
+            protocol=self.protocol.hash,
+            imaging=imaging_settings(self.source, self.imaging),
+            options={},
+        )
+
+    def run(self, progress: Progress) -> Made:
+        """Reconstruct the frames and write their file."""
+        refuse_existing(self.target, force=self.force)
+        record, recipe, device = self.record(), self.recipe(), resolve_device(self.device)
+        inputs = {self.source: recipe.scan} | ({} if self.dictionary is None else {self.dictionary: str(recipe.by)})
+        source = open_series(
+            self.source, self.protocol, progress, imaging=self.imaging, basis=self._basis(), device=device
+        )
+
+        def provenance() -> Provenance:
+            return record.provenance(
+                recipe=recipe,
+                inputs=inputs,
+                protocol=self.protocol,
+                method=str(self.imaging),
+                device=str(device),
+                notes=source.notes,
+            )
+
+        slices = usable_slices(source, self.source, self.protocol)
+        save_frames(slices, self.target, protocol=self.protocol, provenance=provenance, force=self.force)
+        header = read_frames_header(self.target)
+        images = f"{header.n_frames} frames" if header.rank is None else f"{header.rank} coefficients"
+        size = f"{header.matrix[0]} x {header.matrix[1]}"
+        made = f"{self.target}: {header.n_slices} slice(s), {images} of {size}"
+        return Made(text="\n".join([made, *unchecked(header.provenance)]))
+
+    def _basis(self) -> Complex | None:
+        if self.dictionary is None:
+            return None
+        return load_mapper(MatchBy(dictionary=self.dictionary, matching=MATCHING), self.dictionary).basis

@@ -1,0 +1,132 @@
+"""Jobs: from a scan's file to its result on disk, with pictures and a record of how it was made.
+
+A job holds paths and options and no data, so that another process or machine can do it as well (see `batch`).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from mrfpipe.arrays import resolve_device
+from mrfpipe.errors import InputError
+from mrfpipe.files.atomic import refuse_existing
+from mrfpipe.files.bids import is_bids
+from mrfpipe.files.dicom import DICOM_FOLDER, require_highdicom
+from mrfpipe.files.kinds import MAPS_FILE
+from mrfpipe.files.maps import read_maps_header
+from mrfpipe.files.provenance import Provenance, Recipe
+from mrfpipe.imaging.choices import Imaging
+from mrfpipe.progress import Progress, stage
+from mrfpipe.run.choices import MapsBy
+from mrfpipe.run.mapper import Mapper, load_mapper
+from mrfpipe.run.record import Record
+from mrfpipe.run.scan import map_scan, recipe_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a job tells of the result it made."""
+
+    text: str
+    """What the result is, in a line or more."""
+    warning: str = ""
+    """What was not as it should be, in a line; empty if nothing was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(ABC):
+    """What turns one scan into one result."""
+
+    source: Path
+    """The scan."""
+    target: Path
+    """The result."""
+    force: bool
+    """Whether an existing result is replaced."""
+    command: list[str]
+    """The command line that asked for it, word by word."""
+    batch: str = ""
+    """Noted in the result, so that a job that is given out again after it was done knows; empty if none is."""
+    threads: int | None = None
+    """CPU threads to use; None for all cores."""
+
+    @abstractmethod
+    def made(self) -> Provenance | None:
+        """Return how the result that is there was made; None if there is none, or none that can be read."""
+
+    @abstractmethod
+    def recipe(self) -> Recipe:
+        """Return all that decides the values of the result, to compare with that of the one that is there.
+
+        Raises
+        ------
+        InputError
+            If an input cannot be read.
+        """
+
+    def is_complete(self) -> bool:
+        """Return whether the result that is there has all the files that are asked for."""
+        return True
+
+    @abstractmethod
+    def run(self, progress: Progress) -> Made:
+        """Make the result.
+
+        Raises
+        ------
+        MrfpipeError
+            If an input is not what it should be, or the result exists and is not to be replaced.
+        """
+
+    def record(self) -> Record:
+        """Begin the record of the result."""
+        return Record(command=self.command, notes={"batch": self.batch} if self.batch else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapsJob(Job):
+    """Maps of a scan, in a result folder."""
+
+    by: MapsBy
+    """What makes the maps."""
+    imaging: Imaging
+    """How a raw scan becomes a series, as far as it is not for what makes the maps to say."""
+    device: str
+    """Where to: auto, cpu, cuda or cuda:N."""
+    bids: bool
+    """Whether the target is a scan of a BIDS derivative dataset."""
+    dicom: bool = False
+    """Whether the maps are written as DICOM parametric maps, too."""
+
+    def made(self) -> Provenance | None:
+        """Return how the maps that are there were made; None if there are none that can be read."""
+        try:
+            return read_maps_header(self.target / MAPS_FILE).provenance
+        except InputError:
+            return None
+
+    def is_complete(self) -> bool:
+        """Return whether the images are of the layout asked for, with DICOM if that is."""
+        lacks_dicom = self.dicom and not (self.target / DICOM_FOLDER).exists()
+        return is_bids(self.target) == self.bids and not lacks_dicom
+
+    def mapper(self) -> Mapper:
+        """Read what makes the maps."""
+        return load_mapper(self.by, self.by.file(self.source))
+
+    def recipe(self) -> Recipe:
+        """Return all that decides the maps."""
+        return recipe_of(self.source, self.mapper(), self.imaging)
+
+    def run(self, progress: Progress) -> Made:
+        """Map the scan and write its result folder, once it is known that it can be written."""
+        refuse_existing(self.target, force=self.force, marker=MAPS_FILE)
+        if self.dicom:
+            require_highdicom()
+        record, device = self.record(), resolve_device(self.device)
+        with stage(progress, self.by.noun):
+            mapper = self.mapper()
+        result = map_scan(self.source, mapper, imaging=self.imaging, device=device, progress=progress, record=record)
+        with stage(progress, "write"):
+            result.save(self.target, bids=self.bids, dicom=self.dicom, force=self.force)
+        return Made(text=f"{self.target}: {result.summary()}", warning=result.warning)

@@ -1,0 +1,255 @@
+"""Mapper: a series of images in, maps out, by matching or by a network.
+
+Nothing above the mappers knows which of them ran.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol as Interface
+
+import numpy as np
+import torch
+
+from mrfpipe.arrays import Complex
+from mrfpipe.dictionary import Dictionary, EntryGroups
+from mrfpipe.errors import ResourceError
+from mrfpipe.files.provenance import Recipe, Setting, sha256_of
+from mrfpipe.imaging.choices import Imaging
+from mrfpipe.imaging.reconstruction import SUBSPACE_RANK
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.learning.inference import Precision, reconstruct_signals
+from mrfpipe.learning.model import TrainedModel
+from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.matching.match import match_signals
+from mrfpipe.physics.simulate import SignalModel
+from mrfpipe.progress import Progress
+from mrfpipe.protocol import Protocol, parse_protocol
+from mrfpipe.run.choices import MATCHING, MapsBy, Matching
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where something was read from."""
+
+    path: Path
+    """File or folder."""
+    sha256: str
+    """Its digest."""
+
+
+class Mapper(Interface):
+    """What turns the images of a scan into maps."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """What the scan is to be a scan of."""
+
+    @property
+    def signal_model(self) -> SignalModel:
+        """How the signals are simulated that its maps mean."""
+
+    @property
+    def basis(self) -> Complex | None:
+        """Of the coefficients to reconstruct if a raw scan is reconstructed in a subspace. Shape `(frames, rank)`."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """What it was read from; None if it was made in memory."""
+
+    @property
+    def kind(self) -> str:
+        """What it does, in a word for records."""
+
+    def imaging(self, asked: Imaging) -> Imaging:
+        """Say how a raw scan becomes images that it can read, as far as possible as asked."""
+
+    def map(
+        self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
+    ) -> tuple[ParameterMaps, Fingerprints]:
+        """Turn the images of slices, each looked at as it comes, into maps and what they were read from.
+
+        Raises
+        ------
+        MrfpipeError
+            If the images are not what it can read, or the machine lacks what it takes.
+        """
+
+    def describe(self, rank: int) -> str:
+        """Say in words how the maps are made, of signals that were compared by so many coefficients."""
+
+    def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
+        """Return all that decides the maps of a scan of this sha256 whose images were made so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MatchMapper:
+    """Maps by matching with a dictionary."""
+
+    dictionary: Dictionary
+    """All fingerprints."""
+    groups: EntryGroups | None = None
+    """Of its entries, for group matching."""
+    matching: Matching = MATCHING
+    """How to match."""
+    origin: Origin | None = None
+    """The dictionary's file."""
+    kind = "matching"
+
+    @property
+    def protocol(self) -> Protocol:
+        """What was simulated."""
+        return self.dictionary.protocol
+
+    @property
+    def signal_model(self) -> SignalModel:
+        """How it was simulated."""
+        return self.dictionary.model
+
+    @property
+    def basis(self) -> Complex:
+        """The dictionary's leading `SUBSPACE_RANK` basis vectors."""
+        return self.dictionary.basis[:, :SUBSPACE_RANK]
+
+    def imaging(self, asked: Imaging) -> Imaging:
+        """Take what is asked for: frames and coefficients are matched alike."""
+        return asked
+
+    def map(
+        self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
+    ) -> tuple[ParameterMaps, Fingerprints]:
+        """Match every voxel inside the mask; errors as of `match_signals`."""
+        return match_signals(
+            slices,
+            self.dictionary,
+            self.matching.method,
+            groups=self.groups,
+            refined=self.matching.refined,
+            gap=self.matching.gap,
+            memory=self.matching.memory,
+            device=device,
+            progress=progress("match"),
+        )
+
+    def describe(self, rank: int) -> str:
+        """Name method, entries and signal model."""
+        how = f"{'refined' if self.matching.refined else 'on the grid'}{', with gap' if self.matching.gap else ''}"
+        entries = f"{self.dictionary.n_entries:,} entries, rank {rank}, {self.signal_model}"
+        return f"dictionary matching ({self.matching.method}, {how}, {entries})"
+
+    def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
+        """Return all that decides the maps; the memory does not."""
+        how = self.matching
+        return Recipe(
+            kind=self.kind,
+            scan=scan,
+            by=None if self.origin is None else self.origin.sha256,
+            protocol=self.protocol.hash,
+            signal_model=str(self.signal_model),
+            imaging=imaging,
+            options={"method": how.method, "refined": how.refined, "gap": how.gap},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NetworkMapper:
+    """Maps by a trained network."""
+
+    model: TrainedModel
+    """The network."""
+    precision: Precision
+    """What it computes in."""
+    origin: Origin | None = None
+    """The network's folder."""
+    kind = "network"
+
+    @property
+    def protocol(self) -> Protocol:
+        """What it was trained for."""
+        return model_protocol(self.model)
+
+    @property
+    def signal_model(self) -> SignalModel:
+        """That of the labels it was trained on."""
+        return self.model.signal_model
+
+    @property
+    def basis(self) -> Complex | None:
+        """The basis of the network's own encoding, if it has one."""
+        return None if self.model.encoding is None else self.model.encoding.basis
+
+    def imaging(self, asked: Imaging) -> Imaging:
+        """Reconstruct frames or coefficients, as the network was trained on; all else as asked."""
+        return replace(asked, recon="subspace" if self.model.reads == "coefficients" else "nufft")
+
+    def map(
+        self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
+    ) -> tuple[ParameterMaps, Fingerprints]:
+        """Estimate the maps; errors as of `reconstruct_signals`.
+
+        Frames that a model without encoding is to read twice lie in a temporary file meanwhile.
+        """
+        with TemporaryDirectory(prefix="mrfpipe-") as folder:
+            return reconstruct_signals(
+                slices if self.model.encoding is not None else _on_disk(slices, Path(folder)),
+                self.model,
+                self.protocol,
+                device=device,
+                precision=self.precision,
+                progress=progress("network"),
+            )
+
+    def describe(self, rank: int) -> str:  # noqa: ARG002 - it reads what it was trained on
+        """Name size and signal model, and the precision if it is a coarse one."""
+        size = f"{self.model.architecture.n_parameters:,} parameters"
+        precision = "" if self.precision == "float32" else f", {self.precision}"
+        return f"convolutional network ({size}, signal model {self.signal_model}{precision})"
+
+    def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
+        """Return all that decides the maps; the signal model is the network's."""
+        return Recipe(
+            kind=self.kind,
+            scan=scan,
+            by=None if self.origin is None else self.origin.sha256,
+            protocol=self.model.protocol_hash,
+            imaging=imaging,
+            options={"precision": self.precision},
+        )
+
+
+def load_mapper(by: MapsBy, file: Path) -> Mapper:
+    """Read what maps are made by, once for many scans: again only if it has changed.
+
+    Raises
+    ------
+    MrfpipeError
+        As `MapsBy.read`.
+    """
+    return _mapper(by, file, sha256_of(file))
+
+
+@lru_cache(maxsize=1)
+def _mapper(by: MapsBy, file: Path, sha256: str) -> Mapper:
+    return by.read(file, sha256)
+
+
+def model_protocol(model: TrainedModel) -> Protocol:
+    """Return the protocol that a network was trained for."""
+    return parse_protocol(model.protocol_toml, "the model's protocol")
+
+
+def _on_disk(slices: Iterable[FrameSeries], folder: Path) -> list[FrameSeries]:
+    """Write the images of slices to files as they come; what is returned reads them where it is looked at."""
+    kept = []
+    for s, one in enumerate(slices):
+        file = folder / f"{s}.npy"
+        try:
+            np.save(file, one.images)
+        except OSError as e:
+            raise ResourceError(
+                f"The frames do not fit into {folder.parent}: {e.strerror or e}; set TMPDIR to a larger folder."
+            ) from e
+        kept.append(replace(one, images=np.load(file, mmap_mode="r")))
+    return kept

@@ -1,0 +1,203 @@
+"""Python: the commands as functions, by the same code and with the same defaults; `mrfpipe` itself offers them."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrfpipe.arrays import Bool, Complex, check_shape, resolve_device
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.files.kinds import RAW, refuse_other
+from mrfpipe.files.maps import load_maps as load_parameter_maps
+from mrfpipe.files.maps import read_maps_header
+from mrfpipe.files.results import find_fingerprints, find_maps
+from mrfpipe.files.schemas import FRAMES
+from mrfpipe.imaging.choices import BY_FRAMES, Imaging, Recon
+from mrfpipe.imaging.mask import tissue_mask
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.learning.inference import Precision
+from mrfpipe.learning.model import TrainedModel
+from mrfpipe.learning.shipped import shipped_model
+from mrfpipe.matching.match import Method
+from mrfpipe.physics.simulate import Spoiling
+from mrfpipe.protocol import Protocol, load_protocol
+from mrfpipe.run.choices import BY_NETWORK, MATCHING, SIMULATION, MatchBy, Matching, NetworkBy, Simulation
+from mrfpipe.run.mapper import Mapper, MatchMapper, NetworkMapper, load_mapper
+from mrfpipe.run.result import Result
+from mrfpipe.run.scan import map_scan, map_series
+
+Scan = str | Path | FrameSeries | Complex
+"""A raw scan or frames file; a series; or the frames of a slice, complex, of shape `(frames, y, x)`."""
+
+
+def simulate(
+    protocol: str | Path | Protocol = "t1ff",
+    *,
+    model: Spoiling = SIMULATION.spoiling,
+    slice_profile: bool = SIMULATION.slice_profile,
+    rank: int | None = SIMULATION.rank,
+    energy: float | None = SIMULATION.energy,
+    device: str = "auto",
+) -> Dictionary:
+    """Simulate the dictionary of a protocol, as ``mrfpipe simulate`` does.
+
+    Parameters
+    ----------
+    protocol
+        A protocol, the name of one that comes with mrfpipe, or a TOML file.
+    model, slice_profile, rank, energy
+        As for `mrfpipe.run.choices.Simulation`.
+    device
+        Where to: auto, cpu, cuda or cuda:N.
+
+    Raises
+    ------
+    MrfpipeError, ValueError
+        As `load_protocol` and `mrfpipe.dictionary.build_dictionary`.
+    """
+    chosen = Simulation(spoiling=model, slice_profile=slice_profile, rank=rank, energy=energy)
+    protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
+    return chosen.dictionary(protocol, resolve_device(device))
+
+
+def match(
+    scan: Scan,
+    dictionary: str | Path | Dictionary,
+    *,
+    mask: Bool | None = None,
+    method: Method = MATCHING.method,
+    refined: bool = MATCHING.refined,
+    gap: bool = MATCHING.gap,
+    memory: int | None = MATCHING.memory,
+    device: str = "auto",
+    recon: Recon = BY_FRAMES.recon,
+    **imaging: Any,  # noqa: ANN401 - checked where they are used
+) -> Result:
+    """Match a scan with a dictionary, as ``mrfpipe match`` does.
+
+    Parameters
+    ----------
+    scan
+        A raw scan or frames file; a series; or the complex frames of a slice. Shape `(frames, y, x)`.
+    dictionary
+        A dictionary, or its file.
+    mask
+        Where to match, for frames that come as an array; where there is tissue, if not given. Shape `(y, x)`.
+    method, refined, gap, memory
+        As for `mrfpipe.run.choices.Matching`.
+    device
+        Where to: auto, cpu, cuda or cuda:N.
+    recon
+        Whether a raw scan is reconstructed frame by frame (``nufft``) or in a ``subspace``.
+    imaging
+        How else a raw scan becomes a series: the other fields of `mrfpipe.imaging.choices.Imaging`.
+
+    Raises
+    ------
+    MrfpipeError
+        As the command: if an input cannot be read, or scan and dictionary are not of one sequence.
+    """
+    matching = Matching(method=method, refined=refined, gap=gap, memory=memory)
+    mapper: Mapper
+    if isinstance(dictionary, Dictionary):
+        mapper = MatchMapper(dictionary=dictionary, matching=matching)
+    else:
+        mapper = load_mapper(MatchBy(dictionary=Path(dictionary), matching=matching), Path(dictionary))
+    return _map(scan, mapper, Imaging(recon=recon, **imaging), mask, device)
+
+
+def reconstruct(
+    scan: Scan,
+    model: str | Path | TrainedModel | None = None,
+    *,
+    mask: Bool | None = None,
+    precision: Precision = BY_NETWORK.precision,
+    device: str = "auto",
+    **imaging: Any,  # noqa: ANN401 - checked where they are used
+) -> Result:
+    """Turn a scan into maps by a network, as ``mrfpipe reconstruct`` does.
+
+    Parameters
+    ----------
+    scan, mask, device
+        As for `match`.
+    model
+        A network, or its folder; the one that ships for the scan's sequence if not given.
+    precision
+        As for `mrfpipe.run.choices.NetworkBy`.
+    imaging
+        As for `match`, but for `recon`: the network says what it reads.
+
+    Raises
+    ------
+    MrfpipeError
+        As the command.
+    """
+    if "recon" in imaging:
+        raise TypeError("Whether a raw scan is reconstructed frame by frame or in a subspace, the network says.")
+    if isinstance(model, TrainedModel):
+        return _map(scan, NetworkMapper(model=model, precision=precision), Imaging(**imaging), mask, device)
+    by = NetworkBy(model=None if model is None else Path(model), precision=precision)
+    return _map(scan, load_mapper(by, _network(by, scan)), Imaging(**imaging), mask, device)
+
+
+def load_maps(path: str | Path) -> Result:
+    """Read a result: its folder, that of the only one below it, or its maps file.
+
+    Raises
+    ------
+    InputError
+        If it is missing, of another kind or damaged.
+    MismatchError
+        If its fingerprints are not those of its maps.
+    """
+    file = find_maps(path)
+    maps = load_parameter_maps(file)
+    return Result(
+        name=file.resolve().parent.name,
+        maps=maps,
+        provenance=read_maps_header(file).provenance,
+        fingerprints=find_fingerprints(file, maps),
+    )
+
+
+def _network(by: NetworkBy, scan: Scan) -> Path:
+    if isinstance(scan, str | Path):
+        return by.file(_file(scan))
+    return by.model or shipped_model(scan.sequence_hash if isinstance(scan, FrameSeries) else None)
+
+
+def _map(scan: Scan, mapper: Mapper, imaging: Imaging, mask: Bool | None, device: str) -> Result:
+    """Map a scan of whatever kind."""
+    if mask is not None and not isinstance(scan, np.ndarray):
+        raise TypeError("A mask is for frames that come as an array; files and series have their own.")
+    if isinstance(scan, str | Path):
+        result = map_scan(_file(scan), mapper, imaging=imaging, device=resolve_device(device))
+    else:
+        series = scan if isinstance(scan, FrameSeries) else _series(scan, mask, mapper.protocol)
+        result = map_series(series, mapper, device=resolve_device(device))
+    if result.warning:
+        warnings.warn(result.warning, stacklevel=3)
+    return result
+
+
+def _file(scan: str | Path) -> Path:
+    """Refuse what is not a scan for what it is, as the commands do."""
+    refuse_other(Path(scan), RAW, FRAMES)
+    return Path(scan)
+
+
+def _series(frames: Complex, mask: Bool | None, protocol: Protocol) -> FrameSeries:
+    """Take an array for a scan of a protocol; as nothing is known of where it lies, its affine is the identity."""
+    check_shape("scan", frames, "frames y x", {"frames": protocol.sequence.n_frames})
+    if not np.iscomplexobj(frames):
+        raise TypeError(f"Frames are complex, and these are {frames.dtype}.")
+    images = np.ascontiguousarray(frames, np.complex64)
+    return FrameSeries(
+        name="frames",
+        images=images[None],
+        mask=(tissue_mask(images) if mask is None else mask)[None],
+        affine=np.eye(4),
+        sequence_hash=protocol.sequence.hash,
+    )

@@ -1,0 +1,137 @@
+"""Result: the maps of a scan with all that is known of them, to look at and to keep."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mrfpipe.arrays import Bool, Byte, Complex, Float
+from mrfpipe.evaluation.picture import COILS_FILE, draw_coils, draw_maps, maps_figure
+from mrfpipe.files.bids import scan_entities
+from mrfpipe.files.provenance import Provenance
+from mrfpipe.files.results import save_result
+from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.report.page import REPORT_FILE, write_report
+from mrfpipe.run.record import unchecked
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """What matching or a network makes of a scan: ``result["FF"]`` is a map in the unit of files, by its name there."""
+
+    name: str
+    """What the scan is called."""
+    maps: ParameterMaps
+    """The maps, in SI units."""
+    provenance: Provenance
+    """How they were made."""
+    fingerprints: Fingerprints | None = None
+    """What they were read from; None if a result on disk keeps none."""
+    coil_maps: Complex | None = None
+    """Those of the middle slice of a raw scan. Shape `(coils, y, x)`."""
+    truth: ParameterMaps | None = None
+    """What the maps should be, if that is known: pictures and page show it, too."""
+    warning: str = ""
+    """What was not as it should be although there are maps, in a line."""
+
+    def __repr__(self) -> str:
+        return f"<Result {self.name}: {self.maps!r}>"
+
+    def __getitem__(self, name: str) -> Float | Byte:
+        """Return a map by its name, in the unit of files. Shape `(slices, y, x)`."""
+        if name in self.maps:
+            return self.maps[name]
+        for quality in self.maps.quality:
+            if quality.name == name:
+                found: Float | Byte = getattr(self.maps, quality.field)
+                return found
+        raise KeyError(f"There is no map {name!r}; there are {', '.join(self)}.")
+
+    def __iter__(self) -> Iterator[str]:
+        """Name the maps: the parameters, then how far to trust them."""
+        return iter([*self.maps, *(quality.name for quality in self.maps.quality)])
+
+    def __len__(self) -> int:
+        return len([*self])
+
+    @property
+    def mask(self) -> Bool:
+        """Where the maps are defined. Shape `(slices, y, x)`."""
+        return self.maps.mask
+
+    def summary(self) -> str:
+        """Return voxels and time, and a line a map: median and the range of nine voxels in ten, in file units."""
+        lines = [f"{self.mask.sum():,} voxels in {self.provenance.duration_s:.1f} s"]
+        for parameter in self.maps.parameters:
+            low, middle, high = np.percentile(self.maps[parameter.name][self.mask], [5, 50, 95])
+            unit = "" if parameter.unit == "1" else f" {parameter.unit}"
+            lines.append(f"  {parameter.name:6} {middle:8.4g}{unit}   (5 to 95 %: {low:.4g} to {high:.4g})")
+        return "\n".join(lines + unchecked(self.provenance))
+
+    def plot(self, slice_index: int | None = None) -> "Figure":
+        """Draw one slice of all maps, beside the truth if it is known; see `mrfpipe.evaluation.picture.maps_figure`.
+
+        Parameters
+        ----------
+        slice_index
+            Which slice, counted from 0; the middle one if not given.
+        """
+        chosen = len(self.mask) // 2 if slice_index is None else slice_index
+        return maps_figure(self.maps, reference=self.truth, slice_index=chosen, title=self.name)
+
+    def _repr_png_(self) -> bytes:
+        """Show the middle slice in a notebook."""
+        png = BytesIO()
+        self.plot().savefig(png, format="png")
+        return png.getvalue()
+
+    def save(self, folder: str | Path, *, bids: bool = False, dicom: bool = False, force: bool = False) -> None:
+        """Write the result folder that the command writes: maps, images, fingerprints, pictures and page.
+
+        Parameters
+        ----------
+        folder
+            The folder to be; its name is the scan's.
+        bids, dicom, force
+            As for `mrfpipe.files.results.save_result`.
+
+        Raises
+        ------
+        OutputExistsError, ResourceError
+            As `mrfpipe.files.results.save_result`.
+        """
+        title = scan_entities(Path(folder))
+
+        def draw(partial: Path) -> None:
+            for s in range(len(self.mask)):
+                name = "maps.png" if len(self.mask) == 1 else f"maps-{s + 1}.png"
+                draw_maps(self.maps, partial / name, reference=self.truth, slice_index=s, title=title)
+            coils = None if self.coil_maps is None else partial / COILS_FILE
+            if self.coil_maps is not None and coils is not None:
+                draw_coils(self.coil_maps, coils)
+            write_report(
+                partial / REPORT_FILE,
+                self.maps,
+                self.provenance,
+                title=title,
+                truth=self.truth,
+                fingerprints=self.fingerprints,
+                coils=coils,
+            )
+
+        save_result(
+            folder,
+            self.maps,
+            self.provenance,
+            fingerprints=self.fingerprints,
+            bids=bids,
+            dicom=dicom,
+            force=force,
+            extra=draw,
+        )

@@ -1,0 +1,141 @@
+"""Scan: from a scan to its result, by whatever mapper."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from mrfpipe.files.provenance import Recipe, sha256_of
+from mrfpipe.files.results import scan_name
+from mrfpipe.imaging.choices import BY_FRAMES, Imaging
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.progress import SILENT, Progress
+from mrfpipe.run.mapper import Mapper
+from mrfpipe.run.record import Record
+from mrfpipe.run.result import Result
+from mrfpipe.run.source import SeriesInMemory, SeriesSource, imaging_settings, open_series, usable_slices
+from mrfpipe.run.truth import Truth
+
+CPU = torch.device("cpu")
+
+
+def recipe_of(scan: Path, mapper: Mapper, imaging: Imaging) -> Recipe:
+    """Return all that decides the maps of a raw scan or frames file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    return mapper.recipe(sha256_of(scan), imaging_settings(scan, mapper.imaging(imaging)))
+
+
+def map_scan(
+    scan: Path,
+    mapper: Mapper,
+    *,
+    imaging: Imaging = BY_FRAMES,
+    device: torch.device = CPU,
+    progress: Progress = SILENT,
+    record: Record | None = None,
+) -> Result:
+    """Turn a raw scan or a frames file into maps, slice after slice.
+
+    Parameters
+    ----------
+    scan
+        The file.
+    mapper
+        What makes the maps. It may have its say in how a raw scan is reconstructed.
+    imaging
+        How a raw scan is to become a series of images.
+    device
+        Where to compute.
+    progress
+        Told of every stage.
+    record
+        Of the work, if it began before.
+
+    Raises
+    ------
+    MrfpipeError
+        As `open_series`, `usable_slices` and `Mapper.map`.
+    """
+    record, truth = record or Record(), Truth.beside(scan, mapper.protocol.parameters)
+    recipe = recipe_of(scan, mapper, imaging)
+    imaging, began = mapper.imaging(imaging), time.perf_counter()
+    source = open_series(scan, mapper.protocol, progress, imaging=imaging, basis=mapper.basis, device=device)
+    maps, fingerprints, notes = _map(source, scan, mapper, device, progress, began)
+    truth, how = truth.of(maps), mapper.describe(fingerprints.basis.shape[1])
+    provenance = record.provenance(
+        recipe=recipe,
+        inputs={scan: recipe.scan, **_origin(mapper)},
+        protocol=mapper.protocol,
+        method=f"{imaging}; {how}" if recipe.imaging else how,
+        device=str(device),
+        notes=notes,
+    )
+    return Result(
+        name=scan_name(scan),
+        maps=maps,
+        fingerprints=fingerprints,
+        provenance=provenance,
+        coil_maps=source.coil_maps,
+        truth=truth.maps,
+        warning=truth.warning,
+    )
+
+
+def map_series(
+    series: FrameSeries, mapper: Mapper, *, device: torch.device = CPU, progress: Progress = SILENT
+) -> Result:
+    """Turn a series in memory into maps; parameters and errors as of `map_scan`."""
+    record = Record()
+    source = SeriesInMemory(series=series)
+    maps, fingerprints, notes = _map(source, series.name, mapper, device, progress, record.clock)
+    provenance = record.provenance(
+        recipe=None,
+        inputs=_origin(mapper),
+        protocol=mapper.protocol,
+        method=mapper.describe(fingerprints.basis.shape[1]),
+        device=str(device),
+        notes=notes,
+    )
+    return Result(name=series.name, maps=maps, fingerprints=fingerprints, provenance=provenance)
+
+
+def _map(
+    source: SeriesSource, scan: str | Path, mapper: Mapper, device: torch.device, progress: Progress, began: float
+) -> tuple[ParameterMaps, Fingerprints, dict[str, object]]:
+    """Map the slices of a source; return what is to be noted, too, with the time in s that each stage took."""
+    slices = _Timed(usable_slices(source, scan, mapper.protocol), source.n_slices, seconds=time.perf_counter() - began)
+    maps, fingerprints = mapper.map(slices, device, progress)
+    mapping = time.perf_counter() - began - slices.seconds
+    stages = {"images": round(slices.seconds, 2), mapper.kind: round(mapping, 2)}
+    return maps, fingerprints, {**source.notes, "seconds_of_stages": stages}
+
+
+def _origin(mapper: Mapper) -> dict[Path, str]:
+    return {} if mapper.origin is None else {mapper.origin.path: mapper.origin.sha256}
+
+
+class _Timed:
+    """Slices as they come, and how long they were waited for."""
+
+    def __init__(self, slices: Iterator[FrameSeries], n_slices: int, seconds: float) -> None:
+        self._slices, self._n_slices = slices, n_slices
+        self.seconds = seconds
+
+    def __len__(self) -> int:
+        return self._n_slices
+
+    def __iter__(self) -> Iterator[FrameSeries]:
+        while True:
+            began = time.perf_counter()
+            found = next(self._slices, None)
+            self.seconds += time.perf_counter() - began
+            if found is None:
+                return
+            yield found

@@ -1,0 +1,182 @@
+"""Source: the series of a scan, slice after slice, from a raw scan, a frames file or memory."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol as Interface
+
+import numpy as np
+import torch
+
+from mrfpipe.acquisition.raw import read_raw
+from mrfpipe.arrays import Complex, available_memory
+from mrfpipe.errors import InputError, MismatchError, ResourceError
+from mrfpipe.files.frames import StoredSeries, read_frames_header
+from mrfpipe.files.provenance import Setting
+from mrfpipe.files.schemas import FRAMES, schema_of
+from mrfpipe.imaging.choices import BY_FRAMES, Imaging
+from mrfpipe.imaging.reconstruction import Reconstruction, memory_needed
+from mrfpipe.imaging.series import FrameSeries, each_slice, stack_slices
+from mrfpipe.matching.sense import few_entries, unexplained
+from mrfpipe.progress import Progress, stage
+from mrfpipe.protocol import Protocol
+
+CPU = torch.device("cpu")
+CLOSE = "close other programs or use a larger machine"
+
+
+class SeriesSource(Interface):
+    """Where the series of a scan comes from, slice after slice: a raw scan or a frames file."""
+
+    @property
+    def n_slices(self) -> int:
+        """Slices of the scan."""
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What is to be recorded of the slices that were made."""
+
+    @property
+    def coil_maps(self) -> Complex | None:
+        """Coil maps of the middle slice, if it was reconstructed. Shape `(coils, y, x)`."""
+
+    def __iter__(self) -> Iterator[FrameSeries]:
+        """Give one slice after the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SeriesInMemory:
+    """The slices of a series that is there already."""
+
+    series: FrameSeries
+    """All of it."""
+
+    @property
+    def n_slices(self) -> int:
+        """Slices of the scan."""
+        return self.series.n_slices
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """Nothing is known of how they were made."""
+        return {}
+
+    @property
+    def coil_maps(self) -> None:
+        """A series keeps none."""
+
+    def __iter__(self) -> Iterator[FrameSeries]:
+        """Give one slice after the other."""
+        return each_slice(self.series)
+
+
+def open_series(
+    path: str | Path,
+    protocol: Protocol,
+    progress: Progress,
+    *,
+    imaging: Imaging = BY_FRAMES,
+    basis: Complex | None = None,
+    device: torch.device = CPU,
+) -> SeriesSource:
+    """Get ready to read the series of a scan from a frames file, or to reconstruct it from a raw scan.
+
+    Parameters
+    ----------
+    path
+        A raw scan or a frames file.
+    protocol
+        What the scan is a scan of.
+    progress
+        Told of every stage.
+    imaging
+        How a raw scan is reconstructed.
+    basis
+        Of a subspace reconstruction. Shape `(frames, rank)`.
+    device
+        Where a subspace reconstruction iterates.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    MismatchError
+        If it is a scan of another protocol.
+    ResourceError
+        If a slice does not fit into memory, or the NUFFT asked for is not installed.
+    """
+    path = Path(path)
+    if schema_of(path) == FRAMES.name:
+        header = read_frames_header(path)
+        if header.sequence_hash != protocol.sequence.hash:
+            raise MismatchError(
+                f"{path} holds frames of another sequence (protocol '{header.protocol.name}') than protocol "
+                f"'{protocol.name}'; make frames and dictionary or model with one protocol."
+            )
+        if imaging.recon == "subspace" and header.rank is None:
+            raise MismatchError(f"{path} holds frames; a subspace reconstruction wants the raw scan.")
+        _check_memory("A slice takes", _bytes(1, header.rank or header.n_frames, protocol), CLOSE)
+        return StoredSeries(path=path, header=header)
+    with stage(progress, "read"):
+        scan = read_raw(path, protocol.sequence)
+    basis = basis if imaging.recon == "subspace" else None
+    rank = None if basis is None else basis.shape[1]
+    kind = "frame by frame" if rank is None else f"in a subspace of rank {rank}"
+    _check_memory(
+        f"Reconstruction {kind} takes",
+        memory_needed(scan, protocol.sequence, imaging, rank),
+        CLOSE if rank is None else f"take a basis of lower rank, {CLOSE}",
+    )
+    return Reconstruction(
+        scan, protocol.sequence, imaging, basis=basis, device=device, progress=progress(imaging.recon)
+    )
+
+
+def usable_slices(source: SeriesSource, path: str | Path, protocol: Protocol) -> Iterator[FrameSeries]:
+    """Give the slices of a scan.
+
+    Raises
+    ------
+    InputError
+        After the last, if none of them holds tissue.
+    MismatchError
+        At the first whose signals are those of the protocol only if they are conjugated.
+    """
+    found, dictionary = False, few_entries(protocol)
+    for one in source:
+        found = found or bool(one.mask.any())
+        left = unexplained(one, dictionary)
+        if left.is_conjugated:
+            raise MismatchError(
+                f"{path}: its signals turn against the protocol's, which leaves {left.as_they_are:.1%} of their energy "
+                f"unexplained and {left.conjugated:.1%} of their conjugates'; make the images with --conjugate, or "
+                "without it where it was given."
+            )
+        yield one
+    if not found:
+        raise InputError(f"{path} holds no signal that stands out as tissue; check the scan.")
+
+
+def load_series(path: str | Path, protocol: Protocol, progress: Progress) -> FrameSeries:
+    """Get all slices of a scan into memory; parameters and errors as of `open_series` and `usable_slices`."""
+    source = open_series(path, protocol, progress)
+    n_bytes = _bytes(source.n_slices, protocol.sequence.n_frames, protocol)
+    _check_memory(f"{source.n_slices} slice(s) take", n_bytes, CLOSE)
+    return stack_slices(usable_slices(source, path, protocol), source.n_slices)
+
+
+def _bytes(n_slices: int, n_images: int, protocol: Protocol) -> int:
+    return n_slices * n_images * protocol.sequence.matrix**2 * np.dtype(np.complex64).itemsize
+
+
+def _check_memory(what: str, needed: int, remedy: str) -> None:
+    free = available_memory()
+    if needed > free:
+        raise ResourceError(f"{what} {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB of memory are free; {remedy}.")
+
+
+def imaging_settings(source: Path, imaging: Imaging) -> dict[str, Setting]:
+    """Return how a raw scan becomes a series, for a `Recipe`; nothing for a scan that is one already."""
+    if schema_of(source) == FRAMES.name:
+        return {}
+    return asdict(imaging) | {"virtual_coils": imaging.n_virtual}

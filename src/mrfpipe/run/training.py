@@ -1,0 +1,136 @@
+"""Training: from scans whose maps are known to a network on disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.errors import InputError
+from mrfpipe.files.atomic import writing_folder
+from mrfpipe.files.dictionaries import load_dictionary
+from mrfpipe.files.kinds import DESCRIPTION_FILE
+from mrfpipe.files.truth import load_truth, truth_path
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.learning.distributed import is_leader
+from mrfpipe.learning.methods import METHODS, train_stages
+from mrfpipe.learning.model import TrainedModel, save_model
+from mrfpipe.learning.presets import PRESETS
+from mrfpipe.learning.training import Precision
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.matching.match import match_series
+from mrfpipe.physics.simulate import SignalModel
+from mrfpipe.progress import Epochs, Progress
+from mrfpipe.protocol import Protocol
+from mrfpipe.run.source import load_series
+
+Known = tuple[Sequence[FrameSeries], Sequence[ParameterMaps]]
+"""Scans and their maps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """A network, and what it is to learn from."""
+
+    scans: tuple[Path, ...]
+    """Raw scans or frames files to learn from."""
+    validation: tuple[Path, ...]
+    """Those to choose the best epoch by; empty for the last one."""
+    target: Path
+    """The network's folder."""
+    preset: str
+    """Network and how it is trained."""
+    dictionary: Path | None
+    """What the scans are matched with for their maps; None for the truth beside each of them."""
+    protocol: Protocol
+    """What was scanned, if there is no dictionary to say it."""
+    signal_model: SignalModel
+    """How the scans' signals are simulated, likewise."""
+    n_epochs: int | None
+    """Times to go through the data; None for as often as the preset says."""
+    precision: Precision
+    """What to compute in."""
+    seed: int
+    """Of the random numbers."""
+    device: torch.device
+    """Where to train."""
+    checkpoint: Path
+    """Where the state is kept after every epoch."""
+    resume: bool
+    """Whether to go on from it; else it is dropped."""
+    log: Path | None
+    """File for a line of JSON an epoch."""
+    board: Path | None
+    """Folder for the same for TensorBoard."""
+    force: bool
+    """Whether a network that is there is replaced."""
+
+    def run(self, progress: Progress, tell: Epochs) -> TrainedModel | None:
+        """Train the network and write it; None for processes that are not to tell of it.
+
+        Parameters
+        ----------
+        progress
+            Told of the stages before the training.
+        tell
+            Called after every epoch.
+
+        Raises
+        ------
+        InputError
+            If a scan, its truth or the dictionary cannot be read.
+        MrfpipeError
+            As `train_stages`.
+        """
+        if not self.resume and is_leader():
+            _drop(self.checkpoint)
+        dictionary = None if self.dictionary is None else load_dictionary(self.dictionary)
+        protocol = self.protocol if dictionary is None else dictionary.protocol
+        series, known = _learned(self.scans, protocol, dictionary, progress)
+        stages = METHODS.get(self.preset) or (PRESETS[self.preset],)
+        if self.n_epochs is not None:
+            stages = tuple(replace(stage, n_epochs=self.n_epochs) for stage in stages)
+        model = train_stages(
+            stages,
+            series,
+            known,
+            protocol=protocol,
+            signal_model=self.signal_model if dictionary is None else dictionary.model,
+            device=self.device,
+            seed=self.seed,
+            progress=tell,
+            checkpoint=self.checkpoint,
+            validation=_learned(self.validation, protocol, dictionary, progress) if self.validation else None,
+            precision=self.precision,
+            log=self.log,
+            board=self.board,
+        )
+        if not is_leader():
+            return None
+        with writing_folder(self.target, force=self.force, marker=DESCRIPTION_FILE) as partial:
+            save_model(model, partial)
+        _drop(self.checkpoint)
+        return model
+
+
+def _learned(scans: Sequence[Path], protocol: Protocol, dictionary: Dictionary | None, progress: Progress) -> Known:
+    """Read scans with the truth beside them, or match them on the dictionary's grid."""
+    known = [_truth(scan, protocol) for scan in scans] if dictionary is None else []  # before the work
+    series = [load_series(scan, protocol, progress) for scan in scans]
+    if dictionary is not None:
+        known = [match_series(one, dictionary, refined=False, progress=progress("match")) for one in series]
+    return series, known
+
+
+def _truth(scan: Path, protocol: Protocol) -> ParameterMaps:
+    maps = load_truth(scan, protocol.parameters)
+    if maps is None:
+        raise InputError(f"{truth_path(scan)} does not exist; --labels match -d DICT.h5 learns from matching instead.")
+    return maps
+
+
+def _drop(checkpoint: Path) -> None:
+    """Remove the checkpoints of a training and of its earlier stages."""
+    for path in (checkpoint, *checkpoint.parent.glob(f"{checkpoint.name}.*")):
+        path.unlink(missing_ok=True)
