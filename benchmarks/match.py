@@ -62,7 +62,7 @@ def phantom_frames(protocol: Protocol) -> tuple[FrameSeries, ParameterMaps]:
     sequence, rng = protocol.sequence, np.random.default_rng(0)
     maps = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=1, slice_spacing=0.012, seed=3).maps
     inside = maps.mask[0]
-    values = {p.field: getattr(maps, p.field)[0][inside].astype(np.float64) for p in PARAMETERS}
+    values = {p.name: maps.si[p.name][0][inside].astype(np.float64) for p in PARAMETERS}
     signals = fingerprints(protocol, **values)
     noise = rng.standard_normal((*signals.shape, 2)).view(np.complex128)[..., 0]
     images = np.zeros((1, sequence.n_frames, *inside.shape), np.complex64)
@@ -110,10 +110,10 @@ class Comparison:
         mask = self.series.mask[0]
         rmse = {}
         for p in PARAMETERS:
-            truth = getattr(self.truth, p.field)[0]
+            truth = self.truth.si[p.name][0]
             counts = counting_voxels(self.truth, p)[0] & mask
             image = np.full(mask.shape, np.nan)
-            image[mask] = found[p.field]
+            image[mask] = found[p.name]
             rmse[p.name] = float(np.sqrt(np.mean((image - truth)[counts] ** 2))) * p.scale
         self.facts[f"rmse_{name}"] = ", ".join(f"{key} {value:.4g}" for key, value in rmse.items())
         self.t1_errors[name] = rmse["T1H2O"]

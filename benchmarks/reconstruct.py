@@ -73,7 +73,7 @@ def untrained(preset: str, protocol: Protocol, encoding: Encoding | None) -> Tra
     return TrainedModel(
         network=network,
         architecture=architecture,
-        scaling=MapScaling.of(protocol.grid),
+        scaling=MapScaling.of(protocol),
         encoding=encoding,
         sequence_hash=protocol.sequence.hash,
         protocol_hash=protocol.hash,

@@ -65,10 +65,10 @@ def peak_rate() -> float:
 def some_signals(protocol: Protocol) -> dict[str, np.ndarray]:
     """Water signals drawn from the grid."""
     grid, rng = protocol.grid, np.random.default_rng(0)
-    order = np.sort(rng.choice(grid.t1w.size * grid.b1.size * grid.df.size, N_COMPARED, replace=False))
-    t1, b1, df = np.unravel_index(order, (grid.t1w.size, grid.b1.size, grid.df.size))
+    order = np.sort(rng.choice(grid["T1H2O"].size * grid["B1"].size * grid["df"].size, N_COMPARED, replace=False))
+    t1, b1, df = np.unravel_index(order, (grid["T1H2O"].size, grid["B1"].size, grid["df"].size))
     t2 = np.full(N_COMPARED, protocol.tissue.t2_water)
-    return {"t1": grid.t1w[t1], "t2": t2, "b1": grid.b1[b1], "df": grid.df[df]}
+    return {"t1": grid["T1H2O"][t1], "t2": t2, "B1": grid["B1"][b1], "df": grid["df"][df]}
 
 
 def beside_torchsim(protocol: Protocol) -> tuple[dict[str, float], dict[str, object]]:
@@ -114,7 +114,7 @@ def main() -> None:
     protocol, small = load_protocol("t1ff"), load_protocol("t1ff-small")
     grid = protocol.grid
     # What the whole set takes apart: a water signal has one part, a fat signal six peaks.
-    n_simulated = (grid.t1w.size + grid.t1f.size * protocol.tissue.fat_shifts.size) * grid.b1.size * grid.df.size
+    n_simulated = (grid["T1H2O"].size + grid["T1fat"].size * protocol.tissue.fat_shifts.size) * grid["B1"].size * grid["df"].size
     seconds, rates = {}, {}
     for spoiling in MODELS:
         model = SignalModel(spoiling=spoiling)

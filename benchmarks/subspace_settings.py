@@ -18,7 +18,6 @@ from itertools import islice, product
 import numpy as np
 import torch
 from harness import machine
-from mrfpipe.counting import counting_voxels
 from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
@@ -98,8 +97,8 @@ def errors(coefficients: Tensor, dictionary: Dictionary, phantom: Phantom) -> li
         basis=dictionary.basis,
     )
     maps = match_series(series, dictionary, refined=True)
-    some = [mask & counting_voxels(truth, p) for p in PARAMETERS]
-    return [rmse(maps.in_file_units(p)[at], truth.in_file_units(p)[at]) for p, at in zip(PARAMETERS, some, strict=True)]
+    some = [mask & truth.counts(p) for p in PARAMETERS]
+    return [rmse(maps[p.name][at], truth[p.name][at]) for p, at in zip(PARAMETERS, some, strict=True)]
 
 
 def compared(tables: dict[str, dict[Setting, list[float]]]) -> dict[Setting, float]:

@@ -17,7 +17,7 @@ from mrfpipe.protocol import Sequence
 class InversionFlash(Simulator):
     """Inversion, a train of gradient echoes and recovery; the transverse magnetisation crushed around the inversion."""
 
-    model = SpinPhysics(properties={"T1": "t1_ms", "T2": "t2_ms", "B1": "b1", "B0": "b0_hz"}, operators=UNBALANCED)
+    model = SpinPhysics(properties={"T1": "t1_ms", "T2": "t2_ms", "B1": "B1", "B0": "b0_hz"}, operators=UNBALANCED)
 
     def layout(self, *, sequence: Sequence) -> list[Any]:
         """Return the operators of one repetition; flip angles in rad, times in s."""
@@ -33,7 +33,7 @@ class InversionFlash(Simulator):
 class IdealInversionFlash(InversionFlash):
     """The same, ideally spoiled after every echo."""
 
-    model = SpinPhysics(properties={"T1": "t1_ms", "T2": "t2_ms", "B1": "b1", "B0": "b0_hz"}, operators=SPOILED)
+    model = SpinPhysics(properties={"T1": "t1_ms", "T2": "t2_ms", "B1": "B1", "B0": "b0_hz"}, operators=SPOILED)
 
 
 def torchsim_echoes(

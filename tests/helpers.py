@@ -1,13 +1,16 @@
 """What several tests need: small protocols, exact transforms, random signals."""
 
+import dataclasses
 import re
 from importlib import resources
 
 import numpy as np
 
 from mrfpipe.dictionary import Dictionary
+from mrfpipe.maps import ParameterMaps
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.protocol import Protocol, parse_protocol
 
 SAME_SCORE = 1e-5
@@ -15,10 +18,16 @@ SAME_SCORE = 1e-5
 
 
 def small_protocol(*, matrix: int = 48, **keys: object) -> Protocol:
-    """The train of t1ff-small on a small matrix; keyword arguments replace the value of a key everywhere it stands."""
+    """The train of t1ff-small on a small matrix.
+
+    Keyword arguments replace the value of a key everywhere it stands, those named as a parameter its ranges.
+    """
     text = (resources.files("mrfpipe.dictionaries") / "t1ff-small.toml").read_text()
     for key, value in {"matrix": matrix, **keys}.items():
-        text, n = re.subn(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+        of_parameter, of_key = rf"(\[parameters\.{key}\](?:\n[^\[\n].*)*?\nranges = ).*", rf"^({key} = ).*$"
+        text, n = re.subn(of_parameter, rf"\g<1>{value}", text)
+        text, m = re.subn(of_key, rf"\g<1>{value}", text, flags=re.MULTILINE)
+        n += m
         assert n, f"{key} is not a key of the protocol"
     return parse_protocol(text, "small")
 
@@ -30,15 +39,14 @@ def opposed_protocol(shift: float, fat_fraction: str) -> Protocol:
     """
     return small_protocol(
         te_ms=2.5,
-        water_t2_ms=60.0,
-        fat_t2_ms=60.0,
-        fat_amplitudes="[1.0]",
-        fat_shifts_hz=f"[{shift}]",
-        fat_fraction=fat_fraction,
-        t1_water_ms="[[300, 900, 100]]",
-        t1_fat_ms="[[300, 600, 100]]",
-        df_hz="[[0, 0, 1]]",
-        b1="[[0.4, 1.0, 0.15]]",
+        t2_ms=60.0,
+        amplitudes="[1.0]",
+        shifts_hz=f"[{shift}]",
+        FF=fat_fraction,
+        T1H2O="[[300, 900, 100]]",
+        T1fat="[[300, 600, 100]]",
+        df="[[0, 0, 1]]",
+        B1="[[0.4, 1.0, 0.15]]",
     )
 
 
@@ -73,3 +81,24 @@ def scores_in_double(dictionary: Dictionary, signals: np.ndarray, numbers: np.nd
     entries, signals = dictionary.entries(numbers).astype(complex), signals.astype(complex)
     overlap = np.abs(np.sum(entries.conj() * signals, axis=1)) ** 2
     return overlap / np.sum(np.abs(entries) ** 2, axis=1) / np.sum(np.abs(signals) ** 2, axis=1)
+
+
+def parameter_maps(
+    *, mask: np.ndarray, edge: np.ndarray | None = None, affine: np.ndarray | None = None, **images: np.ndarray
+) -> ParameterMaps:
+    """Maps of T1-FF in SI units by name, and quality maps by field; NaN is put outside the mask."""
+    images = {name: np.where(mask, image, np.nan).astype(np.float32) for name, image in images.items()}
+    return ParameterMaps(
+        parameters=PARAMETERS,
+        si={p.name: images.pop(p.name) for p in PARAMETERS},
+        **images,
+        edge=np.zeros(mask.shape, np.uint8) if edge is None else edge,
+        mask=mask,
+        affine=np.eye(4) if affine is None else affine,
+    )
+
+
+def with_maps(maps: ParameterMaps, *, mask: np.ndarray | None = None, **images: np.ndarray) -> ParameterMaps:
+    """Replace maps by name, in SI units, or quality maps by field."""
+    si = {name: images.pop(name, image).astype(np.float32) for name, image in maps.si.items()}
+    return dataclasses.replace(maps, si=si, mask=maps.mask if mask is None else mask, **images)

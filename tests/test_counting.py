@@ -5,7 +5,8 @@ import pytest
 import torch
 from mrfpipe.counting import counting_regions, counting_voxels, enough
 
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.phantom.truth import PARAMETERS
 
 FATS = np.array([0, 0.3, 0.31, 0.7, 0.71, 1], np.float32)
 COUNTS = {"T1H2O": [1, 1, 1, 1, 0, 0], "T1fat": [0, 0, 1, 1, 1, 1]}
@@ -26,7 +27,7 @@ def test_voxels_and_regions():
     mask[1, 0, 5] = False
     image = np.where(mask, 1, np.nan).astype(np.float32)
     reference = ParameterMaps(
-        **dict.fromkeys(("t1w", "t1f", "df", "b1", "m0", "phase", "match"), image),
+        **dict.fromkeys(("T1H2O", "T1fat", "df", "B1", "m0", "phase", "match"), image),
         ff=np.where(mask, ff, np.nan).astype(np.float32),
         edge=np.zeros(ff.shape, np.uint8),
         mask=mask,

@@ -29,12 +29,12 @@ def test_all_entries_are_addressable_in_the_order_of_the_axes(t1ff):
     assert t1ff.n_entries == 7_182_000
     number = np.ravel_multi_index((4, 100, 3, 20, 11), grid.shape)
     parameters = t1ff.parameters(np.array([number]))
-    assert [parameters[name][0] for name in AXES] == [
-        grid.ff[4],
-        grid.t1w[100],
-        grid.t1f[3],
-        grid.df[20],
-        grid.b1[11],
+    assert [parameters[name][0] for name in grid] == [
+        grid["FF"][4],
+        grid["T1H2O"][100],
+        grid["T1fat"][3],
+        grid["df"][20],
+        grid["B1"][11],
     ]
     for outside in (-1, t1ff.n_entries):
         with pytest.raises(IndexError, match="from 0 to 7181999"):
@@ -55,7 +55,7 @@ def test_an_entry_is_the_compressed_fingerprint_of_its_parameters(t1ff):
 def test_residual_energy_by_rank_has_its_reference_values():
     """Values of another implementation's SVD; to two digits at the ranks it states two digits for."""
     protocol = load_protocol("t1ff")
-    values = np.linalg.eigvalsh(entry_gram(component_signals(protocol), protocol.grid))[::-1]
+    values = np.linalg.eigvalsh(entry_gram(component_signals(protocol), protocol))[::-1]
     residual = 1 - np.cumsum(values) / values.sum()
     for rank, expected in ((6, 4.7e-4), (8, 1.1e-4), (10, 2.4e-5), (12, 9e-6), (15, 3e-7)):
         assert residual[rank - 1] == pytest.approx(expected, rel=0.25)
@@ -63,13 +63,13 @@ def test_residual_energy_by_rank_has_its_reference_values():
 
 def test_the_gram_matrix_is_that_of_all_entries_made_one_by_one():
     protocol = small_protocol(
-        fat_fraction="[[0.0, 1.0, 0.25]]",
-        t1_water_ms="[[600, 1600, 500]]",
-        df_hz="[[-60, 60, 60]]",
-        b1="[[0.4, 1.0, 0.3]]",
+        FF="[[0.0, 1.0, 0.25]]",
+        T1H2O="[[600, 1600, 500]]",
+        df="[[-60, 60, 60]]",
+        B1="[[0.4, 1.0, 0.3]]",
     )
     grid = protocol.grid
-    combinations = np.array(list(itertools.product(*(getattr(grid, name) for name in AXES)))).T
+    combinations = np.array(list(itertools.product(*(grid[name] for name in grid)))).T
     entries = fingerprints(protocol, **dict(zip(AXES, combinations, strict=True))).astype(complex)
     assert len(entries) == grid.n_entries
     gram = entry_gram(component_signals(protocol), grid)
@@ -79,8 +79,8 @@ def test_the_gram_matrix_is_that_of_all_entries_made_one_by_one():
 @pytest.mark.parametrize("rank", [6, 12, 20])
 def test_the_energy_outside_the_basis_is_right_however_small(rank):
     """Against the singular values of all entries, made one by one in double precision."""
-    protocol = small_protocol(fat_fraction="[[0.0, 1.0, 0.25]]", df_hz="[[-60, 60, 60]]", b1="[[0.4, 1.0, 0.3]]")
-    signals, ff = component_signals(protocol), protocol.grid.ff[:, None, None, None, None, None]
+    protocol = small_protocol(FF="[[0.0, 1.0, 0.25]]", df="[[-60, 60, 60]]", B1="[[0.4, 1.0, 0.3]]")
+    signals, ff = component_signals(protocol), protocol.grid["FF"][:, None, None, None, None, None]
     water, fat = signals.water[:, None].astype(complex), signals.fat[None].astype(complex)
     entries = ((1 - ff) * water + ff * fat).reshape(protocol.grid.n_entries, -1)
     values = np.linalg.svd(entries, compute_uv=False) ** 2

@@ -24,7 +24,7 @@ from mrfpipe.learning.network import initial_network
 from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.physics.simulate import fingerprints, spoke_signals
+from mrfpipe.physics.simulate import fingerprints, readout_signals
 from mrfpipe.protocol import load_protocol
 from mrfpipe.run.source import load_series
 
@@ -36,7 +36,7 @@ MADE = Provenance(
 
 @pytest.fixture(scope="module")
 def protocol():
-    return small_protocol(matrix=N, df_hz="[[0, 20, 20]]", t1_water_ms="[[600, 1000, 200]]")
+    return small_protocol(matrix=N, df="[[0, 20, 20]]", T1H2O="[[600, 1000, 200]]")
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,8 @@ def scan(protocol):
     sequence = protocol.sequence
     return RawScan(
         name="leg",
-        kspace=np.ones((2, 3, sequence.n_spokes, sequence.n_samples), np.complex64),
-        trajectory=np.zeros((sequence.n_spokes, sequence.n_samples, 2), np.float32),
+        kspace=np.ones((2, 3, sequence.n_readouts, sequence.n_samples), np.complex64),
+        trajectory=np.zeros((sequence.n_readouts, sequence.n_samples, 2), np.float32),
         noise=None,
         affine=np.diag([-350 / N, -350 / N, 12.0, 1.0]),
         matrix=N,
@@ -72,7 +72,7 @@ def series(protocol):
 @pytest.fixture(scope="module")
 def maps():
     image = np.full((2, N, N), 0.5, np.float32)
-    fields = dict.fromkeys(("ff", "t1w", "t1f", "df", "b1", "m0", "phase", "match"), image)
+    fields = dict.fromkeys(("FF", "T1H2O", "T1fat", "df", "B1", "m0", "phase", "match"), image)
     mask = np.arange(2 * N * N).reshape(2, N, N) >= 28
     return ParameterMaps(**fields, edge=np.zeros((2, N, N), np.uint8), mask=mask, affine=np.eye(4))
 
@@ -83,7 +83,7 @@ def model(protocol):
     return TrainedModel(
         network=initial_network(architecture, torch.Generator().manual_seed(0)).eval(),
         architecture=architecture,
-        scaling=MapScaling.of(protocol.grid),
+        scaling=MapScaling.of(protocol),
         encoding=None,
         sequence_hash=protocol.sequence.hash,
         protocol_hash=protocol.hash,
@@ -114,7 +114,7 @@ def test_paths_may_be_texts(tmp_path, protocol, dictionary, series, maps, model)
 
 def test_raw_scans_may_be_texts(tmp_path, scan, protocol):
     sequence = protocol.sequence
-    angle = np.arange(sequence.n_spokes) * sequence.angle_increment
+    angle = np.arange(sequence.n_readouts) * sequence.angle_increment
     along = (np.arange(sequence.n_samples) - N) / sequence.readout_oversampling
     spokes = np.stack([np.cos(angle), np.sin(angle)], axis=-1)[:, None] * along[None, :, None]
     path = str(tmp_path / "leg.h5")
@@ -137,7 +137,7 @@ def test_values_say_in_a_line_what_they_are(protocol, dictionary, scan, series, 
 
 
 def test_a_protocol_with_replaced_values_is_saved_so_that_it_can_be_read(tmp_path, protocol, dictionary, series):
-    grid = dataclasses.replace(protocol.grid, ff=protocol.grid.ff / 2)
+    grid = dataclasses.replace(protocol.grid, ff=protocol.grid["FF"] / 2)
     changed = dataclasses.replace(protocol, grid=grid)
     save_dictionary(dataclasses.replace(dictionary, protocol=changed), tmp_path / "d.h5")
     assert load_dictionary(tmp_path / "d.h5").protocol.hash == changed.hash != protocol.hash
@@ -150,10 +150,10 @@ def test_a_protocol_with_replaced_values_is_saved_so_that_it_can_be_read(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["d.h5"]
 
 
-@pytest.mark.parametrize("simulate", [fingerprints, spoke_signals])
+@pytest.mark.parametrize("simulate", [fingerprints, readout_signals])
 def test_t1_in_ms_is_refused_by_the_simulators(protocol, simulate):
-    values = {name: np.array([value]) for name, value in {"ff": 0.2, "t1f": 0.3, "df": 0.0, "b1": 1.0}.items()}
+    values = {name: np.array([value]) for name, value in {"FF": 0.2, "T1fat": 0.3, "df": 0.0, "B1": 1.0}.items()}
     with pytest.raises(ValueError, match=r"^t1w goes to 1400 s, and no T1 does; give it in s, not in ms\.$"):
         simulate(protocol, t1w=np.array([1400.0]), **values)
     with pytest.raises(ValueError, match=r"^t1f goes to 300 s"):
-        simulate(protocol, t1w=np.array([1.4]), **values | {"t1f": np.array([300.0])})
+        simulate(protocol, t1w=np.array([1.4]), **values | {"T1fat": np.array([300.0])})

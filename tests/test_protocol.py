@@ -16,7 +16,7 @@ def t1ff_text() -> str:
 def test_t1ff_is_the_papers_sequence_and_grid():
     protocol = load_protocol("t1ff")
     sequence, grid = protocol.sequence, protocol.grid
-    assert (sequence.n_spokes, sequence.n_frames, sequence.n_samples) == (1400, 175, 700)
+    assert (sequence.n_readouts, sequence.n_frames, sequence.n_samples) == (1400, 175, 700)
     assert grid.shape == (21, 114, 8, 25, 15)
     assert grid.n_entries == 7_182_000
     # Flip 5, 10, 5, 15, 5 degrees; the changes fall at frames 75, 100, 125 and 150.
@@ -26,8 +26,8 @@ def test_t1ff_is_the_papers_sequence_and_grid():
     assert sequence.te[[0, 799, 800, 1199, 1200, 1399]] * 1e3 == pytest.approx([2.39, 2.39, 3.45, 3.45, 4.63, 4.63])
     assert sequence.tr - sequence.te == pytest.approx(1.13e-3)
     assert sequence.tr.sum() == pytest.approx(5.80, abs=5e-3)
-    assert grid.t1w[[0, 1, 105, 106, 113]] == pytest.approx([0.55, 0.56, 1.6, 1.65, 2.0])
-    assert grid.b1[[0, -1]] == pytest.approx([0.3, 1.0])
+    assert grid["T1H2O"][[0, 1, 105, 106, 113]] == pytest.approx([0.55, 0.56, 1.6, 1.65, 2.0])
+    assert grid["B1"][[0, -1]] == pytest.approx([0.3, 1.0])
 
 
 def test_small_protocol_has_the_same_train_and_another_grid():
@@ -58,7 +58,7 @@ def test_hash_ignores_layout_and_follows_values():
         ("tr_ms = 3.52", "tr_ms = 2.0", r"sequence\.train\[0\]\.tr_ms must be above 2\.39, not 2"),
         ("flip_deg = 15.0", "flip_deg = 190.0", r"sequence\.train\[3\]\.flip_deg must be from 0 to 180"),
         ("flip_deg = 15.0", "flip_deg = nan", r"sequence\.train\[3\]\.flip_deg must be a finite number"),
-        ("spokes_per_frame = 8", "spokes_per_frame = 9", r"sequence\.spokes_per_frame = 9 must divide 1400"),
+        ("readouts_per_frame = 8", "readouts_per_frame = 9", r"sequence\.readouts_per_frame = 9 must divide 1400"),
         (
             "inversion_efficiency = 1.0",
             "inversion_efficiency = 1.1",

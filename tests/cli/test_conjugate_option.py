@@ -26,7 +26,7 @@ def scans(study, tmp_path_factory):
     protocol = load_protocol(str(study / "small.toml"))
     sequence, tissue = protocol.sequence, protocol.tissue
     person = ANATOMIES["leg"](matrix=64, fov=sequence.fov, n_slices=1, slice_spacing=0.01, seed=1)
-    turned = replace(person, maps=replace(person.maps, df=-person.maps.df))
+    turned = replace(person, maps=replace(person.maps, df=-person.maps.si["df"]))
     other = replace(protocol, tissue=replace(tissue, fat_shifts=-tissue.fat_shifts))
     for name, phantom, sense in (("plain", person, protocol), ("other", turned, other)):
         raw = scan(phantom, sense, n_coils=COILS, snr=SNR, seed=1, name=name, delays=DELAYS)

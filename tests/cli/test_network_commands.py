@@ -37,7 +37,7 @@ def untrained(protocol, encoding, record):
     return TrainedModel(
         network=initial_network(architecture, torch.Generator().manual_seed(0)).eval(),
         architecture=architecture,
-        scaling=MapScaling.of(protocol.grid),
+        scaling=MapScaling.of(protocol),
         encoding=encoding,
         sequence_hash=protocol.sequence.hash,
         protocol_hash=protocol.hash,

@@ -12,7 +12,7 @@ def make_maps(seed: int, mask: np.ndarray | None = None, **changes: np.ndarray) 
     """Random maps in SI units; `changes` replace maps, NaN is put outside the mask."""
     rng = np.random.default_rng(seed)
     mask = np.ones(SHAPE, bool) if mask is None else mask
-    ranges = {"ff": (0, 1), "t1w": (0.6, 1.6), "t1f": (0.25, 0.35), "df": (-100, 100), "b1": (0.4, 1.0)}
+    ranges = {"FF": (0, 1), "T1H2O": (0.6, 1.6), "T1fat": (0.25, 0.35), "df": (-100, 100), "B1": (0.4, 1.0)}
     images = {name: rng.uniform(*limits, mask.shape) for name, limits in ranges.items()}
     images |= {"m0": rng.uniform(1, 2, mask.shape), "match": rng.uniform(0.9, 1, mask.shape)}
     images |= {"phase": rng.uniform(-3, 3, mask.shape)} | changes

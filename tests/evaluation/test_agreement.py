@@ -6,7 +6,7 @@ from scipy import stats
 
 from mrfpipe.errors import MismatchError
 from mrfpipe.evaluation.agreement import agree, region_agreement
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 
 EXACT = 1e-10
 """Relative tolerance between two ways to sum some hundred float64 numbers."""
@@ -59,7 +59,7 @@ def slow_points(maps, reference, parameter, rois):
         for label in sorted(set(rois[s].ravel()) - {0}):
             inside = (rois[s] == label) & reference.mask[s] & maps.mask[s]
             if inside.any():
-                got, true = (m.in_file_units(parameter)[s][inside].astype(float).mean() for m in (maps, reference))
+                got, true = (m[parameter.name][s][inside].astype(float).mean() for m in (maps, reference))
                 yield s, label, inside.sum(), got, true
 
 
@@ -75,7 +75,7 @@ def test_points_are_those_of_a_loop(make):
         assert agreement == agree(points.estimate, points.reference)
         np.testing.assert_array_equal(points.difference, points.estimate - points.reference)
         np.testing.assert_array_equal(points.middle, (points.estimate + points.reference) / 2)
-        if parameter.field in ("ff", "df", "b1"):
+        if parameter.name in ("FF", "df", "B1"):
             expected = list(slow_points(maps, reference, parameter, rois))
             assert len(expected) == 7
             for i, name in enumerate(("slice", "region", "n_voxels", "estimate", "reference")):
@@ -93,7 +93,7 @@ def test_fat_voxels_and_fat_regions_have_no_t1_of_water(make):
     found = region_agreement(maps, reference, rois)
     water = found["T1H2O"][0]
     assert (water.slice.tolist(), water.region.tolist(), water.n_voxels.tolist()) == ([0], [1], [3])
-    assert water.reference[0] == pytest.approx(1e3 * reference.t1w[0, 0, 1:4].mean(), rel=1e-6)
+    assert water.reference[0] == pytest.approx(1e3 * reference.si["T1H2O"][0, 0, 1:4].mean(), rel=1e-6)
     assert found["FF"][0].region.tolist() == [1, 2, 3]
 
 

@@ -7,7 +7,8 @@ from mrfpipe.errors import MismatchError
 from mrfpipe.evaluation.importance import permutation_importance, permute_frame
 from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.phantom.truth import PARAMETERS
 
 WEIGHTS = np.array([[0, 0, 2], [0.5, 0, 0], [0, 1, 0], [0, 0, 0], [0.1, 0.2, 0.3]])
 """How much of each of three frames goes into each of the five maps."""
@@ -19,7 +20,7 @@ def reconstruct(series: FrameSeries) -> ParameterMaps:
     maps = np.where(series.mask, maps, np.nan)
     ones = np.where(series.mask, 1, np.nan).astype(np.float32)
     return ParameterMaps(
-        **{p.field: m for p, m in zip(PARAMETERS, maps, strict=True)},
+        **{p.name: m for p, m in zip(PARAMETERS, maps, strict=True)},
         m0=ones,
         phase=0 * ones,
         match=ones,

@@ -4,7 +4,7 @@ import pytest
 from mrfpipe.errors import MismatchError
 from mrfpipe.evaluation.agreement import region_agreement
 from mrfpipe.evaluation.metrics import bias, evaluate, nrmse, psnr, r2, rmse, ssim
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 
 NAMES = ("FF", "T1H2O", "T1fat", "df", "B1")
 EXACT = 1e-12
@@ -131,12 +131,12 @@ def test_evaluate_is_that_of_a_slow_loop(make):
     for p in PARAMETERS:
         differences, n_missing, truths = [], 0, []
         for voxel in zip(*np.nonzero(reference.mask), strict=True):
-            fat = reference.ff[voxel]
+            fat = reference.si["FF"][voxel]
             if (p.name == "T1H2O" and fat > 0.7) or (p.name == "T1fat" and fat <= 0.3):
                 continue
-            truths.append(float(getattr(reference, p.field)[voxel]) * p.scale)
+            truths.append(float(reference.si[p.name][voxel]) * p.scale)
             if maps.mask[voxel]:
-                differences.append(float(getattr(maps, p.field)[voxel]) * p.scale - truths[-1])
+                differences.append(float(maps.si[p.name][voxel]) * p.scale - truths[-1])
             else:
                 n_missing += 1
         error = errors[p.name]
@@ -151,7 +151,7 @@ def test_evaluate_is_that_of_a_slow_loop(make):
 
 def test_units_are_those_of_files(make):
     reference = make(0)
-    maps = make(0, t1w=reference.t1w + 0.05, df=reference.df + 3, t1f=reference.t1f - 0.01)
+    maps = make(0, t1w=reference.si["T1H2O"] + 0.05, df=reference.si["df"] + 3, t1f=reference.si["T1fat"] - 0.01)
     errors = evaluate(maps, reference)
     assert errors["T1H2O"].bias == pytest.approx(50, rel=1e-4)
     assert errors["T1fat"].bias == pytest.approx(-10, rel=1e-4)
@@ -175,7 +175,7 @@ def test_fat_fraction_decides_where_t1_counts(make):
 
 def test_ssim_of_t1_is_over_the_whole_mask(make):
     reference = make(0)
-    wrong_in_fat = np.where(reference.ff > 0.7, reference.t1w + 0.5, reference.t1w)
+    wrong_in_fat = np.where(reference.si["FF"] > 0.7, reference.si["T1H2O"] + 0.5, reference.si["T1H2O"])
     error = evaluate(make(0, t1w=wrong_in_fat), reference)["T1H2O"]
     assert error.rmse == 0
     assert error.ssim < 0.9
@@ -190,9 +190,9 @@ def test_regions_make_r2_that_of_their_means(make):
     for s in range(2):
         for label in (1, 2, 5):
             region = rois[s] == label
-            inside = region & (reference.ff[s] <= 0.7)
-            if inside.any() and reference.ff[s][region].mean() <= 0.7:
-                points.append((maps.t1w[s][inside].mean(dtype=float), reference.t1w[s][inside].mean(dtype=float)))
+            inside = region & (reference.si["FF"][s] <= 0.7)
+            if inside.any() and reference.si["FF"][s][region].mean() <= 0.7:
+                points.append((maps.si["T1H2O"][s][inside].mean(dtype=float), reference.si["T1H2O"][s][inside].mean(dtype=float)))
     got, true = np.array(points).T
     assert errors["T1H2O"].n_regions == len(points) == 5
     assert errors["T1H2O"].r2_regions == pytest.approx(np.corrcoef(got, true)[0, 1] ** 2, rel=1e-5)
@@ -212,7 +212,7 @@ def test_regions_of_fat_have_no_r2_of_water(make):
         if label > 5:
             ff[0, label, 2:] = 0.95
     reference = make(0, ff=ff)
-    maps = make(0, ff=ff, t1w=np.where(rois > 5, make(1).t1w, reference.t1w))
+    maps = make(0, ff=ff, t1w=np.where(rois > 5, make(1).si["T1H2O"], reference.si["T1H2O"]))
     errors = evaluate(maps, reference, rois)
     assert errors["T1H2O"].n_regions == 5
     assert errors["T1H2O"].r2_regions == pytest.approx(1, rel=EXACT)

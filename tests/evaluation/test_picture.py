@@ -54,7 +54,7 @@ def test_reference_and_difference_follow_in_the_same_columns_and_colours(make):
     maps, reference = make(0), make(1)
     panels = [axis.images[0] for axis in maps_figure(maps, reference=reference, slice_index=1).axes if axis.images]
     assert len(panels) == 15
-    for image, values in ((panels[1], maps.t1w), (panels[6], reference.t1w), (panels[11], maps.t1w - reference.t1w)):
+    for image, values in ((panels[1], maps.si["T1H2O"]), (panels[6], reference.si["T1H2O"]), (panels[11], maps.si["T1H2O"] - reference.si["T1H2O"])):
         np.testing.assert_allclose(image.get_array(), 1000 * values[1], rtol=1e-4, atol=1e-3)
     assert [p.get_clim() for p in panels[:5]] == [p.get_clim() for p in panels[5:10]]
     assert panels[0].get_clim() == (0, 1)
@@ -78,7 +78,7 @@ def test_png_replaces_one_that_is_there(tmp_path, make):
 
 def test_empty_and_constant_maps_can_be_drawn(make):
     zero = np.zeros(SHAPE)
-    names = ("ff", "t1w", "t1f", "df", "b1", "m0", "phase", "match")
+    names = ("FF", "T1H2O", "T1fat", "df", "B1", "m0", "phase", "match")
     constant = make(0, zero == 0, **dict.fromkeys(names, zero))
     empty = make(0, zero > 0)
     for figure in (maps_figure(constant), maps_figure(empty, reference=empty)):

@@ -34,14 +34,14 @@ def dataset(tmp_path, maps, provenance):
 def test_maps_have_the_names_and_units_of_bids(tmp_path, maps, provenance):
     save_bids(maps, tmp_path, provenance, entities="sub-P07_ses-1")
     expected = {
-        "anat/sub-P07_ses-1_T1map": (maps.t1w, "s"),
-        "anat/sub-P07_ses-1_desc-fat_T1map": (maps.t1f, "s"),
+        "anat/sub-P07_ses-1_T1map": (maps.si["T1H2O"], "s"),
+        "anat/sub-P07_ses-1_desc-fat_T1map": (maps.si["T1fat"], "s"),
         "anat/sub-P07_ses-1_M0map": (maps.m0, "arbitrary"),
         "anat/sub-P07_ses-1_M0phasemap": (maps.phase, "rad"),
         "anat/sub-P07_ses-1_gapmap": (maps.gap, "1"),
-        "anat/sub-P07_ses-1_FFmap": (maps.ff, "1"),
-        "fmap/sub-P07_ses-1_TB1map": (100 * maps.b1, "percent"),
-        "fmap/sub-P07_ses-1_fieldmap": (-maps.df, "Hz"),
+        "anat/sub-P07_ses-1_FFmap": (maps.si["FF"], "1"),
+        "fmap/sub-P07_ses-1_TB1map": (100 * maps.si["B1"], "percent"),
+        "fmap/sub-P07_ses-1_fieldmap": (-maps.si["df"], "Hz"),
         "fmap/sub-P07_ses-1_magnitude": (maps.m0, "arbitrary"),
     }
     for name, (values, unit) in expected.items():
@@ -55,8 +55,8 @@ def test_maps_have_the_names_and_units_of_bids(tmp_path, maps, provenance):
 def test_the_field_map_is_positive_where_the_frequency_is_higher(tmp_path, maps, provenance):
     """Fat's frequency is lower than water's by 3.4 ppm. Where water turns as fat does, the field is lower."""
     protocol = load_protocol("t1ff")
-    frame = np.flatnonzero(np.diff(protocol.sequence.te))[0] // protocol.sequence.spokes_per_frame
-    voxel = {"t1w": np.array([1.2]), "t1f": np.array([0.3]), "b1": np.array([1.0])}
+    frame = np.flatnonzero(np.diff(protocol.sequence.te))[0] // protocol.sequence.readouts_per_frame
+    voxel = {"T1H2O": np.array([1.2]), "T1fat": np.array([0.3]), "B1": np.array([1.0])}
 
     def turn(ff, df):
         """Angle by which the signal turns from the last frames of the shortest echo time to the first of the next."""
@@ -68,8 +68,8 @@ def test_the_field_map_is_positive_where_the_frequency_is_higher(tmp_path, maps,
     assert np.sign(turn(0.0, -60.0)) == -1
     save_bids(maps, tmp_path, provenance, entities="sub-1")
     field = values_of(tmp_path / "fmap" / "sub-1_fieldmap.nii.gz")[maps.mask]
-    assert np.array_equal(field, -maps.df[maps.mask])
-    assert not np.any(field == maps.df[maps.mask])  # there is a sign to lose everywhere
+    assert np.array_equal(field, -maps.si["df"][maps.mask])
+    assert not np.any(field == maps.si["df"][maps.mask])  # there is a sign to lose everywhere
 
 
 def test_validator_finds_no_error(dataset, tmp_path):
@@ -97,7 +97,7 @@ def test_validator_finds_no_error(dataset, tmp_path):
 
 def test_a_dataset_holds_many_scans_and_loses_none(dataset, maps, provenance):
     first = values_of(dataset / "sub-01" / "ses-a" / "anat" / "sub-01_ses-a_T1map.nii.gz")
-    np.testing.assert_allclose(first, maps.t1w, rtol=1e-6)
+    np.testing.assert_allclose(first, maps.si["T1H2O"], rtol=1e-6)
     folders = {str(path.parent.relative_to(dataset)) for path in dataset.rglob("maps.h5")}
     assert folders == {"sub-01/ses-a", "sub-01/ses-b", "sub-02"}
     assert all(is_bids(dataset / folder) for folder in folders)

@@ -89,7 +89,7 @@ def test_a_voxel_by_hand(tmp_path, maps, provenance):
     _, values, lps = voxels(tmp_path / "T1H2O.dcm")
     # R = -1.5 y + 20, A = 2 x - 30, S = 8 slice + 5 at y = 3, x = 6, slice 1; L = -R, P = -A.
     here = np.flatnonzero(np.all(np.abs(lps - [-15.5, 18, 13]) < PLACE_MM, axis=-1))
-    assert values.ravel()[here] == pytest.approx([1000 * maps.t1w[1, 3, 6]])
+    assert values.ravel()[here] == pytest.approx([1000 * maps.si["T1H2O"][1, 3, 6]])
 
 
 @pytest.mark.parametrize(

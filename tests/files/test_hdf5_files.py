@@ -14,7 +14,7 @@ from mrfpipe.files.frames import StoredSeries, load_frames, read_frames_header, 
 from mrfpipe.files.maps import load_maps, read_maps_header, save_maps
 from mrfpipe.files.schemas import schema_of
 from mrfpipe.imaging.series import stack_slices
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import Protocol, load_protocol
 
@@ -76,14 +76,14 @@ def test_dictionary_file_says_what_it_holds(saved, dictionary):
 
 def random_dictionary(protocol: Protocol, rank: int) -> Dictionary:
     rng, grid = np.random.default_rng(0), protocol.grid
-    b1_df = (grid.b1.size, grid.df.size)
+    b1_df = (grid["B1"].size, grid["df"].size)
 
     def signals(*shape: int) -> np.ndarray:
         return rng.standard_normal((*shape, 2), np.float32).view(np.complex64)[..., 0]
 
     return Dictionary(
-        water=signals(grid.t1w.size, *b1_df, rank),
-        fat=signals(grid.t1f.size, *b1_df, rank),
+        water=signals(grid["T1H2O"].size, *b1_df, rank),
+        fat=signals(grid["T1fat"].size, *b1_df, rank),
         basis=signals(protocol.sequence.n_frames, rank),
         energy=0.99999,
         protocol=protocol,
@@ -149,9 +149,9 @@ def test_maps_file_has_slices_y_x_in_file_units(saved, maps):
     with h5py.File(saved / "maps.h5") as file:
         for name in ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "M0phase", "match", "gap", "edge", "mask"):
             assert file[name].shape == (2, 5, 7)
-        assert file["T1H2O"][1, 3, 6] == pytest.approx(1000 * maps.t1w[1, 3, 6])
-        assert file["T1fat"][1, 3, 6] == pytest.approx(1000 * maps.t1f[1, 3, 6])
-        assert file["df"][1, 3, 6] == maps.df[1, 3, 6]
+        assert file["T1H2O"][1, 3, 6] == pytest.approx(1000 * maps.si["T1H2O"][1, 3, 6])
+        assert file["T1fat"][1, 3, 6] == pytest.approx(1000 * maps.si["T1fat"][1, 3, 6])
+        assert file["df"][1, 3, 6] == maps.si["df"][1, 3, 6]
         assert [file[p.name].attrs["unit"].decode() for p in PARAMETERS] == ["1", "ms", "ms", "Hz", "1"]
 
 

@@ -22,7 +22,7 @@ def test_voxel_lies_at_its_place_in_the_patient(tmp_path, maps, provenance):
     assert image.shape == (7, 5, 2)
     values = np.asarray(image.dataobj)
     assert values.dtype == np.float32
-    assert values[6, 3, 1] == pytest.approx(1000 * maps.t1w[1, 3, 6])
+    assert values[6, 3, 1] == pytest.approx(1000 * maps.si["T1H2O"][1, 3, 6])
     # By hand from the affine: R = -1.5 y + 20, A = 2 x - 30, S = 8 slice + 5.
     np.testing.assert_allclose(image.affine @ [6, 3, 1, 1], [15.5, -18, 13, 1])
     assert nib.aff2axcodes(image.affine) == ("A", "L", "S")
@@ -37,11 +37,11 @@ def test_voxel_lies_at_its_place_in_the_patient(tmp_path, maps, provenance):
 def test_all_maps_in_file_units_and_nan_outside_the_mask(tmp_path, maps, provenance):
     save_nifti(maps, tmp_path, provenance)
     expected = {
-        "FF": maps.ff,
-        "T1H2O": maps.t1w * 1000,
-        "T1fat": maps.t1f * 1000,
-        "df": maps.df,
-        "B1": maps.b1,
+        "FF": maps.si["FF"],
+        "T1H2O": maps.si["T1H2O"] * 1000,
+        "T1fat": maps.si["T1fat"] * 1000,
+        "df": maps.si["df"],
+        "B1": maps.si["B1"],
         "M0": maps.m0,
         "M0phase": maps.phase,
         "match": maps.match,

@@ -6,7 +6,8 @@ import pytest
 
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.files.labels import load_labels
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.phantom.truth import PARAMETERS
 
 SHAPE = (2, 5, 7)
 AFFINE = np.array([[0, -1.5, 0, 20], [1.5, 0, 0, -30], [0, 0, 8, 4], [0, 0, 0, 1.0]])
@@ -15,7 +16,7 @@ AFFINE = np.array([[0, -1.5, 0, 20], [1.5, 0, 0, -30], [0, 0, 8, 4], [0, 0, 0, 1
 @pytest.fixture
 def maps():
     ones = np.ones(SHAPE, np.float32)
-    fields = dict.fromkeys((*(p.field for p in PARAMETERS), "m0", "phase", "match"), ones)
+    fields = dict.fromkeys((*(p.name for p in PARAMETERS), "m0", "phase", "match"), ones)
     return ParameterMaps(**fields, edge=np.zeros(SHAPE, np.uint8), mask=np.ones(SHAPE, bool), affine=AFFINE)
 
 

@@ -18,7 +18,7 @@ def test_result_folder(tmp_path, maps, provenance):
     save_result(folder, maps, provenance, force=False, extra=lambda f: (f / "maps.png").touch() or None)
     assert {"maps.h5", "maps.png", "FF.nii.gz", "FF.json"} <= files_in(folder)
     assert [p.name for p in folder.parent.iterdir()] == ["scan"]
-    np.testing.assert_allclose(load_maps(folder / "maps.h5").t1w, maps.t1w, rtol=3e-7)
+    np.testing.assert_allclose(load_maps(folder / "maps.h5").si["T1H2O"], maps.si["T1H2O"], rtol=3e-7)
 
 
 def test_bids_result_folder(tmp_path, maps, provenance):

@@ -25,10 +25,10 @@ def test_truth_in_file_units_becomes_maps_in_si(tmp_path, truth):
     maps, rois = load_reference(tmp_path / "truth.npz")
     inside = truth["mask"] > 0
     np.testing.assert_array_equal(maps.mask, inside)
-    np.testing.assert_allclose(maps.t1w[inside], truth["T1H2O"][inside] / 1000, rtol=1e-6)
-    np.testing.assert_allclose(maps.t1f[inside], truth["T1fat"][inside] / 1000, rtol=1e-6)
-    np.testing.assert_array_equal(maps.df[inside], truth["df"][inside])
-    assert np.isnan(maps.df[~inside]).all()
+    np.testing.assert_allclose(maps.si["T1H2O"][inside], truth["T1H2O"][inside] / 1000, rtol=1e-6)
+    np.testing.assert_allclose(maps.si["T1fat"][inside], truth["T1fat"][inside] / 1000, rtol=1e-6)
+    np.testing.assert_array_equal(maps.si["df"][inside], truth["df"][inside])
+    assert np.isnan(maps.si["df"][~inside]).all()
     np.testing.assert_array_equal(rois, truth["roi"])
     assert rois.dtype == np.int64
 
@@ -128,9 +128,9 @@ def test_has_the_units_of_files_and_zeros_outside(phantom):
         assert array.shape == (2, 64, 64)
         assert not array[~mask].any()
         assert array.dtype == (np.uint8 if name in ("mask", "roi") else np.float32)
-    np.testing.assert_allclose(arrays["T1H2O"][mask], phantom.maps.t1w[mask] * 1000, rtol=1e-6)
-    np.testing.assert_allclose(arrays["T1fat"][mask], phantom.maps.t1f[mask] * 1000, rtol=1e-6)
-    np.testing.assert_array_equal(arrays["df"][mask], phantom.maps.df[mask])
+    np.testing.assert_allclose(arrays["T1H2O"][mask], phantom.maps.si["T1H2O"][mask] * 1000, rtol=1e-6)
+    np.testing.assert_allclose(arrays["T1fat"][mask], phantom.maps.si["T1fat"][mask] * 1000, rtol=1e-6)
+    np.testing.assert_array_equal(arrays["df"][mask], phantom.maps.si["df"][mask])
 
 
 def test_is_written_to_exactly_the_path(phantom, tmp_path):

@@ -136,7 +136,7 @@ def test_useless_noise_is_refused(noise):
         prewhiten(np.ones((3, 4, 5), np.complex64), noise)
 
 
-def test_frames_are_made_of_their_own_spokes(sequence):
+def test_frames_are_made_of_their_own_readouts(sequence):
     """The object brightens from frame to frame; so must the frames, and in their order."""
     scan = raw_scan(sequence, asymmetric_object())
     brightness = np.repeat(1 + np.arange(sequence.n_frames), sequence.readouts_per_frame)

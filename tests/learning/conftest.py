@@ -13,7 +13,8 @@ from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import initial_network
 from mrfpipe.learning.presets import Preset
 from mrfpipe.learning.scaling import MapScaling
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import fingerprints
 from mrfpipe.protocol import Protocol, parse_protocol
 
@@ -28,7 +29,7 @@ recovery_ms = 1000.0
 inversion_efficiency = 1.0
 rf_spoiling_increment_deg = 50.0
 excitation_time_bandwidth = 4.0
-spokes_per_frame = 4
+readouts_per_frame = 4
 angle_increment_deg = 111.25
 matrix = 32
 readout_oversampling = 2
@@ -84,11 +85,11 @@ def make_scan(protocol: Protocol) -> Callable[..., tuple[FrameSeries, ParameterM
             return low + (high - low) * ranks
 
         maps = {
-            "ff": smooth(0.02, 0.95),
-            "t1w": smooth(0.7, 1.8),
-            "t1f": smooth(0.22, 0.38),
+            "FF": smooth(0.02, 0.95),
+            "T1H2O": smooth(0.7, 1.8),
+            "T1fat": smooth(0.22, 0.38),
             "df": smooth(-100, 100),
-            "b1": smooth(0.4, 0.95),
+            "B1": smooth(0.4, 0.95),
         }
         m0 = smooth(0.8, 1.2)
         images = np.zeros((n_slices, protocol.sequence.n_frames, N_Y, N_X), np.complex64)
@@ -146,7 +147,7 @@ def make_model(protocol: Protocol) -> Callable[..., TrainedModel]:
         return TrainedModel(
             network=initial_network(architecture, torch.Generator().manual_seed(3)).eval(),
             architecture=architecture,
-            scaling=MapScaling.of(protocol.grid),
+            scaling=MapScaling.of(protocol),
             encoding=None,
             sequence_hash=protocol.sequence.hash,
             protocol_hash=protocol.hash,

@@ -12,7 +12,7 @@ from mrfpipe.learning.competitors import NETWORKS, Competitor
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import load_model, save_model
 from mrfpipe.learning.scaling import SignalScaling
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 
 CPU = torch.device("cpu")
 
@@ -49,8 +49,8 @@ def test_their_maps_are_those_of_the_whole_slice(competitor, make_scan, protocol
         expected = model.scaling.from_unit(np.moveaxis(model.network(torch.from_numpy(frames)).numpy(), 1, 0))
     maps = reconstruct(scan, model, protocol, device=CPU, tile_size=8)
     for i, parameter in enumerate(PARAMETERS):
-        found = getattr(maps, parameter.field)[maps.mask]
-        axis = getattr(protocol.grid, parameter.field)
+        found = maps.si[parameter.name][maps.mask]
+        axis = protocol.grid[parameter.name]
         # Float32 through a dozen layers; padding at borders of tiles would show in the second digit.
         np.testing.assert_allclose(found, expected[i][maps.mask], rtol=0, atol=1e-4 * (axis[-1] - axis[0]))
 

@@ -15,7 +15,7 @@ from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.export import export_onnx
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.network import initial_network
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 
 CPU = torch.device("cpu")
 TOLERANCE = 5e-5
@@ -46,7 +46,7 @@ def assert_same(found, model, series, protocol):
     expected = reconstruct(series, model, protocol, device=CPU)
     inside = expected.mask  # of the series less voxels without signal
     for values, parameter, low, high in zip(found, PARAMETERS, model.scaling.low, model.scaling.high, strict=True):
-        reference = getattr(expected, parameter.field)
+        reference = expected.si[parameter.name]
         assert reference[inside].std() > 0.01 * (high - low), "all the same says nothing"
         np.testing.assert_allclose(
             values[inside], reference[inside], atol=TOLERANCE * (high - low), rtol=0, err_msg=parameter.name

@@ -12,7 +12,7 @@ from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.scaling import SignalScaling
 from mrfpipe.learning.tiles import cover
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import fingerprints
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def constant_model(model, unit_values):
 
 
 def stacked(maps):
-    return np.stack([getattr(maps, parameter.field) for parameter in PARAMETERS])
+    return np.stack([maps.si[parameter.name] for parameter in PARAMETERS])
 
 
 @pytest.mark.parametrize("receptive_field", [1, 5, 7])
@@ -105,7 +105,7 @@ def test_slices_one_by_one_give_the_maps_of_all_together(make_model, make_scan, 
         model = replace(model, encoding=Encoding.of(basis, [scan]))
     together = reconstruct(scan, model, protocol, device=CPU)
     by_one = reconstruct(OneByOne(scan), model, protocol, device=CPU, progress=lambda *steps: told.append(steps))
-    for name in (*(p.field for p in PARAMETERS), "m0", "phase", "match", "edge", "mask", "affine"):
+    for name in (*(p.name for p in PARAMETERS), "m0", "phase", "match", "edge", "mask", "affine"):
         np.testing.assert_array_equal(getattr(by_one, name), getattr(together, name))
     assert told == [(1, 3), (2, 3), (3, 3)]
     if encoded:
@@ -152,7 +152,7 @@ def test_bfloat16_is_near_float32(make_model, make_scan, protocol):
 def test_maps_are_in_si_units_with_m0_and_match_of_the_fingerprint(make_model, make_scan, protocol):
     """A scan that is exactly what the network says of it, up to density and phase, matches wholly."""
     scan, _ = make_scan(1, n_slices=1)
-    values = {"ff": 0.25, "t1w": 1.25, "t1f": 0.3, "df": 60.0, "b1": 0.65}
+    values = {"FF": 0.25, "T1H2O": 1.25, "T1fat": 0.3, "df": 60.0, "B1": 0.65}
     model = constant_model(make_model(), [0.25, 0.5, 0.5, 0.75, 0.5])
     fingerprint = fingerprints(protocol, **{name: np.array([value]) for name, value in values.items()})[0]
     y, x = np.mgrid[:37, :29]
@@ -169,14 +169,14 @@ def test_maps_are_in_si_units_with_m0_and_match_of_the_fingerprint(make_model, m
     assert not maps.edge.any()
 
 
-@pytest.mark.parametrize(("field", "off"), [("t1w", 0.9), ("df", 0.2), ("ff", 0.9), ("b1", 0.1)])
+@pytest.mark.parametrize(("field", "off"), [("T1H2O", 0.9), ("df", 0.2), ("FF", 0.9), ("B1", 0.1)])
 def test_a_wrong_map_matches_worse(make_model, make_scan, protocol, field, off):
     scan, _ = make_scan(1, n_slices=1)
     unit = [0.25, 0.5, 0.5, 0.75, 0.5]
-    values = dict(zip(("ff", "t1w", "t1f", "df", "b1"), (0.25, 1.25, 0.3, 60.0, 0.65), strict=True))
+    values = dict(zip(("FF", "T1H2O", "T1fat", "df", "B1"), (0.25, 1.25, 0.3, 60.0, 0.65), strict=True))
     fingerprint = fingerprints(protocol, **{name: np.array([value]) for name, value in values.items()})[0]
     images = np.broadcast_to(fingerprint[:, None, None], scan.images.shape).astype(np.complex64)
-    unit[[parameter.field for parameter in PARAMETERS].index(field)] = off
+    unit[[parameter.name for parameter in PARAMETERS].index(field)] = off
     # Constant frames have no deviation to speak of; a single other voxel outside the comparison gives them one.
     images[0, :, 17, 15] *= 2j
     maps = reconstruct(replace(scan, images=images), constant_model(make_model(), unit), protocol, device=CPU)
@@ -187,8 +187,8 @@ def test_estimates_beyond_the_range_are_clipped_and_marked(make_model, make_scan
     scan, _ = make_scan(1)
     model = constant_model(make_model(), [-0.1, 1.3, 0.5, 0.5, 1.0])
     maps = reconstruct(scan, model, protocol, device=CPU)
-    assert {float(v) for v in maps.t1w[scan.mask]} == {2.0}
-    assert not maps.ff[scan.mask].any()
+    assert {float(v) for v in maps.si["T1H2O"][scan.mask]} == {2.0}
+    assert not maps.si["FF"][scan.mask].any()
     assert set(maps.edge[scan.mask]) == {0b10011}
     assert not maps.edge[~scan.mask].any()
 

@@ -9,7 +9,7 @@ import torch
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.learning.patches import TrainingData
 from mrfpipe.learning.scaling import MapScaling
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def scans(make_scan):
 @pytest.fixture
 def data(protocol, scans):
     series, labels = zip(*scans, strict=True)
-    return TrainingData(series, labels, map_scaling=MapScaling.of(protocol.grid), patch_size=8, receptive_field=5)
+    return TrainingData(series, labels, map_scaling=MapScaling.of(protocol), patch_size=8, receptive_field=5)
 
 
 @pytest.mark.parametrize("random", [None, np.random.default_rng(4)])
@@ -51,7 +51,7 @@ def test_patches_put_together_are_the_maps_and_the_frames(data, scans, random):
         # float32 of 0..1 and back rounds by 1e-7 of a range, which is at most 240 Hz.
         for value, parameter in zip(data.map_scaling.from_unit(maps), PARAMETERS, strict=True):
             np.testing.assert_allclose(
-                value[scan.mask], getattr(labels, parameter.field)[scan.mask], rtol=1e-4, atol=1e-4
+                value[scan.mask], labels.si[parameter.name][scan.mask], rtol=1e-4, atol=1e-4
             )
 
 
@@ -67,7 +67,7 @@ def test_foreground_is_where_both_masks_agree(protocol, scans):
     half = labels.mask.copy()
     half[:, :, 15:] = False
     data = TrainingData(
-        [scan], [replace(labels, mask=half)], map_scaling=MapScaling.of(protocol.grid), patch_size=8, receptive_field=1
+        [scan], [replace(labels, mask=half)], map_scaling=MapScaling.of(protocol), patch_size=8, receptive_field=1
     )
     _, maps, foreground = data.patch(next(p for p in data.positions() if (p.y, p.x) == (16, 8)))
     assert foreground[0, :, :7].all()
@@ -101,7 +101,7 @@ def test_batches_can_be_left_early(data):
 
 
 def test_scans_and_maps_must_fit(protocol, scans):
-    scaling = {"map_scaling": MapScaling.of(protocol.grid), "patch_size": 8, "receptive_field": 5}
+    scaling = {"map_scaling": MapScaling.of(protocol), "patch_size": 8, "receptive_field": 5}
     (scan, labels), (other, other_labels) = scans
     with pytest.raises(MismatchError, match="2 scans came with the maps of 1"):
         TrainingData([scan, other], [labels], **scaling)

@@ -79,7 +79,7 @@ def test_scans_without_signal_or_mask_are_refused(scan):
 
 
 def test_maps_go_to_the_unit_range_and_back(protocol):
-    scaling = MapScaling.of(protocol.grid)
+    scaling = MapScaling.of(protocol)
     maps = np.array([0.25, 0.875, 0.25, -60, 0.65])[:, None, None] * np.ones((1, 2, 3))
     unit = scaling.to_unit(maps)
     np.testing.assert_allclose(unit[:, 1, 2], [0.25, 0.25, 0.25, 0.25, 0.5], rtol=1e-6)
@@ -87,7 +87,7 @@ def test_maps_go_to_the_unit_range_and_back(protocol):
 
 
 def test_estimates_beyond_the_range_are_clipped_and_known(protocol):
-    scaling = MapScaling.of(protocol.grid)
+    scaling = MapScaling.of(protocol)
     maps = scaling.from_unit(np.array([[-0.5, 0.0, 0.5, 1.0, 1.5]] * 5, np.float32))
     np.testing.assert_allclose(maps[1], [0.5, 0.5, 1.25, 2.0, 2.0])
     np.testing.assert_array_equal(scaling.at_ends(maps), [[True, True, False, True, True]] * 5)

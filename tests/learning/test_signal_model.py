@@ -15,7 +15,7 @@ from mrfpipe.learning.inference import reconstruct_signals
 from mrfpipe.learning.model import load_model, save_model
 from mrfpipe.learning.shipped import models_folder
 from mrfpipe.learning.training import train
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SPOILED, SignalModel, fingerprints
 
 CPU = torch.device("cpu")
@@ -58,7 +58,7 @@ def test_frames_are_encoded_in_the_basis_of_the_model(model, protocol):
 
 def test_fingerprints_and_their_scale_are_by_the_model(model, protocol, scan):
     maps, found = reconstruct_signals(scan[0], model, protocol, device=CPU)
-    values = {p.field: getattr(maps, p.field)[maps.mask].astype(float) for p in PARAMETERS}
+    values = {p.name: maps.si[p.name][maps.mask].astype(float) for p in PARAMETERS}
     by_model = {kind: fingerprints(protocol, **values, model=kind) for kind in (EPG, SPOILED)}
     np.testing.assert_array_equal(found.basis, range_basis(protocol, EPG))
     # complex64 sums of sixteen frames; ideal spoiling is off by percents.
@@ -74,7 +74,7 @@ def test_fingerprints_and_their_scale_are_by_the_model(model, protocol, scan):
 def test_the_basis_of_the_ranges_holds_what_the_model_simulates(protocol):
     """Of signals by a model, its own basis loses less than that of another."""
     rng = np.random.default_rng(9)
-    axes = {p.field: getattr(protocol.grid, p.field) for p in PARAMETERS}
+    axes = {p.name: protocol.grid[p.name] for p in PARAMETERS}
     values = {name: rng.uniform(axis.min(), axis.max(), 100) for name, axis in axes.items()}
     signals = fingerprints(protocol, **values, model=EPG)
     own, other = (

@@ -16,7 +16,7 @@ from mrfpipe.learning.engine import learning_rate
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.training import train
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 
 CPU = torch.device("cpu")
 
@@ -76,8 +76,8 @@ def test_a_trained_network_finds_the_maps_of_a_scan_it_has_not_seen(protocol, ti
     scan, truth = make_scan(11)
     maps = reconstruct(scan, model, protocol, device=CPU)
     for parameter, least in zip(PARAMETERS, (0.8, 0.15, 0.0, 0.8, 0.5), strict=True):
-        sound = truth.mask & (truth.ff < 0.7) if parameter.field == "t1w" else truth.mask
-        estimate, expected = (getattr(m, parameter.field)[sound] for m in (maps, truth))
+        sound = truth.mask & (truth.si["FF"] < 0.7) if parameter.name == "T1H2O" else truth.mask
+        estimate, expected = (m.si[parameter.name][sound] for m in (maps, truth))
         assert 1 - np.mean((estimate - expected) ** 2) / np.var(expected) > least, parameter.name
 
 
@@ -167,7 +167,7 @@ def test_t1_of_water_in_fat_need_not_be_learned(protocol, tiny_preset, scans):
     """With wrong T1 of water in all fat, only the training that masks it is the same as with right ones."""
     series, labels = scans
     wrong = [
-        replace(truth, t1w=np.where(truth.mask & (truth.ff > 0.7), 5, truth.t1w).astype(np.float32)) for truth in labels
+        replace(truth, t1w=np.where(truth.mask & (truth.si["FF"] > 0.7), 5, truth.si["T1H2O"]).astype(np.float32)) for truth in labels
     ]
     for most_fat, same in ((0.7, True), (None, False)):
         preset = replace(tiny_preset, most_fat_for_water=most_fat)

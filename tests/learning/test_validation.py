@@ -12,7 +12,7 @@ from mrfpipe.learning.distributed import Team
 from mrfpipe.learning.patches import TrainingData
 from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.learning.validation import validate
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 
 FLOAT32 = torch.autocast("cpu", torch.bfloat16, enabled=False)
 
@@ -37,7 +37,7 @@ class Sums(nn.Module):
 def data_of(scan, protocol, patch_size=8):
     series, labels = scan
     return TrainingData(
-        [series], [labels], map_scaling=MapScaling.of(protocol.grid), patch_size=patch_size, receptive_field=1
+        [series], [labels], map_scaling=MapScaling.of(protocol), patch_size=patch_size, receptive_field=1
     )
 
 
@@ -54,12 +54,12 @@ def slow(network, data, scaling):
     with torch.inference_mode():
         maps = network(torch.from_numpy(frames)).double().numpy().transpose(1, 0, 2, 3)
     explained, squares, n = {}, 0.0, 0
-    truth = scaling.to_unit(np.stack([getattr(labels, p.field) for p in PARAMETERS])).astype(float)
+    truth = scaling.to_unit(np.stack([labels.si[p.name] for p in PARAMETERS])).astype(float)
     for i, parameter in enumerate(PARAMETERS):
         error = (maps[i] - truth[i])[labels.mask]
         squares, n = squares + np.sum(error**2), n + error.size
-        limits = {"t1w": labels.ff <= 0.7, "t1f": labels.ff > 0.3}
-        judged = labels.mask & limits.get(parameter.field, True)
+        limits = {"T1H2O": labels.si["FF"] <= 0.7, "T1fat": labels.si["FF"] > 0.3}
+        judged = labels.mask & limits.get(parameter.name, True)
         residual = (maps[i] - truth[i])[judged]
         explained[parameter.name] = 1 - np.mean(residual**2) / np.var(truth[i][judged])
     return squares / n, explained
@@ -75,7 +75,7 @@ def test_loss_and_explained_variance_are_those_of_whole_maps(scan, protocol, pat
     data = data_of(scan, protocol, patch_size)
     network = Sums(2 * protocol.sequence.n_frames)
     found = measured(network, data)
-    loss, explained = slow(network, data, MapScaling.of(protocol.grid))
+    loss, explained = slow(network, data, MapScaling.of(protocol))
     # float32 estimates, whose sums are then taken in float64.
     assert found.loss == pytest.approx(loss, rel=1e-5)
     assert found.explained == pytest.approx(explained, rel=1e-5)
@@ -110,6 +110,6 @@ def test_maps_that_do_not_vary_do_not_count(scan, protocol):
     found = measured(Sums(2 * protocol.sequence.n_frames), data_of((series, flat), protocol))
     assert np.isnan(found.explained["df"])
     assert found.score == pytest.approx(np.nanmean(list(found.explained.values())))
-    constant = {p.field: np.where(labels.mask, 0.6, np.nan).astype(np.float32) for p in PARAMETERS}
+    constant = {p.name: np.where(labels.mask, 0.6, np.nan).astype(np.float32) for p in PARAMETERS}
     with pytest.raises(InputError, match="No map of the validation scans varies"):
         measured(Sums(2 * protocol.sequence.n_frames), data_of((series, replace(labels, **constant)), protocol))

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.matching.brute import match_brute
-from mrfpipe.matching.exact import group_dictionary, match_exact
+from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.layout import lay_out
 from mrfpipe.matching.score import best_fat_fraction, best_on_grid, score_at
 from mrfpipe.physics.simulate import SignalModel, fingerprints
 from mrfpipe.protocol import load_protocol
@@ -20,8 +21,8 @@ def noisy_signals(dictionary: Dictionary, n: int, seed: int) -> np.ndarray:
     """Fingerprints off the grid with a random phase and noise of 0 to 10 times their norm, and pure noise."""
     rng, grid = np.random.default_rng(seed), dictionary.protocol.grid
     values = {
-        name: rng.uniform(getattr(grid, name)[0], getattr(grid, name)[-1], n)
-        for name in ("ff", "t1w", "t1f", "df", "b1")
+        name: rng.uniform(grid[name][0], grid[name][-1], n)
+        for name in ("FF", "T1H2O", "T1fat", "df", "B1")
     }
     clean = dictionary.compress(fingerprints(dictionary.protocol, **values))
     clean /= np.linalg.norm(clean, axis=1, keepdims=True)
@@ -60,13 +61,13 @@ def test_exact_is_brute_force_over_the_small_grid(seed, rank, model):
 def test_no_entry_beats_the_bound_of_its_group():
     """The bound of the docstring, in double precision, against every entry of some groups."""
     dictionary = build_dictionary(load_protocol("t1ff"), rank=12)
-    groups, grid = group_dictionary(dictionary), dictionary.protocol.grid
+    groups, grid = lay_out(dictionary).groups, dictionary.protocol.grid
     space = (groups.space[..., 0] + 1j * groups.space[..., 1]).astype(complex)
     signals = noisy_signals(dictionary, 40, seed=5).astype(complex)
     signals /= np.linalg.norm(signals, axis=1, keepdims=True)
-    ff = grid.ff[:, None, None, None]
+    ff = grid["FF"][:, None, None, None]
     for group in range(0, len(space), 37):
-        b1, df = divmod(group, grid.df.size)
+        b1, df = divmod(group, grid["df"].size)
         entries = (1 - ff) * dictionary.water[:, None, b1, df] + ff * dictionary.fat[:, b1, df]
         entries = entries.reshape(-1, dictionary.rank).astype(complex)
         best = (np.abs(signals @ entries.conj().T) / np.linalg.norm(entries, axis=1)).max(axis=1)
@@ -90,8 +91,8 @@ def test_noise_free_entries_find_themselves():
     found = match_exact((dictionary.entries(numbers) * 7 * phase).astype(np.complex64), dictionary)
     np.testing.assert_allclose(found.score, 1, rtol=SAME_SCORE)
     expected, got = dictionary.parameters(numbers), dictionary.parameters(found.entry)
-    mixed = (expected["ff"] > 0.2) & (expected["ff"] < 0.8)
-    for name in ("ff", "df", "b1"):
+    mixed = (expected["FF"] > 0.2) & (expected["FF"] < 0.8)
+    for name in ("FF", "df", "B1"):
         assert np.mean(expected[name][mixed] == got[name][mixed]) > 0.97
 
 

@@ -18,11 +18,11 @@ from mrfpipe.matching.exact import match_exact
 
 GPU = torch.device("cuda:0")
 TINY = {
-    "fat_fraction": "[[0.0, 1.0, 0.5]]",
-    "t1_water_ms": "[[600, 1600, 500]]",
-    "t1_fat_ms": "[[250, 350, 100]]",
-    "df_hz": "[[-60, 60, 60]]",
-    "b1": "[[0.5, 1.0, 0.5]]",
+    "FF": "[[0.0, 1.0, 0.5]]",
+    "T1H2O": "[[600, 1600, 500]]",
+    "T1fat": "[[250, 350, 100]]",
+    "df": "[[-60, 60, 60]]",
+    "B1": "[[0.5, 1.0, 0.5]]",
 }
 OPPOSED = TINY | {
     "te_ms": 2.5,
@@ -30,8 +30,8 @@ OPPOSED = TINY | {
     "fat_t2_ms": 60.0,
     "fat_amplitudes": "[1.0]",
     "fat_shifts_hz": "[200.05]",
-    "t1_water_ms": "[[350, 950, 300]]",
-    "df_hz": "[[0, 0, 1]]",
+    "T1H2O": "[[350, 950, 300]]",
+    "df": "[[0, 0, 1]]",
 }
 """At FF = 0.5 and equal T1, 2e-4 of water and fat is left."""
 RUN = f"""

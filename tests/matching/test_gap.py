@@ -48,8 +48,8 @@ def test_gap_is_that_of_all_entries(dictionary):
     rng, grid = np.random.default_rng(0), dictionary.protocol.grid
     n = 40
     values = {
-        name: rng.uniform(getattr(grid, name)[0], getattr(grid, name)[-1], 2 * n)
-        for name in ("ff", "t1w", "t1f", "df", "b1")
+        name: rng.uniform(grid[name][0], grid[name][-1], 2 * n)
+        for name in ("FF", "T1H2O", "T1fat", "df", "B1")
     }
     values["df"] = np.r_[rng.uniform(-100, -60, n), rng.uniform(60, 100, n)]
     clean = unit_signals(dictionary.compress(fingerprints(dictionary.protocol, **values)))

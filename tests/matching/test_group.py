@@ -36,8 +36,8 @@ def noisy_signals(dictionary: Dictionary, n: int, seed: int) -> np.ndarray:
     """Fingerprints off the grid with a random phase and scale, and every level of noise in turn."""
     rng, grid = np.random.default_rng(seed), dictionary.protocol.grid
     values = {
-        name: rng.uniform(getattr(grid, name)[0], getattr(grid, name)[-1], n)
-        for name in ("ff", "t1w", "t1f", "df", "b1")
+        name: rng.uniform(grid[name][0], grid[name][-1], n)
+        for name in ("FF", "T1H2O", "T1fat", "df", "B1")
     }
     clean = dictionary.compress(fingerprints(dictionary.protocol, **values))
     clean /= np.linalg.norm(clean, axis=1, keepdims=True)

@@ -9,7 +9,7 @@ from mrfpipe.cli.match import command
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.matching import match
 from mrfpipe.matching.group import build_groups, pair_bytes
 from mrfpipe.matching.match import LEAST_MEMORY, match_series, match_signals, voxels_at_once
@@ -38,8 +38,8 @@ def series_of(dictionary, values, scale, mask, **changes):
 
 def random_case(dictionary):
     rng, grid, shape = np.random.default_rng(0), dictionary.protocol.grid, (2, 4, 5)
-    values = {p.field: rng.choice(getattr(grid, p.field), shape) for p in PARAMETERS}
-    values["ff"] = rng.choice(grid.ff[2:8], shape)
+    values = {p.name: rng.choice(grid[p.name], shape) for p in PARAMETERS}
+    values["FF"] = rng.choice(grid["FF"][2:8], shape)
     scale = (5 * complex_normal(rng, *shape) + 1).astype(complex)
     mask = rng.random(shape) < 0.8
     return values, scale, mask
@@ -49,7 +49,7 @@ def random_case(dictionary):
 def test_noise_free_voxels_give_their_parameters(dictionary, method):
     groups = build_groups(dictionary, 30) if method == "group" else None
     values, scale, mask = random_case(dictionary)
-    steps, n_cells = [], dictionary.protocol.grid.df.size * dictionary.protocol.grid.b1.size
+    steps, n_cells = [], dictionary.protocol.grid["df"].size * dictionary.protocol.grid["B1"].size
     maps = match_series(
         series_of(dictionary, values, scale, mask),
         dictionary,
@@ -62,9 +62,9 @@ def test_noise_free_voxels_give_their_parameters(dictionary, method):
     np.testing.assert_array_equal(maps.affine, np.diag([1.0, 2, 3, 1]))
     assert steps[-1:] == ([(n_cells, n_cells)] if method == "brute" else [])
     for parameter in PARAMETERS:
-        found = getattr(maps, parameter.field)
+        found = maps.si[parameter.name]
         assert np.all(np.isnan(found[~mask]))
-        np.testing.assert_allclose(found[mask], values[parameter.field][mask], rtol=1e-6)
+        np.testing.assert_allclose(found[mask], values[parameter.name][mask], rtol=1e-6)
     np.testing.assert_allclose(maps.m0[mask], np.abs(scale)[mask], rtol=1e-3)
     np.testing.assert_allclose(np.exp(1j * maps.phase)[mask], (scale / np.abs(scale))[mask], atol=1e-3)
     np.testing.assert_allclose(maps.match[mask], 1, atol=1e-4)
@@ -81,7 +81,7 @@ def test_what_was_compared_is_handed_on(dictionary, refined):
     size = np.linalg.norm(frames, axis=1, keepdims=True)
     # rank 15 loses less than a thousandth of any signal; a lost conjugate or another order of voxels all of it
     assert np.abs(found.measured @ found.basis.T - frames).max() < 1e-2 * size.max()
-    estimates = {p.field: getattr(maps, p.field)[mask].astype(float) for p in PARAMETERS}
+    estimates = {p.name: maps.si[p.name][mask].astype(float) for p in PARAMETERS}
     simulated = fingerprints(dictionary.protocol, **estimates) @ found.basis.conj()
     # a refined signal is interpolated between entries, to some thousandths
     tolerance = 2e-2 if refined else 1e-4
@@ -95,13 +95,13 @@ def test_what_was_compared_is_handed_on(dictionary, refined):
 def test_matching_from_python_refines_as_the_command_does(dictionary):
     """Off the grid by half a step: nothing on the grid has these parameters."""
     values, scale, mask = random_case(dictionary)
-    for name, step in (("ff", 0.1), ("t1w", 0.2), ("df", 20), ("b1", 0.15)):
-        axis = getattr(dictionary.protocol.grid, name)
+    for name, step in (("FF", 0.1), ("T1H2O", 0.2), ("df", 20), ("B1", 0.15)):
+        axis = dictionary.protocol.grid[name]
         values[name] = np.clip(values[name], axis[2], axis[-3]) + step / 2
     series = series_of(dictionary, values, scale, mask)
     maps, told = match_series(series, dictionary), match_series(series, dictionary, refined=True)
-    np.testing.assert_array_equal(maps.ff, told.ff)
-    assert np.median(np.abs(maps.df - values["df"])[mask]) < 2  # on the grid it is 10 Hz
+    np.testing.assert_array_equal(maps.si["FF"], told.si["FF"])
+    assert np.median(np.abs(maps.si["df"] - values["df"])[mask]) < 2  # on the grid it is 10 Hz
     (by_command,) = [option.default for option in command.params if option.name == "refine"]
     assert MATCHING.refined is by_command
     for function in (match_series, match_signals):
@@ -114,7 +114,7 @@ def test_slice_after_slice_is_all_slices(dictionary):
     series = series_of(dictionary, values, scale, mask)
     one_by_one = (dataclasses.replace(series, images=series.images[s : s + 1], mask=mask[s : s + 1]) for s in range(2))
     whole, parts = match_series(series, dictionary, refined=True), match_series(one_by_one, dictionary, refined=True)
-    for name in (*(p.field for p in PARAMETERS), "m0", "phase", "match", "edge", "mask", "affine"):
+    for name in (*(p.name for p in PARAMETERS), "m0", "phase", "match", "edge", "mask", "affine"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
 
 
@@ -161,7 +161,7 @@ def test_memory_changes_how_much_is_done_at_once_and_nothing_else(dictionary, me
     monkeypatch.setattr(match, "LEAST_MEMORY", 1 << 18)
     parts = match_series(many, dictionary, method, groups=groups, refined=False, memory=1 << 18)
     assert seen == [512, 512, 276]
-    for name in (*(p.field for p in PARAMETERS), "m0", "phase", "match", "edge"):
+    for name in (*(p.name for p in PARAMETERS), "m0", "phase", "match", "edge"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
 
 
@@ -181,8 +181,8 @@ def test_edges_are_told_by_bit(dictionary):
     values, scale, mask = random_case(dictionary)
     maps = match_series(series_of(dictionary, values, scale, mask), dictionary, refined=False)
     for n, parameter in enumerate(PARAMETERS):
-        axis = getattr(dictionary.protocol.grid, parameter.field)
-        at_end = np.isin(values[parameter.field], axis[[0, -1]]) & mask
+        axis = dictionary.protocol.grid[parameter.name]
+        at_end = np.isin(values[parameter.name], axis[[0, -1]]) & mask
         np.testing.assert_array_equal((maps.edge >> n) & 1, at_end)
 
 
@@ -205,7 +205,7 @@ def test_voxels_without_signal_stay_out(dictionary):
     assert not maps.mask[0].any()
     assert not maps.mask[1, 2, 3]
     assert maps.mask[1].sum() == 19
-    assert np.isnan(maps.ff[1, 2, 3])
+    assert np.isnan(maps.si["FF"][1, 2, 3])
 
 
 def test_frames_of_another_sequence_are_refused(dictionary):
@@ -239,7 +239,7 @@ def test_coefficients_match_as_the_frames_they_make(dictionary):
         maps = match_series(as_coefficients(series, basis), dictionary, refined=False)
         np.testing.assert_array_equal(maps.mask, expected.mask)
         for parameter in PARAMETERS:
-            np.testing.assert_array_equal(getattr(maps, parameter.field), getattr(expected, parameter.field))
+            np.testing.assert_array_equal(maps.si[parameter.name], expected.si[parameter.name])
         np.testing.assert_allclose(maps.m0, expected.m0, rtol=1e-4)
         np.testing.assert_allclose(maps.match[mask], 1, atol=1e-4)
 
@@ -263,7 +263,7 @@ def test_fewer_coefficients_than_the_dictionary_has_are_compared_with_theirs_alo
         np.testing.assert_allclose(maps.m0[mask], np.abs(scale)[mask], rtol=1e-3)
         np.testing.assert_allclose(np.exp(1j * maps.phase)[mask], (scale / np.abs(scale))[mask], atol=1e-3)
         for parameter in PARAMETERS:
-            np.testing.assert_allclose(getattr(maps, parameter.field)[mask], values[parameter.field][mask], rtol=1e-6)
+            np.testing.assert_allclose(maps.si[parameter.name][mask], values[parameter.name][mask], rtol=1e-6)
         np.testing.assert_array_equal(found.basis, some)
 
 

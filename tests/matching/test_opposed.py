@@ -11,7 +11,8 @@ from mrfpipe.dictionary import LEAST_LEFT, Dictionary, build_dictionary
 from mrfpipe.errors import InputError
 from mrfpipe.matching import group
 from mrfpipe.matching.brute import match_brute
-from mrfpipe.matching.exact import group_dictionary, match_exact
+from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.layout import lay_out
 from mrfpipe.matching.group import build_groups, match_group
 from mrfpipe.matching.refine import _scale, refine
 from mrfpipe.matching.score import Matches, best_on_grid, may_win, rounding
@@ -46,7 +47,7 @@ def all_scores(dictionary: Dictionary, signals: np.ndarray) -> np.ndarray:
     """Scores of every entry, the norm of the mixture and not of its parts, in double precision `(voxels, entries)`."""
     grid = dictionary.protocol.grid
     ff, t1w, t1f, df, b1 = np.unravel_index(np.arange(dictionary.n_entries), grid.shape)
-    x = grid.ff[ff][:, None]
+    x = grid["FF"][ff][:, None]
     entries = (1 - x) * dictionary.water.astype(complex)[t1w, b1, df] + x * dictionary.fat[t1f, b1, df]
     signals = signals / np.linalg.norm(signals.astype(complex), axis=1, keepdims=True)
     return np.abs(signals @ entries.conj().T) ** 2 / np.sum(np.abs(entries) ** 2, axis=1)
@@ -62,7 +63,7 @@ def by_torch(signals: np.ndarray, dictionary: Dictionary) -> Matches:
     return Matches(entry=entry, score=score)
 
 
-@pytest.mark.parametrize(("shift", "ff", "rank"), CASES)
+@pytest.mark.parametrize(("shift", "FF", "rank"), CASES)
 @pytest.mark.parametrize("match", [match_exact, match_brute, by_group, by_torch])
 def test_the_best_entry_is_the_best_of_all(match, shift, ff, rank):
     dictionary, signals, expected = case(shift, ff, rank)
@@ -77,7 +78,7 @@ def test_the_best_entry_is_the_best_of_all(match, shift, ff, rank):
 
 def test_no_entry_beats_the_bound_of_its_group():
     dictionary, signals, expected = case(200.05, "[[0.0, 1.0, 0.1]]", 12)
-    groups, shape = group_dictionary(dictionary), dictionary.protocol.grid.shape
+    groups, shape = lay_out(dictionary).groups, dictionary.protocol.grid.shape
     unit = signals / np.linalg.norm(signals.astype(complex), axis=1, keepdims=True)
     u = np.einsum("gdr,vr->vgd", groups.space[..., 0] - 1j * groups.space[..., 1], unit)
     length = np.sqrt((np.sum(np.abs(u) ** 2, axis=2) + np.abs(np.sum(u**2, axis=2))) / 2)
@@ -121,7 +122,7 @@ def test_refinement_keeps_away_from_where_nothing_is_left():
     assert _scale(nothing + 1e-6, y, 1e-10) == (0, 0)
 
 
-@pytest.mark.parametrize("ff", ["[[0.0, 1.0, 0.1]]", "[[0.5, 0.5, 0.1]]"])
+@pytest.mark.parametrize("FF", ["[[0.0, 1.0, 0.1]]", "[[0.5, 0.5, 0.1]]"])
 def test_a_grid_with_a_fingerprint_of_nothing_is_refused(ff):
     expected = (
         r"'t1ff-small': water and fat cancel to \S+ of their size in the fingerprint of FF 0\.5, T1H2O (\d+) ms, "

@@ -19,7 +19,7 @@ SMALL = build_dictionary(load_protocol("t1ff-small"), rank=15)
 def drawn(dictionary: Dictionary, n: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Parameters off the grid, all over its range."""
     rng, grid = np.random.default_rng(seed), dictionary.protocol.grid
-    return {name: rng.uniform(getattr(grid, name)[0], getattr(grid, name)[-1], n) for name in AXES}
+    return {name: rng.uniform(grid[name][0], grid[name][-1], n) for name in grid}
 
 
 def signals_of(dictionary: Dictionary, values: dict[str, np.ndarray]) -> np.ndarray:
@@ -46,12 +46,12 @@ def test_off_the_grid_the_truth_is_found(spoiling):
     truth = drawn(dictionary, 400)
     signals = signals_of(dictionary, truth)
     found = refine(signals, match_exact(signals, dictionary).entry, dictionary).parameters
-    error = {name: np.abs(found[name] - truth[name]) for name in AXES}
-    assert np.median(error["ff"]) < 2e-4
+    error = {name: np.abs(found[name] - truth[name]) for name in grid}
+    assert np.median(error["FF"]) < 2e-4
     assert np.median(error["df"]) < 0.03
-    assert np.median(error["b1"]) < 3e-4
-    assert np.median((error["t1w"] / truth["t1w"])[truth["ff"] <= 0.7]) < 5e-4
-    assert np.median((error["t1f"] / truth["t1f"])[truth["ff"] > 0.3]) < 1e-3
+    assert np.median(error["B1"]) < 3e-4
+    assert np.median((error["T1H2O"] / truth["T1H2O"])[truth["FF"] <= 0.7]) < 5e-4
+    assert np.median((error["T1fat"] / truth["T1fat"])[truth["FF"] > 0.3]) < 1e-3
 
 
 @settings(deadline=None, max_examples=30)
@@ -61,8 +61,8 @@ def test_the_score_is_never_below_the_entrys(seed, noise):
     matches = match_exact(signals, SMALL)
     found = refine(signals, matches.entry, SMALL)
     assert np.all(scores(signals, found.signals) >= matches.score * (1 - 2e-6))
-    for name in AXES:
-        axis = getattr(SMALL.protocol.grid, name)
+    for name in grid:
+        axis = SMALL.protocol.grid[name]
         assert found.parameters[name].min() >= axis[0]
         assert found.parameters[name].max() <= axis[-1]
 
@@ -72,7 +72,7 @@ def test_it_is_as_good_as_a_general_optimiser_over_simulated_signals():
     signals = noisy(SMALL, 3, seed=4, noise=0.1)
     matches = match_exact(signals, SMALL)
     found = refine(signals, matches.entry, SMALL)
-    ends = [(getattr(SMALL.protocol.grid, name)[0], getattr(SMALL.protocol.grid, name)[-1]) for name in AXES]
+    ends = [(SMALL.protocol.grid[name][0], SMALL.protocol.grid[name][-1]) for name in grid]
     start = SMALL.parameters(matches.entry)
     for v, signal in enumerate(signals):
 
@@ -97,8 +97,8 @@ def test_scale_and_phase_do_not_matter():
     signals = noisy(SMALL, 100, seed=1, noise=0.1)
     entries = match_exact(signals, SMALL).entry
     plain, turned = refine(signals, entries, SMALL), refine((7 - 3j) * signals, entries, SMALL)
-    for name in AXES:
-        span = np.ptp(getattr(SMALL.protocol.grid, name))
+    for name in grid:
+        span = np.ptp(SMALL.protocol.grid[name])
         assert np.median(np.abs(plain.parameters[name] - turned.parameters[name])) < 1e-5 * span
 
 
@@ -112,10 +112,10 @@ def test_signals_are_those_of_the_estimates():
 
 def test_a_parameter_without_a_say_stays():
     """Pure water has no T1 of fat."""
-    truth = drawn(SMALL, 20, seed=3) | {"ff": np.zeros(20)}
+    truth = drawn(SMALL, 20, seed=3) | {"FF": np.zeros(20)}
     signals = signals_of(SMALL, truth)
     entries = match_exact(signals, SMALL).entry
     start, found = SMALL.parameters(entries), refine(signals, entries, SMALL).parameters
-    still = found["ff"] == 0
+    still = found["FF"] == 0
     assert still.sum() > 5
-    np.testing.assert_array_equal(found["t1f"][still & (start["ff"] == 0)], start["t1f"][still & (start["ff"] == 0)])
+    np.testing.assert_array_equal(found["T1fat"][still & (start["FF"] == 0)], start["T1fat"][still & (start["FF"] == 0)])

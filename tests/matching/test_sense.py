@@ -46,7 +46,7 @@ def series(images: Complex, basis: Complex | None = None) -> FrameSeries:
     )
 
 
-@pytest.mark.parametrize("ff", [(0.0, 1.0), (0.05, 0.15), (0.9, 1.0)], ids=["all", "little fat", "fat"])
+@pytest.mark.parametrize("FF", [(0.0, 1.0), (0.05, 0.15), (0.9, 1.0)], ids=["all", "little fat", "fat"])
 def test_conjugated_signals_are_found(ff):
     images = signals(ff)
     found = unexplained(series(images), DICTIONARY)

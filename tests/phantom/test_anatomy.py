@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.anatomy import ANATOMIES, thigh
 from mrfpipe.protocol import load_protocol
 
@@ -53,7 +53,7 @@ def test_muscles_lie_where_they_belong(full):
 
 
 def test_regions_stay_clear_of_fat(full):
-    ff, rois = full.maps.ff, full.rois
+    ff, rois = full.maps.si["FF"], full.rois
     assert np.all(full.maps.mask[rois > 0])
     assert ff[rois > 0].max() <= 0.96
     for s in range(len(rois)):
@@ -72,12 +72,12 @@ def test_bone_and_air_are_outside_the_mask(full):
         bone = bones == number
         marrow = ndimage.binary_fill_holes(bone) & ~bone
         assert marrow.sum() > 60
-        assert full.maps.ff[0][marrow].min() > 0.85
+        assert full.maps.si["FF"][0][marrow].min() > 0.85
 
 
 def test_subcutaneous_fat_is_fat_and_skin_is_not(people):
     for phantom in people:
-        mask, ff = ndimage.binary_fill_holes(phantom.maps.mask[0]), phantom.maps.ff[0]
+        mask, ff = ndimage.binary_fill_holes(phantom.maps.mask[0]), phantom.maps.si["FF"][0]
         depth = ndimage.distance_transform_edt(mask)
         below = (depth > 1.9) & (depth < 2.5)
         assert np.median(ff[below]) > 0.95
@@ -88,12 +88,12 @@ def test_values_are_within_their_ranges(people):
     grid = load_protocol("t1ff").grid
     for phantom in people:
         maps = phantom.maps
-        inside = {p.field: getattr(maps, p.field)[maps.mask] for p in PARAMETERS}
+        inside = {p.name: maps.si[p.name][maps.mask] for p in PARAMETERS}
         for field, value in inside.items():
             assert getattr(grid, field)[0] <= value.min() < value.max() <= getattr(grid, field)[-1], field
-        assert 0.25 <= inside["t1f"].min() < inside["t1f"].max() <= 0.38
+        assert 0.25 <= inside["T1fat"].min() < inside["T1fat"].max() <= 0.38
         assert np.abs(inside["df"]).max() <= 80
-        assert inside["b1"].min() >= 0.4
+        assert inside["B1"].min() >= 0.4
         assert maps.m0[maps.mask].min() >= 0.7
         assert maps.m0[maps.mask].max() <= 1
         assert np.all(maps.match[maps.mask] == 1)
@@ -104,8 +104,8 @@ def test_values_are_within_their_ranges(people):
 
 def test_muscle_values_cover_what_disease_does():
     phantoms = [draw(seed, matrix=96) for seed in range(12)]
-    ff = np.concatenate([p.maps.ff[p.rois > 0] for p in phantoms])
-    t1w = np.concatenate([p.maps.t1w[p.rois > 0] for p in phantoms])
+    ff = np.concatenate([p.maps.si["FF"][p.rois > 0] for p in phantoms])
+    t1w = np.concatenate([p.maps.si["T1H2O"][p.rois > 0] for p in phantoms])
     assert ff.min() < 0.03
     assert ff.max() > 0.8
     assert t1w.min() < 1.15
@@ -113,13 +113,13 @@ def test_muscle_values_cover_what_disease_does():
 
 
 def test_values_lie_off_the_grid(full):
-    on_grid = np.isclose(full.maps.ff[full.maps.mask] % 0.05, 0, atol=1e-5)
+    on_grid = np.isclose(full.maps.si["FF"][full.maps.mask] % 0.05, 0, atol=1e-5)
     assert on_grid.mean() < 0.01
 
 
 def test_fields_are_smooth(full):
     mask = full.maps.mask[0]
-    for values, most in ((full.maps.df[0], 12.0), (full.maps.b1[0], 0.03)):
+    for values, most in ((full.maps.si["df"][0], 12.0), (full.maps.si["B1"][0], 0.03)):
         step = np.abs(np.diff(values, axis=1))[mask[:, 1:] & mask[:, :-1]]
         assert 0 < step.max() < most
 
@@ -136,7 +136,7 @@ def test_slices_change_slowly_and_do_change():
 
     def likeness(phantom):
         both = phantom.maps.mask.all(axis=0)
-        return np.corrcoef(*phantom.maps.ff[:, both])[0, 1]
+        return np.corrcoef(*phantom.maps.si["FF"][:, both])[0, 1]
 
     assert likeness(near) > 0.95
     assert likeness(far) < 0.9
@@ -144,13 +144,13 @@ def test_slices_change_slowly_and_do_change():
 
 def test_a_seed_is_one_person_and_another_seed_another():
     first, again, other = draw(5, matrix=96), draw(5, matrix=96), draw(6, matrix=96)
-    np.testing.assert_array_equal(first.maps.ff, again.maps.ff)
+    np.testing.assert_array_equal(first.maps.si["FF"], again.maps.si["FF"])
     np.testing.assert_array_equal(first.rois, again.rois)
     assert (first.maps.mask != other.maps.mask).mean() > 0.01
     both = first.maps.mask & other.maps.mask
     for p in PARAMETERS:
-        difference = (getattr(first.maps, p.field) - getattr(other.maps, p.field))[both]
-        assert np.abs(difference).mean() > 1e-4 * np.abs(getattr(first.maps, p.field)[both]).mean(), p.name
+        difference = (first.maps.si[p.name] - other.maps.si[p.name])[both]
+        assert np.abs(difference).mean() > 1e-4 * np.abs(first.maps.si[p.name][both]).mean(), p.name
 
 
 def test_left_is_not_the_mirror_image_of_right(full):
@@ -162,7 +162,7 @@ def test_a_person_does_not_depend_on_the_matrix():
     coarse, fine = draw(3, matrix=100), draw(3, matrix=300)
     there = fine.maps.mask[0, ::3, ::3]
     np.testing.assert_array_equal(coarse.maps.mask[0], there)
-    for field in ("df", "b1", "t1f"):
+    for field in ("df", "B1", "T1fat"):
         values = getattr(coarse.maps, field)[0][there], getattr(fine.maps, field)[0, ::3, ::3][there]
         np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-5)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.anatomy import ANATOMIES
 from mrfpipe.phantom.cohort import SPLITS, UNSEEN_REGIONS, draw_cohort, draw_unseen
 
@@ -72,7 +72,7 @@ def test_the_table_is_csv_with_a_line_a_subject(cohort):
 
 def test_a_subject_is_the_same_person_at_any_time():
     first, again = (draw_cohort(5, seed=2).subjects[4].phantom(n_slices=1, **SMALL) for _ in range(2))
-    np.testing.assert_array_equal(first.maps.ff, again.maps.ff)
+    np.testing.assert_array_equal(first.maps.si["FF"], again.maps.si["FF"])
     np.testing.assert_array_equal(first.rois, again.rois)
     assert draw_cohort(1, seed=2).subjects[0].phantom(**SMALL).maps.mask.shape == (5, 64, 64)
 
@@ -84,7 +84,7 @@ def test_boys_are_small_and_the_disease_shows(cohort):
 
     def ff(subject):
         phantom = subject.phantom(n_slices=1, **SMALL)
-        return phantom.maps.ff[phantom.rois > 0].mean()
+        return phantom.maps.si["FF"][phantom.rois > 0].mean()
 
     early, late = (replace(boy, traits=replace(boy.traits, stage=stage)) for stage in (0.05, 1.0))
     assert ff(early) < 0.12
@@ -97,7 +97,7 @@ def test_every_subject_can_be_used(cohort):
         assert phantom.maps.mask.any()
         assert (phantom.rois > 0).sum() > 100
         for parameter in PARAMETERS:
-            assert np.isfinite(getattr(phantom.maps, parameter.field)[phantom.maps.mask]).all()
+            assert np.isfinite(phantom.maps.si[parameter.name][phantom.maps.mask]).all()
 
 
 def test_unseen_patients_have_all_unseen_regions():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.anatomy import ANATOMIES, REGIONS
 from mrfpipe.phantom.disease import SUSCEPTIBILITY, Traits
 from mrfpipe.protocol import load_protocol
@@ -36,7 +36,7 @@ def centroid(phantom, name):
     return y.mean(), x.mean()
 
 
-def group_means(name, traits, field="ff", seeds=(0, 1)):
+def group_means(name, traits, field="FF", seeds=(0, 1)):
     """Mean of a map over the regions of interest of every muscle group."""
     values = {}
     region = REGIONS[name]
@@ -54,8 +54,8 @@ def test_values_are_within_the_dictionary(people, name):
     for phantom in people[name]:
         mask = phantom.maps.mask
         for p in PARAMETERS:
-            inside = getattr(phantom.maps, p.field)[mask]
-            assert getattr(grid, p.field)[0] <= inside.min() < inside.max() <= getattr(grid, p.field)[-1], p.name
+            inside = phantom.maps.si[p.name][mask]
+            assert grid[p.name][0] <= inside.min() < inside.max() <= grid[p.name][-1], p.name
         assert 0.7 <= phantom.maps.m0[mask].min() <= phantom.maps.m0[mask].max() <= 1
 
 
@@ -72,8 +72,8 @@ def test_regions_of_interest_are_muscle(people, name):
         inside = phantom.rois > 0
         assert phantom.maps.mask[inside].all()
         # Well below the fat around: the most affected muscle still has water.
-        assert phantom.maps.ff[inside].max() < 0.975
-        assert 1.0 < np.median(phantom.maps.t1w[inside]) < 1.5
+        assert phantom.maps.si["FF"][inside].max() < 0.975
+        assert 1.0 < np.median(phantom.maps.si["T1H2O"][inside]) < 1.5
         assert phantom.rois.max() <= len(phantom.roi_names) == len(set(phantom.roi_names))
     # At this matrix the thinnest muscles vanish; most are there.
     drawn = np.unique(people[name][0].rois).size - 1
@@ -131,7 +131,7 @@ def test_gas_is_dark_and_bends_the_field(name):
     holes = ndimage.binary_opening(body & ~mask, np.ones((2, 2)))
     assert holes.any()
     away = ndimage.distance_transform_edt(~holes)
-    df = phantom.maps.df[0]
+    df = phantom.maps.si["df"][0]
     near, far = df[mask & (away < 3)], df[mask & (away > 8) & (away < 20)]
     assert abs(near.mean() - far.mean()) > 5
 
@@ -142,7 +142,7 @@ def test_slices_are_one_body(name):
 
     def likeness(phantom):
         both = phantom.maps.mask.all(axis=0)
-        return np.corrcoef(*phantom.maps.ff[:, both])[0, 1]
+        return np.corrcoef(*phantom.maps.si["FF"][:, both])[0, 1]
 
     assert likeness(near) > 0.95 > likeness(far)
 
@@ -150,7 +150,7 @@ def test_slices_are_one_body(name):
 @pytest.mark.parametrize("name", REGIONS)
 def test_left_is_not_the_mirror_image_of_right(name):
     phantom = draw(name, 4, traits=ill("BMD", 0.6))
-    mask, ff = phantom.maps.mask[0, :, 1:], phantom.maps.ff[0, :, 1:]
+    mask, ff = phantom.maps.mask[0, :, 1:], phantom.maps.si["FF"][0, :, 1:]
     both = mask & mask[:, ::-1]
     assert np.abs(ff - ff[:, ::-1])[both].mean() > 0.02
 
@@ -175,7 +175,7 @@ def test_what_a_disease_spares_stays_muscle():
 
 def test_inflammation_raises_t1_of_water():
     calm, inflamed = (
-        group_means("leg", ill("IBM", 0.5, inflammation=chance), "t1w", seeds=(0, 1, 2)) for chance in (-1.0, 1.0)
+        group_means("leg", ill("IBM", 0.5, inflammation=chance), "T1H2O", seeds=(0, 1, 2)) for chance in (-1.0, 1.0)
     )
     assert np.mean(list(inflamed.values())) > np.mean(list(calm.values())) + 0.05
 
@@ -183,7 +183,7 @@ def test_inflammation_raises_t1_of_water():
 def test_streaks_are_finer_than_patches():
     def grain(streaks):
         phantom = draw("thigh", 3, matrix=256, traits=ill("quadriceps", 0.55, streaks=streaks))
-        ff, muscle = phantom.maps.ff[0], phantom.rois[0] == phantom.roi_names.index("right vastus lateralis") + 1
+        ff, muscle = phantom.maps.si["FF"][0], phantom.rois[0] == phantom.roi_names.index("right vastus lateralis") + 1
         steps = np.diff(ff, axis=1)[muscle[:, 1:] & muscle[:, :-1]]
         return steps.std() / ff[muscle].std()
 

@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 
 from mrfpipe.errors import MismatchError
-from mrfpipe.maps import PARAMETERS, ParameterMaps
+from mrfpipe.maps import ParameterMaps
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import coil_maps, scan, signal_images
 from mrfpipe.phantom.truth import Phantom
-from mrfpipe.physics.simulate import spoke_signals
+from mrfpipe.physics.simulate import readout_signals
 from mrfpipe.protocol import parse_protocol
 
 ACCURACY = 2e-4
 """The temporal basis (1e-4) and the transform (3e-5) together."""
 
 
-def small_protocol(matrix, spokes=8):
+def small_protocol(matrix, count=8):
     """The built-in train with fewer spokes, `spokes` for every 200, at another matrix."""
     text = (resources.files("mrfpipe.dictionaries") / "t1ff.toml").read_text()
     text = text.replace("spokes = 600", f"spokes = {3 * spokes}").replace("spokes = 200", f"spokes = {spokes}")
@@ -33,7 +34,7 @@ def one_voxel(matrix, y, x, **values):
     mask = np.zeros((1, matrix, matrix), bool)
     mask[0, y, x] = True
     values = (
-        {"ff": 0.3, "t1w": 1.2, "t1f": 0.3, "df": 0.0, "b1": 0.8, "m0": 1.0} | {"phase": 0.0, "match": 1.0} | values
+        {"FF": 0.3, "T1H2O": 1.2, "T1fat": 0.3, "df": 0.0, "B1": 0.8, "m0": 1.0} | {"phase": 0.0, "match": 1.0} | values
     )
     maps = ParameterMaps(
         **{name: np.where(mask, np.float32(value), np.float32(np.nan)) for name, value in values.items()},
@@ -46,8 +47,8 @@ def one_voxel(matrix, y, x, **values):
 
 def true_signals(phantom, protocol, s):
     mask = phantom.maps.mask[s]
-    values = {p.field: getattr(phantom.maps, p.field)[s][mask].astype(float) for p in PARAMETERS}
-    return phantom.maps.m0[s][mask][:, None] * spoke_signals(protocol, **values)
+    values = {p.name: phantom.maps.si[p.name][s][mask].astype(float) for p in PARAMETERS}
+    return phantom.maps.m0[s][mask][:, None] * readout_signals(protocol, **values)
 
 
 @pytest.mark.parametrize("matrix", [48, 49])
@@ -58,7 +59,7 @@ def test_kspace_is_the_sum_over_all_voxels(matrix):
     for s in range(2):
         y, x = np.nonzero(phantom.maps.mask[s])
         signals = true_signals(phantom, protocol, s)
-        for i in range(0, raw.n_spokes, 11):
+        for i in range(0, raw.n_readouts, 11):
             kx, ky = raw.trajectory[i].astype(float).T
             turns = np.outer(kx, x - matrix // 2) + np.outer(ky, y - matrix // 2)
             expected = (coils[:, y, x] * signals[:, i]) @ np.exp(-2j * np.pi * turns / matrix).T
@@ -70,7 +71,7 @@ def test_a_position_is_a_ramp_of_phase_along_the_spoke():
     matrix, y, x = 32, 9, 21
     raw = scan(one_voxel(matrix, y, x), small_protocol(matrix), n_coils=1, snr=np.inf)
     centre = raw.kspace[0, 0, :, matrix]
-    angle = np.deg2rad(111.24611797) * np.arange(raw.n_spokes)
+    angle = np.deg2rad(111.24611797) * np.arange(raw.n_readouts)
     turns = ((x - 16) * np.cos(angle) + (y - 16) * np.sin(angle)) / matrix
     np.testing.assert_allclose(raw.kspace[0, 0, :, matrix + 2] / centre, np.exp(-2j * np.pi * turns), atol=ACCURACY)
 
@@ -81,7 +82,7 @@ def test_late_gradients_leave_samples_behind():
     phantom, protocol = one_voxel(matrix, y, x), small_protocol(matrix)
     right, late = (scan(phantom, protocol, n_coils=1, snr=np.inf, delays=d) for d in ((0.0, 0.0), (0.5, -0.8)))
     np.testing.assert_array_equal(late.trajectory, right.trajectory)
-    angle = np.deg2rad(111.24611797) * np.arange(late.n_spokes)
+    angle = np.deg2rad(111.24611797) * np.arange(late.n_readouts)
     turns = 0.5 * ((x - 16) * -0.5 * np.cos(angle) + (y - 16) * 0.8 * np.sin(angle)) / matrix
     ratio = late.kspace[0, 0, :, ::7] / right.kspace[0, 0, :, ::7]
     np.testing.assert_allclose(ratio, np.repeat(np.exp(-2j * np.pi * turns)[:, None], 10, 1), atol=ACCURACY)
@@ -96,7 +97,7 @@ def test_off_resonance_turns_forwards_with_the_echo_time():
 
 
 @pytest.mark.parametrize(
-    "change", [{"ff": 0.6}, {"t1w": 1.5}, {"t1f": 0.25}, {"df": 20.0}, {"b1": 0.6}, {"m0": 0.5}], ids=str
+    "change", [{"FF": 0.6}, {"T1H2O": 1.5}, {"T1fat": 0.25}, {"df": 20.0}, {"B1": 0.6}, {"m0": 0.5}], ids=str
 )
 def test_every_map_matters(change):
     protocol = small_protocol(16)
@@ -112,7 +113,7 @@ def test_coils_differ_and_keep_their_phase():
 
 
 def test_signals_are_compressed_without_loss():
-    protocol, phantom = small_protocol(96, spokes=200), draw(96, seed=3)
+    protocol, phantom = small_protocol(96, count=200), draw(96, seed=3)
     images, trains = signal_images(phantom, protocol, 0)
     assert trains.shape == (1400, images.shape[0])
     assert 10 < images.shape[0] < 25
@@ -139,8 +140,8 @@ def test_scan_carries_the_sequence():
     protocol, phantom = small_protocol(24), draw(24, n_slices=2)
     raw, s = scan(phantom, protocol, n_coils=2, name="knee"), protocol.sequence
     assert raw.name == "knee"
-    assert raw.kspace.shape == (2, 2, s.n_spokes, 48)
-    assert (raw.matrix, raw.fov, raw.spokes_per_frame) == (24, s.fov, s.spokes_per_frame)
+    assert raw.kspace.shape == (2, 2, s.n_readouts, 48)
+    assert (raw.matrix, raw.fov, raw.readouts_per_frame) == (24, s.fov, s.readouts_per_frame)
     for train in ("flip", "te", "tr"):
         np.testing.assert_array_equal(getattr(raw, train), getattr(s, train))
     assert raw.inversion_time == s.inversion_time
@@ -150,7 +151,7 @@ def test_scan_carries_the_sequence():
 
 
 def test_noise_has_the_stated_strength_and_covariance():
-    protocol, phantom = small_protocol(24, spokes=64), draw(24, n_slices=2)
+    protocol, phantom = small_protocol(24, count=64), draw(24, n_slices=2)
     noisy, clean = (scan(phantom, protocol, n_coils=4, snr=snr, seed=5) for snr in (50.0, np.inf))
     assert clean.noise is None
     assert noisy.noise is not None
@@ -183,7 +184,7 @@ def test_an_empty_slice_gives_no_signal():
     mask[1] = False
     fields = {
         n: np.where(mask, getattr(phantom.maps, n), np.float32(np.nan))
-        for n in (*(p.field for p in PARAMETERS), "m0", "phase", "match")
+        for n in (*(p.name for p in PARAMETERS), "m0", "phase", "match")
     }
     maps = ParameterMaps(**fields, edge=phantom.maps.edge, mask=mask, affine=phantom.maps.affine)
     emptied = Phantom(maps=maps, rois=np.zeros(mask.shape, np.uint8), roi_names=())

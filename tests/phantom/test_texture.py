@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.texture import STRONGEST, WEAKEST, textured
 from mrfpipe.protocol import load_protocol
@@ -20,13 +20,13 @@ def test_every_map_varies_by_itself_and_by_no_more_than_said(phantom):
     rough = textured(phantom, GRID, seed=3)
     mask, changes = phantom.maps.mask, []
     for parameter in PARAMETERS:
-        before, after = (getattr(maps, parameter.field)[mask] for maps in (phantom.maps, rough.maps))
-        axis = getattr(GRID, parameter.field)
+        before, after = (maps.si[parameter.name][mask] for maps in (phantom.maps, rough.maps))
+        axis = GRID[parameter.name]
         assert after.min() >= np.float32(axis[0])
         assert after.max() <= np.float32(axis[-1])
         changes.append(after - before)
         # Clipping takes from it, and a field's coarse parts need not have their full variance inside the mask.
-        spread = (after - before).std() / STRONGEST[parameter.field]
+        spread = (after - before).std() / STRONGEST[parameter.name]
         assert WEAKEST / 3 < spread < 1.5, parameter.name
     correlation = np.corrcoef(changes) - np.eye(len(PARAMETERS))
     assert np.abs(correlation).max() < 0.5  # coarse fields in a small mask correlate by chance; equal ones by 1
@@ -34,16 +34,16 @@ def test_every_map_varies_by_itself_and_by_no_more_than_said(phantom):
 
 def test_slices_differ_and_what_is_no_parameter_stays(phantom):
     rough = textured(phantom, GRID, seed=3)
-    change = np.where(phantom.maps.mask, rough.maps.df - phantom.maps.df, 0)
+    change = np.where(phantom.maps.mask, rough.maps.si["df"] - phantom.maps.si["df"], 0)
     both = phantom.maps.mask.all(axis=0)
     assert abs(np.corrcoef(change[0][both], change[1][both])[0, 1]) < 0.6
     np.testing.assert_array_equal(rough.maps.mask, phantom.maps.mask)
     np.testing.assert_array_equal(rough.maps.m0, phantom.maps.m0)
     np.testing.assert_array_equal(rough.rois, phantom.rois)
-    assert np.isnan(rough.maps.df[~phantom.maps.mask]).all()
+    assert np.isnan(rough.maps.si["df"][~phantom.maps.mask]).all()
 
 
 def test_seed_decides(phantom):
-    first, again, other = (textured(phantom, GRID, seed=seed).maps.t1w for seed in (1, 1, 2))
+    first, again, other = (textured(phantom, GRID, seed=seed).maps.si["T1H2O"] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.nanmax(np.abs(first - other)) > 0.01

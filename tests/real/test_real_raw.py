@@ -42,7 +42,7 @@ def test_scan_is_read(raw, sequence):
     scan = read_ismrmrd(raw, sequence)
     assert scan.kspace.shape == (1, 8, 1400, 700)
     assert scan.noise.shape == (8, 4096)
-    assert scan.spokes_per_frame == 8
+    assert scan.readouts_per_frame == 8
     np.testing.assert_allclose(scan.trajectory, golden_angle_spokes(sequence), atol=1e-3)
     np.testing.assert_allclose(scan.affine, [[-1, 0, 0, 175], [0, -1, 0, 175], [0, 0, 8, 0], [0, 0, 0, 1]])
     for name in ("flip", "te", "tr"):

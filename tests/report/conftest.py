@@ -29,7 +29,7 @@ def make_maps(seed, **changes):
     rng = np.random.default_rng(seed)
     mask = np.ones(SHAPE, bool)
     mask[:, :2] = mask[:, :, -3:] = mask[1, 5, 6] = False
-    ranges = {"ff": (0, 1), "t1w": (0.6, 1.6), "t1f": (0.25, 0.35), "df": (-100, 100), "b1": (0.4, 1.0)}
+    ranges = {"FF": (0, 1), "T1H2O": (0.6, 1.6), "T1fat": (0.25, 0.35), "df": (-100, 100), "B1": (0.4, 1.0)}
     ranges |= {"m0": (1, 2), "phase": (-3, 3), "match": (0.8, 1)}
     images = {name: rng.uniform(*limits, SHAPE) for name, limits in ranges.items()} | changes
     return ParameterMaps(

@@ -5,7 +5,8 @@ import pytest
 from helpers import complex_normal
 from reader import Page, number
 
-from mrfpipe.maps import PARAMETERS, Fingerprints, ParameterMaps
+from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.report.page import write_report
 
 PRECISION = 1e-3
@@ -30,7 +31,7 @@ def test_every_map_is_read_under_the_pointer(page, maps):
     for y, x in ((4, 9), (11, 3)):
         page.point(y, x, name="T1fat")
         for p in PARAMETERS:
-            assert page.number(p.name) == pytest.approx(maps.in_file_units(p)[1, y, x], rel=PRECISION, abs=1e-4)
+            assert page.number(p.name) == pytest.approx(maps[p.name][1, y, x], rel=PRECISION, abs=1e-4)
         assert page.number("match") == pytest.approx(maps.match[1, y, x], abs=1e-5)
         names = [p.name for bit, p in enumerate(PARAMETERS) if maps.edge[1, y, x] >> bit & 1]
         assert page.text("edge") == (", ".join(names) or "none")
@@ -47,8 +48,8 @@ def test_a_voxel_has_the_colour_of_its_value(page, maps):
     from matplotlib import colormaps
 
     colour = "return [...panels[3].buffer.getContext('2d').getImageData(9 - crop.x, 4 - crop.y, 1, 1).data]"
-    top = np.percentile(np.abs(maps.df[maps.mask]), 99)
-    expected = colormaps["coolwarm"]((maps.df[1, 4, 9] + top) / (2 * top), bytes=True)
+    top = np.percentile(np.abs(maps.si["df"][maps.mask]), 99)
+    expected = colormaps["coolwarm"]((maps.si["df"][1, 4, 9] + top) / (2 * top), bytes=True)
     # a value on the border of two colours may fall on either side
     assert np.abs(np.array(page.run(colour)) - expected).max() <= 4
 
@@ -58,27 +59,27 @@ def test_keys_move_the_crosshair_and_the_slice(page, maps):
 
     page.point(6, 8)
     page.keys(Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.PAGE_DOWN)
-    assert page.number("df") == pytest.approx(maps.df[2, 8, 9], rel=PRECISION)
+    assert page.number("df") == pytest.approx(maps.si["df"][2, 8, 9], rel=PRECISION)
     page.keys(Keys.PAGE_DOWN, Keys.ARROW_UP, Keys.ARROW_LEFT)  # there is no fourth slice
-    assert page.number("df") == pytest.approx(maps.df[2, 7, 8], rel=PRECISION)
+    assert page.number("df") == pytest.approx(maps.si["df"][2, 7, 8], rel=PRECISION)
     page.keys(Keys.HOME)
-    assert page.number("df") == pytest.approx(maps.df[0, 7, 8], rel=PRECISION)
+    assert page.number("df") == pytest.approx(maps.si["df"][0, 7, 8], rel=PRECISION)
 
 
 def test_the_wheel_turns_slices(page, maps):
     page.point(6, 8)
     page.run("panels[0].canvas.dispatchEvent(new WheelEvent('wheel', { deltaY: 100, cancelable: true }))")
     page.settle()
-    assert page.number("df") == pytest.approx(maps.df[2, 6, 8], rel=PRECISION)
+    assert page.number("df") == pytest.approx(maps.si["df"][2, 6, 8], rel=PRECISION)
 
 
 def test_truth_and_difference_are_shown_where_there_are(page, maps, truth):
     page.click("input[value=truth]")
     page.point(4, 9)
-    assert page.number("T1H2O") == pytest.approx(1e3 * truth.t1w[1, 4, 9], rel=PRECISION)
+    assert page.number("T1H2O") == pytest.approx(1e3 * truth.si["T1H2O"][1, 4, 9], rel=PRECISION)
     page.click("input[value=difference]")
     page.point(4, 9)
-    expected = 1e3 * (float(maps.t1w[1, 4, 9]) - float(truth.t1w[1, 4, 9]))
+    expected = 1e3 * (float(maps.si["T1H2O"][1, 4, 9]) - float(truth.si["T1H2O"][1, 4, 9]))
     assert number(page.text("T1H2O").split()[0].lstrip("+")) == pytest.approx(expected, abs=0.1)
     assert page.number("match") == pytest.approx(maps.match[1, 4, 9], abs=1e-5)
 
@@ -87,12 +88,12 @@ def test_an_ellipse_averages_what_it_holds(page, maps):
     page.click("input[value=ellipse]")
     page.point(3, 4, action="press")
     page.point(8, 10, action="release")
-    y, x = np.mgrid[: maps.ff.shape[1], : maps.ff.shape[2]]
+    y, x = np.mgrid[: maps.si["FF"].shape[1], : maps.si["FF"].shape[2]]
     # the box of rows 3 to 8 and columns 4 to 10 is 6 high and 7 wide, about (5.5, 7); a hole of the mask lies in it
     within = (((y - 5.5) / 3) ** 2 + ((x - 7) / 3.5) ** 2 <= 1) & maps.mask[1]
     assert not maps.mask[1][5, 6]
     row = page.means()["T1H2O"]
-    values = 1e3 * maps.t1w[1][within].astype(float)
+    values = 1e3 * maps.si["T1H2O"][1][within].astype(float)
     assert int(row[2]) == within.sum()
     assert number(row[0]) == pytest.approx(values.mean(), rel=PRECISION)
     assert number(row[1]) == pytest.approx(values.std(ddof=1), rel=PRECISION)
@@ -105,17 +106,17 @@ def test_a_polygon_is_drawn_with_keys_alone_and_copied(page, maps):
     page.click("input[value=polygon]")
     page.point(3, 5)
     page.keys(Keys.ENTER, Keys.ARROW_DOWN * 6, Keys.ENTER, Keys.ARROW_RIGHT * 6, Keys.ENTER, Keys.ENTER)
-    y, x = np.mgrid[: maps.ff.shape[1], : maps.ff.shape[2]]
+    y, x = np.mgrid[: maps.si["FF"].shape[1], : maps.si["FF"].shape[2]]
     # the triangle (3, 5), (9, 5), (9, 11) with its edges
     within = (x >= 5) & (y <= 9) & (y - 3 >= x - 5) & maps.mask[1]
     row = page.means()["df"]
     assert int(row[2]) == within.sum()
-    assert number(row[0]) == pytest.approx(maps.df[1][within].mean(), rel=PRECISION, abs=1e-3)
+    assert number(row[0]) == pytest.approx(maps.si["df"][1][within].mean(), rel=PRECISION, abs=1e-3)
     lines = page.run("return table()").splitlines()
     assert lines[0] == "region,kind,label,slice,map,view,unit,voxels,mean,sd"
     copied = next(line for line in lines if ",B1," in line).split(",")
     assert copied[:8] == ["1", "polygon", "", "2", "B1", "result", "", str(within.sum())]
-    assert float(copied[8]) == pytest.approx(maps.b1[1][within].mean(), abs=1e-5)  # 16 bits over 0.6
+    assert float(copied[8]) == pytest.approx(maps.si["B1"][1][within].mean(), abs=1e-5)  # 16 bits over 0.6
     page.click("#copy")
     page.run("await new Promise(r => setTimeout(r, 100))")
     assert page.one("#status").text == "Copied."
@@ -126,7 +127,7 @@ def test_a_chosen_voxel_shows_its_fingerprint_and_its_parameters(page, maps, fin
     assert page.one("#signal-plot").is_displayed()
     text = page.one("#signal-text").text
     assert text.startswith("Slice 2, y 4, x 9: FF ")
-    assert f"T1H2O {1e3 * maps.t1w[1, 4, 9]:.4g} ms" in text
+    assert f"T1H2O {1e3 * maps.si["T1H2O"][1, 4, 9]:.4g} ms" in text
     found = page.run(
         "const s = signalsAt(rows[offset(1, 4, 9)]); return [[...s.measured], [...s.fitted], s.correlation]"
     )
@@ -178,7 +179,7 @@ def test_a_bare_result_opens(browser, tmp_path, maps, provenance):
     assert not page.one("#agreement").is_displayed()
     assert not page.one("#views").is_displayed()
     page.point(4, 9, action="click")
-    assert page.number("df") == pytest.approx(maps.df[1, 4, 9], rel=PRECISION)
+    assert page.number("df") == pytest.approx(maps.si["df"][1, 4, 9], rel=PRECISION)
     assert browser.get_log("browser") == []
 
 
@@ -214,7 +215,7 @@ def thighs(seed):
     one = np.minimum((x - 100) ** 2, (x - 250) ** 2) + (y - 175) ** 2 < 74**2
     mask = np.broadcast_to(one, shape).copy()
     smooth = np.sin(x / 40) * np.cos(y / 50)
-    tops = {"ff": 1, "t1w": 1.6, "t1f": 0.35, "df": 100, "b1": 1, "m0": 2, "phase": 3, "match": 1}
+    tops = {"FF": 1, "T1H2O": 1.6, "T1fat": 0.35, "df": 100, "B1": 1, "m0": 2, "phase": 3, "match": 1}
     images = {
         name: np.where(mask, top * (0.5 + 0.4 * smooth + 0.03 * rng.normal(size=shape)), np.nan).astype(np.float32)
         for name, top in tops.items()

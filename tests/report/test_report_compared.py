@@ -18,7 +18,7 @@ from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.files.maps import load_maps
 from mrfpipe.files.results import save_result
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.matching.match import match_signals
 from mrfpipe.physics.simulate import fingerprints as simulate
 from mrfpipe.report.comparison import MOST_POINTS, encode_comparison
@@ -54,7 +54,7 @@ def test_a_label_is_averaged_over_all_its_slices(compared, maps, labels):
     compared.click("#region-choice button:nth-child(2)")
     inside = (labels == 7) & maps.mask
     row = compared.means()["T1H2O"]
-    values = 1e3 * maps.t1w[inside].astype(float)
+    values = 1e3 * maps.si["T1H2O"][inside].astype(float)
     assert int(row[2]) == inside.sum() < (labels == 7).sum()
     assert number(row[0]) == pytest.approx(values.mean(), rel=PRECISION)
     assert number(row[1]) == pytest.approx(values.std(ddof=1), rel=PRECISION)
@@ -91,7 +91,7 @@ def test_the_table_and_the_points_are_the_agreement(compared, maps, truth, label
     expected = []
     for s, label in ((0, 7), (1, 2), (2, 7)):
         inside = (labels[s] == label) & maps.mask[s] & truth.mask[s]
-        expected.append([maps.df[s][inside].mean(), truth.df[s][inside].mean()])
+        expected.append([maps.si["df"][s][inside].mean(), truth.si["df"][s][inside].mean()])
     np.testing.assert_allclose(np.transpose(points), expected, rtol=1e-5)
     painted = (
         "const c = comparisons[3].plots[a[0]], { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height);"
@@ -107,9 +107,9 @@ def test_the_table_and_the_points_are_the_agreement(compared, maps, truth, label
 
 def test_points_without_regions_are_voxels_and_not_too_many(maps, truth, unpack):
     found = {c.name: c for c in compare(maps, truth, None)}
-    inside = maps.mask & truth.mask & (truth.ff <= 0.7)
-    np.testing.assert_allclose(found["T1H2O"].estimate, 1e3 * maps.t1w[inside].astype(float), rtol=1e-6)
-    np.testing.assert_allclose(found["T1H2O"].reference, 1e3 * truth.t1w[inside].astype(float), rtol=1e-6)
+    inside = maps.mask & truth.mask & (truth.si["FF"] <= 0.7)
+    np.testing.assert_allclose(found["T1H2O"].estimate, 1e3 * maps.si["T1H2O"][inside].astype(float), rtol=1e-6)
+    np.testing.assert_allclose(found["T1H2O"].reference, 1e3 * truth.si["T1H2O"][inside].astype(float), rtol=1e-6)
     values = np.arange(2.5 * MOST_POINTS)
     encoded = encode_comparison(dataclasses.replace(found["df"], estimate=values + 1, reference=values))
     assert encoded["n"] == values.size
@@ -128,7 +128,7 @@ def result(tmp_path_factory, provenance):
     """A matched scan on disk, its page made by the command line; each voxel has a phase and an off-resonance."""
     dictionary, rng = build_dictionary(small_protocol(matrix=8), rank=12), np.random.default_rng(4)
     mask = rng.random((2, 6, 7)) < 0.7
-    values = {p.field: rng.choice(getattr(dictionary.protocol.grid, p.field), mask.shape) for p in PARAMETERS}
+    values = {p.name: rng.choice(dictionary.protocol.grid[p.name], mask.shape) for p in PARAMETERS}
     signals = simulate(dictionary.protocol, **{name: v.ravel() for name, v in values.items()})
     signals = signals * (2 + complex_normal(rng, mask.size, 1)) + 1e-3 * complex_normal(rng, *signals.shape)
     series = FrameSeries(
@@ -153,7 +153,7 @@ def test_the_drawn_entry_is_the_matched_one_with_its_phase(browser, result):
     for s, y, x in np.argwhere(maps.mask)[::9]:
         script = "const s = signalsAt(rows[offset(...a)]); return [[...s.measured], [...s.fitted]]"
         measured, fitted = (np.array(v).view(complex) for v in page.run(script, int(s), int(y), int(x)))
-        d = simulate(protocol, **{p.field: getattr(maps, p.field)[s, y, x : x + 1].astype(float) for p in PARAMETERS})
+        d = simulate(protocol, **{p.name: maps.si[p.name][s, y, x : x + 1].astype(float) for p in PARAMETERS})
         alike = abs(np.vdot(d, fitted)) / np.linalg.norm(d) / np.linalg.norm(fitted)
         # 255 steps for the largest of 24 parts lose a few 1e-5 of the correlation, a basis of rank 12 about as much
         assert alike > 0.9995

@@ -49,8 +49,8 @@ def test_maps_are_in_the_units_of_files_and_in_the_order_of_voxels(maps, truth, 
         return image["offset"] + image["scale"] * unpack(image["data"], "<u2")
 
     # half a step of 16 bits over the range, and float32's own rounding
-    assert np.allclose(values(images["T1H2O"]), 1e3 * maps.t1w[maps.mask], rtol=1e-6, atol=0.51 * 1000 / LEVELS)
-    assert np.allclose(values(images["df"]["truth"]), truth.df[truth.mask], rtol=1e-6, atol=0.51 * 200 / LEVELS)
+    assert np.allclose(values(images["T1H2O"]), 1e3 * maps.si["T1H2O"][maps.mask], rtol=1e-6, atol=0.51 * 1000 / LEVELS)
+    assert np.allclose(values(images["df"]["truth"]), truth.si["df"][truth.mask], rtol=1e-6, atol=0.51 * 200 / LEVELS)
     assert np.array_equal(np.round(values(images["edge"])), maps.edge[maps.mask])
     assert "truth" not in images["match"]
     low, high = images["df"]["window"]
@@ -58,7 +58,7 @@ def test_maps_are_in_the_units_of_files_and_in_the_order_of_voxels(maps, truth, 
 
 
 def test_the_gap_is_shown_where_it_was_looked_for(maps, unpack):
-    gap = np.where(maps.mask, 0.25 * maps.ff, np.nan).astype(np.float32)
+    gap = np.where(maps.mask, 0.25 * maps.si["FF"], np.nan).astype(np.float32)
     images = {image["name"]: image for image in encode_images(dataclasses.replace(maps, gap=gap), None)}
     back = images["gap"]["offset"] + images["gap"]["scale"] * unpack(images["gap"]["data"], "<u2")
     assert np.allclose(back, gap[maps.mask], atol=0.25 / LEVELS)
@@ -70,7 +70,7 @@ def test_a_t1_has_the_window_of_where_it_counts(maps, truth):
     for reference in (None, truth):
         shown = maps if reference is None else reference
         images = {image["name"]: image for image in encode_images(maps, reference)}
-        for name, values, counts in (("T1H2O", shown.t1w, shown.ff <= 0.7), ("T1fat", shown.t1f, shown.ff > 0.3)):
+        for name, values, counts in (("T1H2O", shown.si["T1H2O"], shown.si["FF"] <= 0.7), ("T1fat", shown.si["T1fat"], shown.si["FF"] > 0.3)):
             ends = np.percentile(1e3 * values[shown.mask & counts], [1, 99])
             assert images[name]["window"] == pytest.approx(ends, rel=1e-6)  # float32's rounding
 

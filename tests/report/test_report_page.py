@@ -68,7 +68,7 @@ def test_letters_say_where_the_image_begins():
 
 def test_shares_at_the_edge_are_those_of_the_bits_where_a_map_counts(maps):
     shares = edge_shares(maps)
-    for name, bit, counts in (("T1H2O", 2, maps.ff <= 0.7), ("T1fat", 4, maps.ff > 0.3), ("B1", 16, maps.ff >= 0)):
+    for name, bit, counts in (("T1H2O", 2, maps.si["FF"] <= 0.7), ("T1fat", 4, maps.si["FF"] > 0.3), ("B1", 16, maps.si["FF"] >= 0)):
         inside = [int(e) for e in maps.edge[maps.mask & counts]]
         assert shares[name] == pytest.approx(sum(e & bit > 0 for e in inside) / len(inside)), name
 
@@ -76,26 +76,26 @@ def test_shares_at_the_edge_are_those_of_the_bits_where_a_map_counts(maps):
 def scan(**changes):
     """A scan of 60 x 50 voxels, the left half muscle and the right half fat, whose fingerprints fit well."""
     mask = np.ones((1, 60, 50), bool)
-    values = {"ff": 0.1, "t1w": 1.2, "t1f": 0.3, "df": 0, "b1": 0.8, "m0": 1, "phase": 0, "match": 0.99}
+    values = {"FF": 0.1, "T1H2O": 1.2, "T1fat": 0.3, "df": 0, "B1": 0.8, "m0": 1, "phase": 0, "match": 0.99}
     images = {name: np.full(mask.shape, value, np.float32) for name, value in values.items()}
-    images["ff"][..., 25:] = 0.95
+    images["FF"][..., 25:] = 0.95
     edge = np.zeros(mask.shape, np.uint8)
     return ParameterMaps(**{**images, "edge": edge, "mask": mask, "affine": np.eye(4), **changes})
 
 
 def everywhere(value, plain):
-    return np.full_like(plain.ff, value)
+    return np.full_like(plain.si["FF"], value)
 
 
 def test_estimates_where_they_do_not_count_are_nothing_to_warn_of(provenance):
     """T1 of water at the end of its grid in all of the fat, T1 of fat in all of the muscle."""
     plain = scan()
-    fat = plain.ff > 0.5
-    t1w, t1f = np.where(fat, np.float32(2.0), plain.t1w), np.where(fat, plain.t1f, np.float32(0.4))
+    fat = plain.si["FF"] > 0.5
+    t1w, t1f = np.where(fat, np.float32(2.0), plain.si["T1H2O"]), np.where(fat, plain.si["T1fat"], np.float32(0.4))
     edge = np.where(fat, 2, 4).astype(np.uint8)
     assert warnings_of(scan(t1w=t1w, t1f=t1f, edge=edge), provenance) == []
     said = warnings_of(
-        scan(t1w=np.where(fat, plain.t1w, np.float32(2.0)), edge=np.where(fat, 0, 2).astype(np.uint8)), provenance
+        scan(t1w=np.where(fat, plain.si["T1H2O"], np.float32(2.0)), edge=np.where(fat, 0, 2).astype(np.uint8)), provenance
     )
     assert len(said) == 1
     assert said[0].startswith("In 100% of the voxels where T1H2O counts, most of the neighbourhood lies at the end")
@@ -105,7 +105,7 @@ def test_estimates_where_they_do_not_count_are_nothing_to_warn_of(provenance):
 def test_what_undersampling_does_is_nothing_to_warn_of(provenance):
     """A match of 0.84, and T1 of fat scattered over its grid so that a fifth lies at its two ends; as in the demo."""
     rng = np.random.default_rng(0)
-    t1f = np.clip(rng.normal(0.31, 0.065, scan().ff.shape), 0.225, 0.4).astype(np.float32)
+    t1f = np.clip(rng.normal(0.31, 0.065, scan().si["FF"].shape), 0.225, 0.4).astype(np.float32)
     at_end = (t1f <= np.float32(0.225)) | (t1f >= np.float32(0.4))
     assert 0.15 < at_end.mean() < 0.25
     # Ten complex dimensions of noise of one size everywhere, beside signals of different size.

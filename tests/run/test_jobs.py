@@ -25,7 +25,7 @@ from mrfpipe.run.job import MapsJob
 def folder(tmp_path_factory):
     """A frames file of two slices of fingerprints, and two dictionaries of its protocol that differ in rank."""
     folder = tmp_path_factory.mktemp("jobs")
-    protocol = small_protocol(matrix=8, df_hz="[[0, 20, 20]]", t1_water_ms="[[600, 1000, 200]]")
+    protocol = small_protocol(matrix=8, df="[[0, 20, 20]]", T1H2O="[[600, 1000, 200]]")
     dictionary = build_dictionary(protocol, rank=4)
     save_dictionary(dictionary, folder / "dictionary.h5")
     save_dictionary(build_dictionary(protocol, rank=5), folder / "other.h5")

@@ -34,7 +34,7 @@ def test_slices_that_saw_no_train_before_look_like_a_longer_t1(prices):
 
 def truth_of(t1, b1=0.8):
     one = np.array([1.0])
-    return {"ff": 0.1 * one, "t1w": t1 * one, "t1f": 0.3 * one, "df": 20 * one, "b1": b1 * one}
+    return {"FF": 0.1 * one, "T1H2O": t1 * one, "T1fat": 0.3 * one, "df": 20 * one, "B1": b1 * one}
 
 
 def test_a_hard_inversion_of_180_degrees_is_a_full_one():
@@ -52,11 +52,11 @@ def test_history_is_forgotten_where_recovery_is_complete():
 
 def test_the_first_slice_begins_in_equilibrium():
     """Its first echo, of water alone: -1 recovers for TI, is tipped by 5 degrees times B1 and decays by T2."""
-    voxel = truth_of(1.4) | {"ff": np.array([0.0]), "df": np.array([0.0])}
+    voxel = truth_of(1.4) | {"FF": np.array([0.0]), "df": np.array([0.0])}
     flat = np.array([SCANS["first of several slices"](PROTOCOL, voxel)[0, 0]])
     sequence, tissue = PROTOCOL.sequence, PROTOCOL.tissue
     mz, echoes = 1 - 2 * np.exp(-sequence.inversion_time / 1.4), []
-    for _ in range(sequence.spokes_per_frame):
+    for _ in range(sequence.readouts_per_frame):
         echoes.append(mz * np.sin(0.8 * sequence.flip[0]) * np.exp(-sequence.te[0] / tissue.t2_water))
         mz = 1 + (mz * np.cos(0.8 * sequence.flip[0]) - 1) * np.exp(-sequence.tr[0] / 1.4)
     np.testing.assert_allclose(flat, np.mean(echoes), rtol=1e-5)

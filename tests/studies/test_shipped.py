@@ -15,7 +15,7 @@ from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.inference import reconstruct
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import draw_cohort
 from mrfpipe.phantom.scanner import scan
 from mrfpipe.studies import shipped
@@ -53,7 +53,7 @@ def test_the_model_reads_frames_and_was_trained_on_the_training_subjects_alone(m
     assert sorted(path.name for path in folder.iterdir()) == ["coefficients", "log.jsonl", "network", "recipe.json"]
     series = CompressedFrames([folder / "coefficients" / f"{training[0]}.h5"])[0]
     maps = reconstruct(series, model, protocol, device=CPU)
-    assert np.isfinite(maps.ff[maps.mask]).all()
+    assert np.isfinite(maps.si["FF"][maps.mask]).all()
 
 
 @pytest.mark.slow
@@ -117,8 +117,8 @@ def test_about_half_of_the_subjects_have_texture(protocol):
     subjects = draw_cohort(24, seed=0).subjects
     spacing = 1.5 * protocol.sequence.slice_thickness
     smooth = [
-        s.phantom(matrix=48, fov=protocol.sequence.fov, slice_spacing=spacing, n_slices=1).maps.df for s in subjects
+        s.phantom(matrix=48, fov=protocol.sequence.fov, slice_spacing=spacing, n_slices=1).maps.si["df"] for s in subjects
     ]
-    drawn = [subject_phantom(s, RECIPE, protocol).maps.df for s in subjects]
+    drawn = [subject_phantom(s, RECIPE, protocol).maps.si["df"] for s in subjects]
     n_rough = sum(not np.array_equal(a, b, equal_nan=True) for a, b in zip(smooth, drawn, strict=True))
     assert 6 <= n_rough <= 18

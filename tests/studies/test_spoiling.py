@@ -56,16 +56,16 @@ def test_a_slice_profile_that_the_dictionary_lacks_looks_like_less_b1(comparison
 def test_errors_are_of_the_maps_in_file_units(comparisons):
     """On a grid alone the error is that of rounding to its steps, at the least."""
     own = chosen(comparisons, "spoiled", "spoiled")
-    step = 1e3 * np.diff(PROTOCOL.grid.t1w)[0]
+    step = 1e3 * np.diff(PROTOCOL.grid["T1H2O"])[0]
     assert 0.2 * step < own.rmse["T1H2O"] < 2 * step
-    assert 0.2 * np.diff(PROTOCOL.grid.df)[0] < own.rmse["df"] < np.diff(PROTOCOL.grid.df)[0]
+    assert 0.2 * np.diff(PROTOCOL.grid["df"])[0] < own.rmse["df"] < np.diff(PROTOCOL.grid["df"])[0]
 
 
 def test_voxels_are_drawn_inside_the_grid_and_again_the_same():
     voxels = draw_voxels(PROTOCOL, 500, seed=3)
-    assert np.all(np.abs(voxels["df"]) <= 0.8 * PROTOCOL.grid.df[-1])
-    assert voxels["b1"].min() > PROTOCOL.grid.b1[0]
-    np.testing.assert_array_equal(voxels["t1w"], draw_voxels(PROTOCOL, 500, seed=3)["t1w"])
+    assert np.all(np.abs(voxels["df"]) <= 0.8 * PROTOCOL.grid["df"][-1])
+    assert voxels["B1"].min() > PROTOCOL.grid["B1"][0]
+    np.testing.assert_array_equal(voxels["T1H2O"], draw_voxels(PROTOCOL, 500, seed=3)["T1H2O"])
 
 
 def test_table_and_figure(comparisons, tmp_path, monkeypatch):

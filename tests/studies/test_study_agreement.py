@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mrfpipe.evaluation.sharpness import THRESHOLDS, high_frequency_energy
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies import agreement, sharpness
 from mrfpipe.studies.scanned import ScannedCohort
 from mrfpipe.studies.work import Work
@@ -37,7 +37,7 @@ def regions(work, tmp_path, monkeypatch):
 def shifted(regions, monkeypatch):
     """Work in which the network's maps are matching's, each shifted by an amount of its own."""
     # Exact in float32 where values are below 1; T1 in s and df in Hz are rounded to 1e-7 and 1e-5.
-    shifts = {"ff": 0.03125, "t1w": 0.0625, "t1f": -0.03125, "df": 4.0, "b1": -0.0625}
+    shifts = {"FF": 0.03125, "T1H2O": 0.0625, "T1fat": -0.03125, "df": 4.0, "B1": -0.0625}
     original = Work.maps
 
     def maps(self, method, subject):
@@ -56,7 +56,7 @@ def test_the_bias_is_what_the_network_is_off_by(shifted, tmp_path):
     lines = [line for line in read(tmp_path / "agreement.csv") if line["reference"] == "match"]
     for line, parameter in zip(lines, PARAMETERS, strict=True):
         assert line["map"] == parameter.name
-        by = shifts[parameter.field] * parameter.scale
+        by = shifts[parameter.name] * parameter.scale
         assert float(line["bias"]) == pytest.approx(by, rel=1e-4)
         # All regions are off by the same: limits at the bias, a regression of slope 1 through it.
         assert float(line["lower"]) == pytest.approx(by, rel=1e-3)

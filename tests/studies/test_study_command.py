@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from mrfpipe.cli import main
 
 from mrfpipe.evaluation.metrics import counting_voxels, nrmse
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies import agreement, catalogue, scale
 from mrfpipe.studies.catalogue import STUDIES
 from mrfpipe.studies.published import NETWORKS
@@ -122,7 +122,7 @@ def test_small_table2(small, table2):
         errors = networks(table2, "mean", reference="match", metric="NRMSE", map=p.name)
         assert len(errors) == len(NETWORKS)
         matched = [work.maps("match", subject) for subject in work.split("testing")]
-        values = [getattr(maps, p.field)[counting_voxels(maps, p)] for maps in matched]
+        values = [maps.si[p.name][maps.counts(p)] for maps in matched]
         assert max(errors.values()) < np.mean([nrmse(np.full_like(v, v.mean()), v) for v in values])
 
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from mrfpipe.evaluation.metrics import evaluate
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import draw_cohort
 from mrfpipe.studies import drawing, generalization, qualitative
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
@@ -64,7 +64,7 @@ def test_maps_stand_in_their_place(work, drawn):
     rows, columns = (np.flatnonzero(truth.mask[0].any(axis=axis)) for axis in (1, 0))
     window = slice(rows[0] - 1, rows[-1] + 2), slice(columns[0] - 1, columns[-1] + 2)
     for i, p in enumerate(PARAMETERS):
-        values = [np.where(m.mask[0], m.in_file_units(p)[0], np.nan)[window] for m in (truth, matched, ours)]
+        values = [np.where(m.mask[0], m[p.name][0], np.nan)[window] for m in (truth, matched, ours)]
         values.append(values[1] - values[2])
         for image, expected in zip(found[4 * i : 4 * i + 4], values, strict=True):
             np.testing.assert_array_equal(np.ma.filled(image.get_array(), np.nan), expected)
@@ -75,7 +75,7 @@ def test_maps_stand_in_their_place(work, drawn):
 def test_differences_are_coloured_by_where_the_parameter_counts(work, drawn):
     (subject,) = work.split("testing")
     truth = work.truth(subject)
-    t1w = truth.t1w + np.where(truth.ff > 0.7, np.float32(5.0), np.float32(0.1))
+    t1w = truth.si["T1H2O"] + np.where(truth.si["FF"] > 0.7, np.float32(5.0), np.float32(0.1))
     off = replace(truth, t1w=t1w.astype(np.float32))
     columns = [Column(title="a", maps=truth), Column(title="b", maps=off, difference_from=truth)]
     draw_maps([MapRow(label="T1H2O", parameter=PARAMETERS[1], truth=truth, columns=columns)], "", None)

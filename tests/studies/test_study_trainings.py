@@ -88,9 +88,9 @@ def test_receptive_field_trains_every_pair_and_none_again(work, tiny, tmp_path, 
         }
         (subject,) = work.split("validation")
         maps = work.infer(model, subject)
-        counts = work.maps("match", subject).ff <= 0.7
-        worst = np.ptp(work.maps("match", subject).t1w[counts])
-        expected = np.sqrt(np.nanmean((maps.t1w - work.maps("match", subject).t1w)[counts] ** 2)) / worst
+        counts = work.maps("match", subject).si["FF"] <= 0.7
+        worst = np.ptp(work.maps("match", subject).si["T1H2O"][counts])
+        expected = np.sqrt(np.nanmean((maps.si["T1H2O"] - work.maps("match", subject).si["T1H2O"])[counts] ** 2)) / worst
         row = ("match", "NRMSE", "T1H2O", str(field))
         (found,) = (
             line for line in lines if tuple(line[c] for c in ("reference", "metric", "map", "receptive_field")) == row
@@ -174,7 +174,7 @@ def test_importance_of_a_frame_is_in_its_line(work, tmp_path, monkeypatch):
         copies = len(series.images)
         tiled = {
             name: np.concatenate([getattr(matched, name)] * copies)
-            for name in ("ff", "t1w", "t1f", "df", "b1", "m0", "phase", "match", "edge", "mask")
+            for name in ("FF", "T1H2O", "T1fat", "df", "B1", "m0", "phase", "match", "edge", "mask")
         }
         seen = np.where(tiled["mask"], series.images[:, 130].real, np.nan).astype(np.float32)
         return replace(matched, **(tiled | {"df": np.where(tiled["mask"], seen, np.float32(np.nan))}))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies import table2
 from mrfpipe.studies.published import METRICS, NETWORKS, published
 from mrfpipe.studies.scores import Row

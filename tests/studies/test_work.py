@@ -8,7 +8,7 @@ import pytest
 
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.evaluation.metrics import evaluate, r2
-from mrfpipe.maps import PARAMETERS
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import draw_cohort
 from mrfpipe.studies import scanned
 from mrfpipe.studies import work as work_module
@@ -54,7 +54,7 @@ def test_maps_are_made_of_what_the_study_asks_for(work, tiny, tmp_path, monkeypa
     monkeypatch.setattr(work_module, "train_stages", never)
     (subject,) = work.split("testing")
     found, expected = (w.maps("proposed", subject) for w in (Work(tmp_path, tiny), work))
-    np.testing.assert_array_equal(found.t1w, expected.t1w)
+    np.testing.assert_array_equal(found.si["T1H2O"], expected.si["T1H2O"])
     assert {path.name for path in (tmp_path / "maps").iterdir()} == {"proposed"}
 
 
@@ -90,7 +90,7 @@ def test_labels_are_the_truth_if_asked_for(work, tiny, tmp_path, monkeypatch):
     sequence = true.scans.protocol.sequence
     first = draw_cohort(4, seed=0).split("training")[0]
     truth = first.phantom(matrix=48, fov=sequence.fov, slice_spacing=1.5 * sequence.slice_thickness, n_slices=1).maps
-    np.testing.assert_array_equal(learned[0].t1w, truth.t1w)
+    np.testing.assert_array_equal(learned[0].si["T1H2O"], truth.si["T1H2O"])
     assert not (tmp_path / "maps").exists()  # nothing was matched
 
 
