@@ -114,7 +114,9 @@ def main() -> None:
     protocol, small = load_protocol("t1ff"), load_protocol("t1ff-small")
     grid = protocol.grid
     # What the whole set takes apart: a water signal has one part, a fat signal six peaks.
-    n_simulated = (grid["T1H2O"].size + grid["T1fat"].size * protocol.tissue.fat_shifts.size) * grid["B1"].size * grid["df"].size
+    n_simulated = (
+        (grid["T1H2O"].size + grid["T1fat"].size * protocol.tissue.fat_shifts.size) * grid["B1"].size * grid["df"].size
+    )
     seconds, rates = {}, {}
     for spoiling in MODELS:
         model = SignalModel(spoiling=spoiling)

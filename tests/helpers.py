@@ -102,3 +102,8 @@ def with_maps(maps: ParameterMaps, *, mask: np.ndarray | None = None, **images: 
     """Replace maps by name, in SI units, or quality maps by field."""
     si = {name: images.pop(name, image).astype(np.float32) for name, image in maps.si.items()}
     return dataclasses.replace(maps, si=si, mask=maps.mask if mask is None else mask, **images)
+
+
+def image_of(maps: ParameterMaps, name: str) -> np.ndarray:
+    """A map in SI units by the parameter's name, or a quality map by its field."""
+    return maps.si[name] if name in maps else getattr(maps, name)

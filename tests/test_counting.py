@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from mrfpipe.counting import counting_regions, counting_voxels, enough
+from helpers import parameter_maps
 
-from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.truth import PARAMETERS
 
 FATS = np.array([0, 0.3, 0.31, 0.7, 0.71, 1], np.float32)
@@ -15,8 +14,9 @@ COUNTS = {"T1H2O": [1, 1, 1, 1, 0, 0], "T1fat": [0, 0, 1, 1, 1, 1]}
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda p: p.name)
 def test_arrays_and_tensors_follow_one_rule(parameter):
     expected = COUNTS.get(parameter.name, [1] * 6)
-    assert enough(parameter, FATS).tolist() == expected
-    assert enough(parameter, torch.from_numpy(FATS)).tolist() == expected
+    assert parameter.counts_where({"FF": FATS, parameter.name: FATS}).tolist() == expected
+    if parameter.counts is not None:
+        assert parameter.counts.holds(torch.from_numpy(FATS)).tolist() == expected
 
 
 def test_voxels_and_regions():
@@ -25,18 +25,14 @@ def test_voxels_and_regions():
     rois = np.array([[[1, 1, 2, 2, 2, 0]], [[0, 1, 2, 2, 2, 2]]])
     mask = np.ones(ff.shape, bool)
     mask[1, 0, 5] = False
-    image = np.where(mask, 1, np.nan).astype(np.float32)
-    reference = ParameterMaps(
-        **dict.fromkeys(("T1H2O", "T1fat", "df", "B1", "m0", "phase", "match"), image),
-        ff=np.where(mask, ff, np.nan).astype(np.float32),
-        edge=np.zeros(ff.shape, np.uint8),
-        mask=mask,
-        affine=np.eye(4),
+    ones = np.ones(mask.shape)
+    reference = parameter_maps(
+        mask=mask, FF=ff, **dict.fromkeys(("T1H2O", "T1fat", "df", "B1", "m0", "phase", "match"), ones)
     )
     by_name = {p.name: p for p in PARAMETERS}
-    found = {name: counting_regions(reference, p, rois).tolist() for name, p in by_name.items()}
+    found = {name: reference.counting_regions(p, rois).tolist() for name, p in by_name.items()}
     assert found["T1H2O"] == [[[1, 0, 0, 0, 0, 0]], [[0, 1, 2, 2, 2, 0]]]
     assert found["T1fat"] == [[[0, 1, 2, 2, 2, 0]], [[0, 0, 2, 2, 2, 0]]]
     assert found["FF"] == found["df"] == [[[1, 1, 2, 2, 2, 0]], [[0, 1, 2, 2, 2, 0]]]
-    voxels = counting_voxels(reference, by_name["T1fat"])
+    voxels = reference.counts(by_name["T1fat"])
     assert voxels.tolist() == [[[False, True, True, True, True, True]], [[False, False, True, True, True, False]]]

@@ -12,11 +12,11 @@ from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.training import train
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.group import build_groups, match_group
 from mrfpipe.matching.match import match_series
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
 from mrfpipe.protocol import load_protocol
 
@@ -107,6 +107,4 @@ def test_a_network_trained_on_it_gives_the_same_maps_on_both(dictionary, series)
     for parameter in PARAMETERS:
         axis = protocol.grid[parameter.name]
         # float32 is off by up to 4e-6 of a range here, sums in another order by as much again; TF32 would be by 3e-3.
-        np.testing.assert_allclose(
-            gpu.si[parameter.name], cpu.si[parameter.name], atol=1e-4 * (axis[-1] - axis[0])
-        )
+        np.testing.assert_allclose(gpu.si[parameter.name], cpu.si[parameter.name], atol=1e-4 * (axis[-1] - axis[0]))

@@ -6,7 +6,7 @@ from helpers import small_protocol
 
 from mrfpipe.dictionary import build_dictionary, entry_gram
 from mrfpipe.physics.simulate import SignalModel, component_signals, fingerprints
-from mrfpipe.protocol import AXES, load_protocol
+from mrfpipe.protocol import load_protocol
 
 COMPRESSED = 3e-5
 """By how much compressing in two ways may differ, over the norm of the signal: each is off by 1.5e-5 at most. It is a
@@ -44,7 +44,7 @@ def test_all_entries_are_addressable_in_the_order_of_the_axes(t1ff):
 def test_an_entry_is_the_compressed_fingerprint_of_its_parameters(t1ff):
     rng = np.random.default_rng(1)
     numbers = rng.integers(0, t1ff.n_entries, 300)
-    simulated = fingerprints(t1ff.protocol, **t1ff.parameters(numbers))
+    simulated = fingerprints(t1ff.protocol, t1ff.parameters(numbers))
     away = np.abs(t1ff.entries(numbers) - t1ff.compress(simulated)).max(axis=1)
     assert np.all(away <= COMPRESSED * np.linalg.norm(simulated, axis=1))
     # Rank 12 keeps 99.999 % of the energy: what an entry loses is small beside it.
@@ -69,10 +69,10 @@ def test_the_gram_matrix_is_that_of_all_entries_made_one_by_one():
         B1="[[0.4, 1.0, 0.3]]",
     )
     grid = protocol.grid
-    combinations = np.array(list(itertools.product(*(grid[name] for name in grid)))).T
-    entries = fingerprints(protocol, **dict(zip(AXES, combinations, strict=True))).astype(complex)
+    combinations = np.array(list(itertools.product(*grid.values()))).T
+    entries = fingerprints(protocol, dict(zip(grid, combinations, strict=True))).astype(complex)
     assert len(entries) == grid.n_entries
-    gram = entry_gram(component_signals(protocol), grid)
+    gram = entry_gram(component_signals(protocol), protocol)
     np.testing.assert_allclose(gram, entries.T @ entries.conj(), rtol=0, atol=1e-6 * np.abs(gram).max())
 
 
@@ -80,8 +80,8 @@ def test_the_gram_matrix_is_that_of_all_entries_made_one_by_one():
 def test_the_energy_outside_the_basis_is_right_however_small(rank):
     """Against the singular values of all entries, made one by one in double precision."""
     protocol = small_protocol(FF="[[0.0, 1.0, 0.25]]", df="[[-60, 60, 60]]", B1="[[0.4, 1.0, 0.3]]")
-    signals, ff = component_signals(protocol), protocol.grid["FF"][:, None, None, None, None, None]
-    water, fat = signals.water[:, None].astype(complex), signals.fat[None].astype(complex)
+    (water, fat), ff = component_signals(protocol), protocol.grid["FF"][:, None, None, None, None, None]
+    water, fat = water[:, None].astype(complex), fat[None].astype(complex)
     entries = ((1 - ff) * water + ff * fat).reshape(protocol.grid.n_entries, -1)
     values = np.linalg.svd(entries, compute_uv=False) ** 2
     energy = build_dictionary(protocol, rank=rank).energy
@@ -105,16 +105,20 @@ def test_energy_and_rank_choose_the_basis(small):
 
 
 def test_products_are_those_of_the_signals(small):
-    i, j, b, f = 3, 1, 2, 7
-    water, fat, products = small.water[i, b, f].astype(complex), small.fat[j, b, f].astype(complex), small.products()
+    i, j, f, b = 3, 1, 7, 2
+    water, fat = (signals.astype(complex) for signals in small.components)
+    water, fat, products = water[i, f, b], fat[j, f, b], small.products()
+    n_b1 = small.protocol.grid["B1"].size
+    g = f * n_b1 + b
     # Sums of 60 products in double precision.
-    assert products.water_energy[b, f, i] == pytest.approx(np.vdot(water, water).real, rel=1e-13)
-    assert products.fat_energy[b, f, j] == pytest.approx(np.vdot(fat, fat).real, rel=1e-13)
-    assert products.cross[b, f, j, i] == pytest.approx(np.vdot(water, fat).real, abs=1e-13)
+    assert products.energies[0][g, i] == pytest.approx(np.vdot(water, water).real, rel=1e-13)
+    assert products.energies[1][g, j] == pytest.approx(np.vdot(fat, fat).real, rel=1e-13)
+    assert products.cross[g, j, i] == pytest.approx(np.vdot(water, fat).real, abs=1e-13)
     cosine = np.vdot(water, fat).real / np.linalg.norm(water) / np.linalg.norm(fat)
-    assert products.cosines()[b, f, j, i] == pytest.approx(cosine, abs=1e-13)
+    assert products.cosines()[g, j, i] == pytest.approx(cosine, abs=1e-13)
     # Off-resonance is a phase common to water and fat: it changes no norm and no cross term.
-    np.testing.assert_allclose(products.cross.std(axis=1), 0, atol=2e-5)
+    cross = products.cross.reshape(-1, n_b1, *products.cross.shape[1:])
+    np.testing.assert_allclose(cross.std(axis=0), 0, atol=2e-5)
 
 
 def test_leading_vectors_alone_make_the_dictionary_of_that_rank(small):
@@ -123,9 +127,8 @@ def test_leading_vectors_alone_make_the_dictionary_of_that_rank(small):
     found = small.in_basis(small.basis[:, :6])
     assert found.rank == 6
     # float32 sums of 30 products, and eigenvectors that are orthogonal to as many digits
-    for name in ("basis", "water", "fat"):
-        expected = getattr(few, name)
-        np.testing.assert_allclose(getattr(found, name), expected, atol=1e-5 * np.abs(expected).max(), err_msg=name)
+    for got, expected in zip((found.basis, *found.components), (few.basis, *few.components), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
     assert found.energy == pytest.approx(few.energy, abs=1e-6)
 
 
@@ -147,8 +150,8 @@ def test_entries_are_of_the_signal_model_asked_for():
     dictionary = build_dictionary(protocol, model=model, rank=40)
     assert dictionary.model == model
     numbers = np.random.default_rng(2).integers(0, dictionary.n_entries, 50)
-    simulated = fingerprints(protocol, **dictionary.parameters(numbers), model=model)
-    ideal = fingerprints(protocol, **dictionary.parameters(numbers))
+    simulated = fingerprints(protocol, dictionary.parameters(numbers), model=model)
+    ideal = fingerprints(protocol, dictionary.parameters(numbers))
     away = np.abs(dictionary.entries(numbers) - dictionary.compress(simulated)).max(axis=1)
     assert np.all(away <= COMPRESSED * np.linalg.norm(simulated, axis=1))
     assert np.linalg.norm(simulated - ideal) > 5e-3 * np.linalg.norm(ideal)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import small_protocol
+from helpers import parameter_maps, small_protocol
 
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.acquisition.raw import describe_raw, read_raw
@@ -23,7 +23,6 @@ from mrfpipe.learning.model import TrainedModel, load_model, save_model
 from mrfpipe.learning.network import initial_network
 from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.scaling import MapScaling
-from mrfpipe.maps import ParameterMaps
 from mrfpipe.physics.simulate import fingerprints, readout_signals
 from mrfpipe.protocol import load_protocol
 from mrfpipe.run.source import load_series
@@ -74,12 +73,12 @@ def maps():
     image = np.full((2, N, N), 0.5, np.float32)
     fields = dict.fromkeys(("FF", "T1H2O", "T1fat", "df", "B1", "m0", "phase", "match"), image)
     mask = np.arange(2 * N * N).reshape(2, N, N) >= 28
-    return ParameterMaps(**fields, edge=np.zeros((2, N, N), np.uint8), mask=mask, affine=np.eye(4))
+    return parameter_maps(**fields, mask=mask)
 
 
 @pytest.fixture(scope="module")
 def model(protocol):
-    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames)
+    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames, len(protocol.parameters))
     return TrainedModel(
         network=initial_network(architecture, torch.Generator().manual_seed(0)).eval(),
         architecture=architecture,

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers import parameter_maps
 
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
@@ -16,12 +17,7 @@ def make_maps(seed: int, mask: np.ndarray | None = None, **changes: np.ndarray) 
     images = {name: rng.uniform(*limits, mask.shape) for name, limits in ranges.items()}
     images |= {"m0": rng.uniform(1, 2, mask.shape), "match": rng.uniform(0.9, 1, mask.shape)}
     images |= {"phase": rng.uniform(-3, 3, mask.shape)} | changes
-    return ParameterMaps(
-        **{name: np.where(mask, image, np.nan).astype(np.float32) for name, image in images.items()},
-        edge=np.zeros(mask.shape, np.uint8),
-        mask=mask,
-        affine=np.diag([-1.0, -1.0, 8.0, 1.0]),
-    )
+    return parameter_maps(mask=mask, affine=np.diag([-1.0, -1.0, 8.0, 1.0]), **images)
 
 
 @pytest.fixture(scope="session")

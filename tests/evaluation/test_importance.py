@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import parameter_maps
 
 from mrfpipe.errors import MismatchError
 from mrfpipe.evaluation.importance import permutation_importance, permute_frame
@@ -17,17 +18,9 @@ WEIGHTS = np.array([[0, 0, 2], [0.5, 0, 0], [0, 1, 0], [0, 0, 0], [0.1, 0.2, 0.3
 def reconstruct(series: FrameSeries) -> ParameterMaps:
     """Weighted sums of the frames' real parts."""
     maps = np.einsum("mf,sfyx->msyx", WEIGHTS, series.images.real.astype(float)).astype(np.float32)
-    maps = np.where(series.mask, maps, np.nan)
-    ones = np.where(series.mask, 1, np.nan).astype(np.float32)
-    return ParameterMaps(
-        **{p.name: m for p, m in zip(PARAMETERS, maps, strict=True)},
-        m0=ones,
-        phase=0 * ones,
-        match=ones,
-        edge=np.zeros(series.mask.shape, np.uint8),
-        mask=series.mask,
-        affine=series.affine,
-    )
+    ones = np.ones(series.mask.shape)
+    images = {p.name: m for p, m in zip(PARAMETERS, maps, strict=True)}
+    return parameter_maps(mask=series.mask, affine=series.affine, **images, m0=ones, phase=0 * ones, match=ones)
 
 
 @pytest.fixture

@@ -192,7 +192,9 @@ def test_regions_make_r2_that_of_their_means(make):
             region = rois[s] == label
             inside = region & (reference.si["FF"][s] <= 0.7)
             if inside.any() and reference.si["FF"][s][region].mean() <= 0.7:
-                points.append((maps.si["T1H2O"][s][inside].mean(dtype=float), reference.si["T1H2O"][s][inside].mean(dtype=float)))
+                points.append(
+                    (maps.si["T1H2O"][s][inside].mean(dtype=float), reference.si["T1H2O"][s][inside].mean(dtype=float))
+                )
     got, true = np.array(points).T
     assert errors["T1H2O"].n_regions == len(points) == 5
     assert errors["T1H2O"].r2_regions == pytest.approx(np.corrcoef(got, true)[0, 1] ** 2, rel=1e-5)

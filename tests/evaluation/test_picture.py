@@ -54,7 +54,11 @@ def test_reference_and_difference_follow_in_the_same_columns_and_colours(make):
     maps, reference = make(0), make(1)
     panels = [axis.images[0] for axis in maps_figure(maps, reference=reference, slice_index=1).axes if axis.images]
     assert len(panels) == 15
-    for image, values in ((panels[1], maps.si["T1H2O"]), (panels[6], reference.si["T1H2O"]), (panels[11], maps.si["T1H2O"] - reference.si["T1H2O"])):
+    for image, values in (
+        (panels[1], maps.si["T1H2O"]),
+        (panels[6], reference.si["T1H2O"]),
+        (panels[11], maps.si["T1H2O"] - reference.si["T1H2O"]),
+    ):
         np.testing.assert_allclose(image.get_array(), 1000 * values[1], rtol=1e-4, atol=1e-3)
     assert [p.get_clim() for p in panels[:5]] == [p.get_clim() for p in panels[5:10]]
     assert panels[0].get_clim() == (0, 1)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import parameter_maps
 
 from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.files.provenance import Provenance
@@ -48,12 +49,12 @@ def maps() -> ParameterMaps:
     def image(low: float, high: float) -> np.ndarray:
         return np.where(mask, rng.uniform(low, high, SHAPE), np.nan).astype(np.float32)
 
-    return ParameterMaps(
-        ff=image(0, 1),
-        t1w=image(0.55, 2.0),
-        t1f=image(0.225, 0.4),
+    return parameter_maps(
+        FF=image(0, 1),
+        T1H2O=image(0.55, 2.0),
+        T1fat=image(0.225, 0.4),
         df=image(-120, 120),
-        b1=image(0.3, 1.0),
+        B1=image(0.3, 1.0),
         m0=image(10, 20),
         phase=image(-3, 3),
         gap=image(0, 0.1),

@@ -28,8 +28,8 @@ provenance = Provenance(command=[], inputs={}, protocol_name="p", protocol_hash=
 rng = np.random.default_rng(0)
 shape = (2, 60, 61)
 image = rng.random(shape).astype(np.float32)
-maps = ParameterMaps(ff=image, t1w=image, t1f=image, df=image, b1=image, m0=image, phase=image, match=image,
-                     edge=np.zeros(shape, np.uint8), mask=np.ones(shape, bool), affine=np.eye(4))
+maps = ParameterMaps(parameters=protocol.parameters, si=dict.fromkeys(protocol.grid, image), m0=image, phase=image,
+                     match=image, edge=np.zeros(shape, np.uint8), mask=np.ones(shape, bool), affine=np.eye(4))
 series = FrameSeries(name="s", images=np.ones((2, 175, 60, 61), np.complex64), mask=maps.mask, affine=np.eye(4),
                      sequence_hash=protocol.sequence.hash)
 for save in (lambda: save_frames(series, folder / "frames.h5", protocol=protocol, provenance=lambda: provenance),

@@ -3,10 +3,10 @@
 import nibabel
 import numpy as np
 import pytest
+from helpers import parameter_maps
 
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.files.labels import load_labels
-from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.truth import PARAMETERS
 
 SHAPE = (2, 5, 7)
@@ -17,7 +17,7 @@ AFFINE = np.array([[0, -1.5, 0, 20], [1.5, 0, 0, -30], [0, 0, 8, 4], [0, 0, 0, 1
 def maps():
     ones = np.ones(SHAPE, np.float32)
     fields = dict.fromkeys((*(p.name for p in PARAMETERS), "m0", "phase", "match"), ones)
-    return ParameterMaps(**fields, edge=np.zeros(SHAPE, np.uint8), mask=np.ones(SHAPE, bool), affine=AFFINE)
+    return parameter_maps(**fields, mask=np.ones(SHAPE, bool), affine=AFFINE)
 
 
 @pytest.fixture

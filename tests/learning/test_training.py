@@ -167,7 +167,8 @@ def test_t1_of_water_in_fat_need_not_be_learned(protocol, tiny_preset, scans):
     """With wrong T1 of water in all fat, only the training that masks it is the same as with right ones."""
     series, labels = scans
     wrong = [
-        replace(truth, t1w=np.where(truth.mask & (truth.si["FF"] > 0.7), 5, truth.si["T1H2O"]).astype(np.float32)) for truth in labels
+        replace(truth, t1w=np.where(truth.mask & (truth.si["FF"] > 0.7), 5, truth.si["T1H2O"]).astype(np.float32))
+        for truth in labels
     ]
     for most_fat, same in ((0.7, True), (None, False)):
         preset = replace(tiny_preset, most_fat_for_water=most_fat)

@@ -10,7 +10,7 @@ from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.layout import lay_out
-from mrfpipe.matching.score import best_fat_fraction, best_on_grid, score_at
+from mrfpipe.matching.score import best_share, best_on_grid, score_at
 from mrfpipe.physics.simulate import SignalModel, fingerprints
 from mrfpipe.protocol import load_protocol
 
@@ -20,11 +20,8 @@ N_VOXELS = 60
 def noisy_signals(dictionary: Dictionary, n: int, seed: int) -> np.ndarray:
     """Fingerprints off the grid with a random phase and noise of 0 to 10 times their norm, and pure noise."""
     rng, grid = np.random.default_rng(seed), dictionary.protocol.grid
-    values = {
-        name: rng.uniform(grid[name][0], grid[name][-1], n)
-        for name in ("FF", "T1H2O", "T1fat", "df", "B1")
-    }
-    clean = dictionary.compress(fingerprints(dictionary.protocol, **values))
+    values = {name: rng.uniform(grid[name][0], grid[name][-1], n) for name in ("FF", "T1H2O", "T1fat", "df", "B1")}
+    clean = dictionary.compress(fingerprints(dictionary.protocol, values))
     clean /= np.linalg.norm(clean, axis=1, keepdims=True)
     clean *= np.exp(2j * np.pi * rng.random(n))[:, None]
     level = rng.choice([0, 0.003, 0.03, 0.1, 0.3, 1, 10], n) / np.sqrt(dictionary.rank)
@@ -65,10 +62,9 @@ def test_no_entry_beats_the_bound_of_its_group():
     space = (groups.space[..., 0] + 1j * groups.space[..., 1]).astype(complex)
     signals = noisy_signals(dictionary, 40, seed=5).astype(complex)
     signals /= np.linalg.norm(signals, axis=1, keepdims=True)
-    ff = grid["FF"][:, None, None, None]
+    ff, (water, fat) = grid["FF"][:, None, None, None], dictionary.by_group()
     for group in range(0, len(space), 37):
-        b1, df = divmod(group, grid["df"].size)
-        entries = (1 - ff) * dictionary.water[:, None, b1, df] + ff * dictionary.fat[:, b1, df]
+        entries = (1 - ff) * water[group][:, None] + ff * fat[group]
         entries = entries.reshape(-1, dictionary.rank).astype(complex)
         best = (np.abs(signals @ entries.conj().T) / np.linalg.norm(entries, axis=1)).max(axis=1)
         u = signals @ space[group].conj().T
@@ -98,7 +94,7 @@ def test_noise_free_entries_find_themselves():
 
 @settings(deadline=None, max_examples=300)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 30))
-def test_the_best_fat_fraction_is_the_best_of_all(seed, n):
+def test_the_best_share_is_the_best_of_all(seed, n):
     rng = np.random.default_rng(seed)
     w, f, y = complex_normal(rng, 3, 2).astype(complex)
     f = f + rng.choice([-2, 0, 2]) * w  # fat nearly along or against water, too
@@ -114,7 +110,7 @@ def test_the_best_fat_fraction_is_the_best_of_all(seed, n):
     x = np.linspace(0, 1, 2001)
     d = (1 - x)[:, None] * w + x[:, None] * f
     scores = np.abs(d.conj() @ y) ** 2 / np.sum(np.abs(d) ** 2, axis=1)
-    best = best_fat_fraction(*terms)
+    best = best_share(*terms)
     top = max(score_at(best, *terms) if best > 0 else 0, scores[0], scores[-1])
     assert top >= scores.max() * (1 - 1e-9)
     assert top <= scores.max() * (1 + 1e-2)

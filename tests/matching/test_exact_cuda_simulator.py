@@ -26,10 +26,9 @@ TINY = {
 }
 OPPOSED = TINY | {
     "te_ms": 2.5,
-    "water_t2_ms": 60.0,
-    "fat_t2_ms": 60.0,
-    "fat_amplitudes": "[1.0]",
-    "fat_shifts_hz": "[200.05]",
+    "t2_ms": 60.0,
+    "amplitudes": "[1.0]",
+    "shifts_hz": "[200.05]",
     "T1H2O": "[[350, 950, 300]]",
     "df": "[[0, 0, 1]]",
 }
@@ -109,6 +108,6 @@ def test_a_dictionary_beyond_shared_memory_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(cuda, "check_numba_gpu", lambda _: None)
     monkeypatch.setattr(cuda, "SHARED_BYTES", 100)
     dictionary = build_dictionary(small_protocol(**TINY), rank=5)
-    with pytest.raises(ResourceError, match=r"128 bytes .* 6 pairs of B1 and df and 5 T1 values, and has 100") as error:
+    with pytest.raises(ResourceError, match=r"128 bytes .* 6 groups of 5 signals, and has 100") as error:
         match_exact(complex_normal(np.random.default_rng(0), 2, 5), dictionary, GPU)
     assert "\n" not in str(error.value)

@@ -35,11 +35,8 @@ def small() -> tuple[Dictionary, EntryGroups]:
 def noisy_signals(dictionary: Dictionary, n: int, seed: int) -> np.ndarray:
     """Fingerprints off the grid with a random phase and scale, and every level of noise in turn."""
     rng, grid = np.random.default_rng(seed), dictionary.protocol.grid
-    values = {
-        name: rng.uniform(grid[name][0], grid[name][-1], n)
-        for name in ("FF", "T1H2O", "T1fat", "df", "B1")
-    }
-    clean = dictionary.compress(fingerprints(dictionary.protocol, **values))
+    values = {name: rng.uniform(grid[name][0], grid[name][-1], n) for name in ("FF", "T1H2O", "T1fat", "df", "B1")}
+    clean = dictionary.compress(fingerprints(dictionary.protocol, values))
     clean /= np.linalg.norm(clean, axis=1, keepdims=True)
     clean *= np.exp(2j * np.pi * rng.random(n))[:, None]
     level = np.resize(LEVELS, n) / np.sqrt(dictionary.rank)

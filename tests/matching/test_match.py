@@ -3,16 +3,16 @@ import inspect
 
 import numpy as np
 import pytest
-from helpers import complex_normal
+from helpers import complex_normal, image_of
 from mrfpipe.cli.match import command
 
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.matching import match
 from mrfpipe.matching.group import build_groups, pair_bytes
 from mrfpipe.matching.match import LEAST_MEMORY, match_series, match_signals, voxels_at_once
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import fingerprints
 from mrfpipe.protocol import load_protocol
 from mrfpipe.run.choices import MATCHING
@@ -25,7 +25,7 @@ def dictionary():
 
 def series_of(dictionary, values, scale, mask, **changes):
     """Two slices of 4 x 5 voxels with the given parameters `(slices, y, x)`."""
-    flat = fingerprints(dictionary.protocol, **{name: array.ravel() for name, array in values.items()})
+    flat = fingerprints(dictionary.protocol, {name: array.ravel() for name, array in values.items()})
     images = np.moveaxis((flat * scale.reshape(-1, 1)).reshape(*mask.shape, -1), -1, 1)
     content = {
         "name": "t",
@@ -81,8 +81,8 @@ def test_what_was_compared_is_handed_on(dictionary, refined):
     size = np.linalg.norm(frames, axis=1, keepdims=True)
     # rank 15 loses less than a thousandth of any signal; a lost conjugate or another order of voxels all of it
     assert np.abs(found.measured @ found.basis.T - frames).max() < 1e-2 * size.max()
-    estimates = {p.name: maps.si[p.name][mask].astype(float) for p in PARAMETERS}
-    simulated = fingerprints(dictionary.protocol, **estimates) @ found.basis.conj()
+    estimates = {name: image[mask].astype(float) for name, image in maps.si.items()}
+    simulated = fingerprints(dictionary.protocol, estimates) @ found.basis.conj()
     # a refined signal is interpolated between entries, to some thousandths
     tolerance = 2e-2 if refined else 1e-4
     off = np.linalg.norm(found.simulated - simulated, axis=1) / np.linalg.norm(simulated, axis=1)
@@ -115,7 +115,7 @@ def test_slice_after_slice_is_all_slices(dictionary):
     one_by_one = (dataclasses.replace(series, images=series.images[s : s + 1], mask=mask[s : s + 1]) for s in range(2))
     whole, parts = match_series(series, dictionary, refined=True), match_series(one_by_one, dictionary, refined=True)
     for name in (*(p.name for p in PARAMETERS), "m0", "phase", "match", "edge", "mask", "affine"):
-        np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
+        np.testing.assert_array_equal(image_of(whole, name), image_of(parts, name))
 
 
 def test_gap_is_in_units_of_the_match(dictionary):
@@ -162,7 +162,7 @@ def test_memory_changes_how_much_is_done_at_once_and_nothing_else(dictionary, me
     parts = match_series(many, dictionary, method, groups=groups, refined=False, memory=1 << 18)
     assert seen == [512, 512, 276]
     for name in (*(p.name for p in PARAMETERS), "m0", "phase", "match", "edge"):
-        np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
+        np.testing.assert_array_equal(image_of(whole, name), image_of(parts, name))
 
 
 def test_voxels_at_once_fit_the_memory_and_grow_with_it(dictionary):

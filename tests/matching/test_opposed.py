@@ -12,8 +12,8 @@ from mrfpipe.errors import InputError
 from mrfpipe.matching import group
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
-from mrfpipe.matching.layout import lay_out
 from mrfpipe.matching.group import build_groups, match_group
+from mrfpipe.matching.layout import lay_out
 from mrfpipe.matching.refine import _scale, refine
 from mrfpipe.matching.score import Matches, best_on_grid, may_win, rounding
 
@@ -47,8 +47,8 @@ def all_scores(dictionary: Dictionary, signals: np.ndarray) -> np.ndarray:
     """Scores of every entry, the norm of the mixture and not of its parts, in double precision `(voxels, entries)`."""
     grid = dictionary.protocol.grid
     ff, t1w, t1f, df, b1 = np.unravel_index(np.arange(dictionary.n_entries), grid.shape)
-    x = grid["FF"][ff][:, None]
-    entries = (1 - x) * dictionary.water.astype(complex)[t1w, b1, df] + x * dictionary.fat[t1f, b1, df]
+    x, (water, fat) = grid["FF"][ff][:, None], dictionary.components
+    entries = (1 - x) * water.astype(complex)[t1w, df, b1] + x * fat[t1f, df, b1]
     signals = signals / np.linalg.norm(signals.astype(complex), axis=1, keepdims=True)
     return np.abs(signals @ entries.conj().T) ** 2 / np.sum(np.abs(entries) ** 2, axis=1)
 
@@ -63,7 +63,7 @@ def by_torch(signals: np.ndarray, dictionary: Dictionary) -> Matches:
     return Matches(entry=entry, score=score)
 
 
-@pytest.mark.parametrize(("shift", "FF", "rank"), CASES)
+@pytest.mark.parametrize(("shift", "ff", "rank"), CASES)
 @pytest.mark.parametrize("match", [match_exact, match_brute, by_group, by_torch])
 def test_the_best_entry_is_the_best_of_all(match, shift, ff, rank):
     dictionary, signals, expected = case(shift, ff, rank)
@@ -82,7 +82,7 @@ def test_no_entry_beats_the_bound_of_its_group():
     unit = signals / np.linalg.norm(signals.astype(complex), axis=1, keepdims=True)
     u = np.einsum("gdr,vr->vgd", groups.space[..., 0] - 1j * groups.space[..., 1], unit)
     length = np.sqrt((np.sum(np.abs(u) ** 2, axis=2) + np.abs(np.sum(u**2, axis=2))) / 2)
-    best = expected.reshape(N_VOXELS, -1, *shape[3:]).max(axis=1).transpose(0, 2, 1).reshape(N_VOXELS, -1)
+    best = expected.reshape(N_VOXELS, -1, *shape[3:]).max(axis=1).reshape(N_VOXELS, -1)
     assert np.all(np.sqrt(best) <= length + groups.remainder)
     assert groups.remainder.max() < 1 + 1e-4  # nothing of a unit vector can be more
 
@@ -116,17 +116,17 @@ def test_refinement_keeps_away_from_where_nothing_is_left():
     overlap = np.abs(np.sum(found.signals.conj() * signals.astype(complex), axis=1)) ** 2
     norms = [np.sum(np.abs(s.astype(complex)) ** 2, axis=1) for s in (found.signals, signals)]
     assert np.all(overlap / norms[0] / norms[1] >= expected.max(axis=1) - SAME)
-    assert np.sqrt(norms[0].min()) > LEAST_LEFT / 2 * np.linalg.norm(dictionary.water, axis=-1).min()
+    assert np.sqrt(norms[0].min()) > LEAST_LEFT / 2 * np.linalg.norm(dictionary.components[0], axis=-1).min()
     nothing, y = np.zeros(4, complex), np.ones(4, np.complex64)
     assert _scale(nothing, y, 0.0) == (0, 0)
     assert _scale(nothing + 1e-6, y, 1e-10) == (0, 0)
 
 
-@pytest.mark.parametrize("FF", ["[[0.0, 1.0, 0.1]]", "[[0.5, 0.5, 0.1]]"])
+@pytest.mark.parametrize("ff", ["[[0.0, 1.0, 0.1]]", "[[0.5, 0.5, 0.1]]"])
 def test_a_grid_with_a_fingerprint_of_nothing_is_refused(ff):
     expected = (
         r"'t1ff-small': water and fat cancel to \S+ of their size in the fingerprint of FF 0\.5, T1H2O (\d+) ms, "
-        r"T1fat \1 ms, df 0 Hz, B1 [\d.]+; leave this fat fraction out of grid\.fat_fraction or change echo times"
+        r"T1fat \1 ms, df 0 Hz, B1 [\d.]+; leave this value out of parameters\.FF or change echo times"
     )
     with pytest.raises(InputError, match=expected) as refused:
         build_dictionary(opposed_protocol(200.0, ff), rank=4)

@@ -11,7 +11,7 @@ from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
 from mrfpipe.physics.simulate import SignalModel, fingerprints
-from mrfpipe.protocol import AXES, load_protocol
+from mrfpipe.protocol import load_protocol
 
 SMALL = build_dictionary(load_protocol("t1ff-small"), rank=15)
 
@@ -23,7 +23,7 @@ def drawn(dictionary: Dictionary, n: int, seed: int = 0) -> dict[str, np.ndarray
 
 
 def signals_of(dictionary: Dictionary, values: dict[str, np.ndarray]) -> np.ndarray:
-    return dictionary.compress(fingerprints(dictionary.protocol, **values, model=dictionary.model))
+    return dictionary.compress(fingerprints(dictionary.protocol, values, model=dictionary.model))
 
 
 def noisy(dictionary: Dictionary, n: int, seed: int, noise: float) -> np.ndarray:
@@ -46,7 +46,7 @@ def test_off_the_grid_the_truth_is_found(spoiling):
     truth = drawn(dictionary, 400)
     signals = signals_of(dictionary, truth)
     found = refine(signals, match_exact(signals, dictionary).entry, dictionary).parameters
-    error = {name: np.abs(found[name] - truth[name]) for name in grid}
+    error = {name: np.abs(found[name] - truth[name]) for name in truth}
     assert np.median(error["FF"]) < 2e-4
     assert np.median(error["df"]) < 0.03
     assert np.median(error["B1"]) < 3e-4
@@ -61,8 +61,7 @@ def test_the_score_is_never_below_the_entrys(seed, noise):
     matches = match_exact(signals, SMALL)
     found = refine(signals, matches.entry, SMALL)
     assert np.all(scores(signals, found.signals) >= matches.score * (1 - 2e-6))
-    for name in grid:
-        axis = SMALL.protocol.grid[name]
+    for name, axis in SMALL.protocol.grid.items():
         assert found.parameters[name].min() >= axis[0]
         assert found.parameters[name].max() <= axis[-1]
 
@@ -72,18 +71,22 @@ def test_it_is_as_good_as_a_general_optimiser_over_simulated_signals():
     signals = noisy(SMALL, 3, seed=4, noise=0.1)
     matches = match_exact(signals, SMALL)
     found = refine(signals, matches.entry, SMALL)
-    ends = [(SMALL.protocol.grid[name][0], SMALL.protocol.grid[name][-1]) for name in grid]
+    ends = [(axis[0], axis[-1]) for axis in SMALL.protocol.grid.values()]
     start = SMALL.parameters(matches.entry)
     for v, signal in enumerate(signals):
 
         def loss(at: np.ndarray, signal=signal) -> float:
             values = {
-                name: np.array([low + a * (high - low)]) for name, a, (low, high) in zip(AXES, at, ends, strict=True)
+                name: np.array([low + a * (high - low)])
+                for name, a, (low, high) in zip(SMALL.protocol.grid, at, ends, strict=True)
             }
             return -float(scores(signal[None], signals_of(SMALL, values))[0])
 
         def scaled(values: dict[str, np.ndarray], v=v) -> list[float]:
-            return [(values[name][v] - low) / (high - low) for name, (low, high) in zip(AXES, ends, strict=True)]
+            return [
+                (values[name][v] - low) / (high - low)
+                for name, (low, high) in zip(SMALL.protocol.grid, ends, strict=True)
+            ]
 
         best = min(
             minimize(loss, scaled(at), method="Nelder-Mead", bounds=[(0, 1)] * 5, options={"maxfev": 600}).fun
@@ -97,8 +100,8 @@ def test_scale_and_phase_do_not_matter():
     signals = noisy(SMALL, 100, seed=1, noise=0.1)
     entries = match_exact(signals, SMALL).entry
     plain, turned = refine(signals, entries, SMALL), refine((7 - 3j) * signals, entries, SMALL)
-    for name in grid:
-        span = np.ptp(SMALL.protocol.grid[name])
+    for name, axis in SMALL.protocol.grid.items():
+        span = np.ptp(axis)
         assert np.median(np.abs(plain.parameters[name] - turned.parameters[name])) < 1e-5 * span
 
 
@@ -118,4 +121,6 @@ def test_a_parameter_without_a_say_stays():
     start, found = SMALL.parameters(entries), refine(signals, entries, SMALL).parameters
     still = found["FF"] == 0
     assert still.sum() > 5
-    np.testing.assert_array_equal(found["T1fat"][still & (start["FF"] == 0)], start["T1fat"][still & (start["FF"] == 0)])
+    np.testing.assert_array_equal(
+        found["T1fat"][still & (start["FF"] == 0)], start["T1fat"][still & (start["FF"] == 0)]
+    )

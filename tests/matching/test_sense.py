@@ -24,11 +24,13 @@ def signals(ff: tuple[float, float], df: tuple[float, float] = (-80.0, 80.0), b1
     n = SIDE**2
     made = fingerprints(
         PROTOCOL,
-        ff=rng.uniform(*ff, n),
-        t1w=rng.uniform(0.7, 1.5, n),
-        t1f=rng.uniform(0.25, 0.35, n),
-        df=rng.uniform(*df, n),
-        b1=b1 * rng.uniform(0.6, 1.0, n),
+        {
+            "FF": rng.uniform(*ff, n),
+            "T1H2O": rng.uniform(0.7, 1.5, n),
+            "T1fat": rng.uniform(0.25, 0.35, n),
+            "df": rng.uniform(*df, n),
+            "B1": b1 * rng.uniform(0.6, 1.0, n),
+        },
     )
     phase = np.exp(2j * np.pi * rng.uniform(size=(n, 1)))  # of the coils, of its own in every voxel
     made = made * phase / np.sqrt(np.mean(np.abs(made) ** 2)) + NOISE * complex_normal(rng, *made.shape)
@@ -46,7 +48,7 @@ def series(images: Complex, basis: Complex | None = None) -> FrameSeries:
     )
 
 
-@pytest.mark.parametrize("FF", [(0.0, 1.0), (0.05, 0.15), (0.9, 1.0)], ids=["all", "little fat", "fat"])
+@pytest.mark.parametrize("ff", [(0.0, 1.0), (0.05, 0.15), (0.9, 1.0)], ids=["all", "little fat", "fat"])
 def test_conjugated_signals_are_found(ff):
     images = signals(ff)
     found = unexplained(series(images), DICTIONARY)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.anatomy import ANATOMIES, thigh
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.protocol import load_protocol
 
 SEEDS = (0, 1, 2, 3, 4)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.anatomy import ANATOMIES
 from mrfpipe.phantom.cohort import SPLITS, UNSEEN_REGIONS, draw_cohort, draw_unseen
+from mrfpipe.phantom.truth import PARAMETERS
 
 SMALL = {"matrix": 64, "fov": 0.35, "slice_spacing": 0.012}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.anatomy import ANATOMIES, REGIONS
 from mrfpipe.phantom.disease import SUSCEPTIBILITY, Traits
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.protocol import load_protocol
 
 TRUNKS = ("shoulder", "abdomen", "pelvis")

@@ -1,16 +1,16 @@
 """The scanner against sums written out: density times coil times signal times Fourier phase."""
 
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
 import pytest
+from helpers import parameter_maps
 
 from mrfpipe.errors import MismatchError
-from mrfpipe.maps import ParameterMaps
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import coil_maps, scan, signal_images
-from mrfpipe.phantom.truth import Phantom
+from mrfpipe.phantom.truth import PARAMETERS, Phantom
 from mrfpipe.physics.simulate import readout_signals
 from mrfpipe.protocol import parse_protocol
 
@@ -19,9 +19,9 @@ ACCURACY = 2e-4
 
 
 def small_protocol(matrix, count=8):
-    """The built-in train with fewer spokes, `spokes` for every 200, at another matrix."""
+    """The built-in train with fewer spokes, `count` for every 200, at another matrix."""
     text = (resources.files("mrfpipe.dictionaries") / "t1ff.toml").read_text()
-    text = text.replace("spokes = 600", f"spokes = {3 * spokes}").replace("spokes = 200", f"spokes = {spokes}")
+    text = text.replace("count = 600", f"count = {3 * count}").replace("count = 200", f"count = {count}")
     return parse_protocol(text.replace("matrix = 350", f"matrix = {matrix}"), "test")
 
 
@@ -36,19 +36,14 @@ def one_voxel(matrix, y, x, **values):
     values = (
         {"FF": 0.3, "T1H2O": 1.2, "T1fat": 0.3, "df": 0.0, "B1": 0.8, "m0": 1.0} | {"phase": 0.0, "match": 1.0} | values
     )
-    maps = ParameterMaps(
-        **{name: np.where(mask, np.float32(value), np.float32(np.nan)) for name, value in values.items()},
-        edge=np.zeros(mask.shape, np.uint8),
-        mask=mask,
-        affine=np.diag([-350 / matrix, -350 / matrix, 10.0, 1.0]),
-    )
+    maps = parameter_maps(mask=mask, affine=np.diag([-350 / matrix, -350 / matrix, 10.0, 1.0]), **values)
     return Phantom(maps=maps, rois=np.zeros(mask.shape, np.uint8), roi_names=())
 
 
 def true_signals(phantom, protocol, s):
     mask = phantom.maps.mask[s]
     values = {p.name: phantom.maps.si[p.name][s][mask].astype(float) for p in PARAMETERS}
-    return phantom.maps.m0[s][mask][:, None] * readout_signals(protocol, **values)
+    return phantom.maps.m0[s][mask][:, None] * readout_signals(protocol, values)
 
 
 @pytest.mark.parametrize("matrix", [48, 49])
@@ -182,11 +177,7 @@ def test_an_empty_slice_gives_no_signal():
     phantom = draw(24, n_slices=2)
     mask = phantom.maps.mask.copy()
     mask[1] = False
-    fields = {
-        n: np.where(mask, getattr(phantom.maps, n), np.float32(np.nan))
-        for n in (*(p.name for p in PARAMETERS), "m0", "phase", "match")
-    }
-    maps = ParameterMaps(**fields, edge=phantom.maps.edge, mask=mask, affine=phantom.maps.affine)
+    maps = replace(phantom.maps, mask=mask)
     emptied = Phantom(maps=maps, rois=np.zeros(mask.shape, np.uint8), roi_names=())
     raw = scan(emptied, small_protocol(24), n_coils=2, snr=np.inf)
     assert raw.kspace[0].any()

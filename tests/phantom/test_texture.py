@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.texture import STRONGEST, WEAKEST, textured
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.protocol import load_protocol
 
 GRID = load_protocol("t1ff").grid

@@ -18,8 +18,8 @@ from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.files.maps import load_maps
 from mrfpipe.files.results import save_result
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.matching.match import match_signals
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import fingerprints as simulate
 from mrfpipe.report.comparison import MOST_POINTS, encode_comparison
 from mrfpipe.report.page import render, write_report

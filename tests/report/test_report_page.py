@@ -68,7 +68,11 @@ def test_letters_say_where_the_image_begins():
 
 def test_shares_at_the_edge_are_those_of_the_bits_where_a_map_counts(maps):
     shares = edge_shares(maps)
-    for name, bit, counts in (("T1H2O", 2, maps.si["FF"] <= 0.7), ("T1fat", 4, maps.si["FF"] > 0.3), ("B1", 16, maps.si["FF"] >= 0)):
+    for name, bit, counts in (
+        ("T1H2O", 2, maps.si["FF"] <= 0.7),
+        ("T1fat", 4, maps.si["FF"] > 0.3),
+        ("B1", 16, maps.si["FF"] >= 0),
+    ):
         inside = [int(e) for e in maps.edge[maps.mask & counts]]
         assert shares[name] == pytest.approx(sum(e & bit > 0 for e in inside) / len(inside)), name
 
@@ -95,7 +99,8 @@ def test_estimates_where_they_do_not_count_are_nothing_to_warn_of(provenance):
     edge = np.where(fat, 2, 4).astype(np.uint8)
     assert warnings_of(scan(t1w=t1w, t1f=t1f, edge=edge), provenance) == []
     said = warnings_of(
-        scan(t1w=np.where(fat, plain.si["T1H2O"], np.float32(2.0)), edge=np.where(fat, 0, 2).astype(np.uint8)), provenance
+        scan(t1w=np.where(fat, plain.si["T1H2O"], np.float32(2.0)), edge=np.where(fat, 0, 2).astype(np.uint8)),
+        provenance,
     )
     assert len(said) == 1
     assert said[0].startswith("In 100% of the voxels where T1H2O counts, most of the neighbourhood lies at the end")

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.image import imread
 
 from mrfpipe.evaluation.metrics import evaluate
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import draw_cohort
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies import drawing, generalization, qualitative
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 

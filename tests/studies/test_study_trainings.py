@@ -90,7 +90,9 @@ def test_receptive_field_trains_every_pair_and_none_again(work, tiny, tmp_path, 
         maps = work.infer(model, subject)
         counts = work.maps("match", subject).si["FF"] <= 0.7
         worst = np.ptp(work.maps("match", subject).si["T1H2O"][counts])
-        expected = np.sqrt(np.nanmean((maps.si["T1H2O"] - work.maps("match", subject).si["T1H2O"])[counts] ** 2)) / worst
+        expected = (
+            np.sqrt(np.nanmean((maps.si["T1H2O"] - work.maps("match", subject).si["T1H2O"])[counts] ** 2)) / worst
+        )
         row = ("match", "NRMSE", "T1H2O", str(field))
         (found,) = (
             line for line in lines if tuple(line[c] for c in ("reference", "metric", "map", "receptive_field")) == row
