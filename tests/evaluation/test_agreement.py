@@ -89,7 +89,7 @@ def test_fat_voxels_and_fat_regions_have_no_t1_of_water(make):
     ff[0, 0, 0] = 0.9
     ff[0, 1, 1:4] = 0.95
     ff[1, 2, :2] = 0.8
-    reference, maps = make(0, ff=ff), make(1)
+    reference, maps = make(0, FF=ff), make(1)
     found = region_agreement(maps, reference, rois)
     water = found["T1H2O"][0]
     assert (water.slice.tolist(), water.region.tolist(), water.n_voxels.tolist()) == ([0], [1], [3])

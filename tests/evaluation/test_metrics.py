@@ -151,7 +151,7 @@ def test_evaluate_is_that_of_a_slow_loop(make):
 
 def test_units_are_those_of_files(make):
     reference = make(0)
-    maps = make(0, t1w=reference.si["T1H2O"] + 0.05, df=reference.si["df"] + 3, t1f=reference.si["T1fat"] - 0.01)
+    maps = make(0, T1H2O=reference.si["T1H2O"] + 0.05, df=reference.si["df"] + 3, T1fat=reference.si["T1fat"] - 0.01)
     errors = evaluate(maps, reference)
     assert errors["T1H2O"].bias == pytest.approx(50, rel=1e-4)
     assert errors["T1fat"].bias == pytest.approx(-10, rel=1e-4)
@@ -165,8 +165,8 @@ def test_fat_fraction_decides_where_t1_counts(make):
     ff[0, 1] = 0.71
     ff[0, 2] = 0.3
     ff[0, 3] = 0.31
-    reference = make(0, ff=ff)
-    errors = evaluate(make(1, ff=1 - ff), reference)
+    reference = make(0, FF=ff)
+    errors = evaluate(make(1, FF=1 - ff), reference)
     n = reference.mask.sum()
     assert errors["T1H2O"].n_voxels == n - 14  # 0.7 still counts
     assert errors["T1fat"].n_voxels == n - 14  # 0.3 no longer does
@@ -176,7 +176,7 @@ def test_fat_fraction_decides_where_t1_counts(make):
 def test_ssim_of_t1_is_over_the_whole_mask(make):
     reference = make(0)
     wrong_in_fat = np.where(reference.si["FF"] > 0.7, reference.si["T1H2O"] + 0.5, reference.si["T1H2O"])
-    error = evaluate(make(0, t1w=wrong_in_fat), reference)["T1H2O"]
+    error = evaluate(make(0, T1H2O=wrong_in_fat), reference)["T1H2O"]
     assert error.rmse == 0
     assert error.ssim < 0.9
 
@@ -213,8 +213,8 @@ def test_regions_of_fat_have_no_r2_of_water(make):
         rois[0, label] = label
         if label > 5:
             ff[0, label, 2:] = 0.95
-    reference = make(0, ff=ff)
-    maps = make(0, ff=ff, t1w=np.where(rois > 5, make(1).si["T1H2O"], reference.si["T1H2O"]))
+    reference = make(0, FF=ff)
+    maps = make(0, FF=ff, T1H2O=np.where(rois > 5, make(1).si["T1H2O"], reference.si["T1H2O"]))
     errors = evaluate(maps, reference, rois)
     assert errors["T1H2O"].n_regions == 5
     assert errors["T1H2O"].r2_regions == pytest.approx(1, rel=EXACT)

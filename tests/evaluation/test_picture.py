@@ -18,7 +18,7 @@ def corner(make) -> ParameterMaps:
     mask[1] = False
     mask[1, :20, :30] = True
     mask[1, 39, 59] = True
-    return make(0, mask, ff=np.ones(SHAPE))
+    return make(0, mask, FF=np.ones(SHAPE))
 
 
 def pixels_of(figure, axis) -> np.ndarray:

@@ -35,7 +35,7 @@ def test_maps_have_the_names_and_units_of_bids(tmp_path, maps, provenance):
     save_bids(maps, tmp_path, provenance, entities="sub-P07_ses-1")
     expected = {
         "anat/sub-P07_ses-1_T1map": (maps.si["T1H2O"], "s"),
-        "anat/sub-P07_ses-1_desc-fat_T1map": (maps.si["T1fat"], "s"),
+        "anat/sub-P07_ses-1_desc-T1fat_T1map": (maps.si["T1fat"], "s"),
         "anat/sub-P07_ses-1_M0map": (maps.m0, "arbitrary"),
         "anat/sub-P07_ses-1_M0phasemap": (maps.phase, "rad"),
         "anat/sub-P07_ses-1_gapmap": (maps.gap, "1"),
@@ -60,7 +60,7 @@ def test_the_field_map_is_positive_where_the_frequency_is_higher(tmp_path, maps,
 
     def turn(ff, df):
         """Angle by which the signal turns from the last frames of the shortest echo time to the first of the next."""
-        (signal,) = fingerprints(protocol, ff=np.array([ff]), df=np.array([df]), **voxel, model=SPOILED)
+        (signal,) = fingerprints(protocol, voxel | {"FF": np.array([ff]), "df": np.array([df])}, model=SPOILED)
         return np.angle(signal[frame + 2] / signal[frame - 1])
 
     # 60 Hz over 1.06 ms are 23 degrees; fat's -395.6 Hz, 151 degrees, and its other peaks about it.
@@ -107,12 +107,12 @@ def test_a_dataset_holds_many_scans_and_loses_none(dataset, maps, provenance):
     assert sorted(p.name for p in dataset.iterdir()) == [".bidsignore", "dataset_description.json", "sub-01", "sub-02"]
 
 
-def test_what_others_wrote_of_a_dataset_stays(dataset):
+def test_what_others_wrote_of_a_dataset_stays(dataset, maps):
     path = dataset / "dataset_description.json"
     content = json.loads(path.read_text()) | {"Authors": ["A. Bee"], "GeneratedBy": [{"Name": "fmriprep"}]}
     path.write_text(json.dumps(content))
     (dataset / ".bidsignore").write_text("*_mine.*\n")
-    describe_dataset(scan_folder(dataset, "03", "a"))
+    describe_dataset(scan_folder(dataset, "03", "a"), maps)
     after = json.loads(path.read_text())
     assert after["Authors"] == ["A. Bee"]
     assert [made["Name"] for made in after["GeneratedBy"]] == ["fmriprep", "mrfpipe"]

@@ -19,7 +19,7 @@ from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import Protocol, load_protocol
 
 LOADERS = {"dictionary.h5": load_dictionary, "frames.h5": load_frames, "maps.h5": load_maps}
-SCHEMAS = {name: f"mrfpipe-{name.removesuffix('.h5')}/1" for name in LOADERS}
+SCHEMAS = {name: f"mrfpipe-{name.removesuffix('.h5')}/2" for name in LOADERS}
 CURES = {"dictionary.h5": "mrfpipe simulate", "frames.h5": "mrfpipe frames", "maps.h5": "mrfpipe match"}
 WIDER = {"<c8": "<c16", "<f4": "<f8", "<f8": "<c16", "|u1": "<u2"}
 each_kind = pytest.mark.parametrize("kind", LOADERS)
@@ -27,13 +27,16 @@ each_kind = pytest.mark.parametrize("kind", LOADERS)
 
 def arrays_of(value) -> dict[str, np.ndarray]:
     found = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    found |= dict(found.get("si", {})) | {f"component {i}": v for i, v in enumerate(found.get("components", ()))}
     return {name: v for name, v in found.items() if isinstance(v, np.ndarray)}
 
 
 def assert_same(got, expected) -> None:
-    for name, array in arrays_of(expected).items():
-        assert getattr(got, name).dtype == array.dtype, name
-        np.testing.assert_array_equal(getattr(got, name), array, err_msg=name)
+    ours, theirs = arrays_of(got), arrays_of(expected)
+    assert ours.keys() == theirs.keys()
+    for name, array in theirs.items():
+        assert ours[name].dtype == array.dtype, name
+        np.testing.assert_array_equal(ours[name], array, err_msg=name)
 
 
 def assert_refused(load, path: Path, *words: str) -> None:
@@ -71,19 +74,18 @@ def test_dictionary_file_says_what_it_holds(saved, dictionary):
         assert file.attrs["protocol_hash"].decode() == dictionary.protocol.hash
         np.testing.assert_allclose(file["grid/T1H2O"][...], [600, 800, 1000, 1200, 1400, 1600])
         assert file["grid/T1H2O"].attrs["unit"] == b"ms"
-        assert file["water"].attrs["axes"] == b"t1w b1 df rank"
+        assert file["components/water"].attrs["axes"] == b"T1H2O df B1 rank"
 
 
 def random_dictionary(protocol: Protocol, rank: int) -> Dictionary:
     rng, grid = np.random.default_rng(0), protocol.grid
-    b1_df = (grid["B1"].size, grid["df"].size)
+    shared = (grid["df"].size, grid["B1"].size)
 
     def signals(*shape: int) -> np.ndarray:
         return rng.standard_normal((*shape, 2), np.float32).view(np.complex64)[..., 0]
 
     return Dictionary(
-        water=signals(grid["T1H2O"].size, *b1_df, rank),
-        fat=signals(grid["T1fat"].size, *b1_df, rank),
+        components=(signals(grid["T1H2O"].size, *shared, rank), signals(grid["T1fat"].size, *shared, rank)),
         basis=signals(protocol.sequence.n_frames, rank),
         energy=0.99999,
         protocol=protocol,
@@ -138,9 +140,10 @@ def test_frames_of_another_sequence_are_not_saved(tmp_path, series, protocol, pr
 
 def test_maps_round_trip(saved, maps, provenance):
     got = load_maps(saved / "maps.h5")
+    read = arrays_of(got)
     for name, array in arrays_of(maps).items():
-        assert getattr(got, name).dtype == array.dtype
-        np.testing.assert_allclose(getattr(got, name), array, rtol=3e-7, err_msg=name)  # two float32 roundings
+        assert read[name].dtype == array.dtype
+        np.testing.assert_allclose(read[name], array, rtol=3e-7, err_msg=name)  # two float32 roundings
     header = read_maps_header(saved / "maps.h5")
     assert (header.n_slices, header.matrix, header.provenance) == (2, (5, 7), provenance)
 
@@ -227,9 +230,9 @@ def test_every_dataset_is_needed_in_its_shape_and_type(saved, kind):
 @pytest.mark.parametrize(
     ("kind", "name", "value"),
     [
-        ("dictionary.h5", "water", np.nan),
-        ("dictionary.h5", "fat", np.inf),
-        ("dictionary.h5", "water", 0.0),
+        ("dictionary.h5", "components/water", np.nan),
+        ("dictionary.h5", "components/fat", np.inf),
+        ("dictionary.h5", "components/water", 0.0),
         ("dictionary.h5", "grid/df", 5.0),
         ("frames.h5", "images", np.nan),
         ("frames.h5", "affine", np.nan),
@@ -246,7 +249,7 @@ def test_impossible_values_are_refused(saved, kind, name, value):
         array[(-1, *(n // 2 for n in array.shape[1:])) if name != "T1H2O" else (1, 3, 6)] = value
         if name == "match":
             array[...] = value
-        if value == 0 and name == "water":  # a signal all of whose coefficients are zero
+        if value == 0 and name == "components/water":  # a signal all of whose coefficients are zero
             array[-1] = value
         file[name][...] = array
     assert_refused(LOADERS[kind], saved / kind, CURES[kind])
@@ -256,11 +259,11 @@ def test_impossible_values_are_refused(saved, kind, name, value):
 def test_changed_protocol_is_refused(saved, kind):
     with h5py.File(saved / kind, "r+") as file:
         text = file.attrs["protocol_toml"].decode()
-        file.attrs["protocol_toml"] = text.replace("recovery_ms = 4200.0", "recovery_ms = 4300.0")
+        file.attrs["protocol_toml"] = text.replace("duration_ms = 4200", "duration_ms = 4300")
     assert_refused(LOADERS[kind], saved / kind, "protocol 't1ff-small' does not have the hash", CURES[kind])
     with h5py.File(saved / kind, "r+") as file:
-        file.attrs["protocol_toml"] = text.replace("recovery_ms", "rest_ms")
-    assert_refused(LOADERS[kind], saved / kind, "sequence.recovery_ms", CURES[kind])
+        file.attrs["protocol_toml"] = text.replace("duration_ms = 4200", "rest_ms = 4200")
+    assert_refused(LOADERS[kind], saved / kind, "sequence[7].duration_ms", CURES[kind])
 
 
 @each_kind

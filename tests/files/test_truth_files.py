@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,8 @@ from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.files.results import save_result
 from mrfpipe.files.truth import load_reference, save_truth, truth_arrays
 from mrfpipe.phantom.anatomy import thigh
+from mrfpipe.phantom.truth import PARAMETERS
+from mrfpipe.quantities import parameters_from_text
 
 SHAPE = (2, 8, 9)
 
@@ -22,7 +26,7 @@ def truth() -> dict[str, np.ndarray]:
 
 def test_truth_in_file_units_becomes_maps_in_si(tmp_path, truth):
     np.savez_compressed(tmp_path / "truth.npz", **truth)
-    maps, rois = load_reference(tmp_path / "truth.npz")
+    maps, rois = load_reference(tmp_path / "truth.npz", PARAMETERS)
     inside = truth["mask"] > 0
     np.testing.assert_array_equal(maps.mask, inside)
     np.testing.assert_allclose(maps.si["T1H2O"][inside], truth["T1H2O"][inside] / 1000, rtol=1e-6)
@@ -36,15 +40,15 @@ def test_truth_in_file_units_becomes_maps_in_si(tmp_path, truth):
 def test_single_slice_and_no_regions(tmp_path, truth):
     single = {name: array[0] for name, array in truth.items()}
     np.savez(tmp_path / "one.npz", **single)
-    assert load_reference(tmp_path / "one.npz")[0].mask.shape == (1, 8, 9)
+    assert load_reference(tmp_path / "one.npz", PARAMETERS)[0].mask.shape == (1, 8, 9)
     for roi in (None, np.zeros(SHAPE, np.uint8)):
         np.savez(tmp_path / "none.npz", **{k: v for k, v in (truth | {"roi": roi}).items() if v is not None})
-        assert load_reference(tmp_path / "none.npz")[1] is None
+        assert load_reference(tmp_path / "none.npz", PARAMETERS)[1] is None
 
 
 def test_regions_may_be_whole_numbers_of_any_type(tmp_path, truth):
     np.savez(tmp_path / "truth.npz", **truth | {"roi": truth["roi"].astype(np.float32)})
-    np.testing.assert_array_equal(load_reference(tmp_path / "truth.npz")[1], truth["roi"])
+    np.testing.assert_array_equal(load_reference(tmp_path / "truth.npz", PARAMETERS)[1], truth["roi"])
 
 
 def test_result_folder_and_maps_file(tmp_path, maps, provenance):
@@ -73,7 +77,7 @@ def test_impossible_truth_is_refused(tmp_path, truth, change, words):
     path = tmp_path / "truth.npz"
     np.savez(path, **{k: v for k, v in (truth | change).items() if v is not None}, allow_pickle=True)
     with pytest.raises(InputError, match=words) as caught:
-        load_reference(path)
+        load_reference(path, PARAMETERS)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -81,7 +85,7 @@ def test_impossible_truth_is_refused(tmp_path, truth, change, words):
 def test_nan_outside_the_mask_is_no_matter(tmp_path, truth):
     truth["df"][truth["mask"] == 0] = np.nan
     np.savez(tmp_path / "truth.npz", **truth)
-    load_reference(tmp_path / "truth.npz")
+    load_reference(tmp_path / "truth.npz", PARAMETERS)
 
 
 def test_damaged_truth_is_refused(tmp_path, truth):
@@ -89,7 +93,7 @@ def test_damaged_truth_is_refused(tmp_path, truth):
     np.savez_compressed(path, **truth)
     content = path.read_bytes()
     rng = np.random.default_rng(0)
-    expected, _ = load_reference(path)
+    expected, _ = load_reference(path, PARAMETERS)
     for i in range(200):
         damaged = bytearray(content)
         if i % 2:
@@ -98,15 +102,15 @@ def test_damaged_truth_is_refused(tmp_path, truth):
             damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)
         try:
-            got, _ = load_reference(path)
+            got, _ = load_reference(path, PARAMETERS)
         except InputError as e:
             assert str(path) in str(e)
         else:
-            np.testing.assert_array_equal(got.df, expected.df)
+            np.testing.assert_array_equal(got["df"], expected["df"])
     for text in (b"", b"text"):
         path.write_bytes(text)
         with pytest.raises(InputError, match=r"cannot be read as \.npz"):
-            load_reference(path)
+            load_reference(path, PARAMETERS)
 
 
 def test_what_is_not_there_is_refused(tmp_path):
@@ -122,7 +126,8 @@ def phantom():
 
 def test_has_the_units_of_files_and_zeros_outside(phantom):
     arrays = truth_arrays(phantom.maps, phantom.rois)
-    assert list(arrays) == ["mask", "FF", "T1H2O", "T1fat", "df", "B1", "roi"]
+    assert list(arrays) == ["mask", "FF", "T1H2O", "T1fat", "df", "B1", "roi", "parameters"]
+    assert parameters_from_text(str(arrays.pop("parameters"))) == tuple(replace(p, weight=1.0) for p in PARAMETERS)
     mask = phantom.maps.mask
     for name, array in arrays.items():
         assert array.shape == (2, 64, 64)
@@ -141,3 +146,9 @@ def test_is_written_to_exactly_the_path(phantom, tmp_path):
         assert set(file.files) == set(truth_arrays(phantom.maps, phantom.rois))
         for name, array in truth_arrays(phantom.maps, phantom.rois).items():
             np.testing.assert_array_equal(file[name], array)
+
+
+def test_a_truth_that_does_not_say_what_it_is_of_is_refused_without_parameters(tmp_path, truth):
+    np.savez(tmp_path / "truth.npz", **truth)
+    with pytest.raises(InputError, match=r"does not say what its maps are of; give a result to compare it with"):
+        load_reference(tmp_path / "truth.npz")

@@ -44,7 +44,7 @@ def group_means(name, traits, field="FF", seeds=(0, 1)):
     for seed in seeds:
         phantom = draw(name, seed, matrix=144, traits=traits)
         for number, group in enumerate(groups, 1):
-            values.setdefault(group, []).append(getattr(phantom.maps, field)[phantom.rois == number])
+            values.setdefault(group, []).append(phantom.maps.si[field][phantom.rois == number])
     return {group: float(np.concatenate(parts).mean()) for group, parts in values.items() if sum(map(len, parts))}
 
 
