@@ -26,7 +26,7 @@ from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import scan
 from mrfpipe.progress import SILENT
-from mrfpipe.run.choices import MATCHING, MatchBy
+from mrfpipe.run.by import MatchBy
 from mrfpipe.run.frames import FramesJob
 from mrfpipe.run.job import MapsJob
 
@@ -59,7 +59,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def by_command(folder):
     """What the command makes of the raw scan."""
-    by = MatchBy(dictionary=folder / "small.h5", matching=MATCHING)
+    by = MatchBy(dictionary=folder / "small.h5")
     job = MapsJob(
         source=folder / "leg.h5",
         target=folder / "by-command" / "leg",

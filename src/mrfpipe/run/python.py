@@ -25,8 +25,9 @@ from mrfpipe.learning.shipped import shipped_model
 from mrfpipe.matching.match import Method
 from mrfpipe.physics.simulate import Spoiling
 from mrfpipe.protocol import Protocol, load_protocol
-from mrfpipe.run.choices import BY_NETWORK, MATCHING, SIMULATION, MatchBy, Matching, NetworkBy, Simulation
-from mrfpipe.run.mapper import Mapper, MatchMapper, NetworkMapper, load_mapper
+from mrfpipe.run.by import BY_NETWORK, MatchBy, NetworkBy, load_mapper
+from mrfpipe.run.choices import MATCHING, SIMULATION, Matching, Simulation
+from mrfpipe.run.mapper import Mapper, MatchMapper, NetworkMapper
 from mrfpipe.run.result import Result
 from mrfpipe.run.scan import map_scan, map_series
 
@@ -139,7 +140,7 @@ def reconstruct(
     model
         A network, or its folder; the one that ships for the scan's sequence if not given.
     precision
-        As for `mrfpipe.run.choices.NetworkBy`.
+        As for `mrfpipe.run.by.NetworkBy`.
     imaging
         As for `match`, but for `recon`: the network says what it reads.
 
