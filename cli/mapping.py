@@ -9,7 +9,7 @@ from .paths import Scans
 
 if TYPE_CHECKING:
     from mrfpipe.imaging.choices import Imaging
-    from mrfpipe.run.choices import MapsBy
+    from mrfpipe.run.by import MapsBy
 
 
 def map_all(
@@ -40,8 +40,8 @@ def map_all(
     with stage(settings.progress, "load"):
         from mrfpipe.files.dicom import require_highdicom
         from mrfpipe.report.page import REPORT_FILE
+        from mrfpipe.run.by import load_mapper
         from mrfpipe.run.job import MapsJob
-        from mrfpipe.run.mapper import load_mapper
 
         from .output import do_all, targets
 

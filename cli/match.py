@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mrfpipe.files.schemas import DICTIONARY
-from mrfpipe.run.choices import MATCHING, MatchBy, Matching
+from mrfpipe.run.by import MatchBy
+from mrfpipe.run.choices import MATCHING, Matching
 
 from .bids_options import bids_options
 from .imaging_options import imaging_options

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mrfpipe.files.kinds import NETWORK
-from mrfpipe.run.choices import BY_NETWORK, NetworkBy
+from mrfpipe.run.by import BY_NETWORK, NetworkBy
 
 from .bids_options import bids_options
 from .imaging_options import scan_options

@@ -23,7 +23,7 @@ from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import load_protocol
 from mrfpipe.run import training
-from mrfpipe.run.choices import NetworkBy
+from mrfpipe.run.by import NetworkBy
 from mrfpipe.run.source import load_series
 
 RANK = 5

@@ -17,7 +17,8 @@ from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.progress import SILENT
 from mrfpipe.run import batch
-from mrfpipe.run.choices import MatchBy, Matching
+from mrfpipe.run.by import MatchBy
+from mrfpipe.run.choices import Matching
 from mrfpipe.run.job import MapsJob
 
 

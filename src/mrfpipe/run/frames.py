@@ -11,9 +11,8 @@ from mrfpipe.files.provenance import Provenance, Recipe, sha256_of
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol
-from mrfpipe.run.choices import MATCHING, MatchBy
+from mrfpipe.run.by import MatchBy, load_mapper
 from mrfpipe.run.job import Job, Made
-from mrfpipe.run.mapper import load_mapper
 from mrfpipe.run.record import unchecked
 from mrfpipe.run.source import imaging_settings, open_series, usable_slices
 
@@ -79,4 +78,4 @@ class FramesJob(Job):
     def _basis(self) -> Complex | None:
         if self.dictionary is None:
             return None
-        return load_mapper(MatchBy(dictionary=self.dictionary, matching=MATCHING), self.dictionary).basis
+        return load_mapper(MatchBy(dictionary=self.dictionary), self.dictionary).basis

@@ -17,8 +17,8 @@ from mrfpipe.files.maps import read_maps_header
 from mrfpipe.files.provenance import Provenance, Recipe
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.progress import Progress, stage
-from mrfpipe.run.choices import MapsBy
-from mrfpipe.run.mapper import Mapper, load_mapper
+from mrfpipe.run.by import MapsBy, load_mapper
+from mrfpipe.run.mapper import Mapper
 from mrfpipe.run.record import Record
 from mrfpipe.run.scan import map_scan, recipe_of
 

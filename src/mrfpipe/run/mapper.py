@@ -5,7 +5,6 @@ Nothing above the mappers knows which of them ran.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol as Interface
@@ -16,7 +15,7 @@ import torch
 from mrfpipe.arrays import Complex
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import ResourceError
-from mrfpipe.files.provenance import Recipe, Setting, sha256_of
+from mrfpipe.files.provenance import Recipe, Setting
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.reconstruction import SUBSPACE_RANK
 from mrfpipe.imaging.series import FrameSeries
@@ -27,7 +26,7 @@ from mrfpipe.matching.match import match_signals
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol, parse_protocol
-from mrfpipe.run.choices import MATCHING, MapsBy, Matching
+from mrfpipe.run.choices import MATCHING, Matching
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,22 +216,6 @@ class NetworkMapper:
             imaging=imaging,
             options={"precision": self.precision},
         )
-
-
-def load_mapper(by: MapsBy, file: Path) -> Mapper:
-    """Read what maps are made by, once for many scans: again only if it has changed.
-
-    Raises
-    ------
-    MrfpipeError
-        As `MapsBy.read`.
-    """
-    return _mapper(by, file, sha256_of(file))
-
-
-@lru_cache(maxsize=1)
-def _mapper(by: MapsBy, file: Path, sha256: str) -> Mapper:
-    return by.read(file, sha256)
 
 
 def model_protocol(model: TrainedModel) -> Protocol:

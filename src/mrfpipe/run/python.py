@@ -2,19 +2,22 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from mrfpipe.arrays import Bool, Complex, check_shape, resolve_device
 from mrfpipe.dictionary import Dictionary
+from mrfpipe.errors import MismatchError
 from mrfpipe.files.kinds import RAW, refuse_other
 from mrfpipe.files.maps import load_maps as load_parameter_maps
 from mrfpipe.files.maps import read_maps_header
 from mrfpipe.files.results import find_fingerprints, find_maps
 from mrfpipe.files.schemas import FRAMES
-from mrfpipe.imaging.choices import BY_FRAMES, Imaging, Recon
+from mrfpipe.imaging.choices import BY_FRAMES, Imaging, NoiseSource, Recon
+from mrfpipe.imaging.coils import MapMethod
 from mrfpipe.imaging.mask import tissue_mask
+from mrfpipe.imaging.nufft import Backend
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import Precision
 from mrfpipe.learning.model import TrainedModel
@@ -22,13 +25,23 @@ from mrfpipe.learning.shipped import shipped_model
 from mrfpipe.matching.match import Method
 from mrfpipe.physics.simulate import Spoiling
 from mrfpipe.protocol import Protocol, load_protocol
-from mrfpipe.run.choices import BY_NETWORK, MATCHING, SIMULATION, MatchBy, Matching, NetworkBy, Simulation
-from mrfpipe.run.mapper import Mapper, MatchMapper, NetworkMapper, load_mapper
+from mrfpipe.run.by import BY_NETWORK, MatchBy, NetworkBy, load_mapper
+from mrfpipe.run.choices import MATCHING, SIMULATION, Matching, Simulation
+from mrfpipe.run.mapper import Mapper, MatchMapper, NetworkMapper
 from mrfpipe.run.result import Result
 from mrfpipe.run.scan import map_scan, map_series
 
 Scan = str | Path | FrameSeries | Complex
 """A raw scan or frames file; a series; or the frames of a slice, complex, of shape `(frames, y, x)`."""
+_CHOICES = {
+    "model": Spoiling,
+    "method": Method,
+    "precision": Precision,
+    "recon": Recon,
+    "backend": Backend,
+    "coil_maps": MapMethod,
+    "noise": NoiseSource,
+}
 
 
 def simulate(
@@ -56,6 +69,7 @@ def simulate(
     MrfpipeError, ValueError
         As `load_protocol` and `mrfpipe.dictionary.build_dictionary`.
     """
+    _check(model=model)
     chosen = Simulation(spoiling=model, slice_profile=slice_profile, rank=rank, energy=energy)
     protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
     return chosen.dictionary(protocol, resolve_device(device))
@@ -98,6 +112,7 @@ def match(
     MrfpipeError
         As the command: if an input cannot be read, or scan and dictionary are not of one sequence.
     """
+    _check(method=method, recon=recon, **imaging)
     matching = Matching(method=method, refined=refined, gap=gap, memory=memory)
     mapper: Mapper
     if isinstance(dictionary, Dictionary):
@@ -125,7 +140,7 @@ def reconstruct(
     model
         A network, or its folder; the one that ships for the scan's sequence if not given.
     precision
-        As for `mrfpipe.run.choices.NetworkBy`.
+        As for `mrfpipe.run.by.NetworkBy`.
     imaging
         As for `match`, but for `recon`: the network says what it reads.
 
@@ -136,6 +151,7 @@ def reconstruct(
     """
     if "recon" in imaging:
         raise TypeError("Whether a raw scan is reconstructed frame by frame or in a subspace, the network says.")
+    _check(precision=precision, **imaging)
     if isinstance(model, TrainedModel):
         return _map(scan, NetworkMapper(model=model, precision=precision), Imaging(**imaging), mask, device)
     by = NetworkBy(model=None if model is None else Path(model), precision=precision)
@@ -162,6 +178,14 @@ def load_maps(path: str | Path) -> Result:
     )
 
 
+def _check(**chosen: object) -> None:
+    """Refuse what cannot be chosen, which the command line does not let through."""
+    for name, value in chosen.items():
+        known = get_args(_CHOICES.get(name))
+        if known and value not in known:
+            raise ValueError(f"There is no {name} {value!r}; choose {' or '.join(known)}.")
+
+
 def _network(by: NetworkBy, scan: Scan) -> Path:
     if isinstance(scan, str | Path):
         return by.file(_file(scan))
@@ -176,6 +200,8 @@ def _map(scan: Scan, mapper: Mapper, imaging: Imaging, mask: Bool | None, device
         result = map_scan(_file(scan), mapper, imaging=imaging, device=resolve_device(device))
     else:
         series = scan if isinstance(scan, FrameSeries) else _series(scan, mask, mapper.protocol)
+        if imaging.recon == "subspace" and series.basis is None:
+            raise MismatchError(f"{series.name} holds frames; a subspace reconstruction wants the raw scan.")
         result = map_series(series, mapper, device=resolve_device(device))
     if result.warning:
         warnings.warn(result.warning, stacklevel=3)

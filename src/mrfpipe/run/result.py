@@ -57,9 +57,6 @@ class Result:
         """Name the maps: the parameters, then how far to trust them."""
         return iter([*self.maps, *(quality.name for quality in self.maps.quality)])
 
-    def __len__(self) -> int:
-        return len([*self])
-
     @property
     def mask(self) -> Bool:
         """Where the maps are defined. Shape `(slices, y, x)`."""

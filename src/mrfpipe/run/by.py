@@ -1,0 +1,119 @@
+"""By: what maps are to be made by, as a plain value that is quick to import and that another machine can be sent."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Protocol as Interface
+
+from mrfpipe.files.provenance import sha256_of
+from mrfpipe.run.choices import MATCHING, Matching
+
+if TYPE_CHECKING:
+    from mrfpipe.learning.inference import Precision
+    from mrfpipe.run.mapper import Mapper
+
+
+class MapsBy(Interface):
+    """What maps are made by, before it is read: where it lies and how it is used."""
+
+    @property
+    def noun(self) -> str:
+        """What it is, in a word."""
+
+    def __hash__(self) -> int:
+        """Tell equal ones, of which one is read."""
+
+    def file(self, scan: Path) -> Path:
+        """Find the file or folder that a scan is to be mapped by.
+
+        Raises
+        ------
+        MrfpipeError
+            If there is none for the scan.
+        """
+
+    def read(self, file: Path, sha256: str) -> "Mapper":
+        """Read it.
+
+        Raises
+        ------
+        InputError
+            If it is damaged, or not what it should be.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchBy:
+    """Maps by dictionary matching."""
+
+    dictionary: Path
+    """The dictionary's file."""
+    matching: Matching = MATCHING
+    """How to match."""
+    noun = "dictionary"
+
+    def file(self, scan: Path) -> Path:  # noqa: ARG002 - one for all scans
+        """Return the dictionary's file."""
+        return self.dictionary
+
+    def read(self, file: Path, sha256: str) -> "Mapper":
+        """Read the dictionary, and its groups if they are needed."""
+        from mrfpipe.files.dictionaries import load_dictionary, load_groups
+        from mrfpipe.run.mapper import MatchMapper, Origin
+
+        return MatchMapper(
+            dictionary=load_dictionary(file),
+            groups=load_groups(file) if self.matching.method == "group" else None,
+            matching=self.matching,
+            origin=Origin(path=file, sha256=sha256),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkBy:
+    """Maps by a trained network."""
+
+    model: Path | None = None
+    """The network's folder; None for the one that ships for the scan's sequence."""
+    precision: "Precision" = "float32"
+    """What it computes in; see `mrfpipe.learning.inference`."""
+    noun = "model"
+
+    def file(self, scan: Path) -> Path:
+        """Find the network: a frames file says what was measured, a raw scan is taken for what most are."""
+        if self.model is not None:
+            return self.model
+        from mrfpipe.files.frames import read_frames_header
+        from mrfpipe.files.schemas import FRAMES, schema_of
+        from mrfpipe.learning.shipped import shipped_model
+
+        return shipped_model(read_frames_header(scan).sequence_hash if schema_of(scan) == FRAMES.name else None)
+
+    def read(self, file: Path, sha256: str) -> "Mapper":
+        """Read the network."""
+        from mrfpipe.learning.model import load_model
+        from mrfpipe.run.mapper import NetworkMapper, Origin
+
+        model = load_model(file)
+        return NetworkMapper(model=model, precision=self.precision, origin=Origin(path=file, sha256=sha256))
+
+
+BY_NETWORK = NetworkBy()
+"""By the network that ships."""
+
+
+def load_mapper(by: MapsBy, file: Path) -> "Mapper":
+    """Read what maps are made by, once for many scans: again only if it has changed.
+
+    Raises
+    ------
+    MrfpipeError
+        As `MapsBy.read`.
+    """
+    return _mapper(by, file, sha256_of(file))
+
+
+@lru_cache(maxsize=1)
+def _mapper(by: MapsBy, file: Path, sha256: str) -> "Mapper":
+    return by.read(file, sha256)

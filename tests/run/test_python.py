@@ -1,0 +1,264 @@
+"""``import mrfpipe``: the commands as functions, on a raw scan, a frames file and a plain array."""
+
+import ast
+import dataclasses
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import torch
+from helpers import small_protocol
+from mrfpipe.cli import imaging_options, match, reconstruct, simulate
+
+import mrfpipe as mrf
+from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
+from mrfpipe.errors import InputError, MismatchError, OutputExistsError
+from mrfpipe.files.truth import save_truth
+from mrfpipe.imaging.choices import BY_FRAMES
+from mrfpipe.learning.model import TrainedModel, save_model
+from mrfpipe.learning.network import initial_network
+from mrfpipe.learning.presets import PRESETS
+from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.phantom.anatomy import thigh
+from mrfpipe.phantom.scanner import scan
+from mrfpipe.progress import SILENT
+from mrfpipe.run.by import MatchBy
+from mrfpipe.run.frames import FramesJob
+from mrfpipe.run.job import MapsJob
+
+N = 32
+MAPS = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "M0phase", "match", "edge")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A protocol's file, a raw scan of a phantom, its frames, and a dictionary."""
+    folder = tmp_path_factory.mktemp("python")
+    protocol = small_protocol(matrix=N)
+    (folder / "small.toml").write_text(protocol.toml)
+    phantom = thigh(matrix=N, fov=0.35, n_slices=1, slice_spacing=0.01, seed=0)
+    write_ismrmrd(scan(phantom, protocol, n_coils=3, seed=0, name="leg"), protocol.sequence, folder / "leg.h5")
+    save_truth(phantom.maps, phantom.rois, folder / "leg.truth.npz")
+    job = FramesJob(
+        source=folder / "leg.h5",
+        target=folder / "leg.frames.h5",
+        force=False,
+        command=[],
+        protocol=protocol,
+        imaging=BY_FRAMES,
+    )
+    job.run(SILENT)
+    mrf.save_dictionary(mrf.simulate(folder / "small.toml"), folder / "small.h5")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def by_command(folder):
+    """What the command makes of the raw scan."""
+    by = MatchBy(dictionary=folder / "small.h5")
+    job = MapsJob(
+        source=folder / "leg.h5",
+        target=folder / "by-command" / "leg",
+        force=False,
+        command=["mrfpipe", "match"],
+        bids=False,
+        by=by,
+        device="cpu",
+        imaging=BY_FRAMES,
+    )
+    job.run(SILENT)
+    return job
+
+
+def assert_same_maps(one, other):
+    assert [*one] == [*other]
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+    np.testing.assert_array_equal(one.mask, other.mask)
+
+
+def test_ten_lines(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    protocol = mrf.load_protocol("small.toml")
+    dictionary = mrf.simulate(protocol, model="epg", rank=8)
+    maps = mrf.match("leg.h5", dictionary, recon="subspace")
+    assert maps._repr_png_().startswith(b"\x89PNG")
+    assert 0 <= maps["FF"][maps.mask].min() < maps["FF"][maps.mask].max() <= 1
+    assert 600 < np.median(maps["T1H2O"][maps.mask & (maps["FF"] < 0.5)]) < 1800, "ms"
+    assert len(maps.plot().axes) > 20, "maps, truth and difference, each with its colours"
+    maps.save(tmp_path / "P01")
+    assert maps.provenance.method.startswith("subspace, conjugate gradients")
+    frames = mrf.load_frames("leg.frames.h5")
+    mine = mrf.match(frames.images[0], dictionary, mask=frames.mask[0])
+    assert mine["FF"].shape == (1, N, N)
+    assert {"maps.h5", "maps.png", "report.html", "coils.png", "FF.nii.gz"} <= {p.name for p in tmp_path.glob("P01/*")}
+
+
+def test_a_raw_scan_its_frames_a_series_and_an_array_give_the_maps_of_the_command(folder, by_command):
+    expected = mrf.load_maps(by_command.target)
+    frames = mrf.load_frames(folder / "leg.frames.h5")
+    dictionary = mrf.load_dictionary(folder / "small.h5")
+    assert_same_maps(mrf.match(folder / "leg.h5", dictionary), expected)
+    assert_same_maps(mrf.match(str(folder / "leg.frames.h5"), str(folder / "small.h5"), device="cpu"), expected)
+    assert_same_maps(mrf.match(frames, dictionary), expected)
+    assert_same_maps(mrf.match(frames.images[0].astype(complex), dictionary, mask=frames.mask[0]), expected)
+    assert_same_maps(mrf.match(frames.images[0], dictionary), expected)  # the mask is that of a raw scan, too
+
+
+def test_a_saved_result_is_that_of_the_command_and_the_command_takes_it_for_done(folder, by_command, tmp_path):
+    made = mrf.match(folder / "leg.h5", folder / "small.h5")
+    made.save(tmp_path / "leg")
+    assert {p.name for p in (tmp_path / "leg").iterdir()} == {p.name for p in by_command.target.iterdir()}
+    here = dataclasses.replace(by_command, target=tmp_path / "leg")
+    assert here.made().recipe == by_command.recipe()
+    assert here.made().command == []
+    with pytest.raises(OutputExistsError, match="give --force"):
+        made.save(tmp_path / "leg")
+    again = mrf.load_maps(tmp_path / "leg")
+    assert_same_maps(again, made)
+    assert (again.name, len(again.fingerprints.measured)) == ("leg", made.mask.sum())
+    # What was never a file is not taken for one.
+    dictionary = mrf.load_dictionary(folder / "small.h5")
+    assert mrf.match(folder / "leg.h5", dictionary).provenance.recipe != by_command.recipe()
+    series = mrf.match(mrf.load_frames(folder / "leg.frames.h5"), dictionary).provenance
+    assert (series.recipe, series.inputs, series.protocol_hash) == (None, {}, dictionary.protocol.hash)
+
+
+def test_a_network_from_python(folder, tmp_path):
+    protocol = mrf.load_protocol(folder / "small.toml")
+    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames)
+    architecture = dataclasses.replace(architecture, n_inputs=2 * protocol.sequence.n_frames)
+    model = TrainedModel(
+        network=initial_network(architecture, torch.Generator().manual_seed(0)).eval(),
+        architecture=architecture,
+        scaling=MapScaling.of(protocol.grid),
+        encoding=None,
+        sequence_hash=protocol.sequence.hash,
+        protocol_hash=protocol.hash,
+        protocol_toml=protocol.toml,
+        record={},
+    )
+    save_model(model, tmp_path / "model")
+    frames = mrf.load_frames(folder / "leg.frames.h5")
+    of_frames = mrf.reconstruct(frames.images[0], mrf.load_model(tmp_path / "model"), mask=frames.mask[0])
+    for given in (folder / "leg.h5", folder / "leg.frames.h5", frames):
+        assert_same_maps(mrf.reconstruct(given, str(tmp_path / "model")), of_frames)
+    for given in (folder / "leg.frames.h5", frames):  # no network ships for this sequence
+        with pytest.raises(MismatchError, match="No network ships"):
+            mrf.reconstruct(given)
+    with pytest.raises(TypeError, match="the network says"):
+        mrf.reconstruct(frames, model, recon="subspace")
+
+
+def test_the_truth_beside_a_scan_is_drawn_and_one_that_does_not_fit_is_warned_of(folder, tmp_path):
+    frames = folder / "leg.frames.h5"
+    assert mrf.match(frames, folder / "small.h5").truth is not None
+    (tmp_path / "leg.frames.h5").symlink_to(frames)
+    (tmp_path / "leg.truth.npz").write_bytes(b"PK\x03\x04 not a truth")
+    with pytest.warns(UserWarning, match="without the truth: .*leg.truth.npz cannot be read"):
+        assert mrf.match(tmp_path / "leg.frames.h5", folder / "small.h5").truth is None
+
+
+def test_what_cannot_be_is_refused_in_a_line(folder):
+    dictionary, frames = mrf.load_dictionary(folder / "small.h5"), mrf.load_frames(folder / "leg.frames.h5")
+    array = frames.images[0]
+    refusals = [
+        (
+            InputError,
+            "small.h5 is a dictionary .* a raw scan or a frames file was expected",
+            (folder / "small.h5",),
+            {},
+        ),
+        (InputError, "none.h5 does not exist", ("none.h5",), {}),
+        (ValueError, "There is no recon 'both'; choose nufft or subspace", (array,), {"recon": "both"}),
+        (ValueError, "There is no method 'best'", (array,), {"method": "best"}),
+        (ValueError, "There is no backend 'fft'", (array,), {"backend": "fft"}),
+        (TypeError, "unexpected keyword argument 'coils'", (array,), {"coils": 3}),
+        (MismatchError, "holds frames; a subspace reconstruction wants the raw scan", (array,), {"recon": "subspace"}),
+        (MismatchError, "holds frames; a subspace", (folder / "leg.frames.h5",), {"recon": "subspace"}),
+        (TypeError, "A mask is for frames that come as an array", (frames,), {"mask": frames.mask[0]}),
+        (TypeError, "Frames are complex, and these are float32", (np.abs(array),), {}),
+        (ValueError, "frames=175", (array[:9],), {}),
+        (ValueError, "mask", (array,), {"mask": frames.mask[0, :9]}),
+        (InputError, "frames holds no signal", (array,), {"mask": np.zeros((N, N), bool)}),
+    ]
+    for error, complaint, given, options in refusals:
+        with pytest.raises(error, match=complaint) as caught:
+            mrf.match(*given, dictionary, **options)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="There is no model 'ideal'"):
+        mrf.simulate(dictionary.protocol, model="ideal")
+    with pytest.raises(ValueError, match="exclude each other"):
+        mrf.simulate(dictionary.protocol, rank=3, energy=0.9)
+    with pytest.raises(KeyError, match="no map 'T2'; there are FF, T1H2O"):
+        mrf.match(frames, dictionary)["T2"]
+
+
+def options_of(command: click.Command) -> dict[str, object]:
+    """Options by name with their defaults: what has none is None, a flag False."""
+
+    def default(option: click.Parameter) -> object:
+        if isinstance(option.default, str | bool):
+            return option.default
+        return False if getattr(option, "is_flag", False) else None
+
+    return {option.name: default(option) for option in command.params}
+
+
+def test_defaults_are_those_of_the_command_line():
+    """The values themselves are in one place; that each option reads its own is seen here."""
+
+    def command(**_: object) -> None: ...
+
+    imaging = options_of(click.command()(imaging_options.imaging_options(command)))
+    expected = dataclasses.asdict(BY_FRAMES)
+    assert {name: imaging[name] for name in expected} == expected
+    pairs = [
+        (
+            mrf.match,
+            match.command,
+            {"method": "method", "refined": "refine", "gap": "gap", "recon": "recon", "device": "device"},
+        ),
+        (mrf.reconstruct, reconstruct.command, {"precision": "precision"}),
+        (mrf.simulate, simulate.command, {"protocol": "protocol", "model": "spoiling", "rank": "rank"}),
+    ]
+    for function, by_command, options in pairs:
+        parameters, defaults = inspect.signature(function).parameters, options_of(by_command)
+        for name, option in options.items():
+            assert parameters[name].default == defaults[option], (function, name)
+
+
+def test_names_are_imported_when_they_are_asked_for():
+    code = """if True:
+        import sys, time
+        began = time.perf_counter()
+        import mrfpipe
+        took = time.perf_counter() - began
+        assert sorted(mrfpipe.__all__) == sorted(set(mrfpipe.__all__) & set(dir(mrfpipe)))
+        heavy = [name for name in ("numpy", "torch", "click", "h5py") if name in sys.modules]
+        mrfpipe.MrfpipeError
+        print(took, heavy)"""
+    times = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        took, _, heavy = done.stdout.strip().partition(" ")
+        assert heavy == "[]"
+        times.append(float(took))
+    assert min(times) < 0.05
+
+
+def test_every_public_name_is_there_and_typed_as_what_it_is():
+    assert [*mrf.__all__] == sorted(mrf.__all__)
+    tree = ast.parse(Path(mrf.__file__).read_text())
+    (typed,) = (node for node in tree.body if isinstance(node, ast.If))
+    homes = {alias.name: node.module for node in typed.body for alias in node.names}
+    assert homes == {name: f"mrfpipe.{home}" for name, home in mrf._HOMES.items()}
+    assert sorted(homes) == [*mrf.__all__]
+    for name in mrf.__all__:
+        assert getattr(mrf, name) is not None
+    with pytest.raises(AttributeError, match="module 'mrfpipe' has no attribute 'nothing'"):
+        mrf.nothing  # noqa: B018
