@@ -50,9 +50,7 @@ def test_patches_put_together_are_the_maps_and_the_frames(data, scans, random):
         )
         # float32 of 0..1 and back rounds by 1e-7 of a range, which is at most 240 Hz.
         for value, parameter in zip(data.map_scaling.from_unit(maps), PARAMETERS, strict=True):
-            np.testing.assert_allclose(
-                value[scan.mask], labels.si[parameter.name][scan.mask], rtol=1e-4, atol=1e-4
-            )
+            np.testing.assert_allclose(value[scan.mask], labels.si[parameter.name][scan.mask], rtol=1e-4, atol=1e-4)
 
 
 def test_margins_hold_the_neighbours_of_the_patch(data, scans):
