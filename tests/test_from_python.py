@@ -24,7 +24,7 @@ from mrfpipe.learning.network import initial_network
 from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.physics.simulate import fingerprints, readout_signals
-from mrfpipe.protocol import load_protocol
+from mrfpipe.protocol import Delay, Excitations, Grid, Inversion, load_protocol
 from mrfpipe.run.source import load_series
 
 N = 8
@@ -113,8 +113,8 @@ def test_paths_may_be_texts(tmp_path, protocol, dictionary, series, maps, model)
 
 def test_raw_scans_may_be_texts(tmp_path, scan, protocol):
     sequence = protocol.sequence
-    angle = np.arange(sequence.n_readouts) * sequence.angle_increment
-    along = (np.arange(sequence.n_samples) - N) / sequence.readout_oversampling
+    angle = np.arange(sequence.n_readouts) * sequence.readout.angle_increment
+    along = (np.arange(sequence.n_samples) - N) / sequence.readout.oversampling
     spokes = np.stack([np.cos(angle), np.sin(angle)], axis=-1)[:, None] * along[None, :, None]
     path = str(tmp_path / "leg.h5")
     write_ismrmrd(dataclasses.replace(scan, trajectory=spokes.astype(np.float32)), sequence, path)
@@ -122,7 +122,9 @@ def test_raw_scans_may_be_texts(tmp_path, scan, protocol):
 
 
 def test_values_say_in_a_line_what_they_are(protocol, dictionary, scan, series, maps, model):
-    assert repr(load_protocol("t1ff")) == ("<Protocol t1ff: 1400 spokes in 175 frames, matrix 350, 7,182,000 entries>")
+    assert repr(load_protocol("t1ff")) == (
+        "<Protocol t1ff: 1400 readouts in 175 frames, matrix 350, 7,182,000 entries>"
+    )
     assert repr(dictionary).startswith("<Dictionary of t1ff-small, spoiled: 660 entries, rank 3 with 99.")
     assert repr(scan) == "<RawScan leg: 2 slice(s), 3 coils, 1400 spokes of 16 samples, matrix 8, FOV 350 mm>"
     assert repr(series) == "<FrameSeries leg: 2 slice(s), 175 frames, 8 x 8>"
@@ -136,23 +138,28 @@ def test_values_say_in_a_line_what_they_are(protocol, dictionary, scan, series, 
 
 
 def test_a_protocol_with_replaced_values_is_saved_so_that_it_can_be_read(tmp_path, protocol, dictionary, series):
-    grid = dataclasses.replace(protocol.grid, ff=protocol.grid["FF"] / 2)
+    grid = Grid(axes={**protocol.grid, "FF": protocol.grid["FF"] / 2})
     changed = dataclasses.replace(protocol, grid=grid)
     save_dictionary(dataclasses.replace(dictionary, protocol=changed), tmp_path / "d.h5")
     assert load_dictionary(tmp_path / "d.h5").protocol.hash == changed.hash != protocol.hash
-    # What no protocol can say is refused, and leaves no file.
-    sequence = dataclasses.replace(protocol.sequence, inversion_efficiency=1.2)
-    changed = dataclasses.replace(protocol, sequence=sequence)
-    other = dataclasses.replace(series, sequence_hash=sequence.hash)
-    with pytest.raises(ValueError, match="inversion_efficiency must be from 0 to 1"):
-        save_frames(other, tmp_path / "f.h5", protocol=changed, provenance=lambda: MADE)
-    assert [path.name for path in tmp_path.iterdir()] == ["d.h5"]
+
+
+def test_what_no_protocol_can_say_is_refused_when_it_is_made(protocol):
+    with pytest.raises(ValueError, match=r"^The efficiency of an inversion must be from 0 to 1, not 1\.2\.$"):
+        protocol.sequence.with_blocks(Inversion, efficiency=1.2)
+    with pytest.raises(ValueError, match=r"^A duration must be 0 or more and finite, not -1 s\.$"):
+        protocol.sequence.with_blocks(Delay, duration=-1.0)
+    with pytest.raises(ValueError, match=r"^Every echo time must lie between its pulse and the next"):
+        protocol.sequence.with_blocks(Excitations, te=protocol.sequence.tr)
 
 
 @pytest.mark.parametrize("simulate", [fingerprints, readout_signals])
 def test_t1_in_ms_is_refused_by_the_simulators(protocol, simulate):
-    values = {name: np.array([value]) for name, value in {"FF": 0.2, "T1fat": 0.3, "df": 0.0, "B1": 1.0}.items()}
-    with pytest.raises(ValueError, match=r"^t1w goes to 1400 s, and no T1 does; give it in s, not in ms\.$"):
-        simulate(protocol, t1w=np.array([1400.0]), **values)
-    with pytest.raises(ValueError, match=r"^t1f goes to 300 s"):
-        simulate(protocol, t1w=np.array([1.4]), **values | {"T1fat": np.array([300.0])})
+    right = {"FF": 0.2, "T1H2O": 1.4, "T1fat": 0.3, "df": 0.0, "B1": 1.0}
+    values = {name: np.array([value]) for name, value in right.items()}
+    for name, wrong in (("T1H2O", 1400.0), ("T1fat", 300.0)):
+        complaint = rf"^{name} goes to {wrong:g}, and no T1 is above 100 in SI units; give T1 and T2 in s, not in ms\.$"
+        with pytest.raises(ValueError, match=complaint):
+            simulate(protocol, values | {name: np.array([wrong])})
+    with pytest.raises(ValueError, match=r"^There are no values of df\.$"):
+        simulate(protocol, {name: value for name, value in values.items() if name != "df"})

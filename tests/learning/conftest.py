@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
+from helpers import parameter_maps
 from scipy.ndimage import gaussian_filter
 
 from mrfpipe.imaging.series import FrameSeries
@@ -23,35 +24,74 @@ N_Y, N_X = 37, 29  # neither equal nor a multiple of anything
 PROTOCOL = """
 name = "tiny"
 description = "sixteen frames"
-[sequence]
-inversion_time_ms = 8.0
-recovery_ms = 1000.0
-inversion_efficiency = 1.0
-rf_spoiling_increment_deg = 50.0
-excitation_time_bandwidth = 4.0
-readouts_per_frame = 4
-angle_increment_deg = 111.25
+field_t = 3.0
+[geometry]
 matrix = 32
-readout_oversampling = 2
 fov_mm = 320.0
 slice_thickness_mm = 8.0
-train = [
-    { spokes = 24, flip_deg = 10.0, te_ms = 2.4, tr_ms = 12.0 },
-    { spokes = 20, flip_deg = 25.0, te_ms = 3.5, tr_ms = 12.0 },
-    { spokes = 20, flip_deg = 10.0, te_ms = 4.6, tr_ms = 12.0 },
-]
-[tissue]
-field_t = 3.0
-water_t2_ms = 40.0
-fat_t2_ms = 80.0
-fat_amplitudes = [0.3, 0.7]
-fat_shifts_hz = [305.7, 395.6]
-[grid]
-fat_fraction = [[0.0, 1.0, 0.1]]
-t1_water_ms = [[500, 2000, 100]]
-t1_fat_ms = [[200, 400, 25]]
-df_hz = [[-120, 120, 10]]
-b1 = [[0.3, 1.0, 0.05]]
+excitation_time_bandwidth = 4.0
+[readout]
+kind = "golden-radial"
+angle_increment_deg = 111.25
+oversampling = 2
+readouts_per_frame = 4
+[[sequence]]
+block = "inversion"
+[[sequence]]
+block = "delay"
+duration_ms = 8.0
+[[sequence]]
+block = "excitations"
+count = 24
+flip_deg = 10.0
+te_ms = 2.4
+tr_ms = 12.0
+rf_spoiling_increment_deg = 50.0
+[[sequence]]
+block = "excitations"
+count = 20
+flip_deg = 25.0
+te_ms = 3.5
+tr_ms = 12.0
+rf_spoiling_increment_deg = 50.0
+[[sequence]]
+block = "excitations"
+count = 20
+flip_deg = 10.0
+te_ms = 4.6
+tr_ms = 12.0
+rf_spoiling_increment_deg = 50.0
+[[sequence]]
+block = "delay"
+duration_ms = 1000.0
+[parameters.FF]
+quantity = "fat-fraction"
+ranges = [[0.0, 1.0, 0.1]]
+[parameters.T1H2O]
+quantity = "T1"
+ranges = [[500, 2000, 100]]
+counts_where = "FF <= 0.7"
+[parameters.T1fat]
+quantity = "T1"
+ranges = [[200, 400, 25]]
+counts_where = "FF > 0.3"
+[parameters.df]
+quantity = "off-resonance"
+ranges = [[-120, 120, 10]]
+[parameters.B1]
+quantity = "B1"
+ranges = [[0.3, 1.0, 0.05]]
+[[components]]
+name = "water"
+t1 = "T1H2O"
+t2_ms = 40.0
+[[components]]
+name = "fat"
+t1 = "T1fat"
+t2_ms = 80.0
+share = "FF"
+amplitudes = [0.3, 0.7]
+shifts_hz = [305.7, 395.6]
 """
 
 
@@ -93,7 +133,7 @@ def make_scan(protocol: Protocol) -> Callable[..., tuple[FrameSeries, ParameterM
         }
         m0 = smooth(0.8, 1.2)
         images = np.zeros((n_slices, protocol.sequence.n_frames, N_Y, N_X), np.complex64)
-        clean = fingerprints(protocol, **{name: values[mask] for name, values in maps.items()}) * m0[mask][:, None]
+        clean = fingerprints(protocol, {name: values[mask] for name, values in maps.items()}) * m0[mask][:, None]
         for number in range(n_slices):
             images[number][:, mask[number]] = clean[np.nonzero(mask)[0] == number].T
         parts = random.standard_normal((2, *images.shape))
@@ -101,12 +141,7 @@ def make_scan(protocol: Protocol) -> Callable[..., tuple[FrameSeries, ParameterM
         series = FrameSeries(
             name=f"scan{seed}", images=images, mask=mask, affine=np.eye(4), sequence_hash=protocol.sequence.hash
         )
-        blank = {name: np.where(mask, values, np.nan).astype(np.float32) for name, values in maps.items()}
-        m0 = np.where(mask, m0, np.nan).astype(np.float32)
-        labels = ParameterMaps(
-            **blank, m0=m0, phase=0 * m0, match=m0 / 2, edge=np.zeros(shape, np.uint8), mask=mask, affine=np.eye(4)
-        )
-        return series, labels
+        return series, parameter_maps(mask=mask, m0=m0, phase=0 * m0, match=m0 / 2, **maps)
 
     return make
 

@@ -84,8 +84,8 @@ def test_a_network_that_reads_coefficients_is_trained_saved_and_used(encoded_mod
     scan, truth = make_scan(11)
     maps, again = (reconstruct(scan, model, protocol, device=CPU) for model in (encoded_model, loaded))
     np.testing.assert_array_equal(maps.si["FF"], again.si["FF"])
-    for field, least in (("FF", 0.5), ("df", 0.6), ("B1", 0.3)):
-        assert r2(getattr(maps, field)[maps.mask], getattr(truth, field)[maps.mask]) > least, field
+    for name, least in (("FF", 0.5), ("df", 0.6), ("B1", 0.3)):
+        assert r2(maps[name][maps.mask], truth[name][maps.mask]) > least, name
 
 
 @pytest.mark.parametrize("damage", ["missing", "nan", "shape", "rank"])

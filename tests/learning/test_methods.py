@@ -22,8 +22,8 @@ def test_methods_are_those_of_the_paper():
             assert stage.batch_size == (100 if by_fingerprint else 20)
             assert stage.n_epochs == (75 if name in ("proposed", "fang") else 25)
             assert stage.learning_rate == stage.final_learning_rate == 1e-3
-            assert abs(stage.architecture(175).n_parameters - stage.n_parameters) <= 0.001 * stage.n_parameters
-            assert stage.architecture(175).receptive_field == stage.receptive_field
+            assert abs(stage.architecture(175, 5).n_parameters - stage.n_parameters) <= 0.001 * stage.n_parameters
+            assert stage.architecture(175, 5).receptive_field == stage.receptive_field
     assert [stage.network for stage in METHODS["fang"]] == ["fang-features", "fang"]
 
 
@@ -69,4 +69,4 @@ def test_a_published_network_reads_coefficients_as_well(scan, protocol):
     stages = shortened("hoppe", rank=4)
     model = train_stages(stages, [scan[0]], [scan[1]], protocol=protocol, device=CPU)
     assert model.architecture.n_inputs == 8
-    assert reconstruct(scan[0], model, protocol, device=CPU).ff.shape == scan[0].mask.shape
+    assert reconstruct(scan[0], model, protocol, device=CPU).mask.shape == scan[0].mask.shape

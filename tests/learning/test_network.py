@@ -93,15 +93,15 @@ def test_the_generator_alone_decides_the_weights():
 
 
 def test_initial_signal_neither_dies_nor_explodes():
-    network = initial(PRESETS["small"].architecture(175)).train()
+    network = initial(PRESETS["small"].architecture(175, 5)).train()
     maps = network(torch.randn(2, 32, 20, 20, generator=torch.Generator().manual_seed(1)))
     assert 0.1 < maps.std() < 10
 
 
 def test_presets():
-    assert PRESETS["paper"].architecture(175).n_parameters == 4_995_684
+    assert PRESETS["paper"].architecture(175, 5).n_parameters == 4_995_684
     assert (PRESETS["paper"].batch_size, PRESETS["paper"].n_epochs) == (20, 75)
-    small_preset = PRESETS["small"].architecture(175)
+    small_preset = PRESETS["small"].architecture(175, 5)
     assert abs(small_preset.n_parameters - PRESETS["small"].n_parameters) < 0.02 * PRESETS["small"].n_parameters
 
 

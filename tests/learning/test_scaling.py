@@ -7,6 +7,7 @@ import pytest
 
 from mrfpipe.errors import InputError
 from mrfpipe.learning.scaling import MapScaling, SignalScaling
+from mrfpipe.phantom.truth import PARAMETERS
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_estimates_beyond_the_range_are_clipped_and_known(protocol):
 
 
 def test_a_range_of_one_value_gives_that_value():
-    scaling = MapScaling(low=(0, 1, 0.3, -10, 1), high=(1, 2, 0.3, 10, 1))
+    scaling = MapScaling(parameters=PARAMETERS, low=(0, 1, 0.3, -10, 1), high=(1, 2, 0.3, 10, 1))
     unit = scaling.to_unit(np.array([0.5, 1.5, 0.3, 0.0, 1.0]))
     np.testing.assert_allclose(unit, [0.5, 0.5, 0, 0.5, 0])
     np.testing.assert_allclose(scaling.from_unit(unit + 0.1)[[2, 4]], [0.3, 1.0], rtol=1e-6)
@@ -104,4 +105,4 @@ def test_a_range_of_one_value_gives_that_value():
 @pytest.mark.parametrize("low", [(0, 1), (0, 1, np.nan, 0, 0), (0, 1, 9, 0, 0)])
 def test_a_scaling_must_be_ranges(low):
     with pytest.raises(ValueError, match="scaling"):
-        MapScaling(low=low, high=(1, 2, 3, 4, 5))
+        MapScaling(parameters=PARAMETERS, low=low, high=(1, 2, 3, 4, 5))

@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mrfpipe.learning.ranges import range_basis
 
-from mrfpipe.dictionary import build_dictionary
+from mrfpipe.dictionary import build_dictionary, range_basis
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.learning.export import _metadata
 from mrfpipe.learning.inference import reconstruct_signals
@@ -59,7 +58,7 @@ def test_frames_are_encoded_in_the_basis_of_the_model(model, protocol):
 def test_fingerprints_and_their_scale_are_by_the_model(model, protocol, scan):
     maps, found = reconstruct_signals(scan[0], model, protocol, device=CPU)
     values = {p.name: maps.si[p.name][maps.mask].astype(float) for p in PARAMETERS}
-    by_model = {kind: fingerprints(protocol, **values, model=kind) for kind in (EPG, SPOILED)}
+    by_model = {kind: fingerprints(protocol, values, model=kind) for kind in (EPG, SPOILED)}
     np.testing.assert_array_equal(found.basis, range_basis(protocol, EPG))
     # complex64 sums of sixteen frames; ideal spoiling is off by percents.
     assert away(found.simulated, by_model[EPG] @ found.basis.conj()) < 1e-5
@@ -76,7 +75,7 @@ def test_the_basis_of_the_ranges_holds_what_the_model_simulates(protocol):
     rng = np.random.default_rng(9)
     axes = {p.name: protocol.grid[p.name] for p in PARAMETERS}
     values = {name: rng.uniform(axis.min(), axis.max(), 100) for name, axis in axes.items()}
-    signals = fingerprints(protocol, **values, model=EPG)
+    signals = fingerprints(protocol, values, model=EPG)
     own, other = (
         away(signals @ basis.conj() @ basis.T, signals)
         for basis in (range_basis(protocol, kind) for kind in (EPG, SPOILED))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import with_maps
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -167,11 +168,10 @@ def test_t1_of_water_in_fat_need_not_be_learned(protocol, tiny_preset, scans):
     """With wrong T1 of water in all fat, only the training that masks it is the same as with right ones."""
     series, labels = scans
     wrong = [
-        replace(truth, t1w=np.where(truth.mask & (truth.si["FF"] > 0.7), 5, truth.si["T1H2O"]).astype(np.float32))
-        for truth in labels
+        with_maps(truth, T1H2O=np.where(truth.mask & (truth["FF"] > 0.7), 5, truth.si["T1H2O"])) for truth in labels
     ]
-    for most_fat, same in ((0.7, True), (None, False)):
-        preset = replace(tiny_preset, most_fat_for_water=most_fat)
+    for same in (True, False):
+        preset = replace(tiny_preset, only_where_counts=same)
         right, misled = (
             train(series, maps, preset=preset, protocol=protocol, device=CPU, n_epochs=1) for maps in (labels, wrong)
         )
@@ -180,7 +180,7 @@ def test_t1_of_water_in_fat_need_not_be_learned(protocol, tiny_preset, scans):
 
 def test_settled_batch_normalisation_keeps_its_statistics_while_the_weights_go_on(run, tiny_preset, tmp_path):
     """Of three epochs two begin before half of them is over; that they are settled survives an interruption."""
-    preset, checkpoint = replace(tiny_preset, settled=0.5, weights=(1.0, 2.0, 0.5, 4.0, 1.0)), tmp_path / "checkpoint"
+    preset, checkpoint = replace(tiny_preset, settled=0.5, weighted=True), tmp_path / "checkpoint"
     whole, plain = run(preset=preset), run(preset=replace(preset, settled=0.0))
     with pytest.raises(InterruptionError):
         run(preset=preset, checkpoint=checkpoint, progress=stop_after(2))
@@ -235,7 +235,7 @@ def test_model_knows_what_it_was_trained_for(run, protocol, tiny_preset):
     model = run(n_epochs=1)
     assert model.sequence_hash == protocol.sequence.hash
     assert (model.protocol_hash, model.protocol_toml) == (protocol.hash, protocol.toml)
-    assert model.architecture == tiny_preset.architecture(16)
+    assert model.architecture == tiny_preset.architecture(16, 5)
     assert model.scaling.low == (0.0, 0.5, 0.2, -120.0, 0.3)
     assert not model.network.training
     record = json.loads(json.dumps(model.record))

@@ -1,10 +1,9 @@
 """Validation against metrics worked out voxel by voxel over whole maps."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
+from helpers import with_maps
 from torch import nn
 
 from mrfpipe.errors import InputError
@@ -42,7 +41,7 @@ def data_of(scan, protocol, patch_size=8):
 
 
 def measured(network, data, **changes):
-    settings = {"batch_size": 3, "most_fat": None, "team": Team(), "autocast": FLOAT32} | changes
+    settings = {"batch_size": 3, "only_where_counts": False, "team": Team(), "autocast": FLOAT32} | changes
     return validate(network, data, **settings)
 
 
@@ -106,10 +105,10 @@ def test_a_team_shares_the_patches_out(scan, protocol):
 
 def test_maps_that_do_not_vary_do_not_count(scan, protocol):
     series, labels = scan
-    flat = replace(labels, df=np.where(labels.mask, 10, np.nan).astype(np.float32))
+    flat = with_maps(labels, df=np.where(labels.mask, 10, np.nan))
     found = measured(Sums(2 * protocol.sequence.n_frames), data_of((series, flat), protocol))
     assert np.isnan(found.explained["df"])
     assert found.score == pytest.approx(np.nanmean(list(found.explained.values())))
-    constant = {p.name: np.where(labels.mask, 0.6, np.nan).astype(np.float32) for p in PARAMETERS}
+    constant = {p.name: np.where(labels.mask, 0.6, np.nan) for p in PARAMETERS}
     with pytest.raises(InputError, match="No map of the validation scans varies"):
-        measured(Sums(2 * protocol.sequence.n_frames), data_of((series, replace(labels, **constant)), protocol))
+        measured(Sums(2 * protocol.sequence.n_frames), data_of((series, with_maps(labels, **constant)), protocol))

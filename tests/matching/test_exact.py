@@ -10,7 +10,7 @@ from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.layout import lay_out
-from mrfpipe.matching.score import best_share, best_on_grid, score_at
+from mrfpipe.matching.score import best_on_grid, best_share, score_at
 from mrfpipe.physics.simulate import SignalModel, fingerprints
 from mrfpipe.protocol import load_protocol
 

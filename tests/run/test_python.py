@@ -130,7 +130,7 @@ def test_a_saved_result_is_that_of_the_command_and_the_command_takes_it_for_done
 
 def test_a_network_from_python(folder, tmp_path):
     protocol = mrf.load_protocol(folder / "small.toml")
-    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames)
+    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames, len(protocol.parameters))
     architecture = dataclasses.replace(architecture, n_inputs=2 * protocol.sequence.n_frames)
     model = TrainedModel(
         network=initial_network(architecture, torch.Generator().manual_seed(0)).eval(),

@@ -162,8 +162,8 @@ def _checked(protocol: Protocol, parameters: Mapping[str, Double]) -> dict[str, 
         values = parameters[p.name]
         sizes = check_shape(p.name, values, "voxels", sizes)
         if values.max(initial=p.quantity.least) > p.quantity.most:
-            most = f"{values.max():g}, and no {p.quantity.name} is above {p.quantity.most:g}"
-            raise ValueError(f"{p.name} goes to {most} in SI units; give T1 and T2 in s, not in ms.")
+            most = f"{values.max():g}, and no {p.quantity.name} is above {p.quantity.most:g} in SI units"
+            raise ValueError(f"{p.name} goes to {most}; give T1 and T2 in s, not in ms.")
     return {p.name: parameters[p.name] for p in protocol.parameters}
 
 

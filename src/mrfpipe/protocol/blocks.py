@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from mrfpipe.arrays import Double, check_shape, frozen
 
 
@@ -16,6 +18,10 @@ class Inversion:
     """Whether it is a pulse of ``180 B1`` degrees, as a hard pulse is, and not adiabatic: Mz becomes
     ``efficiency cos(180 B1) Mz``."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.efficiency <= 1:
+            raise ValueError(f"The efficiency of an inversion must be from 0 to 1, not {self.efficiency:g}.")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class T2Preparation:
@@ -27,6 +33,9 @@ class T2Preparation:
     duration: float
     """From tip-down to tip-up, in s."""
 
+    def __post_init__(self) -> None:
+        _check_duration(self.duration)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delay:
@@ -34,6 +43,9 @@ class Delay:
 
     duration: float
     """In s."""
+
+    def __post_init__(self) -> None:
+        _check_duration(self.duration)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +80,8 @@ class Excitations:
             array = getattr(self, name)
             check_shape(name, array, "readouts", sizes)
             object.__setattr__(self, name, frozen(array))
+        if not np.all((self.te > 0) & (self.te < self.tr) & np.isfinite(self.tr) & np.isfinite(self.flip + self.phase)):
+            raise ValueError("Every echo time must lie between its pulse and the next, and every angle be finite.")
 
     def continues(self, other: "Block") -> bool:
         """Return whether this train goes on as another one, which it follows."""
@@ -76,6 +90,11 @@ class Excitations:
             and self.rf_spoiling_increment == other.rf_spoiling_increment
             and self.dephasing == other.dephasing
         )
+
+
+def _check_duration(duration: float) -> None:
+    if not 0 <= duration < float("inf"):
+        raise ValueError(f"A duration must be 0 or more and finite, not {duration:g} s.")
 
 
 Block = Inversion | T2Preparation | Delay | Spoiling | Excitations

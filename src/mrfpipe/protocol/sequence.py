@@ -52,7 +52,7 @@ class Sequence:
         """The blocks that have readouts."""
         return tuple(block for block in self.blocks if isinstance(block, Excitations))
 
-    def with_blocks(self, kind: type[Block], **changes: float | bool) -> "Sequence":
+    def with_blocks(self, kind: type[Block], **changes: float | bool | Double) -> "Sequence":
         """Return the sequence with these changes to every block of a kind, as `dataclasses.replace` makes them."""
         changed: Any = changes  # what a block of this kind has is known when it is made
         blocks = (replace(block, **changed) if isinstance(block, kind) else block for block in self.blocks)
