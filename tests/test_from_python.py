@@ -126,7 +126,7 @@ def test_values_say_in_a_line_what_they_are(protocol, dictionary, scan, series, 
         "<Protocol t1ff: 1400 readouts in 175 frames, matrix 350, 7,182,000 entries>"
     )
     assert repr(dictionary).startswith("<Dictionary of t1ff-small, spoiled: 660 entries, rank 3 with 99.")
-    assert repr(scan) == "<RawScan leg: 2 slice(s), 3 coils, 1400 spokes of 16 samples, matrix 8, FOV 350 mm>"
+    assert repr(scan) == "<RawScan leg: 2 slice(s), 3 coils, 1400 readouts of 16 samples, matrix 8, FOV 350 mm>"
     assert repr(series) == "<FrameSeries leg: 2 slice(s), 175 frames, 8 x 8>"
     assert repr(maps) == (
         "<ParameterMaps 2 x 8 x 8 (slices, y, x), 100 voxels inside the mask; "
