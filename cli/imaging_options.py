@@ -21,7 +21,7 @@ _recon_option = click.option(
     type=click.Choice(["nufft", "subspace"]),
     default=BY_FRAMES.recon,
     show_default=True,
-    help="Each frame by itself, or all spokes together in the dictionary's leading vectors: slower, more accurate.",
+    help="Each frame by itself, or all readouts together in the dictionary's leading vectors: slower, more accurate.",
 )
 
 
@@ -66,7 +66,8 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         "--delays/--no-delays",
         "correct_delays",
         default=BY_FRAMES.correct_delays,
-        help="Correct gradient delays that stand out from the scan itself. [default: delays]",
+        help="Correct gradient delays that stand out from the scan itself, which those of spokes do. [default: delays "
+        "of golden-radial readouts, none of stored ones]",
     )
     @functools.wraps(command)
     def with_imaging(
@@ -78,7 +79,7 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         virtual_coils: int | None,
         noise: Any,  # noqa: ANN401
         conjugate: bool,
-        correct_delays: bool,
+        correct_delays: bool | None,
         **kwargs: Any,  # noqa: ANN401 - the command's own options
     ) -> None:
         imaging = Imaging(

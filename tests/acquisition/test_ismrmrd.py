@@ -239,14 +239,14 @@ def test_trains_are_in_si_units(path):
     np.testing.assert_allclose(got.tr, TR_MS * 1e-3)
     np.testing.assert_allclose(got.flip, np.deg2rad(FLIP_DEG))
     assert got.inversion_time == pytest.approx(TI_MS * 1e-3)
-    assert got.unstated == ()
+    assert got.unstated(small_sequence()) == ()
 
 
 def test_lists_that_are_no_trains_are_left_out(path):
     header = small_header(te_ms=[2.39], tr_ms=[3.52, 4.58], flip_deg=[], ti_ms=[], readouts_per_frame=None)
     got = read_ismrmrd(write_file(path, acquisitions(small_scan()), header), small_sequence())
     assert (got.te, got.tr, got.flip, got.inversion_time, got.readouts_per_frame) == (None, None, None, None, None)
-    assert got.unstated == ("flip angles", "TE", "TR", "TI")
+    assert got.unstated(small_sequence()) == ("flip angles", "TE", "TR", "TI")
 
 
 def test_frames_as_older_files_name_them(path):

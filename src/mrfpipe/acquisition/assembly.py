@@ -21,7 +21,7 @@ from mrfpipe.acquisition.readouts import (
     noise_of,
 )
 from mrfpipe.acquisition.scan import RawScan
-from mrfpipe.acquisition.trajectory import golden_angle_spokes
+from mrfpipe.acquisition.trajectory import golden_angle_spokes, is_one_readout_turned
 from mrfpipe.arrays import Complex, Int, available_memory
 from mrfpipe.errors import InputError, ResourceError
 from mrfpipe.protocol import Sequence
@@ -48,7 +48,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
     Raises
     ------
     InputError
-        If the scan is damaged, not radial, or not complete.
+        If the scan is damaged, not complete, or stores no trajectory where it must.
     MismatchError
         If it is a scan of another sequence.
     ResourceError
@@ -61,16 +61,17 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
     n_repeated, imaging = n_repetitions(imaging), last_repetition(imaging, path)
     check_alike(imaging, path)
     n_slices = check_complete(imaging, sequence.n_readouts, header.n_slices, path)
-    check_samples(imaging, sequence, path)
+    n_samples = check_samples(imaging, sequence, path)
     trains = trains_of(header, sequence, path)
     imaging = in_order_of_place(imaging)
     affine = affine_of(imaging, sequence.matrix, sequence.fov * 1e3, _thickness_mm(header, sequence), path)
     stored = None
     if imaging["trajectory_dimensions"][0]:
-        stored = StoredTrajectory(header, sequence, path)
+        stored = StoredTrajectory(header, sequence, n_samples, path)
     else:
         _check_can_compute(imaging, n_repeated, header, sequence, path)
-    kspace = _read_kspace(file, imaging, n_slices, sequence, stored)
+    shape = (n_slices, int(imaging["active_channels"][0]), sequence.n_readouts, n_samples)
+    kspace = _read_kspace(file, imaging, shape, stored)
     return RawScan(
         name=path.stem,
         kspace=kspace,
@@ -79,6 +80,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
         affine=affine,
         matrix=sequence.matrix,
         fov=sequence.fov,
+        readout=sequence.readout.kind,
         readouts_per_frame=header.readouts_per_frame,
         flip=trains.flip,
         te=trains.te,
@@ -94,6 +96,11 @@ def _thickness_mm(header: Header, sequence: Sequence) -> float:
 
 def _check_can_compute(imaging: Heads, n_repeated: int, header: Header, sequence: Sequence, path: Path) -> None:
     """Check that a trajectory that is not stored is known from the sequence."""
+    if sequence.n_samples is None:
+        raise InputError(
+            f"{path}: stores no trajectory, and the protocol's readouts are those that the scan stores; convert it to "
+            "ISMRMRD with its trajectory."
+        )
     check_angle_increment(header, sequence, path)
     if n_repeated > 1:
         raise InputError(
@@ -115,10 +122,9 @@ def _check_can_compute(imaging: Heads, n_repeated: int, header: Header, sequence
 
 
 def _read_kspace(
-    file: RawFile, imaging: Heads, n_slices: int, sequence: Sequence, stored: StoredTrajectory | None
+    file: RawFile, imaging: Heads, shape: tuple[int, int, int, int], stored: StoredTrajectory | None
 ) -> Complex:
     """Read all readouts to their places `(slices, coils, readouts, samples)`, and their trajectory to `stored`."""
-    shape = (n_slices, int(imaging["active_channels"][0]), sequence.n_readouts, sequence.n_samples)
     n_bytes = 8 * int(np.prod(shape, dtype=np.int64))
     if n_bytes > file.size:
         raise InputError(f"{file.path}: is shorter than the samples it claims; it is truncated, copy it again.")
@@ -137,7 +143,7 @@ def _read_kspace(
         kspace[s, :, readout] = measured.samples
         if stored is not None:
             stored.add(measured)
-    check_plausible(kspace, imaging, file.path)
+    check_plausible(kspace, imaging, file.path, turned=stored is None or is_one_readout_turned(stored.trajectory))
     return kspace
 
 

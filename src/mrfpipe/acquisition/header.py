@@ -11,6 +11,8 @@ from mrfpipe.protocol import Sequence
 
 RADIAL_TYPES = ("radial", "goldenangle")
 """Trajectory types of the header that are radial spokes."""
+CARTESIAN_TYPES = ("cartesian", "epi")
+"""Trajectory types that are lines of a grid."""
 
 _TIME_TOLERANCE_MS = 0.005  # half of a scanner's 10 us raster
 _FLIP_TOLERANCE_DEG = 0.01
@@ -53,19 +55,20 @@ class Header:
 
 
 def check_header(header: Header, sequence: Sequence, path: Path) -> None:
-    """Check that a header is of a radial scan with the matrix and field of view of the sequence.
+    """Check that a header is of a scan with the readouts, matrix and field of view of the sequence.
 
     Raises
     ------
     InputError
-        If the scan is not radial, or a declared value is impossible.
+        If the scan is not radial but the sequence is, or a declared value is impossible.
     MismatchError
         If matrix or field of view are others than the sequence's.
     """
-    if header.trajectory is not None and header.trajectory not in RADIAL_TYPES:
+    is_radial = header.trajectory is None or header.trajectory in RADIAL_TYPES
+    if sequence.readout.kind == "golden-radial" and not is_radial:
         raise InputError(
             f"{path}: not a radial scan, its trajectory is '{header.trajectory}'; "
-            f"needed is one of {', '.join(RADIAL_TYPES)}."
+            f"needed is one of {', '.join(RADIAL_TYPES)}, or a protocol of stored readouts."
         )
     if header.readouts_per_frame is not None and header.readouts_per_frame < 1:
         raise InputError(f"{path}: readouts_per_frame in the XML header is {header.readouts_per_frame}, not positive.")
@@ -84,8 +87,11 @@ def check_header(header: Header, sequence: Sequence, path: Path) -> None:
 
 def check_angle_increment(header: Header, sequence: Sequence, path: Path) -> None:
     """Raise MismatchError if the header declares another angle increment than the sequence's."""
-    expected, declared = float(np.rad2deg(sequence.readout.angle_increment or 0.0)), header.angle_increment_deg
-    if declared is not None and not abs(declared - expected) <= 1e-3:
+    increment, declared = sequence.readout.angle_increment, header.angle_increment_deg
+    if increment is None or declared is None:
+        return
+    expected = float(np.rad2deg(increment))
+    if not abs(declared - expected) <= 1e-3:
         raise MismatchError(
             f"{path}: stores no trajectory and declares an angle increment of {declared:g} deg, "
             f"in the protocol it is {expected:g} deg; {_CURE}."

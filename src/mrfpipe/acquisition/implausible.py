@@ -7,8 +7,11 @@ implausible above
 
 - 100 C. The centre adds up all magnetisation with one sign, nothing is larger but by what the signal changes along the
   train: 1.7 times in T1-FF, and less than 60 times for 90 degrees among pulses of one;
-- or above both 0.1 C and 1000 times the level at its place. Spokes across straight edges have more than the others
+- or above both 0.1 C and 1000 times the level at its place. Readouts across straight edges have more than the others
   there: without noise 70 times for a thin box, and 150 times for a comb of bars, which has most far from the centre.
+
+A place is one radius of k-space where the readouts are one that turns, as spokes and spirals are. Of other readouts
+only what no computation can stand is refused.
 
 The exponent of float32 is a byte, whose bits are factors of 2, 4, 16, 256, 65,536, 4e9 and more. A change by 65,536 or
 more is found wherever it matters, one by 256 only of the largest samples. Not found are smaller changes, and those
@@ -40,7 +43,7 @@ NEIGHBOURS = 3
 """Samples to either side that a level is the largest of: readouts miss the centre by different delays."""
 
 
-def check_plausible(kspace: Complex, imaging: Heads, path: Path) -> None:
+def check_plausible(kspace: Complex, imaging: Heads, path: Path, *, turned: bool = True) -> None:
     """Check the samples of all readouts.
 
     Parameters
@@ -51,6 +54,8 @@ def check_plausible(kspace: Complex, imaging: Heads, path: Path) -> None:
         Heads of the readouts, in any order.
     path
         The file, for errors.
+    turned
+        Whether the readouts are one that turns from readout to readout.
 
     Raises
     ------
@@ -59,7 +64,7 @@ def check_plausible(kspace: Complex, imaging: Heads, path: Path) -> None:
     """
     for s, of_slice in enumerate(kspace):
         levels = np.stack([_levels(_magnitude(of_coil)) for of_coil in of_slice])
-        for coil, limit in enumerate(_limits(levels)):
+        for coil, limit in enumerate(_limits(levels) if turned else np.full(levels.shape, LARGEST)):
             magnitude = _magnitude(of_slice[coil])
             wrong = magnitude > limit
             if wrong.any():

@@ -1,4 +1,4 @@
-"""Read ISMRMRD raw scans (``.h5``, ``.mrd``) of golden-angle radial MRF.
+"""Read ISMRMRD raw scans (``.h5``, ``.mrd``) of golden-angle radial MRF, and of any other that stores its trajectory.
 
 One acquisition is one readout: ``idx.kspace_encode_step_1`` says which, ``idx.slice`` of which slice, whatever the
 order in the file. Noise measurements are kept apart, everything that is not for the image is left out, and of several
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mrfpipe.acquisition.assembly import assemble, describe
-from mrfpipe.acquisition.header import RADIAL_TYPES, Header
+from mrfpipe.acquisition.header import CARTESIAN_TYPES, Header
 from mrfpipe.acquisition.heads import Heads
 from mrfpipe.acquisition.ismrmrd_file import IsmrmrdFile, open_ismrmrd
 from mrfpipe.acquisition.ismrmrd_header import parse_headers
@@ -37,7 +37,7 @@ def read_ismrmrd(path: str | Path, sequence: Sequence) -> RawScan:
     Raises
     ------
     InputError
-        If the file is missing, damaged, not ISMRMRD, not radial, or not complete.
+        If the file is missing, damaged, not ISMRMRD, not complete, or does not store a trajectory that is needed.
     MismatchError
         If it is a scan of another sequence.
     ResourceError
@@ -49,7 +49,7 @@ def read_ismrmrd(path: str | Path, sequence: Sequence) -> RawScan:
 
 
 def describe_ismrmrd(path: str | Path) -> dict[str, object]:
-    """Summarize an ISMRMRD file, radial or not, without reading its samples.
+    """Summarize an ISMRMRD file, of MRF or not, without reading its samples.
 
     Returns
     -------
@@ -66,13 +66,13 @@ def describe_ismrmrd(path: str | Path) -> dict[str, object]:
 
 
 def _image_of(file: IsmrmrdFile) -> tuple[Heads, Header]:
-    """Select what was measured for the image, and the header of its encoding: of several, the one that is radial."""
+    """Select what was measured for the image, and the header of its encoding: of several, the one not Cartesian."""
     headers = parse_headers(file.xml, file.path)
     imaging = imaging_of(file.heads)
     encodings = np.unique(imaging["encoding_space_ref"])
-    radial = [n for n in encodings if n < len(headers) and headers[n].trajectory in RADIAL_TYPES]
-    if len(radial) == 1 and encodings[-1] < len(headers):
-        imaging = imaging[imaging["encoding_space_ref"] == radial[0]]
+    others = [n for n in encodings if n < len(headers) and headers[n].trajectory not in CARTESIAN_TYPES]
+    if len(others) == 1 and encodings[-1] < len(headers):
+        imaging = imaging[imaging["encoding_space_ref"] == others[0]]
     encoding = int(imaging["encoding_space_ref"][0]) if imaging.size else 0
     if encoding >= len(headers):
         raise InputError(f"{file.path}: the XML header has no encoding number {encoding}; convert the scan again.")

@@ -10,8 +10,9 @@ import numpy as np
 
 from mrfpipe.acquisition.header import Header
 from mrfpipe.acquisition.heads import Acquisition
+from mrfpipe.acquisition.trajectory import check_spokes
 from mrfpipe.arrays import Float
-from mrfpipe.errors import InputError
+from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.protocol import Sequence
 
 CYCLES_PER_FOV = "cycles/FOV"
@@ -19,6 +20,7 @@ CYCLES_PER_FOV = "cycles/FOV"
 
 _AGREEMENT = 1e-3  # cycles/FOV between slices: far below what moves a voxel, far above float32 in any unit
 _LEAST_EXTENT = 0.9  # of matrix / 2: every wrong unit is far smaller, a scanner's gradient delays are not
+_MOST_EXTENT = 1.1  # of matrix / 2, for stored readouts: gradients play a little more or less than was asked for
 
 
 def units(sequence: Sequence) -> dict[str, float]:
@@ -34,7 +36,7 @@ def units(sequence: Sequence) -> dict[str, float]:
 class StoredTrajectory:
     """Collects the trajectory of all slices, which must agree, and checks its extent."""
 
-    def __init__(self, header: Header, sequence: Sequence, path: Path) -> None:
+    def __init__(self, header: Header, sequence: Sequence, n_samples: int, path: Path) -> None:
         known = {name.lower(): scale for name, scale in units(sequence).items()}
         declared = (header.trajectory_unit or CYCLES_PER_FOV).strip()
         if declared.lower() not in known:
@@ -44,7 +46,7 @@ class StoredTrajectory:
         self.declared = header.trajectory_unit is not None
         self.unit, self.scale = declared, np.float32(known[declared.lower()])
         self.sequence, self.path = sequence, path
-        self.trajectory: Float = np.zeros((sequence.n_readouts, sequence.n_samples, 2), np.float32)
+        self.trajectory: Float = np.zeros((sequence.n_readouts, n_samples, 2), np.float32)
         self.seen = np.zeros(sequence.n_readouts, np.bool_)
 
     def add(self, acquisition: Acquisition) -> None:
@@ -78,16 +80,33 @@ class StoredTrajectory:
         ------
         InputError
             If it reaches beyond the grid, or ends so far inside that its unit must be another.
+        MismatchError
+            If it should be one of spokes and is not.
         """
-        edge, step = self.sequence.matrix / 2, 1 / self.sequence.readout.oversampling
-        extent = float(np.hypot(self.trajectory[..., 0], self.trajectory[..., 1]).max())
-        too_far = extent > edge + step / 2
-        too_near = extent < (_LEAST_EXTENT * edge if self.declared else edge - step)
-        if not (too_far or too_near):
-            return self.trajectory
-        raise InputError(f"{self.path}: {self._complaint(extent, edge, too_far)}")
+        edge, oversampling = self.sequence.matrix / 2, self.sequence.readout.oversampling
+        if oversampling is None:
+            extent = float(np.abs(self.trajectory).max())
+            least, most = _LEAST_EXTENT * edge, _MOST_EXTENT * edge
+        else:
+            extent = float(np.hypot(self.trajectory[..., 0], self.trajectory[..., 1]).max())
+            least = _LEAST_EXTENT * edge if self.declared else edge - 1 / oversampling
+            most = edge + 0.5 / oversampling
+        if not least <= extent <= most:
+            raise InputError(f"{self.path}: {self._complaint(extent, edge, too_far=extent > most)}")
+        if oversampling is not None:
+            self._check_spokes()
+        return self.trajectory
 
-    def _complaint(self, extent: float, edge: float, too_far: bool) -> str:
+    def _check_spokes(self) -> None:
+        try:
+            check_spokes(self.trajectory)
+        except ValueError:
+            raise MismatchError(
+                f"{self.path}: its readouts are no straight, evenly sampled spokes through the centre of k-space, the "
+                "protocol's are; use the protocol that the scan was measured with, or one of stored readouts."
+            ) from None
+
+    def _complaint(self, extent: float, edge: float, *, too_far: bool) -> str:
         what = "trajectory beyond the grid" if too_far else "trajectory far too small for the grid"
         unit = f"declared as {self.unit}" if self.declared else f"no trajectory_unit declared, so {self.unit}"
         likely = self._likely_unit(extent / float(self.scale))

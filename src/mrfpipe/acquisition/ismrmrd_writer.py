@@ -60,8 +60,12 @@ def write_ismrmrd(scan: RawScan, sequence: Sequence, path: str | Path, *, field:
 
 
 def _check(scan: RawScan, sequence: Sequence) -> None:
-    sizes = {"readouts": sequence.n_readouts, "samples": sequence.n_samples}
+    sizes = {"readouts": sequence.n_readouts}
+    if sequence.n_samples is not None:
+        sizes["samples"] = sequence.n_samples
     check_shape("kspace", scan.kspace, "slices coils readouts samples", sizes)
+    if scan.readout != sequence.readout.kind:
+        raise ValueError(f"The readouts of the scan are {scan.readout}, those of the sequence {sequence.readout.kind}.")
     if max(scan.kspace.shape) > _LARGEST_COUNT:
         raise ValueError(f"kspace has shape {scan.kspace.shape}, ISMRMRD counts to {_LARGEST_COUNT}.")
     if scan.matrix != sequence.matrix or not np.isclose(scan.fov, sequence.fov, rtol=1e-6):
@@ -84,6 +88,7 @@ def _noise_parts(noise: Complex | None) -> list[Complex]:
 def _rows(scan: RawScan, stack: Stack) -> Iterator[npt.NDArray[np.void]]:
     """Make the acquisitions: noise, then slice by slice, as many at a time as are cheap to hold."""
     none = np.zeros((1, 0, 0), np.float32)
+    centre = int(np.hypot(scan.trajectory[..., 0], scan.trajectory[..., 1]).sum(axis=0).argmin())
     for part in _noise_parts(scan.noise):
         rows = _empty_rows(part[:, None], none)
         rows["head"]["flags"] = _flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
@@ -94,7 +99,7 @@ def _rows(scan: RawScan, stack: Stack) -> Iterator[npt.NDArray[np.void]]:
             rows = _empty_rows(scan.kspace[s, :, chosen], scan.trajectory[chosen])
             head, readouts = rows["head"], np.arange(chosen.start, chosen.stop)
             head["idx"]["kspace_encode_step_1"], head["idx"]["slice"] = readouts, s
-            head["center_sample"] = scan.kspace.shape[3] // 2
+            head["center_sample"] = centre
             head["position"] = stack.positions[s]
             head["read_dir"], head["phase_dir"], head["slice_dir"] = stack.directions
             head["flags"] = _edge_flags(readouts, scan.n_readouts, is_last_slice=s == scan.n_slices - 1)
@@ -157,7 +162,7 @@ def _header(scan: RawScan, sequence: Sequence, stack: Stack, field: float) -> An
 
 
 def _encoding(scan: RawScan, sequence: Sequence, stack: Stack) -> Any:  # noqa: ANN401 - untyped schema
-    fov_mm, oversampling = scan.fov * 1e3, sequence.readout.oversampling
+    fov_mm, readout = scan.fov * 1e3, sequence.readout
     thickness_mm = sequence.slice_thickness * 1e3 if scan.n_slices > 1 else stack.spacing_mm
 
     def space(factor: int) -> Any:  # noqa: ANN401 - untyped schema
@@ -169,20 +174,23 @@ def _encoding(scan: RawScan, sequence: Sequence, stack: Stack) -> Any:  # noqa: 
     def limit(n: int) -> Any:  # noqa: ANN401 - untyped schema
         return xsd.limitType(minimum=0, maximum=n - 1, center=0)
 
-    angle_deg = float(np.rad2deg(sequence.readout.angle_increment or 0.0))
-    angle = xsd.userParameterDoubleType(name="angle_increment_deg", value=angle_deg)
+    angles, trajectory, identifier = [], xsd.trajectoryType.OTHER, str(readout.kind)
+    if readout.angle_increment is not None:
+        trajectory, identifier = xsd.trajectoryType.GOLDENANGLE, "golden-angle-radial"
+        angle_deg = float(np.rad2deg(readout.angle_increment))
+        angles = [xsd.userParameterDoubleType(name="angle_increment_deg", value=angle_deg)]
     frame = sequence.readouts_per_frame if scan.readouts_per_frame is None else scan.readouts_per_frame
     return xsd.encodingType(
-        encodedSpace=space(oversampling),
+        encodedSpace=space(readout.oversampling or 1),
         reconSpace=space(1),
         encodingLimits=xsd.encodingLimitsType(
             kspace_encoding_step_1=limit(scan.n_readouts), slice=limit(scan.n_slices)
         ),
-        trajectory=xsd.trajectoryType.GOLDENANGLE,
+        trajectory=trajectory,
         trajectoryDescription=xsd.trajectoryDescriptionType(
-            identifier="golden-angle-radial",
+            identifier=identifier,
             userParameterLong=[xsd.userParameterLongType(name="readouts_per_frame", value=frame)],
-            userParameterDouble=[angle],
+            userParameterDouble=angles,
             userParameterString=[xsd.userParameterStringType(name="trajectory_unit", value=CYCLES_PER_FOV)],
         ),
     )

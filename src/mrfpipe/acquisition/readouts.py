@@ -121,18 +121,25 @@ def check_one_way(imaging: Heads, path: Path) -> None:
             )
 
 
-def check_samples(imaging: Heads, sequence: Sequence, path: Path) -> None:
-    """Check that every readout keeps as many samples as the sequence has.
+def check_samples(imaging: Heads, sequence: Sequence, path: Path) -> int:
+    """Check that every readout keeps as many samples as the sequence has, or as the first if it does not say.
+
+    Returns
+    -------
+        How many that are.
 
     Raises
     ------
+    InputError
+        If one does not keep as many as the first, discarded samples taken off.
     MismatchError
-        If one does not, discarded samples taken off.
+        If one does not keep as many as the sequence has.
     """
     kept = imaging["number_of_samples"] - imaging["discard_pre"] - imaging["discard_post"]
-    wrong = np.flatnonzero(kept != sequence.n_samples)
+    n_samples = int(kept[0]) if sequence.n_samples is None else sequence.n_samples
+    wrong = np.flatnonzero((kept != n_samples) | (kept < 1))
     if wrong.size == 0:
-        return
+        return n_samples
     head, n_kept = imaging[wrong[0]], kept[wrong[0]]
     found = f"readouts have {n_kept} samples"
     if head["discard_pre"] or head["discard_post"]:
@@ -140,6 +147,8 @@ def check_samples(imaging: Heads, sequence: Sequence, path: Path) -> None:
             f"acquisition {head['number']} keeps {n_kept} of {head['number_of_samples']} samples, "
             f"it discards {head['discard_pre']} before and {head['discard_post']} after"
         )
+    if sequence.n_samples is None:
+        raise InputError(f"{path}: {found}, those before have {n_samples}; measure or convert the scan again.")
     raise MismatchError(
         f"{path}: {found}, but the protocol has {sequence.n_samples} samples a readout (matrix {sequence.matrix}, "
         f"oversampling {sequence.readout.oversampling}); use the protocol that the scan was measured with."

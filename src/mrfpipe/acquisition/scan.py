@@ -1,16 +1,18 @@
 """RawScan: one scan's k-space as it was measured, before anything is done to it."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
+from mrfpipe.acquisition.trajectory import check_spokes
 from mrfpipe.arrays import Complex, Double, Float, check_dtype, check_shape, frozen
+from mrfpipe.protocol import Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RawScan:
-    """Raw multi-coil radial k-space of all slices of a scan.
+    """Raw multi-coil k-space of all slices of a scan.
 
     The trajectory is in cycles/FOV: ``|k|`` up to half the matrix. The forward model that goes with it is
     ``sum over x, y of m(x, y) exp(-2 pi i (kx x + ky y) / matrix)`` with x and y counted from the centre voxel
@@ -31,6 +33,9 @@ class RawScan:
     """Voxels along x and along y."""
     fov: float
     """Field of view along x and along y in m."""
+    readout: Literal["golden-radial", "stored"] = "golden-radial"
+    """What the readouts are: spokes, which have a density in closed form and delays that can be seen, or whatever the
+    trajectory says."""
     readouts_per_frame: int | None = None
     """Consecutive readouts of a frame, if the file says."""
     flip: Double | None = None
@@ -47,6 +52,8 @@ class RawScan:
         check_dtype("kspace", self.kspace, np.complex64)
         check_shape("trajectory", self.trajectory, "readouts samples 2", sizes)
         check_dtype("trajectory", self.trajectory, np.float32)
+        if self.readout == "golden-radial":
+            check_spokes(self.trajectory)
         check_shape("affine", self.affine, "4 4")
         if self.noise is not None:
             check_shape("noise", self.noise, "coils readings", {"coils": sizes["coils"]})
@@ -61,11 +68,11 @@ class RawScan:
         size = f"{self.n_slices} slice(s), {self.n_coils} coils, {self.n_readouts} readouts of {self.kspace.shape[3]}"
         return f"<RawScan {self.name}: {size} samples, matrix {self.matrix}, FOV {self.fov * 1e3:g} mm>"
 
-    @property
-    def unstated(self) -> tuple[str, ...]:
-        """What of the sequence the file does not list, so that nothing has held it against the protocol."""
-        trains = {"flip angles": self.flip, "TE": self.te, "TR": self.tr, "TI": self.inversion_time}
-        return tuple(name for name, train in trains.items() if train is None)
+    def unstated(self, sequence: Sequence) -> tuple[str, ...]:
+        """Return what of a sequence the file does not list, so that nothing has held it against the protocol."""
+        missing = {"flip angles": self.flip is None, "TE": self.te is None, "TR": self.tr is None}
+        missing["TI"] = self.inversion_time is None and sequence.inversion_time is not None
+        return tuple(name for name, is_missing in missing.items() if is_missing)
 
     def conjugated(self) -> Self:
         """Return the scan as a receiver of the other sense has it.
@@ -75,6 +82,16 @@ class RawScan:
         """
         noise = None if self.noise is None else self.noise.conj()
         return replace(self, kspace=self.kspace.conj(), trajectory=-self.trajectory, noise=noise)
+
+    def within_matrix(self) -> Self:
+        """Return the scan without those samples of the readouts that lie beyond the matrix in any of them."""
+        inside = np.abs(self.trajectory).max(axis=(0, 2)) <= self.matrix / 2
+        if inside.all():
+            return self
+        places = np.flatnonzero(inside)
+        # Next to each other they are taken without a copy.
+        kept = slice(places[0], places[-1] + 1) if np.ptp(places) < places.size else places
+        return replace(self, trajectory=self.trajectory[:, kept], kspace=self.kspace[..., kept])
 
     @property
     def n_slices(self) -> int:

@@ -30,8 +30,9 @@ class Imaging:
     """What coils are whitened by: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
     conjugate: bool = False
     """Whether the samples are conjugated before anything else; see `RawScan.conjugated`."""
-    correct_delays: bool = True
-    """Whether significant gradient delays are corrected; see `mrfpipe.imaging.delays`."""
+    correct_delays: bool | None = None
+    """Whether significant gradient delays are corrected, see `mrfpipe.imaging.delays`; None for those of spokes, where
+    they can be seen, and of nothing else."""
 
     def __post_init__(self) -> None:
         if self.virtual_coils is not None and self.virtual_coils < 1:
@@ -41,7 +42,7 @@ class Imaging:
         kind = "adjoint NUFFT, frame by frame" if self.recon == "nufft" else "subspace, conjugate gradients"
         coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
         noise = "" if self.noise == "scan" else ", noise of the edges"
-        delays = "delays corrected" if self.correct_delays else "delays left"
+        delays = "delays left" if self.correct_delays is False else "delays of spokes corrected"
         sense = ", conjugated" if self.conjugate else ""
         return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense})"
 

@@ -7,7 +7,7 @@ import scipy.linalg
 
 from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.errors import InputError
-from mrfpipe.imaging.density import ramp_weights
+from mrfpipe.imaging.density import Weights, ramp_weights
 from mrfpipe.imaging.nufft import Backend, espirit_maps, jsense_maps, nufft_adjoint
 
 MapMethod = Literal["centre", "espirit", "jsense"]
@@ -141,7 +141,13 @@ def compress_coils(kspace: Complex, n_virtual: int) -> tuple[Complex, float]:
 
 
 def estimate_coil_maps(
-    kspace: Complex, trajectory: Float, matrix: int, *, method: MapMethod = "centre", backend: Backend = "sigpy"
+    kspace: Complex,
+    trajectory: Float,
+    matrix: int,
+    *,
+    method: MapMethod = "centre",
+    weights: Weights = ramp_weights,
+    backend: Backend = "sigpy",
 ) -> Complex:
     """Estimate sensitivities from the centre of k-space of all readouts together.
 
@@ -160,6 +166,8 @@ def estimate_coil_maps(
         Voxels along x and along y.
     method
         How to estimate them.
+    weights
+        What computes the density weights.
     backend
         What computes the transforms.
 
@@ -167,11 +175,12 @@ def estimate_coil_maps(
     -------
         Maps with unit root sum of squares, zero where no coil sees anything. Shape `(coils, y, x)`.
     """
-    low = _central_images(kspace, trajectory, matrix, CALIBRATION_RADIUS, backend, windowed=True)
+    low = _central_images(kspace, trajectory, matrix, CALIBRATION_RADIUS, weights, backend, windowed=True)
     if method == "centre" or not low.any():
         return _normalised(low)
     # The corners of the square that is looked at are that far out.
-    full = _central_images(kspace, trajectory, matrix, CALIBRATION_RADIUS * np.sqrt(2), backend, windowed=False)
+    radius = CALIBRATION_RADIUS * np.sqrt(2)
+    full = _central_images(kspace, trajectory, matrix, radius, weights, backend, windowed=False)
     cartesian = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(full, (-2, -1))), (-2, -1)).astype(np.complex64)
     estimate = espirit_maps if method == "espirit" else jsense_maps
     maps = estimate(cartesian, int(2 * CALIBRATION_RADIUS))
@@ -179,7 +188,14 @@ def estimate_coil_maps(
 
 
 def _central_images(
-    kspace: Complex, trajectory: Float, matrix: int, radius: float, backend: Backend, *, windowed: bool
+    kspace: Complex,
+    trajectory: Float,
+    matrix: int,
+    radius: float,
+    weights: Weights,
+    backend: Backend,
+    *,
+    windowed: bool,
 ) -> Complex:
     """Image the centre of k-space up to a radius in cycles/FOV, under a Hann window or as it is, coil by coil."""
     distance = np.hypot(trajectory[..., 0], trajectory[..., 1])
@@ -187,8 +203,8 @@ def _central_images(
     middle = slice(int(inside[0]), int(inside[-1]) + 1)
     trajectory, distance = trajectory[:, middle], distance[:, middle]
     window = np.where(distance < radius, np.cos(0.5 * np.pi * distance / radius) ** 2 if windowed else 1, 0)
-    weights = (window * ramp_weights(trajectory, matrix)).astype(np.float32)
-    return nufft_adjoint(np.ascontiguousarray(kspace[:, :, middle] * weights), trajectory, matrix, backend=backend)
+    weighted = kspace[:, :, middle] * (window * weights(trajectory, matrix)).astype(np.float32)
+    return nufft_adjoint(np.ascontiguousarray(weighted), trajectory, matrix, backend=backend)
 
 
 def _normalised(maps: Complex) -> Complex:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrfpipe.acquisition.trajectory import check_spokes
 from mrfpipe.arrays import Complex, Double, Float
 
 LAGS = (1, 2)
@@ -100,7 +101,11 @@ class Crossings:
 
 
 def directions(trajectory: Float) -> tuple[Double, Double]:
-    """Return unit vectors along the spokes, shape `(readouts, 2)`, and the distance of their samples in cycles/FOV."""
+    """Return unit vectors along the spokes, shape `(readouts, 2)`, and the distance of their samples in cycles/FOV.
+
+    ValueError if the readouts are no spokes.
+    """
+    check_spokes(trajectory)
     along = trajectory[:, -1].astype(np.float64) - trajectory[:, 0]
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), np.finfo(float).tiny)
     return along / length[:, None], length / (trajectory.shape[1] - 1)

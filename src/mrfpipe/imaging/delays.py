@@ -62,8 +62,6 @@ class Delays:
         }
 
 
-NO_DELAYS = Delays(x=0.0, y=0.0)
-"""To say that the trajectory is right as it is."""
 UNKNOWN = Delays(x=0.0, y=0.0, errors=(np.inf, np.inf, np.inf))
 """What spokes say that do not cross, or see nothing."""
 
@@ -81,6 +79,11 @@ def estimate_delays(kspace: Complex, trajectory: Float) -> Delays:
     Returns
     -------
         The delays of all slices together. Without spokes that cross, or without signal, zero with infinite errors.
+
+    Raises
+    ------
+    ValueError
+        If the readouts are no spokes.
     """
     sizes = check_shape("trajectory", trajectory, "readouts samples 2")
     check_shape("kspace", kspace, "slices coils readouts samples", sizes)
@@ -123,10 +126,7 @@ def corrected_trajectory(trajectory: Float, delays: Delays) -> Float:
 
 def correct_delays(scan: RawScan, delays: Delays) -> RawScan:
     """Return the scan with its true trajectory, without the outermost samples that this moves beyond the matrix."""
-    trajectory = corrected_trajectory(scan.trajectory, delays)
-    inside = np.flatnonzero(np.abs(trajectory).max(axis=(0, 2)) <= scan.matrix / 2)
-    kept = slice(int(inside[0]), int(inside[-1]) + 1)
-    return replace(scan, trajectory=trajectory[:, kept], kspace=scan.kspace[..., kept])
+    return replace(scan, trajectory=corrected_trajectory(scan.trajectory, delays)).within_matrix()
 
 
 def _solve(normal: Double, gradient: Double) -> Double | None:

@@ -1,17 +1,70 @@
-"""Density compensation of radial k-space: the area of k-space each sample stands for.
+"""Density compensation: the area of k-space each sample stands for.
 
-For n spokes evenly spread over half a turn, a sample at radius k stands for a ring segment of ``pi k dk / n``, and the
-n samples at the centre share a disc of radius dk / 2. Weights are divided by the matrix squared, so that the adjoint
-NUFFT of weighted, fully sampled data is the image itself.
+Weights are areas in (cycles/FOV)^2 over the matrix squared, so that the adjoint NUFFT of weighted, fully sampled data
+is the image itself. They are of all readouts together, those of frames, too: a frame's few readouts by themselves would
+give the gaps between them no weight, and the mean of such frames would not be the image. Of spirals whose turns lay 19
+cycles/FOV apart it lacked half of it, and a fifth of the voxels had the fingerprint of their neighbours.
 """
+
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
+from mrfpipe.acquisition.trajectory import check_spokes
 from mrfpipe.arrays import Float, check_shape
+from mrfpipe.imaging.nufft import cell_sums
+
+Weights = Callable[[Float, int], Float]
+"""What computes the weights of a trajectory for a matrix."""
+N_ITERATIONS = 10
+_LEAST_STEP = 1e-3  # cycles/FOV
+
+
+def weights_of(readout: Literal["golden-radial", "stored"]) -> Weights:
+    """Return what computes the weights of such readouts: the ramp of spokes, or an iteration."""
+    return ramp_weights if readout == "golden-radial" else iterated_weights
 
 
 def ramp_weights(trajectory: Float, matrix: int) -> Float:
     """Compute the area of every sample of evenly spread straight spokes.
+
+    For n spokes evenly spread over half a turn, a sample at radius k stands for a ring segment of ``pi k dk / n``, and
+    the n samples at the centre share a disc of radius dk / 2.
+
+    Parameters
+    ----------
+    trajectory
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+    matrix
+        Voxels along x and along y.
+
+    Returns
+    -------
+        Area in (cycles/FOV)^2 over the matrix squared. Shape `(readouts, samples)`.
+
+    Raises
+    ------
+    ValueError
+        If the readouts are no such spokes.
+    """
+    n_readouts = check_shape("trajectory", trajectory, "readouts samples 2")["readouts"]
+    check_spokes(trajectory)
+    radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
+    spacing = np.hypot(*np.moveaxis(trajectory[:, -1] - trajectory[:, 0], -1, 0))[:, None] / (trajectory.shape[1] - 1)
+    ring = np.pi * radius * spacing / n_readouts
+    centre = np.pi * (spacing / 2) ** 2 / n_readouts
+    weights: Float = (np.maximum(ring, centre) / matrix**2).astype(np.float32)
+    return weights
+
+
+def iterated_weights(trajectory: Float, matrix: int) -> Float:
+    """Compute the area of every sample of any trajectory, after Pipe and Menon, Magn Reson Med 41:179 (1999).
+
+    Weights, at first the distance from sample to sample of a readout, are divided by what they sum to around their
+    sample, again and again, until that is about 1. Samples with gaps around them, wider than a cycle/FOV, stand for a
+    cell of that size and no more. Those at the edge of k-space, which have neighbours on one side only, stand for about
+    twice their area.
 
     Parameters
     ----------
@@ -24,10 +77,9 @@ def ramp_weights(trajectory: Float, matrix: int) -> Float:
     -------
         Area in (cycles/FOV)^2 over the matrix squared. Shape `(readouts, samples)`.
     """
-    n_readouts = check_shape("trajectory", trajectory, "readouts samples 2")["readouts"]
-    radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
-    spacing = np.hypot(*np.moveaxis(trajectory[:, -1] - trajectory[:, 0], -1, 0))[:, None] / (trajectory.shape[1] - 1)
-    ring = np.pi * radius * spacing / n_readouts
-    centre = np.pi * (spacing / 2) ** 2 / n_readouts
-    weights: Float = (np.maximum(ring, centre) / matrix**2).astype(np.float32)
+    check_shape("trajectory", trajectory, "readouts samples 2")
+    steps = np.gradient(trajectory, axis=1)
+    weights: Float = np.hypot(steps[..., 0], steps[..., 1]) + np.float32(_LEAST_STEP)
+    for _ in range(N_ITERATIONS):
+        weights /= cell_sums(weights, trajectory, matrix)
     return weights

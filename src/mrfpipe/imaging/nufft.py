@@ -118,6 +118,33 @@ def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int, *, backend: 
     return images
 
 
+def cell_sums(weights: Float, trajectory: Float, matrix: int) -> Float:
+    """Sum the weights of the samples within about a cycle/FOV of every sample.
+
+    Gridding with a hat on the Cartesian grid of the matrix, and interpolation back. Weights that are areas of k-space,
+    in (cycles/FOV)^2 over the matrix squared, sum to 1 where samples lie no further apart than on that grid.
+
+    Parameters
+    ----------
+    weights
+        Shape `(readouts, samples)`.
+    trajectory
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+    matrix
+        Voxels along x and along y.
+
+    Returns
+    -------
+        Shape `(readouts, samples)`.
+    """
+    check_shape("weights", weights, "readouts samples", check_shape("trajectory", trajectory, "readouts samples 2"))
+    points = np.ascontiguousarray(trajectory[..., ::-1])
+    shape = (matrix + 4, matrix + 4)  # so much larger that opposite edges of k-space are no neighbours
+    hat = {"kernel": "spline", "width": 2, "param": 1}
+    sums: Float = sigpy.interpolate(sigpy.gridding(weights, points, shape, **hat), points, **hat)
+    return sums * np.float32(matrix**2)
+
+
 def espirit_maps(kspace: Complex, calibration: int) -> Complex:
     """Compute sensitivities from Cartesian k-space by ESPIRiT, one set of maps, nowhere cropped.
 

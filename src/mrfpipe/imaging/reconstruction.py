@@ -14,10 +14,11 @@ from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Complex
+from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.coils import compress_coils, describe_noise, edge_noise, estimate_coil_maps, prewhiten
-from mrfpipe.imaging.delays import NO_DELAYS, correct_delays, estimate_delays
-from mrfpipe.imaging.density import ramp_weights
+from mrfpipe.imaging.delays import correct_delays, estimate_delays
+from mrfpipe.imaging.density import weights_of
 from mrfpipe.imaging.frames import reconstruct_frames
 from mrfpipe.imaging.mask import tissue_mask
 from mrfpipe.imaging.series import FrameSeries, of_slice, stack_slices
@@ -60,6 +61,20 @@ def memory_needed(scan: RawScan, sequence: Sequence, imaging: Imaging, rank: int
     return int(kspace + n_coils * image + series + work)
 
 
+def _check_readout(scan: RawScan, sequence: Sequence, imaging: Imaging) -> None:
+    """Refuse a scan of other readouts than the sequence's, and what cannot be done with stored ones."""
+    if scan.readout != sequence.readout.kind:
+        raise MismatchError(
+            f"The readouts of scan {scan.name} are {scan.readout}, the protocol's {sequence.readout.kind}; use the "
+            "protocol that the scan was measured with."
+        )
+    if scan.readout == "stored" and imaging.correct_delays:
+        raise MismatchError(
+            f"Gradient delays are seen where spokes cross, and the readouts of scan {scan.name} are stored, taken as "
+            "they are; leave --delays out."
+        )
+
+
 class Reconstruction:
     """The series of a raw scan, slice after slice: a `FrameSeries` of one slice each, made when asked for."""
 
@@ -92,6 +107,8 @@ class Reconstruction:
 
         Raises
         ------
+        MismatchError
+            If the scan's readouts are of another kind than the sequence's, or have no delays that could be corrected.
         ValueError
             If a subspace reconstruction has no basis.
         ResourceError
@@ -99,12 +116,16 @@ class Reconstruction:
         """
         if imaging.recon == "subspace" and basis is None:
             raise ValueError("A subspace reconstruction needs a basis.")
+        _check_readout(scan, sequence, imaging)
         scan = scan.conjugated() if imaging.conjugate else scan
-        self._delays = estimate_delays(scan.kspace, scan.trajectory) if imaging.correct_delays else NO_DELAYS
-        scan = correct_delays(scan, self._delays) if self._delays.significant else scan
+        scan = scan if scan.readout == "golden-radial" else scan.within_matrix()
+        seeks_delays = scan.readout == "golden-radial" and imaging.correct_delays is not False
+        self._delays = estimate_delays(scan.kspace, scan.trajectory) if seeks_delays else None
+        scan = correct_delays(scan, self._delays) if self._delays and self._delays.significant else scan
         self._scan, self._sequence, self._imaging = scan, sequence, imaging
         self._basis, self._device, self._progress = basis, device, progress
-        self._density = ramp_weights(scan.trajectory, sequence.matrix)
+        self._weights = weights_of(scan.readout)
+        self._density = self._weights(scan.trajectory, sequence.matrix)
         self._kernels: Tensor | None = None
         self._energies: list[float] = []
         self._coil_maps: Complex | None = None
@@ -117,9 +138,9 @@ class Reconstruction:
     @property
     def notes(self) -> dict[str, object]:
         """What was found up to now, to be recorded: delays, what is unchecked, noise, what compressed coils keep."""
-        notes: dict[str, object] = self._delays.notes() if self._imaging.correct_delays else {}
-        if self._scan.unstated:
-            notes |= {UNSTATED: ", ".join(self._scan.unstated)}
+        notes: dict[str, object] = {} if self._delays is None else self._delays.notes()
+        if unstated := self._scan.unstated(self._sequence):
+            notes |= {UNSTATED: ", ".join(unstated)}
         if self._imaging.noise == "scan" and self._scan.noise is not None:
             notes |= {"noise_of_coils_over_their_mean": describe_noise(self._scan.noise)}
         if self._energies:
@@ -146,6 +167,7 @@ class Reconstruction:
                 self._scan.trajectory,
                 self._sequence.matrix,
                 method=self._imaging.coil_maps,
+                weights=self._weights,
                 backend=self._imaging.backend,
             )
             if s == self.n_slices // 2:
