@@ -127,7 +127,7 @@ def test_a_chosen_voxel_shows_its_fingerprint_and_its_parameters(page, maps, fin
     assert page.one("#signal-plot").is_displayed()
     text = page.one("#signal-text").text
     assert text.startswith("Slice 2, y 4, x 9: FF ")
-    assert f"T1H2O {1e3 * maps.si["T1H2O"][1, 4, 9]:.4g} ms" in text
+    assert f"T1H2O {1e3 * maps.si['T1H2O'][1, 4, 9]:.4g} ms" in text
     found = page.run(
         "const s = signalsAt(rows[offset(1, 4, 9)]); return [[...s.measured], [...s.fitted], s.correlation]"
     )

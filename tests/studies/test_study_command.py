@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from mrfpipe.cli import main
 
-from mrfpipe.evaluation.metrics import counting_voxels, nrmse
+from mrfpipe.evaluation.metrics import nrmse
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies import agreement, catalogue, scale
 from mrfpipe.studies.catalogue import STUDIES

@@ -8,8 +8,8 @@ import pytest
 
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.evaluation.metrics import evaluate, r2
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.cohort import draw_cohort
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies import scanned
 from mrfpipe.studies import work as work_module
 from mrfpipe.studies.published import NETWORKS, published, published_unseen
