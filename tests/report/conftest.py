@@ -4,9 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers import parameter_maps
 
 from mrfpipe.files.provenance import Provenance
-from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.maps import Fingerprints
 
 SHAPE = (3, 13, 17)
 """Slices, y, x: all different, so that swapped axes show."""
@@ -24,20 +25,16 @@ def unpacked(text, dtype):
     return np.frombuffer(b"".join(numbers), dtype.newbyteorder("<"))
 
 
-def make_maps(seed, **changes):
+def make_maps(seed):
     """Random maps in SI units with NaN outside a lopsided mask."""
     rng = np.random.default_rng(seed)
     mask = np.ones(SHAPE, bool)
     mask[:, :2] = mask[:, :, -3:] = mask[1, 5, 6] = False
     ranges = {"FF": (0, 1), "T1H2O": (0.6, 1.6), "T1fat": (0.25, 0.35), "df": (-100, 100), "B1": (0.4, 1.0)}
     ranges |= {"m0": (1, 2), "phase": (-3, 3), "match": (0.8, 1)}
-    images = {name: rng.uniform(*limits, SHAPE) for name, limits in ranges.items()} | changes
-    return ParameterMaps(
-        **{name: np.where(mask, image, np.nan).astype(np.float32) for name, image in images.items()},
-        edge=rng.integers(0, 32, SHAPE).astype(np.uint8),
-        mask=mask,
-        affine=np.diag([-1.0, -1.0, 8.0, 1.0]),
-    )
+    images = {name: rng.uniform(*limits, SHAPE) for name, limits in ranges.items()}
+    edge = rng.integers(0, 32, SHAPE).astype(np.uint8)
+    return parameter_maps(mask=mask, edge=edge, affine=np.diag([-1.0, -1.0, 8.0, 1.0]), **images)
 
 
 def random_complex(rng, *shape):

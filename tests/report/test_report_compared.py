@@ -129,7 +129,7 @@ def result(tmp_path_factory, provenance):
     dictionary, rng = build_dictionary(small_protocol(matrix=8), rank=12), np.random.default_rng(4)
     mask = rng.random((2, 6, 7)) < 0.7
     values = {p.name: rng.choice(dictionary.protocol.grid[p.name], mask.shape) for p in PARAMETERS}
-    signals = simulate(dictionary.protocol, **{name: v.ravel() for name, v in values.items()})
+    signals = simulate(dictionary.protocol, {name: v.ravel() for name, v in values.items()})
     signals = signals * (2 + complex_normal(rng, mask.size, 1)) + 1e-3 * complex_normal(rng, *signals.shape)
     series = FrameSeries(
         name="t",
@@ -153,7 +153,7 @@ def test_the_drawn_entry_is_the_matched_one_with_its_phase(browser, result):
     for s, y, x in np.argwhere(maps.mask)[::9]:
         script = "const s = signalsAt(rows[offset(...a)]); return [[...s.measured], [...s.fitted]]"
         measured, fitted = (np.array(v).view(complex) for v in page.run(script, int(s), int(y), int(x)))
-        d = simulate(protocol, **{p.name: maps.si[p.name][s, y, x : x + 1].astype(float) for p in PARAMETERS})
+        d = simulate(protocol, {p.name: maps.si[p.name][s, y, x : x + 1].astype(float) for p in PARAMETERS})
         alike = abs(np.vdot(d, fitted)) / np.linalg.norm(d) / np.linalg.norm(fitted)
         # 255 steps for the largest of 24 parts lose a few 1e-5 of the correlation, a basis of rank 12 about as much
         assert alike > 0.9995

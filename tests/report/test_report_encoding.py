@@ -70,11 +70,8 @@ def test_a_t1_has_the_window_of_where_it_counts(maps, truth):
     for reference in (None, truth):
         shown = maps if reference is None else reference
         images = {image["name"]: image for image in encode_images(maps, reference)}
-        for name, values, counts in (
-            ("T1H2O", shown.si["T1H2O"], shown.si["FF"] <= 0.7),
-            ("T1fat", shown.si["T1fat"], shown.si["FF"] > 0.3),
-        ):
-            ends = np.percentile(1e3 * values[shown.mask & counts], [1, 99])
+        for name, counts in (("T1H2O", shown["FF"] <= 0.7), ("T1fat", shown["FF"] > 0.3)):
+            ends = np.percentile(1e3 * shown.si[name][shown.mask & counts], [1, 99])
             assert images[name]["window"] == pytest.approx(ends, rel=1e-6)  # float32's rounding
 
 

@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 import pytest
+from helpers import parameter_maps
 
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.reconstruction import UNSTATED
-from mrfpipe.maps import ParameterMaps
 from mrfpipe.report.page import render, side_letters, write_report
 from mrfpipe.report.quality import edge_shares, warnings_of
 
@@ -43,8 +43,8 @@ def test_a_page_replaces_itself_and_is_the_same_again(tmp_path, maps, provenance
 
 
 def test_a_truth_of_another_shape_is_refused(maps, provenance, truth):
-    cut = {f.name: getattr(truth, f.name) for f in dataclasses.fields(truth) if f.name not in ("affine", "gap")}
-    small = dataclasses.replace(truth, **{name: array[:1] for name, array in cut.items()})
+    cut = {name: getattr(truth, name)[:1] for name in ("m0", "phase", "match", "edge", "mask")}
+    small = dataclasses.replace(truth, si={name: image[:1] for name, image in truth.si.items()}, **cut)
     with pytest.raises(MismatchError, match="shape"):
         render(maps, provenance, title="", truth=small)
 
@@ -68,11 +68,8 @@ def test_letters_say_where_the_image_begins():
 
 def test_shares_at_the_edge_are_those_of_the_bits_where_a_map_counts(maps):
     shares = edge_shares(maps)
-    for name, bit, counts in (
-        ("T1H2O", 2, maps.si["FF"] <= 0.7),
-        ("T1fat", 4, maps.si["FF"] > 0.3),
-        ("B1", 16, maps.si["FF"] >= 0),
-    ):
+    ff = maps["FF"]
+    for name, bit, counts in (("T1H2O", 2, ff <= 0.7), ("T1fat", 4, ff > 0.3), ("B1", 16, ff >= 0)):
         inside = [int(e) for e in maps.edge[maps.mask & counts]]
         assert shares[name] == pytest.approx(sum(e & bit > 0 for e in inside) / len(inside)), name
 
@@ -83,8 +80,7 @@ def scan(**changes):
     values = {"FF": 0.1, "T1H2O": 1.2, "T1fat": 0.3, "df": 0, "B1": 0.8, "m0": 1, "phase": 0, "match": 0.99}
     images = {name: np.full(mask.shape, value, np.float32) for name, value in values.items()}
     images["FF"][..., 25:] = 0.95
-    edge = np.zeros(mask.shape, np.uint8)
-    return ParameterMaps(**{**images, "edge": edge, "mask": mask, "affine": np.eye(4), **changes})
+    return parameter_maps(mask=mask, **{**images, **changes})
 
 
 def everywhere(value, plain):
@@ -95,13 +91,13 @@ def test_estimates_where_they_do_not_count_are_nothing_to_warn_of(provenance):
     """T1 of water at the end of its grid in all of the fat, T1 of fat in all of the muscle."""
     plain = scan()
     fat = plain.si["FF"] > 0.5
-    t1w, t1f = np.where(fat, np.float32(2.0), plain.si["T1H2O"]), np.where(fat, plain.si["T1fat"], np.float32(0.4))
-    edge = np.where(fat, 2, 4).astype(np.uint8)
-    assert warnings_of(scan(t1w=t1w, t1f=t1f, edge=edge), provenance) == []
-    said = warnings_of(
-        scan(t1w=np.where(fat, plain.si["T1H2O"], np.float32(2.0)), edge=np.where(fat, 0, 2).astype(np.uint8)),
-        provenance,
+    water, of_fat = plain.si["T1H2O"], plain.si["T1fat"]
+    elsewhere = scan(
+        T1H2O=np.where(fat, 2.0, water), T1fat=np.where(fat, of_fat, 0.4), edge=np.where(fat, 2, 4).astype(np.uint8)
     )
+    assert warnings_of(elsewhere, provenance) == []
+    there = scan(T1H2O=np.where(fat, water, 2.0), edge=np.where(fat, 0, 2).astype(np.uint8))
+    said = warnings_of(there, provenance)
     assert len(said) == 1
     assert said[0].startswith("In 100% of the voxels where T1H2O counts, most of the neighbourhood lies at the end")
     assert said[0].endswith("2000 ms: the true T1H2O may be beyond it.")
@@ -118,11 +114,13 @@ def test_what_undersampling_does_is_nothing_to_warn_of(provenance):
     m0 = rng.uniform(0.7, 1.4, t1f.shape)
     match = (m0 / np.sqrt(m0**2 + 0.42 * noise)).astype(np.float32)
     assert 0.8 < np.median(match) < 0.86
-    noisy = scan(t1f=t1f, edge=np.where(at_end, 4, 0).astype(np.uint8), m0=m0.astype(np.float32), match=match)
+    noisy = scan(T1fat=t1f, edge=np.where(at_end, 4, 0).astype(np.uint8), m0=m0.astype(np.float32), match=match)
     assert warnings_of(noisy, provenance) == []
     # The same noise around a T1 of fat beyond the grid.
     beyond = np.minimum(t1f + np.float32(0.11), np.float32(0.4))
-    (said,) = warnings_of(scan(t1f=beyond, edge=np.where(beyond >= np.float32(0.4), 4, 0).astype(np.uint8)), provenance)
+    (said,) = warnings_of(
+        scan(T1fat=beyond, edge=np.where(beyond >= np.float32(0.4), 4, 0).astype(np.uint8)), provenance
+    )
     assert "at the end of its grid, 400 ms: the true T1fat" in said
 
 

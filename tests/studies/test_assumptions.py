@@ -40,24 +40,24 @@ def truth_of(t1, b1=0.8):
 def test_a_hard_inversion_of_180_degrees_is_a_full_one():
     voxel = truth_of(1.4, b1=1.0)
     found = SCANS["inversion of 180 degrees times B1"](PROTOCOL, voxel)
-    np.testing.assert_allclose(found, fingerprints(PROTOCOL, **voxel), rtol=1e-5)
+    np.testing.assert_allclose(found, fingerprints(PROTOCOL, voxel), rtol=1e-5)
 
 
 def test_history_is_forgotten_where_recovery_is_complete():
     """With a T1 of water of 0.2 s and of fat of 0.3 s nothing of an earlier train is left after 4.2 s of recovery."""
     voxel = truth_of(0.2)
     for name in ("first of several slices", "fifth of several slices"):
-        np.testing.assert_allclose(SCANS[name](PROTOCOL, voxel), fingerprints(PROTOCOL, **voxel), rtol=1e-5)
+        np.testing.assert_allclose(SCANS[name](PROTOCOL, voxel), fingerprints(PROTOCOL, voxel), rtol=1e-5)
 
 
 def test_the_first_slice_begins_in_equilibrium():
     """Its first echo, of water alone: -1 recovers for TI, is tipped by 5 degrees times B1 and decays by T2."""
     voxel = truth_of(1.4) | {"FF": np.array([0.0]), "df": np.array([0.0])}
     flat = np.array([SCANS["first of several slices"](PROTOCOL, voxel)[0, 0]])
-    sequence, tissue = PROTOCOL.sequence, PROTOCOL.tissue
+    sequence, water = PROTOCOL.sequence, PROTOCOL.components[0]
     mz, echoes = 1 - 2 * np.exp(-sequence.inversion_time / 1.4), []
     for _ in range(sequence.readouts_per_frame):
-        echoes.append(mz * np.sin(0.8 * sequence.flip[0]) * np.exp(-sequence.te[0] / tissue.t2_water))
+        echoes.append(mz * np.sin(0.8 * sequence.flip[0]) * np.exp(-sequence.te[0] / water.t2))
         mz = 1 + (mz * np.cos(0.8 * sequence.flip[0]) - 1) * np.exp(-sequence.tr[0] / 1.4)
     np.testing.assert_allclose(flat, np.mean(echoes), rtol=1e-5)
 

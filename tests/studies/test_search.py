@@ -4,7 +4,6 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from mrfpipe.counting import MOST_FAT_FOR_WATER
 
 from mrfpipe.studies import table2
 from mrfpipe.studies import work as work_module
@@ -34,7 +33,7 @@ def test_every_network_of_the_small_scale_is_given_the_same():
         return [
             [
                 {(p.rank, p.learning_rate, p.final_learning_rate) for p in stages},
-                {(p.weights, p.most_fat_for_water, p.settled) for p in stages},
+                {(p.weighted, p.only_where_counts, p.settled) for p in stages},
                 sum(p.n_epochs for p in stages),
             ]
             for stages in tried
@@ -42,8 +41,8 @@ def test_every_network_of_the_small_scale_is_given_the_same():
 
     for method in NETWORKS:
         assert given(method) == given("proposed")
-    # As published, but T1 of water where there is enough of it: no map is weighed by hand.
-    assert all(loss == {(None, MOST_FAT_FOR_WATER, 0.0)} for _, loss, _ in given("proposed"))
+    # As published, but each map where its parameter counts: no map is weighed by hand.
+    assert all(loss == {(False, True, 0.0)} for _, loss, _ in given("proposed"))
     # The U-Net alone has patches of its own.
     batches = {(p.patch_size, p.batch_size) for method in NETWORKS for p in scale.stages[method] if p.network != "fang"}
     assert len(batches) == 1

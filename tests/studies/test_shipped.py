@@ -115,11 +115,9 @@ def test_the_study_compares_it_with_matching(made, protocol, monkeypatch, tmp_pa
 
 def test_about_half_of_the_subjects_have_texture(protocol):
     subjects = draw_cohort(24, seed=0).subjects
-    spacing = 1.5 * protocol.sequence.slice_thickness
-    smooth = [
-        s.phantom(matrix=48, fov=protocol.sequence.fov, slice_spacing=spacing, n_slices=1).maps.si["df"]
-        for s in subjects
-    ]
+    sequence = protocol.sequence
+    place = {"matrix": 48, "fov": sequence.fov, "slice_spacing": 1.5 * sequence.slice_thickness, "n_slices": 1}
+    smooth = [s.phantom(**place).maps.si["df"] for s in subjects]
     drawn = [subject_phantom(s, RECIPE, protocol).maps.si["df"] for s in subjects]
     n_rough = sum(not np.array_equal(a, b, equal_nan=True) for a, b in zip(smooth, drawn, strict=True))
     assert 6 <= n_rough <= 18

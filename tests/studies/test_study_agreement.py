@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import with_maps
 
 from mrfpipe.evaluation.sharpness import THRESHOLDS, high_frequency_energy
 from mrfpipe.phantom.truth import PARAMETERS
@@ -44,7 +45,7 @@ def shifted(regions, monkeypatch):
         if method != "proposed":
             return original(self, method, subject)
         matched = original(self, "match", subject)
-        return replace(matched, **{name: getattr(matched, name) + np.float32(by) for name, by in shifts.items()})
+        return with_maps(matched, **{name: matched.si[name] + np.float32(by) for name, by in shifts.items()})
 
     monkeypatch.setattr(Work, "maps", maps)
     return regions, shifts
@@ -92,7 +93,7 @@ def test_sharpness_is_that_of_each_map_over_what_all_have(work, tmp_path):
     maps = [work.truth(subject), *(work.maps(method, subject) for method in methods[1:])]
     mask = np.logical_and.reduce([m.mask for m in maps])
     for method, found in zip(methods, maps, strict=True):
-        expected = high_frequency_energy(found.df, mask)[0]
+        expected = high_frequency_energy(found.si["df"], mask)[0]
         some = [float(line["mean"]) for line in lines if (line["map"], line["method"]) == ("df", method)]
         np.testing.assert_allclose(some, expected)
         assert f"| {method} | {1e3 * expected[0]:.2f} |" in text

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import with_maps
 from matplotlib.image import imread
 
 from mrfpipe.evaluation.metrics import evaluate
@@ -75,8 +76,7 @@ def test_maps_stand_in_their_place(work, drawn):
 def test_differences_are_coloured_by_where_the_parameter_counts(work, drawn):
     (subject,) = work.split("testing")
     truth = work.truth(subject)
-    t1w = truth.si["T1H2O"] + np.where(truth.si["FF"] > 0.7, np.float32(5.0), np.float32(0.1))
-    off = replace(truth, t1w=t1w.astype(np.float32))
+    off = with_maps(truth, T1H2O=truth.si["T1H2O"] + np.where(truth["FF"] > 0.7, 5.0, 0.1))
     columns = [Column(title="a", maps=truth), Column(title="b", maps=off, difference_from=truth)]
     draw_maps([MapRow(label="T1H2O", parameter=PARAMETERS[1], truth=truth, columns=columns)], "", None)
     assert images(drawn[0])[1].norm.vmax == pytest.approx(100, rel=1e-3)  # ms; 5,000 in fat

@@ -37,7 +37,7 @@ def test_networks_of_the_paper_meet_every_receptive_field_and_budget():
     assert plan.budgets == (1_000_000, 2_000_000, 3_000_000, 4_000_000, 5_000_000)
     for field in plan.receptive_fields:
         for budget in plan.budgets:
-            found = fitted(plan.preset, field, budget, FRAMES).architecture(FRAMES)
+            found = fitted(plan.preset, field, budget, FRAMES).architecture(FRAMES, 5)
             assert abs(found.n_parameters - budget) < WITHIN * budget
             assert (found.receptive_field, found.n_nonlinearities) == (field, 21)
 
@@ -68,7 +68,7 @@ def test_networks_of_the_small_scale_meet_their_budgets():
         for budget in plan.budgets:
             preset = fitted(plan.preset, field, budget, FRAMES)
             # A channel more in a layer of 3 x 3 over 60,000 parameters is up to 2 %.
-            assert preset.architecture(FRAMES).n_parameters == pytest.approx(budget, rel=0.03)
+            assert preset.architecture(FRAMES, 5).n_parameters == pytest.approx(budget, rel=0.03)
             assert preset.receptive_field == field
     with pytest.raises(ValueError, match="needs at least"):
         fitted(plan.preset, 9, 5_000, FRAMES)
@@ -88,11 +88,10 @@ def test_receptive_field_trains_every_pair_and_none_again(work, tiny, tmp_path, 
         }
         (subject,) = work.split("validation")
         maps = work.infer(model, subject)
-        counts = work.maps("match", subject).si["FF"] <= 0.7
-        worst = np.ptp(work.maps("match", subject).si["T1H2O"][counts])
-        expected = (
-            np.sqrt(np.nanmean((maps.si["T1H2O"] - work.maps("match", subject).si["T1H2O"])[counts] ** 2)) / worst
-        )
+        matched = work.maps("match", subject)
+        counts = matched["FF"] <= 0.7
+        extent = np.ptp(matched["T1H2O"][counts])
+        expected = np.sqrt(np.nanmean((maps["T1H2O"] - matched["T1H2O"])[counts] ** 2)) / extent
         row = ("match", "NRMSE", "T1H2O", str(field))
         (found,) = (
             line for line in lines if tuple(line[c] for c in ("reference", "metric", "map", "receptive_field")) == row
@@ -174,12 +173,12 @@ def test_importance_of_a_frame_is_in_its_line(work, tmp_path, monkeypatch):
         (subject,) = self.split("testing")
         matched = self.maps("match", subject)
         copies = len(series.images)
+        si = {name: np.concatenate([image] * copies) for name, image in matched.si.items()}
         tiled = {
-            name: np.concatenate([getattr(matched, name)] * copies)
-            for name in ("FF", "T1H2O", "T1fat", "df", "B1", "m0", "phase", "match", "edge", "mask")
+            name: np.concatenate([getattr(matched, name)] * copies) for name in ("m0", "phase", "match", "edge", "mask")
         }
-        seen = np.where(tiled["mask"], series.images[:, 130].real, np.nan).astype(np.float32)
-        return replace(matched, **(tiled | {"df": np.where(tiled["mask"], seen, np.float32(np.nan))}))
+        si["df"] = np.where(tiled["mask"], series.images[:, 130].real, np.nan).astype(np.float32)
+        return replace(matched, si=si, **tiled)
 
     monkeypatch.setattr(Work, "infer_series", reads_frame_130_for_df)
     monkeypatch.setattr(Work, "model", lambda *_: None)

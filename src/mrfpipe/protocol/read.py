@@ -16,7 +16,7 @@ from mrfpipe.quantities import QUANTITIES, Condition, Parameter
 
 _BLOCKS = ("inversion", "t2-preparation", "delay", "spoiling", "excitations")
 _COLUMNS = ("flip_deg", "phase_deg", "te_ms", "tr_ms")
-_OLD = "is of an older mrfpipe; write it again as docs/protocols.md says, from dictionaries/t1ff.toml"
+_OLD = "is of an older mrfpipe; write it again as docs/your-protocol.md says, from dictionaries/t1ff.toml"
 
 
 def built_in_protocols() -> list[str]:
