@@ -135,7 +135,7 @@ def test_a_network_from_python(folder, tmp_path):
     model = TrainedModel(
         network=initial_network(architecture, torch.Generator().manual_seed(0)).eval(),
         architecture=architecture,
-        scaling=MapScaling.of(protocol.grid),
+        scaling=MapScaling.of(protocol),
         encoding=None,
         sequence_hash=protocol.sequence.hash,
         protocol_hash=protocol.hash,

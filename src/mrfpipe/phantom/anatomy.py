@@ -90,7 +90,7 @@ def draw(
         match=np.where(mask, np.float32(1), np.float32(np.nan)),
         edge=np.zeros(mask.shape, np.uint8),
         mask=mask,
-        affine=_axial(fov / matrix, matrix, slice_spacing, float(heights[0])),
+        affine=axial(fov / matrix, matrix, slice_spacing, float(heights[0])),
     )
     sides = ("right ", "left ") if region.paired else ("",)
     names = tuple(f"{side}{muscle.name}" for side in sides for muscle in region.template.muscles)
@@ -132,7 +132,7 @@ def _eroded(labels: Byte, by: int) -> Byte:
     return kept
 
 
-def _axial(voxel: float, matrix: int, spacing: float, first: float) -> Double:
+def axial(voxel: float, matrix: int, spacing: float, first: float) -> Double:
     """Affine from voxel (x, y, slice) to RAS in mm, with voxel ``matrix // 2`` at the isocentre."""
     affine = np.diag([-voxel / MM, -voxel / MM, spacing / MM, 1.0])
     affine[:2, 3] = voxel / MM * (matrix // 2)

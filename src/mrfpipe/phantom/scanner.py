@@ -1,6 +1,6 @@
 """The scanner: a raw scan of a phantom, as a file from a real scanner would have it.
 
-Every spoke has a signal of its own. Receive coils are smooth and complex, the receivers' noise is correlated, and a
+Every readout has a signal of its own. Receive coils are smooth and complex, the receivers' noise is correlated, and a
 measurement of the noise alone comes with the scan.
 """
 
@@ -8,12 +8,13 @@ import numpy as np
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
-from mrfpipe.arrays import Complex
+from mrfpipe.arrays import Complex, Float
 from mrfpipe.errors import MismatchError
 from mrfpipe.phantom.fourier import sample_spokes
+from mrfpipe.phantom.spiral import golden_angle_spirals
 from mrfpipe.phantom.truth import Phantom
-from mrfpipe.physics.simulate import readout_signals
-from mrfpipe.protocol import Protocol
+from mrfpipe.physics.simulate import SPOILED, SignalModel, default_model, readout_signals
+from mrfpipe.protocol import Protocol, Sequence
 
 TAIL = 2e-5
 """Share, in norm, of the signals of the voxels looked at that the temporal basis may leave out."""
@@ -39,10 +40,11 @@ def scan(
     seed: int = 0,
     name: str = "phantom",
     delays: tuple[float, float] = (0.0, 0.0),
+    model: SignalModel | None = None,
 ) -> RawScan:
     """Scan a phantom.
 
-    The signals of all spokes are written in a temporal basis of their own; what that leaves out is about 2e-5 of their
+    The signals of all readouts are written in a temporal basis of their own; what that leaves out is about 2e-5 of their
     norm and never more than 1e-4. The Fourier transform is exact to 3e-5 (see `mrfpipe.phantom.fourier`).
 
     Parameters
@@ -62,7 +64,9 @@ def scan(
         What to call the scan.
     delays
         How late the x and the y gradient are, in readout samples. What is measured lies so many samples behind, along x
-        and along y, while the scan's trajectory stays what was asked for.
+        and along y, while the scan's trajectory stays what was asked for. Only of spokes.
+    model
+        How signals are simulated; as `default_model` says if not given.
 
     Returns
     -------
@@ -71,25 +75,29 @@ def scan(
     Raises
     ------
     MismatchError
-        If the phantom's matrix or field of view is not the protocol's.
+        If the phantom's matrix or field of view is not the protocol's, or it lacks maps that the protocol asks for.
     """
     sequence, maps = protocol.sequence, phantom.maps
     _check_fit(phantom, protocol)
     if n_coils < 1 or not snr > 0:
         raise ValueError(f"No scan with {n_coils} coils and a signal-to-noise ratio of {snr:g}.")
-    trajectory, coils = golden_angle_spokes(sequence), coil_maps(n_coils, sequence.matrix)
-    # A spoke's x gradient is its step from sample to sample along x.
-    measured = trajectory - ((trajectory[:, 1] - trajectory[:, 0]) * np.asarray(delays, np.float32))[:, None]
+    trajectory, coils = _trajectory(sequence), coil_maps(n_coils, sequence.matrix)
+    measured = trajectory
+    if sequence.readout.kind == "golden-radial":
+        # A spoke's x gradient is its step from sample to sample along x.
+        measured = trajectory - ((trajectory[:, 1] - trajectory[:, 0]) * np.asarray(delays, np.float32))[:, None]
+    model = default_model(protocol) if model is None else model
     kspace = np.empty((maps.mask.shape[0], n_coils, *trajectory.shape[:2]), np.complex64)
     for i in range(maps.mask.shape[0]):
-        kspace[i] = sample_spokes(coils, *signal_images(phantom, protocol, i), measured)
+        kspace[i] = sample_spokes(coils, *signal_images(phantom, protocol, i, model), measured)
     noise = None
     if np.isfinite(snr):
-        noise = _add_noise(kspace, snr, np.random.default_rng(seed))
+        noise = _add_noise(kspace, trajectory, snr, np.random.default_rng(seed))
     return RawScan(
         name=name,
         kspace=kspace,
         trajectory=trajectory,
+        readout=sequence.readout.kind,
         noise=noise,
         affine=maps.affine,
         matrix=sequence.matrix,
@@ -129,10 +137,12 @@ def coil_maps(n_coils: int, matrix: int) -> Complex:
     return maps.astype(np.complex64)
 
 
-def signal_images(phantom: Phantom, protocol: Protocol, index: int) -> tuple[Complex, Complex]:
-    """Write the signals of one slice as images times trains: `images` `(rank, y, x)`, `weights` `(spokes, rank)`.
+def signal_images(
+    phantom: Phantom, protocol: Protocol, index: int, model: SignalModel = SPOILED
+) -> tuple[Complex, Complex]:
+    """Write the signals of one slice as images times trains: `images` `(rank, y, x)`, `weights` `(readouts, rank)`.
 
-    At spoke i the slice looks like ``sum over r of weights[i, r] images[r]``. The trains come from the singular value
+    At readout i the slice looks like ``sum over r of weights[i, r] images[r]``. The trains come from the singular value
     decomposition of the signals of some thousand voxels spread over the slice, as many as their residual asks for;
     every voxel is then projected onto them.
     """
@@ -143,7 +153,7 @@ def signal_images(phantom: Phantom, protocol: Protocol, index: int) -> tuple[Com
     values = {name: maps[index][mask].astype(np.float64) for name, maps in phantom.maps.si.items()}
 
     def signals(part: slice) -> Complex:
-        simulated = readout_signals(protocol, {name: value[part] for name, value in values.items()})
+        simulated = readout_signals(protocol, {name: value[part] for name, value in values.items()}, model)
         signal: Complex = (simulated * density[part, None]).astype(np.complex64)
         return signal
 
@@ -158,7 +168,7 @@ def signal_images(phantom: Phantom, protocol: Protocol, index: int) -> tuple[Com
 
 
 def _temporal_basis(signals: Complex) -> Complex:
-    """Trains, orthonormal, that carry signals `(voxels, spokes)` up to `TAIL`. Shape `(spokes, rank)`.
+    """Trains, orthonormal, that carry signals `(voxels, readouts)` up to `TAIL`. Shape `(readouts, rank)`.
 
     A randomised singular value decomposition: random mixtures of the voxels span all trains that matter.
     """
@@ -172,7 +182,18 @@ def _temporal_basis(signals: Complex) -> Complex:
     return basis
 
 
+def _trajectory(sequence: Sequence) -> Float:
+    """Where a scan of this sequence is measured: spirals stand for trajectories that a protocol leaves to the scan."""
+    return golden_angle_spokes(sequence) if sequence.readout.kind == "golden-radial" else golden_angle_spirals(sequence)
+
+
 def _check_fit(phantom: Phantom, protocol: Protocol) -> None:
+    missing = [name for name in protocol.grid if name not in phantom.maps]
+    if missing:
+        raise MismatchError(
+            f"Protocol {protocol.name} searches for {', '.join(protocol.grid)}, the phantom has maps of "
+            f"{', '.join(phantom.maps)}; take a phantom that has {missing[0]}."
+        )
     matrix, fov = phantom.maps.mask.shape[1:], protocol.sequence.fov
     if matrix != (protocol.sequence.matrix,) * 2:
         raise MismatchError(
@@ -183,10 +204,10 @@ def _check_fit(phantom: Phantom, protocol: Protocol) -> None:
         raise MismatchError(f"The phantom's field of view is {phantom_fov:g} m, the protocol's {fov:g} m.")
 
 
-def _add_noise(kspace: Complex, snr: float, rng: np.random.Generator) -> Complex:
+def _add_noise(kspace: Complex, trajectory: Float, snr: float, rng: np.random.Generator) -> Complex:
     """Add receiver noise to k-space, in place; return the readings of a measurement without signal."""
-    n_coils, n_samples = kspace.shape[1], kspace.shape[-1]
-    std = float(np.abs(kspace[..., n_samples // 2]).mean()) / snr
+    n_coils, centre = kspace.shape[1], int(np.argmin(np.linalg.norm(trajectory[0], axis=-1)))
+    std = float(np.abs(kspace[..., centre]).mean()) / snr
     mixing = np.eye(n_coils) + NOISE_MIXING * _complex_normal(rng, n_coils, n_coils)
     mixing *= std * np.sqrt(n_coils) / np.linalg.norm(mixing)
     for i in range(kspace.shape[0]):

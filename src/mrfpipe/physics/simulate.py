@@ -52,6 +52,17 @@ SPOILED = SignalModel()
 """Ideal spoiling, the flip angle the same throughout the slice."""
 
 
+def default_model(protocol: Protocol) -> SignalModel:
+    """Return how a protocol is simulated unless told otherwise.
+
+    Ideal spoiling is a model of trains whose transverse magnetisation is dephased by gradients and spoiled by the phase
+    of the pulses. Of any other train it is a mistake, and phase graphs are taken.
+    """
+    spoiled = all(train.rf_spoiling_increment != 0 and train.dephasing > 0 for train in protocol.sequence.trains)
+    return SPOILED if spoiled else SignalModel(spoiling="epg")
+
+
+
 def component_signals(
     protocol: Protocol,
     model: SignalModel = SPOILED,
@@ -140,8 +151,10 @@ def fingerprints(
     return result
 
 
-def readout_signals(protocol: Protocol, parameters: Mapping[str, Double]) -> npt.NDArray[np.complex128]:
-    """Simulate the ideally spoiled signal of each voxel at every readout's echo: `fingerprints` before frames are made.
+def readout_signals(
+    protocol: Protocol, parameters: Mapping[str, Double], model: SignalModel = SPOILED
+) -> npt.NDArray[np.complex128]:
+    """Simulate the signal of each voxel at every readout's echo: `fingerprints` before frames are made.
 
     Returns
     -------
@@ -149,7 +162,7 @@ def readout_signals(protocol: Protocol, parameters: Mapping[str, Double]) -> npt
     """
     sequence = protocol.sequence
     single = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
-    signals: npt.NDArray[np.complex128] = _voxels(protocol, single, SPOILED, None, _checked(protocol, parameters))
+    signals: npt.NDArray[np.complex128] = _voxels(protocol, single, model, None, _checked(protocol, parameters))
     return signals
 
 
