@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrfpipe.run.choices import SIMULATION, Simulation
+from mrfpipe.run.choices import SPOILING
 
 from .options import Settings, common_options
 from .paths import Output, named_protocol
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--model",
     "spoiling",
     type=click.Choice(["spoiled", "epg", "bloch"]),
-    default=SIMULATION.spoiling,
+    default=SPOILING,
     help="Signal model. [default: spoiled]",
 )
 @click.option("--slice-profile", is_flag=True, help="Let the flip angle vary across the slice, as the excitation does.")
@@ -59,12 +59,19 @@ def command(
         raise click.BadParameter(f"{protocol.name} has {protocol.sequence.n_frames} frames; no higher rank exists.")
 
     with stage(settings.progress, "load"):
+        from mrfpipe.dictionary import DEFAULT_ENERGY, build_dictionary
         from mrfpipe.files.dictionaries import save_dictionary
+        from mrfpipe.physics.simulate import SignalModel
 
     device = settings.device()
     with stage(settings.progress, "dictionary"):
-        dictionary = Simulation(spoiling=spoiling, slice_profile=slice_profile, rank=rank, energy=energy).dictionary(
-            protocol, device, settings.progress("simulate")
+        dictionary = build_dictionary(
+            protocol,
+            model=SignalModel(spoiling=spoiling, slice_profile=slice_profile),
+            rank=rank,
+            energy=DEFAULT_ENERGY if energy is None else energy,
+            device=device,
+            progress=settings.progress("simulate"),
         )
     grouped = None
     if groups:

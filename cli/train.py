@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mrfpipe.files.schemas import DICTIONARY
-from mrfpipe.run.choices import SIMULATION
+from mrfpipe.run.choices import SPOILING
 
 from .options import INPUT, Settings, common_options
 from .paths import SCAN, Input, Output, named_protocol
@@ -118,7 +118,7 @@ def command(
         preset=preset,
         dictionary=dictionary,
         protocol=protocol,
-        signal_model=SignalModel(spoiling=spoiling or SIMULATION.spoiling, slice_profile=slice_profile),
+        signal_model=SignalModel(spoiling=spoiling or SPOILING, slice_profile=slice_profile),
         n_epochs=epochs,
         precision=precision,
         seed=settings.seed,
