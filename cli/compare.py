@@ -39,7 +39,7 @@ def command(  # all commands have settings
     from mrfpipe.files.provenance import sha256_of
     from mrfpipe.files.results import find_fingerprints, find_maps
     from mrfpipe.files.truth import load_reference
-    from mrfpipe.report.page import write_report
+    from mrfpipe.report.page import render, write_report
 
     maps_file = find_maps(first)
     maps = load_maps(maps_file)
@@ -48,8 +48,7 @@ def command(  # all commands have settings
         check_place(second, reference.affine, maps, "compare results of one scan")
     provenance = read_maps_header(maps_file).provenance
     against = f"{second}, sha256 {sha256_of(second if second.suffix == '.npz' else find_maps(second))}"
-    write_report(
-        output,
+    page = render(
         maps,
         replace(provenance, notes={**provenance.notes, "compared_with": against}),
         title=f"{first} and {second}",
@@ -58,4 +57,5 @@ def command(  # all commands have settings
         fingerprints=find_fingerprints(maps_file, maps),
         labels=regions if roi is None else load_labels(roi, maps),
     )
+    write_report(output, page)
     click.echo(f"{output}: open it in a browser")

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 @click.argument("output", type=Output(), metavar="OUT.h5")
 @click.option(
     "--anatomy",
-    type=click.Choice(["thigh", "leg", "shoulder", "abdomen", "pelvis"]),
+    type=click.Choice(["thigh", "leg", "shoulder", "abdomen", "pelvis", "spheres"]),
     default="thigh",
     show_default=True,
-    help="Part of the body.",
+    help="Part of the body, or the spheres of the ISMRM/NIST system phantom.",
 )
 @click.option("--slices", type=click.IntRange(1, 100), default=1, show_default=True, help="Slices.")
 @click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True, help="Receive coils.")
@@ -57,9 +57,10 @@ def command(
 
     from mrfpipe.phantom.anatomy import ANATOMIES
     from mrfpipe.phantom.scanner import scan
+    from mrfpipe.phantom.spheres import spheres
 
     sequence = protocol.sequence
-    phantom = ANATOMIES[anatomy](
+    phantom = (ANATOMIES | {"spheres": spheres})[anatomy](
         matrix=sequence.matrix,
         fov=sequence.fov,
         n_slices=slices,
@@ -68,7 +69,7 @@ def command(
     )
     raw = scan(phantom, protocol, n_coils=coils, snr=snr, seed=settings.seed, name=output.stem)
     write_scan(output, phantom, raw, protocol, force=settings.force)
-    click.echo(f"{output}: {anatomy}, {slices} slice(s), {coils} coils, {raw.n_readouts} spokes; truth in {truth}")
+    click.echo(f"{output}: {anatomy}, {slices} slice(s), {coils} coils, {raw.n_readouts} readouts; truth in {truth}")
     settings.say(f"next: mrfpipe match {output} -d DICT.h5 -o RESULTS")
 
 

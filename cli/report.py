@@ -41,7 +41,7 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
         from mrfpipe.files.maps import load_maps, read_maps_header
         from mrfpipe.files.results import find_fingerprints, find_maps
         from mrfpipe.files.truth import load_reference
-        from mrfpipe.report.page import REPORT_FILE, write_report
+        from mrfpipe.report.page import REPORT_FILE, render, write_report
 
     maps_file = find_maps(result)
     page, coils = maps_file.with_name(REPORT_FILE), maps_file.with_name(COILS_FILE)
@@ -50,8 +50,7 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
     truth, regions = (None, None) if reference is None else load_reference(reference, maps.parameters)
     fingerprints = find_fingerprints(maps_file, maps)
     with stage(settings.progress, "write"):
-        write_report(
-            page,
+        text = render(
             maps,
             read_maps_header(maps_file).provenance,
             title=scan_entities(maps_file.resolve().parent),
@@ -60,6 +59,7 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
             labels=regions if roi is None else load_labels(roi, maps),
             coils=coils if coils.exists() else None,
         )
+        write_report(page, text)
     if fingerprints is None:
         settings.say("note: the result keeps no fingerprints, so the page has none; match the scan again for them")
     click.echo(f"{page}: open it in a browser")

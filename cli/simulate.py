@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrfpipe.run.choices import SIMULATION, Simulation
-
 from .options import Settings, common_options
 from .paths import Output, named_protocol
 
@@ -22,8 +20,7 @@ if TYPE_CHECKING:
     "--model",
     "spoiling",
     type=click.Choice(["spoiled", "epg", "bloch"]),
-    default=SIMULATION.spoiling,
-    help="Signal model. [default: spoiled]",
+    help="Signal model. [default: spoiled if gradients and RF phase spoil, else epg]",
 )
 @click.option("--slice-profile", is_flag=True, help="Let the flip angle vary across the slice, as the excitation does.")
 @click.option("--rank", type=click.IntRange(min=2), help="Basis vectors to keep.")
@@ -36,7 +33,7 @@ def command(
     settings: Settings,
     protocol: "Protocol",
     output: Path,
-    spoiling: "Spoiling",
+    spoiling: "Spoiling | None",
     slice_profile: bool,
     rank: int | None,
     energy: float | None,
@@ -59,12 +56,19 @@ def command(
         raise click.BadParameter(f"{protocol.name} has {protocol.sequence.n_frames} frames; no higher rank exists.")
 
     with stage(settings.progress, "load"):
+        from mrfpipe.dictionary import DEFAULT_ENERGY, build_dictionary
         from mrfpipe.files.dictionaries import save_dictionary
+        from mrfpipe.physics.simulate import signal_model
 
     device = settings.device()
     with stage(settings.progress, "dictionary"):
-        dictionary = Simulation(spoiling=spoiling, slice_profile=slice_profile, rank=rank, energy=energy).dictionary(
-            protocol, device, settings.progress("simulate")
+        dictionary = build_dictionary(
+            protocol,
+            model=signal_model(protocol, spoiling, slice_profile=slice_profile),
+            rank=rank,
+            energy=DEFAULT_ENERGY if energy is None else energy,
+            device=device,
+            progress=settings.progress("simulate"),
         )
     grouped = None
     if groups:

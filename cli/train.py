@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import click
 
 from mrfpipe.files.schemas import DICTIONARY
-from mrfpipe.run.choices import SIMULATION
 
 from .options import INPUT, Settings, common_options
 from .paths import SCAN, Input, Output, named_protocol
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
     "spoiling",
     type=click.Choice(["spoiled", "epg", "bloch"]),
     help="How the scans' signals are simulated, for --labels truth; matching takes the dictionary's. "
-    "[default: spoiled, as phantoms are]",
+    "[default: as phantoms are, spoiled if gradients and RF phase spoil, else epg]",
 )
 @click.option("--slice-profile", is_flag=True, help="Likewise, whether the flip angle varies across the slice.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Times to go through the data. [default: the preset's]")
@@ -108,7 +107,7 @@ def command(
     if dictionary is not None and (spoiling is not None or slice_profile):
         raise click.UsageError(f"{dictionary} says the signal model; --signal-model is for --labels truth.")
 
-    from mrfpipe.physics.simulate import SignalModel
+    from mrfpipe.physics.simulate import signal_model
     from mrfpipe.run.training import TrainingJob
 
     job = TrainingJob(
@@ -118,7 +117,7 @@ def command(
         preset=preset,
         dictionary=dictionary,
         protocol=protocol,
-        signal_model=SignalModel(spoiling=spoiling or SIMULATION.spoiling, slice_profile=slice_profile),
+        signal_model=signal_model(protocol, spoiling, slice_profile=slice_profile),
         n_epochs=epochs,
         precision=precision,
         seed=settings.seed,

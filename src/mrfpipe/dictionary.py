@@ -21,7 +21,7 @@ import torch
 
 from mrfpipe.arrays import Complex, Double, Int, ShortInt, check_dtype, check_shape, frozen
 from mrfpipe.errors import InputError
-from mrfpipe.physics.simulate import SPOILED, SignalModel, component_signals, fingerprints
+from mrfpipe.physics.simulate import SPOILED, SignalModel, component_signals, fingerprints, signal_model
 from mrfpipe.progress import Steps
 from mrfpipe.protocol import Component, Protocol
 
@@ -321,7 +321,7 @@ class EntryGroups:
 def build_dictionary(
     protocol: Protocol,
     *,
-    model: SignalModel = SPOILED,
+    model: SignalModel | None = None,
     rank: int | None = None,
     energy: float = DEFAULT_ENERGY,
     device: torch.device | None = None,
@@ -334,7 +334,7 @@ def build_dictionary(
     protocol
         Sequence, components and grid.
     model
-        How signals are simulated; see `mrfpipe.physics.simulate`.
+        How signals are simulated; as `mrfpipe.physics.simulate.signal_model` says if not given.
     rank
         Number of basis vectors; if not given, the least that keeps `energy`.
     energy
@@ -358,6 +358,7 @@ def build_dictionary(
         raise ValueError(f"Rank must be from 2 to the number of frames, {n_frames}, not {rank}.")
     if not 0 < energy < 1:
         raise ValueError(f"Energy to keep must lie between 0 and 1, not {energy}.")
+    model = signal_model(protocol) if model is None else model
     signals = component_signals(protocol, model, device, progress)
     basis, kept = leading_basis(entry_gram(signals, protocol), rank, energy)
     compressed = tuple(component @ basis.conj() for component in signals)

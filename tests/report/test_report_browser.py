@@ -7,7 +7,7 @@ from reader import Page, number
 
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.phantom.truth import PARAMETERS
-from mrfpipe.report.page import write_report
+from mrfpipe.report.page import render, write_report
 
 PRECISION = 1e-3
 """Four digits are read out."""
@@ -16,7 +16,7 @@ PRECISION = 1e-3
 @pytest.fixture(scope="module")
 def path(tmp_path_factory, maps, provenance, truth, fingerprints):
     path = tmp_path_factory.mktemp("result") / "report.html"
-    write_report(path, maps, provenance, title="result", truth=truth, fingerprints=fingerprints)
+    write_report(path, render(maps, provenance, title="result", truth=truth, fingerprints=fingerprints))
     return path
 
 
@@ -172,7 +172,7 @@ def test_every_control_has_a_name(page):
 
 
 def test_a_bare_result_opens(browser, tmp_path, maps, provenance):
-    write_report(tmp_path / "report.html", maps, provenance, title="scan 1")
+    write_report(tmp_path / "report.html", render(maps, provenance, title="scan 1"))
     page = Page(browser, tmp_path / "report.html")
     assert page.one("#signal-text").text == "This result keeps no fingerprints."
     assert not page.one("#signal-plot").is_displayed()
@@ -195,7 +195,7 @@ def test_five_slices_are_small_and_open_soon(browser, tmp_path, provenance, caps
         measured=measured,
         simulated=measured + np.complex64(0.01) * complex_normal(rng, n_voxels, 12),
     )
-    write_report(tmp_path / "report.html", maps, provenance, title="five", truth=truth, fingerprints=found)
+    write_report(tmp_path / "report.html", render(maps, provenance, title="five", truth=truth, fingerprints=found))
     n_bytes = (tmp_path / "report.html").stat().st_size
     page = Page(browser, tmp_path / "report.html")
     times = page.run(

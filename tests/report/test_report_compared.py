@@ -40,7 +40,7 @@ def labels(maps):
 @pytest.fixture
 def compared(browser, tmp_path, maps, truth, provenance, labels):
     path = tmp_path / "page.html"
-    write_report(path, maps, provenance, title="a and b", truth=truth, names=("a,1", 'b"'), labels=labels)
+    write_report(path, render(maps, provenance, title="a and b", truth=truth, names=("a,1", 'b"'), labels=labels))
     browser.get_log("browser")
     yield Page(browser, path)
     assert [entry["message"] for entry in browser.get_log("browser")] == []

@@ -17,7 +17,7 @@ def data_of(page):
 
 
 def test_a_page_asks_for_nothing_and_holds_no_markup_from_files(tmp_path, maps, provenance, hostile):
-    write_report(tmp_path / "report.html", maps, provenance, title="scan 1")
+    write_report(tmp_path / "report.html", render(maps, provenance, title="scan 1"))
     page = (tmp_path / "report.html").read_text()
     assert not re.search(r"https?://|@import|url\(|<link(?! rel=\"icon\" href=\"data:,\")", page)
     assert page.count("<script") == page.count("</script>") == 2
@@ -37,7 +37,9 @@ def test_a_title_is_escaped(maps, provenance, hostile):
 
 def test_a_page_replaces_itself_and_is_the_same_again(tmp_path, maps, provenance, truth, fingerprints):
     for _ in range(2):
-        write_report(tmp_path / "report.html", maps, provenance, title="scan 1", truth=truth, fingerprints=fingerprints)
+        write_report(
+            tmp_path / "report.html", render(maps, provenance, title="scan 1", truth=truth, fingerprints=fingerprints)
+        )
         page = (tmp_path / "report.html").read_text()
     assert page == render(maps, provenance, title="scan 1", truth=truth, fingerprints=fingerprints)
 
@@ -157,6 +159,6 @@ def test_pure_tissue_is_nothing_to_warn_of_and_what_was_corrected_is_said(proven
 def test_a_picture_of_the_coils_is_in_the_page(tmp_path, maps, provenance):
     picture = tmp_path / "coils.png"
     picture.write_bytes(b"a picture")
-    write_report(tmp_path / "report.html", maps, provenance, title="scan 1", coils=picture)
+    write_report(tmp_path / "report.html", render(maps, provenance, title="scan 1", coils=picture))
     assert data_of((tmp_path / "report.html").read_text())["coils"] == "data:image/png;base64,YSBwaWN0dXJl"
     assert data_of(render(maps, provenance, title="scan 1"))["coils"] is None

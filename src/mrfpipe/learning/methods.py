@@ -16,7 +16,7 @@ from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.presets import PRESETS, Preset
 from mrfpipe.learning.training import Precision, train
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.physics.simulate import SPOILED, SignalModel
+from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Epochs
 from mrfpipe.protocol import Protocol
 
@@ -53,7 +53,7 @@ def train_stages(
     labels: Sequence[ParameterMaps],
     *,
     protocol: Protocol,
-    signal_model: SignalModel = SPOILED,
+    signal_model: SignalModel | None = None,
     device: torch.device,
     seed: int = 0,
     progress: Epochs | None = None,

@@ -34,7 +34,8 @@ from mrfpipe.learning.patches import TrainingData
 from mrfpipe.learning.presets import Preset
 from mrfpipe.learning.scaling import UNSCALED, MapScaling, SignalScaling
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.physics.simulate import SPOILED, SignalModel
+from mrfpipe.physics import simulate
+from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Epochs
 from mrfpipe.protocol import Protocol
 
@@ -50,7 +51,7 @@ def train(
     *,
     preset: Preset,
     protocol: Protocol,
-    signal_model: SignalModel = SPOILED,
+    signal_model: SignalModel | None = None,
     device: torch.device,
     seed: int = 0,
     n_epochs: int | None = None,
@@ -77,7 +78,8 @@ def train(
         The protocol of all scans; the ends of its grid scale the maps.
     signal_model
         How the signals are simulated that the labels mean: that of the dictionary they were matched with, or of the
-        phantoms' scans. The network encodes frames, and judges its maps, by the same.
+        phantoms' scans; as `mrfpipe.physics.simulate.signal_model` says if not given. The network encodes frames, and
+        judges its maps, by the same.
     device
         Where to train.
     seed
@@ -115,6 +117,7 @@ def train(
         If the device lacks the precision, or TensorBoard is not installed.
     """
     n_epochs = preset.n_epochs if n_epochs is None else n_epochs
+    signal_model = simulate.signal_model(protocol) if signal_model is None else signal_model
     _check_sequence(chain(series, () if validation is None else validation[0]), protocol)
     encoding = _encoding(series, preset, protocol, signal_model)
     rank = None if encoding is None else encoding.mean.size

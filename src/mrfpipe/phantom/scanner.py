@@ -13,7 +13,7 @@ from mrfpipe.errors import MismatchError
 from mrfpipe.phantom.fourier import sample_spokes
 from mrfpipe.phantom.spiral import golden_angle_spirals
 from mrfpipe.phantom.truth import Phantom
-from mrfpipe.physics.simulate import SPOILED, SignalModel, default_model, readout_signals
+from mrfpipe.physics.simulate import SPOILED, SignalModel, readout_signals, signal_model
 from mrfpipe.protocol import Protocol, Sequence
 
 TAIL = 2e-5
@@ -66,7 +66,7 @@ def scan(
         How late the x and the y gradient are, in readout samples. What is measured lies so many samples behind, along x
         and along y, while the scan's trajectory stays what was asked for. Only of spokes.
     model
-        How signals are simulated; as `default_model` says if not given.
+        How signals are simulated; as `mrfpipe.physics.simulate.signal_model` says if not given.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def scan(
     if sequence.readout.kind == "golden-radial":
         # A spoke's x gradient is its step from sample to sample along x.
         measured = trajectory - ((trajectory[:, 1] - trajectory[:, 0]) * np.asarray(delays, np.float32))[:, None]
-    model = default_model(protocol) if model is None else model
+    model = signal_model(protocol) if model is None else model
     kspace = np.empty((maps.mask.shape[0], n_coils, *trajectory.shape[:2]), np.complex64)
     for i in range(maps.mask.shape[0]):
         kspace[i] = sample_spokes(coils, *signal_images(phantom, protocol, i, model), measured)

@@ -52,15 +52,15 @@ SPOILED = SignalModel()
 """Ideal spoiling, the flip angle the same throughout the slice."""
 
 
-def default_model(protocol: Protocol) -> SignalModel:
-    """Return how a protocol is simulated unless told otherwise.
+def signal_model(protocol: Protocol, spoiling: Spoiling | None = None, *, slice_profile: bool = False) -> SignalModel:
+    """Return how a protocol is simulated.
 
-    Ideal spoiling is a model of trains whose transverse magnetisation is dephased by gradients and spoiled by the phase
-    of the pulses. Of any other train it is a mistake, and phase graphs are taken.
+    Unless told otherwise, that is under ideal spoiling if the gradients dephase the transverse magnetisation of all
+    trains and the phase of their pulses spoils it, and with phase graphs if not: then ideal spoiling is a mistake.
     """
     spoiled = all(train.rf_spoiling_increment != 0 and train.dephasing > 0 for train in protocol.sequence.trains)
-    return SPOILED if spoiled else SignalModel(spoiling="epg")
-
+    default: Spoiling = "spoiled" if spoiled else "epg"
+    return SignalModel(spoiling=default if spoiling is None else spoiling, slice_profile=slice_profile)
 
 
 def component_signals(

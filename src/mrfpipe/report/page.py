@@ -28,8 +28,19 @@ RESULT_AND_TRUTH = ("result", "truth")
 """What the two sets of maps are called unless told otherwise."""
 
 
-def write_report(
-    path: str | Path,
+def write_report(path: str | Path, page: str) -> None:
+    """Write what `render` returns, over a page that is there.
+
+    Raises
+    ------
+    ResourceError
+        If the disk does not take the file.
+    """
+    with writing(path, force=True) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def render(
     maps: ParameterMaps,
     provenance: Provenance,
     *,
@@ -39,13 +50,11 @@ def write_report(
     fingerprints: Fingerprints | None = None,
     labels: Int | None = None,
     coils: Path | None = None,
-) -> None:
-    """Write a result as one page, which replaces one that is there.
+) -> str:
+    """Show a result as one page for a browser.
 
     Parameters
     ----------
-    path
-        The page to be.
     maps
         What to show.
     provenance
@@ -69,35 +78,7 @@ def write_report(
         If truth or labels differ in shape.
     ValueError
         If the fingerprints do not fit the maps.
-    ResourceError
-        If the disk does not take the file.
     """
-    text = render(
-        maps,
-        provenance,
-        title=title,
-        truth=truth,
-        names=names,
-        fingerprints=fingerprints,
-        labels=labels,
-        coils=coils,
-    )
-    with writing(path, force=True) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-def render(
-    maps: ParameterMaps,
-    provenance: Provenance,
-    *,
-    title: str,
-    truth: ParameterMaps | None = None,
-    names: tuple[str, str] = RESULT_AND_TRUTH,
-    fingerprints: Fingerprints | None = None,
-    labels: Int | None = None,
-    coils: Path | None = None,
-) -> str:
-    """Return the page that `write_report` writes."""
     if truth is not None and truth.mask.shape != maps.mask.shape:
         raise MismatchError(f"The maps have shape {maps.mask.shape} and the truth {truth.mask.shape}.")
     if labels is not None and labels.shape != maps.mask.shape:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 
 from mrfpipe.arrays import Bool, Complex, check_shape, resolve_device
-from mrfpipe.dictionary import Dictionary
+from mrfpipe.dictionary import DEFAULT_ENERGY, Dictionary, build_dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.kinds import RAW, refuse_other
 from mrfpipe.files.maps import load_maps as load_parameter_maps
@@ -23,10 +23,10 @@ from mrfpipe.learning.inference import Precision
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.shipped import shipped_model
 from mrfpipe.matching.match import Method
-from mrfpipe.physics.simulate import Spoiling
+from mrfpipe.physics.simulate import Spoiling, signal_model
 from mrfpipe.protocol import Protocol, load_protocol
 from mrfpipe.run.by import BY_NETWORK, MatchBy, NetworkBy, load_mapper
-from mrfpipe.run.choices import MATCHING, SIMULATION, Matching, Simulation
+from mrfpipe.run.choices import MATCHING, Matching
 from mrfpipe.run.mapper import Mapper, MatchMapper, NetworkMapper
 from mrfpipe.run.result import Result
 from mrfpipe.run.scan import map_scan, map_series
@@ -47,10 +47,10 @@ _CHOICES = {
 def simulate(
     protocol: str | Path | Protocol = "t1ff",
     *,
-    model: Spoiling = SIMULATION.spoiling,
-    slice_profile: bool = SIMULATION.slice_profile,
-    rank: int | None = SIMULATION.rank,
-    energy: float | None = SIMULATION.energy,
+    model: Spoiling | None = None,
+    slice_profile: bool = False,
+    rank: int | None = None,
+    energy: float | None = None,
     device: str = "auto",
 ) -> Dictionary:
     """Simulate the dictionary of a protocol, as ``mrfpipe simulate`` does.
@@ -59,8 +59,10 @@ def simulate(
     ----------
     protocol
         A protocol, the name of one that comes with mrfpipe, or a TOML file.
-    model, slice_profile, rank, energy
-        As for `mrfpipe.run.choices.Simulation`.
+    model, slice_profile
+        Signal model; as `mrfpipe.physics.simulate.signal_model` says if not given.
+    rank, energy
+        Basis vectors to keep, or share of the entries' energy, as for `mrfpipe.dictionary.build_dictionary`.
     device
         Where to: auto, cpu, cuda or cuda:N.
 
@@ -69,10 +71,18 @@ def simulate(
     MrfpipeError, ValueError
         As `load_protocol` and `mrfpipe.dictionary.build_dictionary`.
     """
-    _check(model=model)
-    chosen = Simulation(spoiling=model, slice_profile=slice_profile, rank=rank, energy=energy)
+    if model is not None:
+        _check(model=model)
+    if rank is not None and energy is not None:
+        raise ValueError("rank and energy exclude each other.")
     protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
-    return chosen.dictionary(protocol, resolve_device(device))
+    return build_dictionary(
+        protocol,
+        model=signal_model(protocol, model, slice_profile=slice_profile),
+        rank=rank,
+        energy=DEFAULT_ENERGY if energy is None else energy,
+        device=resolve_device(device),
+    )
 
 
 def match(

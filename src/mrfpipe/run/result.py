@@ -14,7 +14,7 @@ from mrfpipe.files.bids import scan_entities
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.results import save_result
 from mrfpipe.maps import Fingerprints, ParameterMaps
-from mrfpipe.report.page import REPORT_FILE, write_report
+from mrfpipe.report.page import REPORT_FILE, render, write_report
 from mrfpipe.run.record import unchecked
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ class Result:
             coils = None if self.coil_maps is None else partial / COILS_FILE
             if self.coil_maps is not None and coils is not None:
                 draw_coils(self.coil_maps, coils)
-            write_report(
-                partial / REPORT_FILE,
+            page = render(
                 self.maps,
                 self.provenance,
                 title=title,
@@ -121,6 +120,7 @@ class Result:
                 fingerprints=self.fingerprints,
                 coils=coils,
             )
+            write_report(partial / REPORT_FILE, page)
 
         save_result(
             folder,

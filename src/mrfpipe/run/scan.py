@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,13 +10,12 @@ import torch
 from mrfpipe.files.provenance import Recipe, sha256_of
 from mrfpipe.files.results import scan_name
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
-from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.imaging.series import FrameSeries, each_slice
 from mrfpipe.progress import SILENT, Progress
 from mrfpipe.run.mapper import Mapper
 from mrfpipe.run.record import Record
 from mrfpipe.run.result import Result
-from mrfpipe.run.source import SeriesInMemory, SeriesSource, imaging_settings, open_series, usable_slices
+from mrfpipe.run.source import imaging_settings, open_series, usable_slices
 from mrfpipe.run.truth import Truth
 
 CPU = torch.device("cpu")
@@ -67,64 +67,50 @@ def map_scan(
     recipe = recipe_of(scan, mapper, imaging)
     imaging, began = mapper.imaging(imaging), time.perf_counter()
     source = open_series(scan, mapper.protocol, progress, imaging=imaging, basis=mapper.basis, device=device)
-    maps, fingerprints, notes = _map(source, scan, mapper, device, progress, began)
-    truth, how = truth.of(maps), mapper.describe(fingerprints.basis.shape[1])
-    provenance = record.provenance(
+    slices = usable_slices(source, scan, mapper.protocol)
+    timed = _Timed(slices, source.n_slices, seconds=time.perf_counter() - began)
+    result = _map(timed, scan_name(scan), mapper, device, progress, record)
+    truth, made = truth.of(result.maps), result.provenance
+    provenance = replace(
+        made,
+        inputs={str(scan): recipe.scan, **made.inputs},
+        method=f"{imaging}; {made.method}" if recipe.imaging else made.method,
+        notes={**source.notes, **made.notes},
         recipe=recipe,
-        inputs={scan: recipe.scan, **_origin(mapper)},
-        protocol=mapper.protocol,
-        method=f"{imaging}; {how}" if recipe.imaging else how,
-        device=str(device),
-        notes=notes,
     )
-    return Result(
-        name=scan_name(scan),
-        maps=maps,
-        fingerprints=fingerprints,
-        provenance=provenance,
-        coil_maps=source.coil_maps,
-        truth=truth.maps,
-        warning=truth.warning,
-    )
+    return replace(result, provenance=provenance, coil_maps=source.coil_maps, truth=truth.maps, warning=truth.warning)
 
 
 def map_series(
     series: FrameSeries, mapper: Mapper, *, device: torch.device = CPU, progress: Progress = SILENT
 ) -> Result:
     """Turn a series in memory into maps; parameters and errors as of `map_scan`."""
-    record = Record()
-    source = SeriesInMemory(series=series)
-    maps, fingerprints, notes = _map(source, series.name, mapper, device, progress, record.clock)
-    provenance = record.provenance(
-        recipe=None,
-        inputs=_origin(mapper),
-        protocol=mapper.protocol,
-        method=mapper.describe(fingerprints.basis.shape[1]),
-        device=str(device),
-        notes=notes,
-    )
-    return Result(name=series.name, maps=maps, fingerprints=fingerprints, provenance=provenance)
+    slices = usable_slices(each_slice(series), series.name, mapper.protocol)
+    return _map(_Timed(slices, series.n_slices), series.name, mapper, device, progress, Record())
 
 
 def _map(
-    source: SeriesSource, scan: str | Path, mapper: Mapper, device: torch.device, progress: Progress, began: float
-) -> tuple[ParameterMaps, Fingerprints, dict[str, object]]:
-    """Map the slices of a source; return what is to be noted, too, with the time in s that each stage took."""
-    slices = _Timed(usable_slices(source, scan, mapper.protocol), source.n_slices, seconds=time.perf_counter() - began)
+    slices: "_Timed", name: str, mapper: Mapper, device: torch.device, progress: Progress, record: Record
+) -> Result:
+    """Map slices, and note the time in s that each stage took."""
+    began, before = time.perf_counter(), slices.seconds
     maps, fingerprints = mapper.map(slices, device, progress)
-    mapping = time.perf_counter() - began - slices.seconds
-    stages = {"images": round(slices.seconds, 2), mapper.kind: round(mapping, 2)}
-    return maps, fingerprints, {**source.notes, "seconds_of_stages": stages}
-
-
-def _origin(mapper: Mapper) -> dict[Path, str]:
-    return {} if mapper.origin is None else {mapper.origin.path: mapper.origin.sha256}
+    mapping = time.perf_counter() - began - (slices.seconds - before)
+    provenance = record.provenance(
+        recipe=None,
+        inputs={} if mapper.origin is None else {mapper.origin.path: mapper.origin.sha256},
+        protocol=mapper.protocol,
+        method=mapper.describe(fingerprints.basis.shape[1]),
+        device=str(device),
+        notes={"seconds_of_stages": {"images": round(slices.seconds, 2), mapper.kind: round(mapping, 2)}},
+    )
+    return Result(name=name, maps=maps, fingerprints=fingerprints, provenance=provenance)
 
 
 class _Timed:
     """Slices as they come, and how long they were waited for."""
 
-    def __init__(self, slices: Iterator[FrameSeries], n_slices: int, seconds: float) -> None:
+    def __init__(self, slices: Iterator[FrameSeries], n_slices: int, seconds: float = 0.0) -> None:
         self._slices, self._n_slices = slices, n_slices
         self.seconds = seconds
 

@@ -1,7 +1,7 @@
-"""Source: the series of a scan, slice after slice, from a raw scan, a frames file or memory."""
+"""Source: the series of a scan, slice after slice, from a raw scan or a frames file."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol as Interface
 
@@ -16,7 +16,7 @@ from mrfpipe.files.provenance import Setting
 from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.reconstruction import Reconstruction, memory_needed
-from mrfpipe.imaging.series import FrameSeries, each_slice, stack_slices
+from mrfpipe.imaging.series import FrameSeries, stack_slices
 from mrfpipe.matching.sense import few_entries, unexplained
 from mrfpipe.progress import Progress, stage
 from mrfpipe.protocol import Protocol
@@ -42,32 +42,6 @@ class SeriesSource(Interface):
 
     def __iter__(self) -> Iterator[FrameSeries]:
         """Give one slice after the other."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SeriesInMemory:
-    """The slices of a series that is there already."""
-
-    series: FrameSeries
-    """All of it."""
-
-    @property
-    def n_slices(self) -> int:
-        """Slices of the scan."""
-        return self.series.n_slices
-
-    @property
-    def notes(self) -> dict[str, object]:
-        """Nothing is known of how they were made."""
-        return {}
-
-    @property
-    def coil_maps(self) -> None:
-        """A series keeps none."""
-
-    def __iter__(self) -> Iterator[FrameSeries]:
-        """Give one slice after the other."""
-        return each_slice(self.series)
 
 
 def open_series(
@@ -132,7 +106,7 @@ def open_series(
     )
 
 
-def usable_slices(source: SeriesSource, path: str | Path, protocol: Protocol) -> Iterator[FrameSeries]:
+def usable_slices(source: Iterable[FrameSeries], path: str | Path, protocol: Protocol) -> Iterator[FrameSeries]:
     """Give the slices of a scan.
 
     Raises

@@ -1,6 +1,9 @@
-"""Truth: what the maps of a scan should be, if it lies beside the scan and fits."""
+"""Truth: what the maps of a scan should be, if it lies beside the scan and fits.
 
-from dataclasses import dataclass, replace
+It is a neighbour that nobody asked for: what is wrong with it is told, and never stands in the way of the maps.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -14,15 +17,12 @@ _WITHOUT_TRUTH = "the maps are shown without the truth"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Truth:
-    """The truth that pictures and page of a result show.
+    """The truth that pictures and page of a result show."""
 
-    It is a neighbour that nobody asked for: what is wrong with it is told, and never stands in the way of the maps.
-    """
-
+    maps: ParameterMaps | None = None
+    """The truth; None if there is none that can be used."""
     path: Path
     """Where it lies, or would."""
-    maps: ParameterMaps | None
-    """The truth; None if there is none that can be used."""
     warning: str = ""
     """Why one that is there cannot be used, in a line."""
 
@@ -33,7 +33,7 @@ class Truth:
         try:
             return cls(path=path, maps=load_truth(scan, parameters))
         except MrfpipeError as e:
-            return cls(path=path, maps=None, warning=f"{_WITHOUT_TRUTH}: {e}")
+            return cls(path=path, warning=f"{_WITHOUT_TRUTH}: {e}")
 
     def of(self, maps: ParameterMaps) -> "Truth":
         """Return the truth if it is of the shape and the parameters of these maps."""
@@ -43,5 +43,5 @@ class Truth:
             warning = f"{_WITHOUT_TRUTH}: {self.path} has {', '.join(self.maps)}, the maps are {', '.join(maps)}."
             return replace(self, maps=None, warning=warning)
         shapes = f"has shape {self.maps.mask.shape}, the maps {maps.mask.shape} (slices, y, x)"
-        warning = f"{_WITHOUT_TRUTH}: {self.path} {shapes}; it is of another scan, take it away."
-        return replace(self, maps=None, warning=warning)
+        complaint = f"{self.path} {shapes}; it is of another scan, take it away."
+        return Truth(path=self.path, warning=f"{_WITHOUT_TRUTH}: {complaint}")
