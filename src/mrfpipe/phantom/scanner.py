@@ -44,8 +44,8 @@ def scan(
 ) -> RawScan:
     """Scan a phantom.
 
-    The signals of all readouts are written in a temporal basis of their own; what that leaves out is about 2e-5 of their
-    norm and never more than 1e-4. The Fourier transform is exact to 3e-5 (see `mrfpipe.phantom.fourier`).
+    The signals of all readouts are written in a temporal basis of their own; what that leaves out is about 2e-5 of
+    their norm and never more than 1e-4. The Fourier transform is exact to 3e-5 (see `mrfpipe.phantom.fourier`).
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Spheres of the ISMRM/NIST system phantom, whose relaxation times were measured by others, for protocols of T1 and T2.
 
 A plate holds 14 spheres: the T2 array, of manganese chloride, and the T1 array, of nickel chloride. Relaxation times at
-3 T and 20 degrees Celsius are those of Stupic et al., Magn Reson Med 86:1194 (2021), supporting information. Ten spheres
-of a plate lie on a ring and four within; the water that fills the phantom is drawn around them, so that it aliases into
+3 T and 20 degrees Celsius are those of Stupic et al., Magn Reson Med 86:1194 (2021), supporting information. Ten
+spheres of a plate lie on a ring and four within; the water that fills the phantom is drawn around them, so that it aliases into
 them as in a scan, and the walls of the spheres give no signal.
 """
 

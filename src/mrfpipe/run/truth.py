@@ -40,8 +40,8 @@ class Truth:
         if self.maps is None or (self.maps.mask.shape == maps.mask.shape and tuple(self.maps) == tuple(maps)):
             return self
         if tuple(self.maps) != tuple(maps):
-            warning = f"{_WITHOUT_TRUTH}: {self.path} has {', '.join(self.maps)}, the maps are {', '.join(maps)}."
-            return replace(self, maps=None, warning=warning)
-        shapes = f"has shape {self.maps.mask.shape}, the maps {maps.mask.shape} (slices, y, x)"
-        complaint = f"{self.path} {shapes}; it is of another scan, take it away."
+            differs = f"has maps of {', '.join(self.maps)}, the result of {', '.join(maps)}"
+        else:
+            differs = f"has shape {self.maps.mask.shape}, the maps {maps.mask.shape} (slices, y, x)"
+        complaint = f"{self.path} {differs}; it is of another scan, take it away."
         return Truth(path=self.path, warning=f"{_WITHOUT_TRUTH}: {complaint}")
