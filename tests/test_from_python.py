@@ -11,6 +11,7 @@ from helpers import parameter_maps, small_protocol
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.acquisition.raw import describe_raw, read_raw
 from mrfpipe.acquisition.scan import RawScan
+from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.files.dictionaries import load_dictionary, load_groups, save_dictionary
 from mrfpipe.files.frames import load_frames, read_frames_header, save_frames
@@ -49,7 +50,7 @@ def scan(protocol):
     return RawScan(
         name="leg",
         kspace=np.ones((2, 3, sequence.n_readouts, sequence.n_samples), np.complex64),
-        trajectory=np.zeros((sequence.n_readouts, sequence.n_samples, 2), np.float32),
+        trajectory=golden_angle_spokes(sequence),
         noise=None,
         affine=np.diag([-350 / N, -350 / N, 12.0, 1.0]),
         matrix=N,
@@ -112,13 +113,9 @@ def test_paths_may_be_texts(tmp_path, protocol, dictionary, series, maps, model)
 
 
 def test_raw_scans_may_be_texts(tmp_path, scan, protocol):
-    sequence = protocol.sequence
-    angle = np.arange(sequence.n_readouts) * sequence.readout.angle_increment
-    along = (np.arange(sequence.n_samples) - N) / sequence.readout.oversampling
-    spokes = np.stack([np.cos(angle), np.sin(angle)], axis=-1)[:, None] * along[None, :, None]
     path = str(tmp_path / "leg.h5")
-    write_ismrmrd(dataclasses.replace(scan, trajectory=spokes.astype(np.float32)), sequence, path)
-    assert read_raw(path, sequence).n_coils == describe_raw(path)["coils"] == 3
+    write_ismrmrd(scan, protocol.sequence, path)
+    assert read_raw(path, protocol.sequence).n_coils == describe_raw(path)["coils"] == 3
 
 
 def test_values_say_in_a_line_what_they_are(protocol, dictionary, scan, series, maps, model):

@@ -73,7 +73,7 @@ def test_gradient_echo_of_a_scanner_is_described():
         "kind": "raw scan (Siemens Twix)",
         "protocol_name": "gre",
         "coils": 2,
-        "spokes": 160,
+        "readouts": 160,
         "samples": 320,
         "trajectory": "cartesian",
         "matrix": [160, 160],

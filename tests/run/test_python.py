@@ -199,12 +199,12 @@ def test_what_cannot_be_is_refused_in_a_line(folder):
 
 
 def options_of(command: click.Command) -> dict[str, object]:
-    """Options by name with their defaults: what has none is None, a flag False."""
+    """Options by name with their defaults: what has none is None, a flag without a counterpart False."""
 
     def default(option: click.Parameter) -> object:
         if isinstance(option.default, str | bool):
             return option.default
-        return False if getattr(option, "is_flag", False) else None
+        return False if getattr(option, "is_flag", False) and not option.secondary_opts else None
 
     return {option.name: default(option) for option in command.params}
 

@@ -2,8 +2,8 @@
 
 A plate holds 14 spheres: the T2 array, of manganese chloride, and the T1 array, of nickel chloride. Relaxation times at
 3 T and 20 degrees Celsius are those of Stupic et al., Magn Reson Med 86:1194 (2021), supporting information. Ten
-spheres of a plate lie on a ring and four within; the water that fills the phantom is drawn around them, so that it aliases into
-them as in a scan, and the walls of the spheres give no signal.
+spheres of a plate lie on a ring and four within; the water that fills the phantom is drawn around them, so that it
+aliases into them as in a scan, and the walls of the spheres give no signal.
 """
 
 import numpy as np
@@ -81,7 +81,7 @@ def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float 
     -------
         The truth, and a region of interest within every sphere.
     """
-    axis = (np.arange(matrix) - matrix // 2) * (fov / matrix)
+    axis: Double = np.asarray((np.arange(matrix) - matrix // 2) * (fov / matrix), np.float64)
     y, x = axis[:, None], axis[None, :]
     shape = (n_slices, matrix, matrix)
     t1, t2 = (np.full(shape, np.nan, np.float32) for _ in range(2))
