@@ -15,10 +15,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mrfpipe.learning.presets import Preset
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.scores import Row, summarise
 from mrfpipe.studies.tables import COLUMNS, csv_line, markdown, pair, write_csv, write_text
-from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.work import Work
 
 SETTINGS = "receptive-field.json"
