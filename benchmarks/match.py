@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Complex, Int
 from mrfpipe.dictionary import Dictionary, EntryGroups, build_dictionary
-from mrfpipe.evaluation.metrics import counting_voxels
 from mrfpipe.files.dictionaries import load_dictionary, load_groups
 from mrfpipe.files.frames import load_frames
 from mrfpipe.imaging.series import FrameSeries
@@ -63,7 +62,7 @@ def phantom_frames(protocol: Protocol) -> tuple[FrameSeries, ParameterMaps]:
     maps = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=1, slice_spacing=0.012, seed=3).maps
     inside = maps.mask[0]
     values = {p.name: maps.si[p.name][0][inside].astype(np.float64) for p in PARAMETERS}
-    signals = fingerprints(protocol, **values)
+    signals = fingerprints(protocol, values)
     noise = rng.standard_normal((*signals.shape, 2)).view(np.complex128)[..., 0]
     images = np.zeros((1, sequence.n_frames, *inside.shape), np.complex64)
     images[0][:, inside] = (signals + NOISE * np.abs(signals).mean() * noise).T
@@ -111,7 +110,7 @@ class Comparison:
         rmse = {}
         for p in PARAMETERS:
             truth = self.truth.si[p.name][0]
-            counts = counting_voxels(self.truth, p)[0] & mask
+            counts = self.truth.counts(p)[0] & mask
             image = np.full(mask.shape, np.nan)
             image[mask] = found[p.name]
             rmse[p.name] = float(np.sqrt(np.mean((image - truth)[counts] ** 2))) * p.scale
@@ -198,7 +197,7 @@ def main() -> None:
 
         series = load_frames(arguments.frames)
         known = arguments.frames.with_name(f"{series.name}.truth.npz")
-        truth = load_reference(known)[0] if known.exists() else None
+        truth = load_reference(known, protocol.parameters)[0] if known.exists() else None
     comparison = Comparison(series, truth, torch.device(arguments.device))
     for rank in RANKS:
         comparison.exact_and_brute(build_dictionary(protocol, rank=rank))

@@ -68,7 +68,7 @@ def frames_of(path: Path | None, protocol: Protocol, stages: Stages) -> FrameSer
 
 def untrained(preset: str, protocol: Protocol, encoding: Encoding | None) -> TrainedModel:
     """Make a preset's network with random weights."""
-    architecture = PRESETS[preset].architecture(protocol.sequence.n_frames)
+    architecture = PRESETS[preset].architecture(protocol.sequence.n_frames, len(protocol.parameters))
     network = initial_network(architecture, torch.Generator().manual_seed(0)).eval()
     return TrainedModel(
         network=network,

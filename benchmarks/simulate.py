@@ -12,6 +12,7 @@ rate, to compare with that of multiply-adds on numbers that never leave the regi
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,17 +65,18 @@ def peak_rate() -> float:
 
 def some_signals(protocol: Protocol) -> dict[str, np.ndarray]:
     """Water signals drawn from the grid."""
-    grid, rng = protocol.grid, np.random.default_rng(0)
+    grid, rng, (water, _) = protocol.grid, np.random.default_rng(0), protocol.components
     order = np.sort(rng.choice(grid["T1H2O"].size * grid["B1"].size * grid["df"].size, N_COMPARED, replace=False))
     t1, b1, df = np.unravel_index(order, (grid["T1H2O"].size, grid["B1"].size, grid["df"].size))
-    t2 = np.full(N_COMPARED, protocol.tissue.t2_water)
-    return {"t1": grid["T1H2O"][t1], "t2": t2, "B1": grid["B1"][b1], "df": grid["df"][df]}
+    t2 = np.full(N_COMPARED, water.t2)
+    return {"t1": grid["T1H2O"][t1], "t2": t2, "b1": grid["B1"][b1], "df": grid["df"][df]}
 
 
 def beside_torchsim(protocol: Protocol) -> tuple[dict[str, float], dict[str, object]]:
     """Signals per second of both packages on the same signals, and how far apart they are."""
     values = some_signals(protocol)
-    sequence = replace(protocol.sequence, readouts_per_frame=1)
+    sequence = protocol.sequence
+    sequence = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
     rates = {"epg, same signals": N_COMPARED / fastest(lambda: epg_signals(sequence, **values))}
 
     def fixed() -> np.ndarray:
@@ -112,11 +114,12 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     device = torch.device(parser.parse_args().device)
     protocol, small = load_protocol("t1ff"), load_protocol("t1ff-small")
-    grid = protocol.grid
     # What the whole set takes apart: a water signal has one part, a fat signal six peaks.
-    n_simulated = (
-        (grid["T1H2O"].size + grid["T1fat"].size * protocol.tissue.fat_shifts.size) * grid["B1"].size * grid["df"].size
-    )
+    n_simulated = sum(
+        component.shifts.size * protocol.grid[name].size
+        for component in protocol.components
+        for name in protocol.own_axes(component)
+    ) * math.prod(protocol.grid[name].size for name in protocol.shared_axes)
     seconds, rates = {}, {}
     for spoiling in MODELS:
         model = SignalModel(spoiling=spoiling)

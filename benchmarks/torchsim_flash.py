@@ -17,23 +17,24 @@ from mrfpipe.protocol import Sequence
 class InversionFlash(Simulator):
     """Inversion, a train of gradient echoes and recovery; the transverse magnetisation crushed around the inversion."""
 
-    model = SpinPhysics(properties={"T1": "t1_ms", "T2": "t2_ms", "B1": "B1", "B0": "b0_hz"}, operators=UNBALANCED)
+    model = SpinPhysics(properties={"T1": "t1_ms", "T2": "t2_ms", "B1": "b1", "B0": "b0_hz"}, operators=UNBALANCED)
 
     def layout(self, *, sequence: Sequence) -> list[Any]:
         """Return the operators of one repetition; flip angles in rad, times in s."""
-        number = np.arange(sequence.n_readouts)
-        phases = -np.mod(number * (number + 1) / 2 * sequence.rf_spoiling_increment, 2 * np.pi)
-        parts = [Spoil(), self.operators.inversion(duration_s=sequence.inversion_time)]
+        number, (train,) = np.arange(sequence.n_readouts), sequence.trains
+        phases = -np.mod(number * (number + 1) / 2 * train.rf_spoiling_increment, 2 * np.pi)
+        before = sequence.inversion_time or 0.0
+        parts = [Spoil(), self.operators.inversion(duration_s=before)]
         for flip, te, tr, phase in zip(sequence.flip, sequence.te, sequence.tr, phases, strict=True):
             parts.append(self.operators.excitation(float(flip), float(phase), duration_s=float(te)))
             parts.append(self.operators.readout(float(phase), duration_s=float(tr - te)))
-        return [*parts, Spoil(), Delay(sequence.recovery)]
+        return [*parts, Spoil(), Delay(sequence.duration - before - float(sequence.tr.sum()))]
 
 
 class IdealInversionFlash(InversionFlash):
     """The same, ideally spoiled after every echo."""
 
-    model = SpinPhysics(properties={"T1": "t1_ms", "T2": "t2_ms", "B1": "B1", "B0": "b0_hz"}, operators=SPOILED)
+    model = SpinPhysics(properties={"T1": "t1_ms", "T2": "t2_ms", "B1": "b1", "B0": "b0_hz"}, operators=SPOILED)
 
 
 def torchsim_echoes(
@@ -46,7 +47,7 @@ def torchsim_echoes(
     df: np.ndarray,
     states: int,
 ) -> np.ndarray:
-    """Simulate the echo of every spoke of the second repetition in our convention. Shape `(signals, spokes)`."""
+    """Simulate the echo of every readout of the second repetition in our convention. Shape `(signals, readouts)`."""
     played = simulator(states=states, repetitions=2)
     values = {"T1": 1e3 * t1, "T2": 1e3 * t2, "B1": b1, "B0": df}
     signal = played.simulate(sequence=sequence, **{k: torch.from_numpy(v) for k, v in values.items()})

@@ -122,13 +122,14 @@ def _time(parameter: str | float) -> str:
 
 
 def _plateaus(values: "Double", unit: str) -> str:
-    """Write values of spoke after spoke as those that follow each other and how often, and of many their range."""
+    """Write values of readout after readout as those that follow each other and how often, and of many their range."""
     import numpy as np
 
     texts = [f"{value:.6g}" for value in values]
     runs = [(text, len(list(same))) for text, same in groupby(texts)]
     if len(runs) > MOST_PLATEAUS:
-        return f"{values.min():.6g} to {values.max():.6g} {unit}, {len(np.unique(texts))} values in {len(texts)} spokes"
+        ends = f"{values.min():.6g} to {values.max():.6g} {unit}"
+        return f"{ends}, {len(np.unique(texts))} values in {len(texts)} readouts"
     return ", ".join(f"{text} {unit} x {n}" for text, n in runs)
 
 

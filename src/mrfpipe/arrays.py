@@ -1,7 +1,7 @@
 """Arrays: the axis vocabulary, the checks at the edges, the device and the memory at hand.
 
-Axes are named ``slices, coils, spokes, samples, frames, rank, y, x, voxels`` and, in a dictionary, ``t1w, t1f, b1,
-df``. Shapes in docstrings and errors use these names. Everything is in SI units (s, rad, Hz, m) inside the library.
+Axes are named ``slices, coils, readouts, samples, frames, rank, y, x, voxels`` and, in a dictionary, by its parameters.
+Shapes in docstrings and errors use these names. Everything is in SI units (s, rad, Hz, m) inside the library.
 """
 
 import os

@@ -172,19 +172,23 @@ def test_info_knows_every_kind_of_file(run, study):
 def test_info_of_a_protocol_is_its_sequence(run, tmp_path):
     lines = dict(line.split(":", 1) for line in run("info", "t1ff").stdout.splitlines())
     sequence = {key: text.strip() for key, text in lines.items()}
-    assert sequence["flip angle"] == "5 deg x 600, 10 deg x 200, 5 deg x 200, 15 deg x 200, 5 deg x 200"
-    assert sequence["TE"] == "2.39 ms x 800, 3.45 ms x 400, 4.63 ms x 200"
-    assert sequence["TR"] == "3.52 ms x 800, 4.58 ms x 400, 5.76 ms x 200"
-    assert (sequence["TI"], sequence["recovery"]) == ("8.32 ms, 100% inverted", "4200 ms")
-    assert (sequence["RF phase increment"], sequence["angle increment"]) == ("50 deg", "111.24611797 deg")
+    assert sequence["3 flip angle"] == "5 deg x 600, 10 deg x 200, 5 deg x 200, 15 deg x 200, 5 deg x 200"
+    assert sequence["3 TE"] == "2.39 ms x 800, 3.45 ms x 400, 4.63 ms x 200"
+    assert sequence["3 TR"] == "3.52 ms x 800, 4.58 ms x 400, 5.76 ms x 200"
+    assert sequence["1 inversion"] == "100% inverted"
+    assert (sequence["2 delay"], sequence["4 delay"]) == ("8.32 ms", "4200 ms")
+    assert sequence["3 RF phase increment"] == "50 deg"
+    assert sequence["readout"] == "golden-radial, 111.24611797 deg, oversampling 2"
+    assert sequence["history"] == "repeated"
+    assert sequence["components"] == "water (T1 T1H2O, T2 40 ms), fat (T1 T1fat, T2 80 ms)"
     assert sequence["matrix"] == "350 x 350, FOV 350 mm, slice 8 mm"
-    block = "[[sequence.train]]\nspokes = 8\nflip_deg = {}\nte_ms = 2.0\ntr_ms = 4.0\n"
+    block = '[[sequence]]\nblock = "excitations"\ncount = 8\nflip_deg = {}\nte_ms = 2.0\ntr_ms = 4.0\n'
     text = load_protocol("t1ff").toml
-    head, tail = text.split("[[sequence.train]]", 1)[0], "[tissue]" + text.split("[tissue]", 1)[1]
+    head, tail = text.split("[[sequence]]", 1)[0], "[parameters." + text.split("[parameters.", 1)[1]
     (tmp_path / "many.toml").write_text(head + "".join(block.format(5 + n) for n in range(12)) + tail)
     told = run("info", tmp_path / "many.toml").stdout
-    assert "flip angle:            5 to 16 deg, 12 values in 96 spokes\n" in told
-    assert "TE:                    2 ms x 96\n" in told
+    assert "1 flip angle:          5 to 16 deg, 12 values in 96 readouts\n" in told
+    assert "1 TE:                  2 ms x 96\n" in told
 
 
 def test_seeds_make_other_people_and_the_same_seed_the_same(run, study, tmp_path):

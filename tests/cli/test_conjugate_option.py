@@ -6,6 +6,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+from helpers import with_maps
 
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.phantom.anatomy import ANATOMIES
@@ -24,10 +25,10 @@ def scans(study, tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("sense")
     protocol = load_protocol(str(study / "small.toml"))
-    sequence, tissue = protocol.sequence, protocol.tissue
+    sequence, (water, fat) = protocol.sequence, protocol.components
     person = ANATOMIES["leg"](matrix=64, fov=sequence.fov, n_slices=1, slice_spacing=0.01, seed=1)
-    turned = replace(person, maps=replace(person.maps, df=-person.maps.si["df"]))
-    other = replace(protocol, tissue=replace(tissue, fat_shifts=-tissue.fat_shifts))
+    turned = replace(person, maps=with_maps(person.maps, df=-person.maps.si["df"]))
+    other = replace(protocol, components=(water, replace(fat, shifts=-fat.shifts)))
     for name, phantom, sense in (("plain", person, protocol), ("other", turned, other)):
         raw = scan(phantom, sense, n_coils=COILS, snr=SNR, seed=1, name=name, delays=DELAYS)
         write_ismrmrd(raw, sequence, folder / f"{name}.h5")

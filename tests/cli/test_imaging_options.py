@@ -98,7 +98,7 @@ def test_options_reach_the_reconstruction(run, study, tmp_path):
 def test_protocol_of_a_pulseq_sequence(run, tmp_path):
     sequence = write_sequence(tmp_path / "scan.seq", shots=2)
     line = ("protocol", sequence, "-o", tmp_path / "scan.toml")
-    assert "24 spokes, 3 frames of 8, matrix 32, FOV 320 mm" in run(*line).stdout
+    assert "24 readouts, 3 frames of 8, matrix 32, FOV 320 mm" in run(*line).stdout
     assert load_protocol(tmp_path / "scan.toml").sequence.n_readouts == 24
     run(*line, code=5)
     (tmp_path / "no.seq").write_text("no sequence")

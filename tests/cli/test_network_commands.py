@@ -31,7 +31,7 @@ RANK = 5
 
 def untrained(protocol, encoding, record):
     """A network of preset small with random weights."""
-    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames)
+    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames, len(protocol.parameters))
     n_values = protocol.sequence.n_frames if encoding is None else encoding.mean.size
     architecture = replace(architecture, n_inputs=2 * n_values)
     return TrainedModel(

@@ -11,6 +11,7 @@ from mrfpipe.cli import main
 from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.files.maps import load_maps
 from mrfpipe.files.truth import load_reference
+from mrfpipe.phantom.truth import PARAMETERS
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real"
 AT_MOST = ("FF=0.036", "T1H2O=70", "T1fat=38", "df=3.6", "B1=0.043")
@@ -77,7 +78,7 @@ def test_the_network_that_ships_is_ahead_of_matching_of_the_same_frames(dictiona
     subprocess.run([sys.executable, REAL / "make_raw.py", raw, *options.split()], check=True, capture_output=True)
     run("match", raw, "-d", dictionary, "-o", tmp_path / "match", "--no-refine")
     run("reconstruct", raw, "-o", tmp_path / "network")
-    truth = load_reference(tmp_path / "thigh.truth.npz")[0]
+    truth = load_reference(tmp_path / "thigh.truth.npz", PARAMETERS)[0]
     matched, found = (
         evaluate(load_maps(tmp_path / name / "thigh" / "maps.h5"), truth) for name in ("match", "network")
     )
