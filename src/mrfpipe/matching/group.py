@@ -3,6 +3,11 @@
 After Cauley et al., Magn Reson Med 74:523 (2015), on compressed signals (McGivney et al., IEEE Trans Med Imaging
 33:2311, 2014). It is an approximation: the best entry is missed where its group is not among those kept. Scores are
 those of `mrfpipe.matching.score`.
+
+It differs from the paper in three ways. Groups are made in a tree of groups (`build_groups`), as a dictionary of
+millions of entries asks for. A voxel keeps a fixed share of the groups, those whose signature correlates best with it,
+so that its work and memory are known beforehand; the paper prunes by the correlation. And entries are compared in the
+basis of the whole dictionary: the paper compresses each group in principal components of its own.
 """
 
 import math
@@ -368,8 +373,11 @@ def _search(
 def _on_device(
     unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: int, device: torch.device
 ) -> tuple[Int, Float]:
-    """Do what `_on_cpu` does by torch."""
-    y, components = torch.from_numpy(unit).to(device), _OnDevice.of(dictionary, device)
+    """Do what `_on_cpu` does by torch, many groups at a time.
+
+    Groups are taken in the order of how many voxels keep them, so that those of one time have about as many.
+    """
+    y, made = torch.from_numpy(unit).to(device), _OnDevice.of(dictionary, device)
     entries, representatives = (
         torch.from_numpy(array.copy()).to(device) for array in (groups.entries, groups.representatives)
     )
@@ -378,19 +386,34 @@ def _on_device(
         for part in torch.split(y, max(1, SCORES_AT_ONCE // groups.n_groups))
     ]
     by_group, pairs = torch.cat(kept).flatten().sort(stable=True)
-    voxels = pairs // n_kept
-    ends = torch.bincount(by_group, minlength=groups.n_groups).cumsum(0).tolist()
-    correlation = torch.full((len(y),), -1.0, device=device)
-    number = torch.zeros(len(y), dtype=torch.int64, device=device)
-    for group, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        if start == end:
-            continue
-        numbers = entries[groups.offsets[group] : groups.offsets[group + 1]]
-        units = components.units(numbers).mH
-        for part in torch.split(voxels[start:end], max(1, SCORES_AT_ONCE // len(numbers))):
-            best, index = (y[part] @ units).abs().max(dim=1)
-            before = correlation[part]
-            better = best > before
-            correlation[part] = torch.where(better, best, before)
-            number[part] = torch.where(better, numbers[index].long(), number[part])
-    return number.cpu().numpy(), correlation.square().cpu().numpy()
+    counts = torch.bincount(by_group, minlength=groups.n_groups)
+    order = counts.argsort(stable=True)
+    first_pair, first_entry = counts.cumsum(0) - counts, torch.from_numpy(groups.offsets.copy()).to(device)
+    size = int(np.diff(groups.offsets).max())
+    correlation = torch.full((pairs.numel(),), -1.0, device=device)
+    number = torch.zeros(pairs.numel(), dtype=torch.int64, device=device)
+    for start, stop in _batches(counts[order].cpu().numpy(), size):
+        some = order[start:stop]
+        # Shorter groups repeat their last entry, and those that fewer voxels keep their last pair.
+        members = torch.minimum(
+            first_entry[some, None] + torch.arange(size, device=device), first_entry[some + 1, None] - 1
+        )
+        most = torch.arange(int(counts[some].max()), device=device)
+        chosen = pairs[first_pair[some, None] + torch.minimum(most, counts[some, None] - 1)]
+        numbers = entries[members].long()
+        units = made.units(numbers.flatten()).view(*numbers.shape, -1)
+        best, index = (y[chosen // n_kept] @ units.mH).abs().max(dim=2)
+        correlation[chosen], number[chosen] = best, numbers.gather(1, index)
+    of_pair, which = correlation.view(-1, n_kept).max(dim=1)
+    found = number.view(-1, n_kept).gather(1, which[:, None])[:, 0]
+    return found.cpu().numpy(), of_pair.square().cpu().numpy()
+
+
+def _batches(counts: Int, size: int) -> Iterator[tuple[int, int]]:
+    """Cut groups, by how many voxels keep each, rising, into parts of at most `SCORES_AT_ONCE` scores, or one group."""
+    start = int(np.searchsorted(counts, 1))
+    while start < counts.size:
+        n_scores = np.arange(1, counts.size - start + 1) * counts[start:] * size
+        stop = start + max(1, int(np.searchsorted(n_scores, SCORES_AT_ONCE, side="right")))
+        yield start, stop
+        start = stop

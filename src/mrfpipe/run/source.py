@@ -116,11 +116,13 @@ def usable_slices(source: Iterable[FrameSeries], path: str | Path, protocol: Pro
     MismatchError
         At the first whose signals are those of the protocol only if they are conjugated.
     """
-    found, dictionary = False, few_entries(protocol)
+    found = False
+    # Signals of a single component look the same either way.
+    dictionary = few_entries(protocol) if len(protocol.components) > 1 else None
     for one in source:
         found = found or bool(one.mask.any())
-        left = unexplained(one, dictionary)
-        if left.is_conjugated:
+        left = None if dictionary is None else unexplained(one, dictionary)
+        if left is not None and left.is_conjugated:
             raise MismatchError(
                 f"{path}: its signals turn against the protocol's, which leaves {left.as_they_are:.1%} of their energy "
                 f"unexplained and {left.conjugated:.1%} of their conjugates'; make the images with --conjugate, or "
