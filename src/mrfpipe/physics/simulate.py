@@ -22,9 +22,10 @@ import torch
 from mrfpipe.arrays import Complex, Double, check_shape
 from mrfpipe.physics.bloch import bloch_signals
 from mrfpipe.physics.epg import epg_signals
+from mrfpipe.physics.events import events_of
 from mrfpipe.physics.slice_profile import layers_of
 from mrfpipe.physics.spoiled import spoiled_signals
-from mrfpipe.physics.train import WHOLE, Parts
+from mrfpipe.physics.tissue import WHOLE, Parts
 from mrfpipe.progress import Steps
 from mrfpipe.protocol import Component, Protocol, Sequence
 
@@ -212,7 +213,7 @@ def _emitted(
         return np.full(n, otherwise if parameter is None else parameter)
 
     return _simulator(model, device)(
-        sequence,
+        events_of(sequence, protocol.history),
         t1=of(component.t1),
         t2=of(component.t2),
         b1=of(protocol.b1, otherwise=1.0),

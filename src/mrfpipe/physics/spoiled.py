@@ -1,8 +1,8 @@
-"""Ideally spoiled FLASH train after an inversion: the transverse magnetisation is gone before every pulse.
+"""Ideal spoiling: the transverse magnetisation is gone before every pulse.
 
 Then the longitudinal magnetisation alone has a memory, it depends on T1 and B1 only, and off-resonance is nothing but
-the phase of the echo. This is the model of the sequence's authors (Marty and Carlier, Magn Reson Med 83:621, 2020),
-with an inversion that does not depend on B1.
+the phase of the echo. This is the model of the authors of MRF T1-FF (Marty and Carlier, Magn Reson Med 83:621, 2020),
+whose inversion does not depend on B1.
 """
 
 import numpy as np
@@ -10,123 +10,111 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from mrfpipe.arrays import Double
-from mrfpipe.physics.train import (
-    LANES,
-    STEADY_STATE_REPETITIONS,
-    WHOLE,
-    Parts,
-    Train,
-    check_signals,
-    fill_lanes,
-    invert,
-    recover,
-    train_of,
-)
-from mrfpipe.protocol import Sequence
+from mrfpipe.physics.events import PREPARATION, UNREAD, Events, prepared, recover
+from mrfpipe.physics.tissue import LANES, WHOLE, Parts, check_signals, fill_lanes
 
 ComplexDouble = npt.NDArray[np.complex128]
 
 
 @njit(cache=True)
-def _spoke(mz: Double, pulse: Double, interval: Double, frame: Double) -> None:
-    """Tip the longitudinal magnetisation of all lanes, add the echoes to the frame and recover until the next pulse."""
+def _prepare(mz: Double, factor: Double) -> None:
+    """Multiply the longitudinal magnetisation of all lanes."""
     for v in range(LANES):
-        sine, cosine = pulse[v], pulse[LANES + v]
-        decay, echo_re, echo_im = interval[v], interval[LANES + v], interval[2 * LANES + v]
-        transverse = mz[v] * sine
-        frame[v] += transverse * echo_re
-        frame[LANES + v] += transverse * echo_im
-        mz[v] = recover(mz[v] * cosine, decay, 1.0)
+        mz[v] *= factor[v]
 
 
 @njit(cache=True)
-def _tables(
-    train: Train, weight: float, t1: Double, t2: Double, b1: Double, df: Double, pulses: Double, intervals: Double
-) -> None:
-    """Compute what pulses and intervals do to each lane, once a signal."""
+def _excite(mz: Double, pulse: Double, interval: Double) -> None:
+    """Tip the longitudinal magnetisation of all lanes and let it recover until the next event."""
     for v in range(LANES):
-        for i in range(train.flips.size):
-            flip = b1[v] * train.flips[i]
-            pulses[i, v], pulses[i, LANES + v] = np.sin(flip), np.cos(flip)
-        for i in range(len(train.times)):
-            te, tr = train.times[i]
-            echo = weight * np.exp(te * (2j * np.pi * df[v] - 1 / t2[v]))
-            intervals[i, v] = np.exp(-tr / t1[v])
-            intervals[i, LANES + v], intervals[i, 2 * LANES + v] = echo.real, echo.imag
+        mz[v] = recover(mz[v] * pulse[LANES + v], interval[v], 1.0)
 
 
 @njit(cache=True)
-def _part(
-    train: Train,
+def _read(mz: Double, pulse: Double, interval: Double, echo: Double) -> None:
+    """Add what the pulse is about to tip to the echo of all lanes."""
+    for v in range(LANES):
+        transverse = mz[v] * pulse[v]
+        echo[v] += transverse * interval[LANES + v]
+        echo[LANES + v] += transverse * interval[2 * LANES + v]
+
+
+@njit(cache=True)
+def _tabulate(
+    events: Events,
     weight: float,
     t1: Double,
     t2: Double,
     b1: Double,
     df: Double,
-    repetitions: int,
-    frames: ComplexDouble,
+    pulses: Double,
+    intervals: Double,
+    factors: Double,
+) -> None:
+    """Compute what pulses, intervals and preparations do to each lane, once a signal."""
+    for v in range(LANES):
+        for i in range(events.flips.size):
+            flip = b1[v] * events.flips[i]
+            pulses[i, v], pulses[i, LANES + v] = np.sin(flip), np.cos(flip)
+        for i in range(len(events.intervals)):
+            te, duration = events.intervals[i]
+            echo = weight * np.exp(te * (2j * np.pi * df[v] - 1 / t2[v]))
+            intervals[i, v] = np.exp(-duration / t1[v])
+            intervals[i, LANES + v], intervals[i, 2 * LANES + v] = echo.real, echo.imag
+        for i in range(len(events.preparations)):
+            gain, angle, duration = events.preparations[i]
+            factors[i, v] = prepared(gain, angle, duration, b1[v], t2[v])
+
+
+@njit(cache=True)
+def _part(
+    events: Events, weight: float, t1: Double, t2: Double, b1: Double, df: Double, frames: ComplexDouble
 ) -> None:
     """Add the signals of one part to `frames` `(lanes, frames)`."""
-    pulses, intervals = np.empty((train.flips.size, 2 * LANES)), np.empty((len(train.times), 3 * LANES))
-    _tables(train, weight, t1, t2, b1, df, pulses, intervals)
-    mz, frame = np.ones(LANES), np.empty(2 * LANES)
-    for repetition in range(repetitions):
+    pulses, intervals = np.empty((events.flips.size, 2 * LANES)), np.empty((len(events.intervals), 3 * LANES))
+    factors = np.empty((len(events.preparations), LANES))
+    _tabulate(events, weight, t1, t2, b1, df, pulses, intervals, factors)
+    mz, echoes = np.ones(LANES), np.zeros((frames.shape[1], 2 * LANES))
+    for e in range(events.kind.size):
+        if events.kind[e] == PREPARATION:
+            _prepare(mz, factors[events.pulse[e]])
+        else:
+            pulse, interval = pulses[events.pulse[e]], intervals[events.interval[e]]
+            if events.frame[e] != UNREAD:
+                _read(mz, pulse, interval, echoes[events.frame[e]])
+            _excite(mz, pulse, interval)
+    for i in range(frames.shape[1]):
         for v in range(LANES):
-            mz[v] = invert(mz[v], train.inversion_efficiency)
-            mz[v] = recover(mz[v], np.exp(-train.inversion_time / t1[v]), 1.0)
-        for i in range(frames.shape[1]):
-            frame[:] = 0
-            for spoke in range(i * train.spokes_per_frame, (i + 1) * train.spokes_per_frame):
-                _spoke(mz, pulses[train.flip_of[spoke]], intervals[train.time_of[spoke]], frame)
-            if repetition == repetitions - 1:
-                for v in range(LANES):
-                    frames[v, i] += complex(frame[v], frame[LANES + v])
-        for v in range(LANES):
-            mz[v] = recover(mz[v], np.exp(-train.recovery / t1[v]), 1.0)
+            frames[v, i] += complex(echoes[i, v], echoes[i, LANES + v])
 
 
 @njit(parallel=True, cache=True)
 def _all(
-    train: Train,
-    parts: Parts,
-    t1: Double,
-    t2: Double,
-    b1: Double,
-    df: Double,
-    repetitions: int,
-    signals: ComplexDouble,
+    events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: Double, signals: ComplexDouble
 ) -> None:
     for block in prange(len(signals) // LANES):
         lanes = slice(block * LANES, (block + 1) * LANES)
         for part in range(parts.weights.size):
             _part(
-                train,
-                parts.weights[part] / train.spokes_per_frame,
+                events,
+                parts.weights[part] / events.readouts_per_frame,
                 t1[lanes],
                 t2[lanes],
                 b1[lanes] * parts.flip_scales[part],
                 df[lanes] + parts.shifts[part],
-                repetitions,
                 signals[lanes],
             )
 
 
 def spoiled_signals(
-    sequence: Sequence,
-    *,
-    t1: Double,
-    t2: Double,
-    b1: Double,
-    df: Double,
-    parts: Parts = WHOLE,
-    repetitions: int = STEADY_STATE_REPETITIONS,
+    events: Events, *, t1: Double, t2: Double, b1: Double, df: Double, parts: Parts = WHOLE
 ) -> ComplexDouble:
     """Simulate the signal of every frame under ideal spoiling.
 
     Parameters
     ----------
-    sequence
-        Inversion, train and recovery; its RF spoiling increment has no effect.
+    events
+        What is played, from equilibrium; the phases of its pulses and their dephasing have no effect.
     t1, t2
         In s. Shape `(signals)`.
     b1
@@ -135,14 +123,12 @@ def spoiled_signals(
         Off-resonance in Hz. Shape `(signals)`.
     parts
         What each signal is the sum of.
-    repetitions
-        How many times the sequence is played from equilibrium; the last is returned.
 
     Returns
     -------
-        Mean echo of the spokes of each frame, for an equilibrium magnetisation of 1. Shape `(signals, frames)`.
+        Mean echo of the readouts of each frame, for an equilibrium magnetisation of 1. Shape `(signals, frames)`.
     """
     full = fill_lanes(check_signals(t1=t1, t2=t2, b1=b1, df=df))
-    signals = np.zeros((full[0].size, sequence.n_frames), np.complex128)
-    _all(train_of(sequence), parts, *full, repetitions, signals)
+    signals = np.zeros((full[0].size, events.n_frames), np.complex128)
+    _all(events, parts, *full, signals)
     return signals[: t1.size]
