@@ -22,7 +22,7 @@ from pulseq_files import (
 
 from mrfpipe.acquisition.pulseq import protocol_from_pulseq
 from mrfpipe.errors import InputError, ResourceError
-from mrfpipe.protocol import Inversion, load_protocol, parse_protocol
+from mrfpipe.protocol import Inversion, Readout, load_protocol, parse_protocol
 
 pytest.importorskip("pypulseq")
 
@@ -64,6 +64,18 @@ def test_one_shot_without_defined_fov(tmp_path):
     assert got.fov == pytest.approx(FOV, rel=1e-4)
     # From the last spoke's end to the next inversion would be that far, less what the inversion takes to its centre.
     assert got.blocks[-1].duration == pytest.approx(RECOVERY_MS * 1e-3, abs=1e-3)
+
+
+def test_base_of_stored_readouts(tmp_path):
+    """The readouts are the sequence's, whatever the base's; what they are sampled with must come from somewhere."""
+    known = load_protocol("t1ff-small")
+    stored = replace(known.sequence, readout=Readout(kind="stored", readouts_per_frame=8))
+    base = tmp_path / "base.toml"
+    base.write_text(replace(known, sequence=stored).toml)
+    got = parse_protocol(protocol_from_pulseq(write_sequence(tmp_path / "a.seq"), base=base), "derived").sequence
+    assert (got.readout.kind, got.readout.oversampling, got.matrix) == ("golden-radial", OVERSAMPLING, MATRIX)
+    with pytest.raises(InputError, match=r"b\.seq: defines no FOV; define it, or take a base"):
+        protocol_from_pulseq(write_sequence(tmp_path / "b.seq", fov=False), base=base)
 
 
 @pytest.mark.parametrize(

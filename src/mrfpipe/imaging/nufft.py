@@ -139,9 +139,9 @@ def cell_sums(weights: Float, trajectory: Float, matrix: int) -> Float:
     """
     check_shape("weights", weights, "readouts samples", check_shape("trajectory", trajectory, "readouts samples 2"))
     points = np.ascontiguousarray(trajectory[..., ::-1])
-    shape = (matrix + 4, matrix + 4)  # so much larger that opposite edges of k-space are no neighbours
     hat = {"kernel": "spline", "width": 2, "param": 1}
-    sums: Float = sigpy.interpolate(sigpy.gridding(weights, points, shape, **hat), points, **hat)
+    # Opposite edges are neighbours, as to an image of so many voxels they are the same frequency.
+    sums: Float = sigpy.interpolate(sigpy.gridding(weights, points, (matrix, matrix), **hat), points, **hat)
     return sums * np.float32(matrix**2)
 
 
