@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from documents import RUN, blocks, run_block, run_blocks
 
+from mrfpipe.errors import InputError
+from mrfpipe.protocol import parse_protocol
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -37,6 +40,13 @@ def test_there_is_no_block_that_is_not_run():
     for page in PAGES:
         for block in blocks(page):
             assert block.language in {*RUN, *COMPLETION}, block.place
+
+
+def test_the_page_that_a_refused_protocol_is_sent_to_is_there():
+    with pytest.raises(InputError) as refusal:
+        parse_protocol("[sequence]\n[tissue]\n[grid]\n", "old.toml")
+    (page,) = re.findall(r"docs/\S+\.md", str(refusal.value))
+    assert "[tissue]" in (ROOT / page).read_text()
 
 
 @pytest.mark.parametrize("shell", COMPLETION)
