@@ -14,7 +14,8 @@ from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.arrays import Complex, Double
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.imaging.reconstruction import Reconstruction
-from mrfpipe.matching.exact import Groups, group_dictionary, match_exact
+from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.layout import Groups, lay_out
 from mrfpipe.matching.score import unit_signals
 from mrfpipe.protocol import load_protocol
 
@@ -42,7 +43,7 @@ def main() -> None:
     chosen = np.random.default_rng(0).choice(len(voxels), N_VOXELS, replace=False)
     signals = unit_signals(dictionary.compress(voxels[chosen]))
     best = match_exact(signals, dictionary).score
-    bounds = bounds_of(signals, group_dictionary(dictionary))
+    bounds = bounds_of(signals, lay_out(dictionary).groups)
     visited = np.sum(bounds >= best[:, None], axis=1)
     typical = int(np.argmin(np.abs(visited - np.median(visited))))
     draw(np.sort(bounds[typical])[::-1], float(best[typical]), visited)

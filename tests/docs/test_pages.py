@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from documents import RUN, blocks, run_block, run_blocks
 
-import mrfpipe
+from mrfpipe.errors import InputError
+from mrfpipe.protocol import parse_protocol
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -39,6 +40,13 @@ def test_there_is_no_block_that_is_not_run():
     for page in PAGES:
         for block in blocks(page):
             assert block.language in {*RUN, *COMPLETION}, block.place
+
+
+def test_the_page_that_a_refused_protocol_is_sent_to_is_there():
+    with pytest.raises(InputError) as refusal:
+        parse_protocol("[sequence]\n[tissue]\n[grid]\n", "old.toml")
+    (page,) = re.findall(r"docs/\S+\.md", str(refusal.value))
+    assert "[tissue]" in (ROOT / page).read_text()
 
 
 @pytest.mark.parametrize("shell", COMPLETION)
@@ -81,8 +89,3 @@ def test_a_block_that_fails_fails_the_page(tmp_path):
     page.write_text("# Page\n\n```sh\nfalse\ntrue\n```\n")
     with pytest.raises(AssertionError, match=r"page\.md, line 3"):
         run_block(blocks(page)[0], tmp_path)
-
-
-def test_the_names_that_are_documented_are_those_that_there_are():
-    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "api.md").read_text(), flags=re.MULTILINE)
-    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == [*mrfpipe.__all__]

@@ -42,7 +42,7 @@ def test_docstrings_are_in_the_reference(site):
         "protocol.load_protocol",
         "matching.exact.match_exact",
         "files.dicom.write_dicom",
-        "maps.ParameterMaps.df",
+        "maps.ParameterMaps.si",
     ):
         assert f'id="mrfpipe.{name}"' in html
 
