@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from documents import RUN, blocks, run_block, run_blocks
 
+import mrfpipe
 from mrfpipe.errors import InputError
 from mrfpipe.protocol import parse_protocol
 
@@ -89,3 +90,8 @@ def test_a_block_that_fails_fails_the_page(tmp_path):
     page.write_text("# Page\n\n```sh\nfalse\ntrue\n```\n")
     with pytest.raises(AssertionError, match=r"page\.md, line 3"):
         run_block(blocks(page)[0], tmp_path)
+
+
+def test_the_names_that_are_documented_are_those_that_there_are():
+    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "api.md").read_text(), flags=re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == [*mrfpipe.__all__]

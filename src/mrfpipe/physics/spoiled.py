@@ -67,9 +67,7 @@ def _tabulate(
 
 
 @njit(cache=True)
-def _part(
-    events: Events, weight: float, t1: Double, t2: Double, b1: Double, df: Double, frames: ComplexDouble
-) -> None:
+def _part(events: Events, weight: float, t1: Double, t2: Double, b1: Double, df: Double, frames: ComplexDouble) -> None:
     """Add the signals of one part to `frames` `(lanes, frames)`."""
     pulses, intervals = np.empty((events.flips.size, 2 * LANES)), np.empty((len(events.intervals), 3 * LANES))
     factors = np.empty((len(events.preparations), LANES))
@@ -89,9 +87,7 @@ def _part(
 
 
 @njit(parallel=True, cache=True)
-def _all(
-    events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: Double, signals: ComplexDouble
-) -> None:
+def _all(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: Double, signals: ComplexDouble) -> None:
     for block in prange(len(signals) // LANES):
         lanes = slice(block * LANES, (block + 1) * LANES)
         for part in range(parts.weights.size):
