@@ -1,9 +1,10 @@
-"""Isochromats: the train on spins spread evenly over one cycle of the gradients' dephasing.
+"""Isochromats: the events on spins spread evenly over one unit of the gradients' dephasing.
 
 Every spin follows the Bloch equations: a pulse turns z towards x, then it relaxes, precesses counterclockwise with
-off-resonance and, spin j of J, by j / J of a turn more in every repetition time. The signal is the mean over the spins.
-Nothing is neglected as long as there are more spins than twice the pulses whose effect lasts; with fewer, dephased
-magnetisation comes back as if it were refocused. Slow and obvious: what `mrfpipe.physics.epg` is tested against.
+off-resonance and, where the gradients dephase, spin j of J by j / J of a turn more. The signal is the mean over the
+spins. Nothing is neglected as long as there are more spins than twice the dephasings whose effect lasts; with fewer,
+dephased magnetisation comes back as if it were refocused. Slow and obvious: what `mrfpipe.physics.epg` is tested
+against.
 """
 
 import numpy as np
@@ -11,17 +12,8 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from mrfpipe.arrays import Double
-from mrfpipe.physics.train import (
-    STEADY_STATE_REPETITIONS,
-    WHOLE,
-    Parts,
-    Train,
-    check_signals,
-    invert,
-    recover,
-    train_of,
-)
-from mrfpipe.protocol import Sequence
+from mrfpipe.physics.events import PREPARATION, UNREAD, Events, prepared, recover
+from mrfpipe.physics.tissue import WHOLE, Parts, check_signals
 
 N_SPINS = 256
 """Spins, unless told otherwise."""
@@ -33,6 +25,13 @@ ComplexDouble = npt.NDArray[np.complex128]
 def rotate(mx: float, mz: float, cosine: float, sine: float) -> tuple[float, float]:
     """Turn z towards x."""
     return cosine * mx + sine * mz, cosine * mz - sine * mx
+
+
+@njit(cache=True)
+def _prepare(mx: Double, my: Double, mz: Double, factor: float) -> None:
+    """Crush the transverse magnetisation; invert, saturate or let decay with T2 the longitudinal."""
+    for j in range(mx.size):
+        mx[j], my[j], mz[j] = 0, 0, factor * mz[j]
 
 
 @njit(cache=True)
@@ -53,7 +52,7 @@ def _mean(mx: Double, my: Double) -> complex:
 
 
 @njit(cache=True)
-def _repetition_time(mx: Double, my: Double, mz: Double, dephasing: ComplexDouble, turn: complex, decay: float) -> None:
+def _wait(mx: Double, my: Double, mz: Double, dephasing: ComplexDouble, turn: complex, decay: float) -> None:
     """Relax, precess by `turn` and dephase, each spin by its own angle."""
     for j in range(mx.size):
         moved = complex(mx[j], my[j]) * (turn * dephasing[j])
@@ -61,85 +60,77 @@ def _repetition_time(mx: Double, my: Double, mz: Double, dephasing: ComplexDoubl
 
 
 @njit(cache=True)
-def _relax_without_transverse(mx: Double, my: Double, mz: Double, efficiency: float, decay: float) -> None:
-    """Crush the transverse magnetisation, let `-efficiency` times the longitudinal recover."""
-    for j in range(mx.size):
-        mx[j], my[j], mz[j] = 0, 0, recover(invert(mz[j], efficiency), decay, 1.0)
-
-
-@njit(cache=True)
 def _part(
-    train: Train,
+    events: Events,
     weight: float,
+    scale: float,
     t1: float,
     t2: float,
     b1: float,
     df: float,
-    repetitions: int,
-    dephasing: ComplexDouble,
+    dephasings: ComplexDouble,
     frames: ComplexDouble,
 ) -> None:
-    """Add the signal of one part to `frames` `(frames)`."""
-    mx, my, mz = np.zeros(dephasing.size), np.zeros(dephasing.size), np.ones(dephasing.size)
-    for repetition in range(repetitions):
-        _relax_without_transverse(mx, my, mz, train.inversion_efficiency, np.exp(-train.inversion_time / t1))
-        for i in range(frames.size):
-            frame = 0j
-            for spoke in range(i * train.spokes_per_frame, (i + 1) * train.spokes_per_frame):
-                te, tr = train.times[train.time_of[spoke]]
-                _pulse(mx, mz, b1 * train.flips[train.flip_of[spoke]])
-                frame += _mean(mx, my) * np.exp(te * (2j * np.pi * df - 1 / t2))
-                turn = np.exp(tr * (2j * np.pi * df - 1 / t2) - 1j * train.turns[spoke])
-                _repetition_time(mx, my, mz, dephasing, turn, np.exp(-tr / t1))
-            if repetition == repetitions - 1:
-                frames[i] += weight * frame
-        _relax_without_transverse(mx, my, mz, -1.0, np.exp(-train.recovery / t1))
+    """Add the signal of one part to `frames` `(frames)`; its pulses are `scale` times the nominal."""
+    n_spins = dephasings.shape[1]
+    mx, my, mz = np.zeros(n_spins), np.zeros(n_spins), np.ones(n_spins)
+    for event in range(events.kind.size):
+        row = events.pulse[event]
+        if events.kind[event] == PREPARATION:
+            gain, angle, spent = events.preparations[row]
+            _prepare(mx, my, mz, prepared(gain, angle, spent, b1, t2))
+            continue
+        interval, frame = events.interval[event], events.frame[event]
+        te, duration = events.intervals[interval]
+        _pulse(mx, mz, b1 * scale * events.flips[row])
+        if frame != UNREAD:
+            frames[frame] += weight * _mean(mx, my) * np.exp(te * (2j * np.pi * df - 1 / t2))
+        turn = np.exp(duration * (2j * np.pi * df - 1 / t2) - 1j * events.turn[event])
+        _wait(mx, my, mz, dephasings[events.cycles[interval]], turn, np.exp(-duration / t1))
 
 
 @njit(parallel=True, cache=True)
 def _all(
-    train: Train,
+    events: Events,
     parts: Parts,
     t1: Double,
     t2: Double,
     b1: Double,
     df: Double,
-    repetitions: int,
-    dephasing: ComplexDouble,
+    dephasings: ComplexDouble,
     signals: ComplexDouble,
 ) -> None:
     for v in prange(t1.size):
         for part in range(parts.weights.size):
             _part(
-                train,
-                parts.weights[part] / train.spokes_per_frame,
+                events,
+                parts.weights[part] / events.readouts_per_frame,
+                parts.flip_scales[part],
                 t1[v],
                 t2[v],
-                b1[v] * parts.flip_scales[part],
+                b1[v],
                 df[v] + parts.shifts[part],
-                repetitions,
-                dephasing,
+                dephasings,
                 signals[v],
             )
 
 
 def bloch_signals(
-    sequence: Sequence,
+    events: Events,
     *,
     t1: Double,
     t2: Double,
     b1: Double,
     df: Double,
     parts: Parts = WHOLE,
-    repetitions: int = STEADY_STATE_REPETITIONS,
     n_spins: int = N_SPINS,
 ) -> ComplexDouble:
     """Simulate the signal of every frame with isochromats.
 
     Parameters
     ----------
-    sequence
-        Inversion, train and recovery; its RF spoiling increment counts.
+    events
+        What is played.
     t1, t2
         In s. Shape `(signals)`.
     b1
@@ -148,18 +139,16 @@ def bloch_signals(
         Off-resonance in Hz. Shape `(signals)`.
     parts
         What each signal is the sum of.
-    repetitions
-        How many times the sequence is played from equilibrium; the last is returned.
     n_spins
-        Isochromats over one cycle of dephasing.
+        Isochromats over one unit of dephasing.
 
     Returns
     -------
-        Mean echo of the spokes of each frame, for an equilibrium magnetisation of 1, in the phase of the receiver,
+        Mean echo of the readouts of each frame, for an equilibrium magnetisation of 1, in the phase of the receiver,
         which follows the RF. Shape `(signals, frames)`.
     """
     t1, t2, b1, df = check_signals(t1=t1, t2=t2, b1=b1, df=df)
-    dephasing = np.exp(2j * np.pi * np.arange(n_spins) / n_spins)
-    signals = np.zeros((t1.size, sequence.n_frames), np.complex128)
-    _all(train_of(sequence), parts, t1, t2, b1, df, repetitions, dephasing, signals)
+    cycles = np.outer([0, 1], np.arange(n_spins) / n_spins)
+    signals = np.zeros((t1.size, events.n_frames), np.complex128)
+    _all(events, parts, t1, t2, b1, df, np.exp(2j * np.pi * cycles), signals)
     return signals

@@ -11,7 +11,7 @@ centre sees it at the frequency ``TB z / T``.
 import numpy as np
 
 from mrfpipe.arrays import Double
-from mrfpipe.physics.train import Parts
+from mrfpipe.physics.tissue import Parts
 
 N_LAYERS = 12
 """Layers on one side of the slice; the other side is the same. With ten times as many, farther out, the signals of

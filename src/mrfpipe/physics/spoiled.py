@@ -1,8 +1,8 @@
-"""Ideally spoiled FLASH train after an inversion: the transverse magnetisation is gone before every pulse.
+"""Ideal spoiling: the transverse magnetisation is gone before every pulse.
 
-Then the longitudinal magnetisation alone has a memory, it depends on T1 and B1 only, and off-resonance is nothing but
-the phase of the echo. This is the model of the sequence's authors (Marty and Carlier, Magn Reson Med 83:621, 2020),
-with an inversion that does not depend on B1.
+Then the longitudinal magnetisation alone has a memory, it depends on T1, on B1 and, by T2 preparations, on T2, and
+off-resonance is nothing but the phase of the echo. This is the model of the authors of T1-FF (Marty and Carlier, Magn
+Reson Med 83:621, 2020).
 """
 
 import numpy as np
@@ -10,123 +10,111 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from mrfpipe.arrays import Double
-from mrfpipe.physics.train import (
-    LANES,
-    STEADY_STATE_REPETITIONS,
-    WHOLE,
-    Parts,
-    Train,
-    check_signals,
-    fill_lanes,
-    invert,
-    recover,
-    train_of,
-)
-from mrfpipe.protocol import Sequence
+from mrfpipe.physics.events import PREPARATION, UNREAD, Events, prepared, recover
+from mrfpipe.physics.tissue import LANES, WHOLE, Parts, check_signals, fill_lanes
 
 ComplexDouble = npt.NDArray[np.complex128]
 
 
 @njit(cache=True)
-def _spoke(mz: Double, pulse: Double, interval: Double, frame: Double) -> None:
-    """Tip the longitudinal magnetisation of all lanes, add the echoes to the frame and recover until the next pulse."""
+def _prepare(mz: Double, factor: Double) -> None:
+    """Invert, saturate or let decay with T2."""
     for v in range(LANES):
-        sine, cosine = pulse[v], pulse[LANES + v]
-        decay, echo_re, echo_im = interval[v], interval[LANES + v], interval[2 * LANES + v]
-        transverse = mz[v] * sine
-        frame[v] += transverse * echo_re
-        frame[LANES + v] += transverse * echo_im
-        mz[v] = recover(mz[v] * cosine, decay, 1.0)
+        mz[v] *= factor[v]
+
+
+@njit(cache=True)
+def _read(mz: Double, pulse: Double, echo: Double, frame: Double) -> None:
+    """Add the echo of what the pulse will tip to the frame."""
+    for v in range(LANES):
+        transverse = mz[v] * pulse[v]
+        frame[v] += transverse * echo[v]
+        frame[LANES + v] += transverse * echo[LANES + v]
+
+
+@njit(cache=True)
+def _tip_and_recover(mz: Double, pulse: Double, decay: Double) -> None:
+    """Keep what the pulse leaves longitudinal, and recover until the next event."""
+    for v in range(LANES):
+        mz[v] = recover(mz[v] * pulse[LANES + v], decay[v], 1.0)
 
 
 @njit(cache=True)
 def _tables(
-    train: Train, weight: float, t1: Double, t2: Double, b1: Double, df: Double, pulses: Double, intervals: Double
-) -> None:
-    """Compute what pulses and intervals do to each lane, once a signal."""
+    events: Events, scale: float, t1: Double, t2: Double, b1: Double, df: Double
+) -> tuple[Double, Double, Double, Double]:
+    """Compute what each pulse, interval, echo and preparation does to each lane, once a signal."""
+    pulses = np.empty((events.flips.size, 2 * LANES))
+    decays, echoes = np.empty((len(events.intervals), LANES)), np.empty((len(events.intervals), 2 * LANES))
+    preparations = np.empty((len(events.preparations), LANES))
     for v in range(LANES):
-        for i in range(train.flips.size):
-            flip = b1[v] * train.flips[i]
+        for i in range(events.flips.size):
+            flip = b1[v] * scale * events.flips[i]
             pulses[i, v], pulses[i, LANES + v] = np.sin(flip), np.cos(flip)
-        for i in range(len(train.times)):
-            te, tr = train.times[i]
-            echo = weight * np.exp(te * (2j * np.pi * df[v] - 1 / t2[v]))
-            intervals[i, v] = np.exp(-tr / t1[v])
-            intervals[i, LANES + v], intervals[i, 2 * LANES + v] = echo.real, echo.imag
+        for i in range(len(events.intervals)):
+            te, duration = events.intervals[i]
+            decays[i, v] = np.exp(-duration / t1[v])
+            echo = np.exp(te * (2j * np.pi * df[v] - 1 / t2[v]))
+            echoes[i, v], echoes[i, LANES + v] = echo.real, echo.imag
+        for i in range(len(events.preparations)):
+            gain, angle, duration = events.preparations[i]
+            preparations[i, v] = prepared(gain, angle, duration, b1[v], t2[v])
+    return pulses, decays, echoes, preparations
 
 
 @njit(cache=True)
 def _part(
-    train: Train,
+    events: Events,
     weight: float,
+    scale: float,
     t1: Double,
     t2: Double,
     b1: Double,
     df: Double,
-    repetitions: int,
-    frames: ComplexDouble,
+    signals: ComplexDouble,
 ) -> None:
-    """Add the signals of one part to `frames` `(lanes, frames)`."""
-    pulses, intervals = np.empty((train.flips.size, 2 * LANES)), np.empty((len(train.times), 3 * LANES))
-    _tables(train, weight, t1, t2, b1, df, pulses, intervals)
-    mz, frame = np.ones(LANES), np.empty(2 * LANES)
-    for repetition in range(repetitions):
-        for v in range(LANES):
-            mz[v] = invert(mz[v], train.inversion_efficiency)
-            mz[v] = recover(mz[v], np.exp(-train.inversion_time / t1[v]), 1.0)
-        for i in range(frames.shape[1]):
-            frame[:] = 0
-            for spoke in range(i * train.spokes_per_frame, (i + 1) * train.spokes_per_frame):
-                _spoke(mz, pulses[train.flip_of[spoke]], intervals[train.time_of[spoke]], frame)
-            if repetition == repetitions - 1:
-                for v in range(LANES):
-                    frames[v, i] += complex(frame[v], frame[LANES + v])
-        for v in range(LANES):
-            mz[v] = recover(mz[v], np.exp(-train.recovery / t1[v]), 1.0)
+    """Add the signals of one part to `signals` `(lanes, frames)`; its pulses are `scale` times the nominal."""
+    pulses, decays, echoes, preparations = _tables(events, scale, t1, t2, b1, df)
+    mz, frames = np.ones(LANES), np.zeros((events.n_frames, 2 * LANES))
+    for event in range(events.kind.size):
+        if events.kind[event] == PREPARATION:
+            _prepare(mz, preparations[events.pulse[event]])
+            continue
+        pulse, interval = pulses[events.pulse[event]], events.interval[event]
+        if events.frame[event] != UNREAD:
+            _read(mz, pulse, echoes[interval], frames[events.frame[event]])
+        _tip_and_recover(mz, pulse, decays[interval])
+    for v in range(LANES):
+        for i in range(events.n_frames):
+            signals[v, i] += weight * complex(frames[i, v], frames[i, LANES + v])
 
 
 @njit(parallel=True, cache=True)
-def _all(
-    train: Train,
-    parts: Parts,
-    t1: Double,
-    t2: Double,
-    b1: Double,
-    df: Double,
-    repetitions: int,
-    signals: ComplexDouble,
-) -> None:
+def _all(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: Double, signals: ComplexDouble) -> None:
     for block in prange(len(signals) // LANES):
         lanes = slice(block * LANES, (block + 1) * LANES)
         for part in range(parts.weights.size):
             _part(
-                train,
-                parts.weights[part] / train.spokes_per_frame,
+                events,
+                parts.weights[part] / events.readouts_per_frame,
+                parts.flip_scales[part],
                 t1[lanes],
                 t2[lanes],
-                b1[lanes] * parts.flip_scales[part],
+                b1[lanes],
                 df[lanes] + parts.shifts[part],
-                repetitions,
                 signals[lanes],
             )
 
 
 def spoiled_signals(
-    sequence: Sequence,
-    *,
-    t1: Double,
-    t2: Double,
-    b1: Double,
-    df: Double,
-    parts: Parts = WHOLE,
-    repetitions: int = STEADY_STATE_REPETITIONS,
+    events: Events, *, t1: Double, t2: Double, b1: Double, df: Double, parts: Parts = WHOLE
 ) -> ComplexDouble:
     """Simulate the signal of every frame under ideal spoiling.
 
     Parameters
     ----------
-    sequence
-        Inversion, train and recovery; its RF spoiling increment has no effect.
+    events
+        What is played; RF phases and dephasing have no effect.
     t1, t2
         In s. Shape `(signals)`.
     b1
@@ -135,14 +123,12 @@ def spoiled_signals(
         Off-resonance in Hz. Shape `(signals)`.
     parts
         What each signal is the sum of.
-    repetitions
-        How many times the sequence is played from equilibrium; the last is returned.
 
     Returns
     -------
-        Mean echo of the spokes of each frame, for an equilibrium magnetisation of 1. Shape `(signals, frames)`.
+        Mean echo of the readouts of each frame, for an equilibrium magnetisation of 1. Shape `(signals, frames)`.
     """
     full = fill_lanes(check_signals(t1=t1, t2=t2, b1=b1, df=df))
-    signals = np.zeros((full[0].size, sequence.n_frames), np.complex128)
-    _all(train_of(sequence), parts, *full, repetitions, signals)
+    signals = np.zeros((full[0].size, events.n_frames), np.complex128)
+    _all(events, parts, *full, signals)
     return signals[: t1.size]
