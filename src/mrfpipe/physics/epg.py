@@ -24,7 +24,7 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from mrfpipe.arrays import Double
-from mrfpipe.physics.events import PREPARATION, UNREAD, Events, prepared, recover
+from mrfpipe.physics.events import PREPARATION, UNREAD, Events, prepared
 from mrfpipe.physics.tissue import LANES, WHOLE, Parts, check_signals, fill_lanes
 
 MOST_ORDERS = 128
@@ -233,8 +233,8 @@ def _part(
             if n_dephasings % LOOK_EVERY == 0:
                 n = _orders_that_matter(states, n, damping, tolerance)
             n_dephasings += 1
-    for v in range(LANES):
-        for i in range(events.n_frames):
+    for i in range(events.n_frames):
+        for v in range(LANES):
             signals[v, i] += weight * complex(frames[i, v], frames[i, LANES + v])
 
 

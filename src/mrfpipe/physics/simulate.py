@@ -6,8 +6,8 @@ gradient and RF spoiling: use it for maps whose accuracy counts, it costs second
 protocol. ``bloch`` follows single spins, needs no theory of echoes and is slower: use it to check the other two.
 
 Conventions owned by this module: off-resonance turns a signal by ``exp(+2 pi i df TE)``; the shift of a spectral peak
-adds to df, so that under ideal spoiling a component as a whole is multiplied by ``sum_k a_k exp(+2 pi i shift_k TE)``. A
-frame is the mean of its readouts. The fingerprint of a voxel is that of its component, or of two components a and b
+adds to df, so that under ideal spoiling a component as a whole is multiplied by ``sum_k a_k exp(+2 pi i shift_k TE)``.
+A frame is the mean of its readouts. The fingerprint of a voxel is that of its component, or of two components a and b
 ``(1 - share) a + share b``.
 """
 

@@ -24,28 +24,28 @@ def _prepare(mz: Double, factor: Double) -> None:
 
 
 @njit(cache=True)
-def _read(mz: Double, pulse: Double, echo: Double, frame: Double) -> None:
-    """Add the echo of what the pulse will tip to the frame."""
+def _tip_and_recover(mz: Double, pulse: Double, interval: Double) -> None:
+    """Keep what the pulse leaves longitudinal, and recover until the next event."""
     for v in range(LANES):
-        transverse = mz[v] * pulse[v]
-        frame[v] += transverse * echo[v]
-        frame[LANES + v] += transverse * echo[LANES + v]
+        mz[v] = recover(mz[v] * pulse[LANES + v], interval[v], 1.0)
 
 
 @njit(cache=True)
-def _tip_and_recover(mz: Double, pulse: Double, decay: Double) -> None:
-    """Keep what the pulse leaves longitudinal, and recover until the next event."""
+def _tip_read_and_recover(mz: Double, pulse: Double, interval: Double, frame: Double) -> None:
+    """Do the same and add the echo of what the pulse tips to the frame."""
     for v in range(LANES):
-        mz[v] = recover(mz[v] * pulse[LANES + v], decay[v], 1.0)
+        transverse = mz[v] * pulse[v]
+        frame[v] += transverse * interval[LANES + v]
+        frame[LANES + v] += transverse * interval[2 * LANES + v]
+        mz[v] = recover(mz[v] * pulse[LANES + v], interval[v], 1.0)
 
 
 @njit(cache=True)
 def _tables(
     events: Events, scale: float, t1: Double, t2: Double, b1: Double, df: Double
-) -> tuple[Double, Double, Double, Double]:
-    """Compute what each pulse, interval, echo and preparation does to each lane, once a signal."""
-    pulses = np.empty((events.flips.size, 2 * LANES))
-    decays, echoes = np.empty((len(events.intervals), LANES)), np.empty((len(events.intervals), 2 * LANES))
+) -> tuple[Double, Double, Double]:
+    """Compute what each pulse, interval and preparation does to each lane, once a signal."""
+    pulses, intervals = np.empty((events.flips.size, 2 * LANES)), np.empty((len(events.intervals), 3 * LANES))
     preparations = np.empty((len(events.preparations), LANES))
     for v in range(LANES):
         for i in range(events.flips.size):
@@ -53,13 +53,13 @@ def _tables(
             pulses[i, v], pulses[i, LANES + v] = np.sin(flip), np.cos(flip)
         for i in range(len(events.intervals)):
             te, duration = events.intervals[i]
-            decays[i, v] = np.exp(-duration / t1[v])
             echo = np.exp(te * (2j * np.pi * df[v] - 1 / t2[v]))
-            echoes[i, v], echoes[i, LANES + v] = echo.real, echo.imag
+            intervals[i, v] = np.exp(-duration / t1[v])
+            intervals[i, LANES + v], intervals[i, 2 * LANES + v] = echo.real, echo.imag
         for i in range(len(events.preparations)):
             gain, angle, duration = events.preparations[i]
             preparations[i, v] = prepared(gain, angle, duration, b1[v], t2[v])
-    return pulses, decays, echoes, preparations
+    return pulses, intervals, preparations
 
 
 @njit(cache=True)
@@ -74,18 +74,18 @@ def _part(
     signals: ComplexDouble,
 ) -> None:
     """Add the signals of one part to `signals` `(lanes, frames)`; its pulses are `scale` times the nominal."""
-    pulses, decays, echoes, preparations = _tables(events, scale, t1, t2, b1, df)
+    pulses, intervals, preparations = _tables(events, scale, t1, t2, b1, df)
     mz, frames = np.ones(LANES), np.zeros((events.n_frames, 2 * LANES))
     for event in range(events.kind.size):
+        row, interval, frame = events.pulse[event], events.interval[event], events.frame[event]
         if events.kind[event] == PREPARATION:
-            _prepare(mz, preparations[events.pulse[event]])
-            continue
-        pulse, interval = pulses[events.pulse[event]], events.interval[event]
-        if events.frame[event] != UNREAD:
-            _read(mz, pulse, echoes[interval], frames[events.frame[event]])
-        _tip_and_recover(mz, pulse, decays[interval])
-    for v in range(LANES):
-        for i in range(events.n_frames):
+            _prepare(mz, preparations[row])
+        elif frame == UNREAD:
+            _tip_and_recover(mz, pulses[row], intervals[interval])
+        else:
+            _tip_read_and_recover(mz, pulses[row], intervals[interval], frames[frame])
+    for i in range(events.n_frames):
+        for v in range(LANES):
             signals[v, i] += weight * complex(frames[i, v], frames[i, LANES + v])
 
 
