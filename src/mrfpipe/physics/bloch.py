@@ -1,8 +1,8 @@
-"""Isochromats: the sequence on spins spread evenly over one cycle of the gradients' dephasing.
+"""Isochromats: the events on spins spread evenly over one unit of the gradients' dephasing.
 
 Every spin follows the Bloch equations: a pulse turns z towards x, then it relaxes, precesses counterclockwise with
-off-resonance and, spin j of J, by j / J of a turn more in every unit of dephasing. The signal is the mean over the
-spins. Nothing is neglected as long as there are more spins than twice the units whose effect lasts; with fewer,
+off-resonance and, where the gradients dephase, spin j of J by j / J of a turn more. The signal is the mean over the
+spins. Nothing is neglected as long as there are more spins than twice the dephasings whose effect lasts; with fewer,
 dephased magnetisation comes back as if it were refocused. Slow and obvious: what `mrfpipe.physics.epg` is tested
 against.
 """
@@ -25,6 +25,13 @@ ComplexDouble = npt.NDArray[np.complex128]
 def rotate(mx: float, mz: float, cosine: float, sine: float) -> tuple[float, float]:
     """Turn z towards x."""
     return cosine * mx + sine * mz, cosine * mz - sine * mx
+
+
+@njit(cache=True)
+def _prepare(mx: Double, my: Double, mz: Double, factor: float) -> None:
+    """Crush the transverse magnetisation; invert, saturate or let decay with T2 the longitudinal."""
+    for j in range(mx.size):
+        mx[j], my[j], mz[j] = 0, 0, factor * mz[j]
 
 
 @njit(cache=True)
@@ -53,38 +60,33 @@ def _wait(mx: Double, my: Double, mz: Double, dephasing: ComplexDouble, turn: co
 
 
 @njit(cache=True)
-def _prepare(mx: Double, my: Double, mz: Double, factor: float) -> None:
-    """Multiply the longitudinal magnetisation, crush the transverse."""
-    for j in range(mx.size):
-        mx[j], my[j], mz[j] = 0, 0, factor * mz[j]
-
-
-@njit(cache=True)
 def _part(
     events: Events,
     weight: float,
+    scale: float,
     t1: float,
     t2: float,
     b1: float,
     df: float,
-    dephasing: ComplexDouble,
+    dephasings: ComplexDouble,
     frames: ComplexDouble,
 ) -> None:
-    """Add the signal of one part to `frames` `(frames)`."""
-    mx, my, mz = np.zeros(dephasing.size), np.zeros(dephasing.size), np.ones(dephasing.size)
-    together = np.ones(dephasing.size, np.complex128)
-    for e in range(events.kind.size):
-        if events.kind[e] == PREPARATION:
-            gain, angle, lasting = events.preparations[events.pulse[e]]
-            _prepare(mx, my, mz, prepared(gain, angle, lasting, b1, t2))
+    """Add the signal of one part to `frames` `(frames)`; its pulses are `scale` times the nominal."""
+    n_spins = dephasings.shape[1]
+    mx, my, mz = np.zeros(n_spins), np.zeros(n_spins), np.ones(n_spins)
+    for event in range(events.kind.size):
+        row = events.pulse[event]
+        if events.kind[event] == PREPARATION:
+            gain, angle, spent = events.preparations[row]
+            _prepare(mx, my, mz, prepared(gain, angle, spent, b1, t2))
             continue
-        te, duration = events.intervals[events.interval[e]]
-        _pulse(mx, mz, b1 * events.flips[events.pulse[e]])
-        if events.frame[e] != UNREAD:
-            frames[events.frame[e]] += weight * _mean(mx, my) * np.exp(te * (2j * np.pi * df - 1 / t2))
-        turn = np.exp(duration * (2j * np.pi * df - 1 / t2) - 1j * events.turn[e])
-        dephases = events.cycles[events.interval[e]] != 0
-        _wait(mx, my, mz, dephasing if dephases else together, turn, np.exp(-duration / t1))
+        interval, frame = events.interval[event], events.frame[event]
+        te, duration = events.intervals[interval]
+        _pulse(mx, mz, b1 * scale * events.flips[row])
+        if frame != UNREAD:
+            frames[frame] += weight * _mean(mx, my) * np.exp(te * (2j * np.pi * df - 1 / t2))
+        turn = np.exp(duration * (2j * np.pi * df - 1 / t2) - 1j * events.turn[event])
+        _wait(mx, my, mz, dephasings[events.cycles[interval]], turn, np.exp(-duration / t1))
 
 
 @njit(parallel=True, cache=True)
@@ -95,7 +97,7 @@ def _all(
     t2: Double,
     b1: Double,
     df: Double,
-    dephasing: ComplexDouble,
+    dephasings: ComplexDouble,
     signals: ComplexDouble,
 ) -> None:
     for v in prange(t1.size):
@@ -103,11 +105,12 @@ def _all(
             _part(
                 events,
                 parts.weights[part] / events.readouts_per_frame,
+                parts.flip_scales[part],
                 t1[v],
                 t2[v],
-                b1[v] * parts.flip_scales[part],
+                b1[v],
                 df[v] + parts.shifts[part],
-                dephasing,
+                dephasings,
                 signals[v],
             )
 
@@ -127,7 +130,7 @@ def bloch_signals(
     Parameters
     ----------
     events
-        What is played, from equilibrium.
+        What is played.
     t1, t2
         In s. Shape `(signals)`.
     b1
@@ -137,7 +140,7 @@ def bloch_signals(
     parts
         What each signal is the sum of.
     n_spins
-        Isochromats over one cycle of dephasing.
+        Isochromats over one unit of dephasing.
 
     Returns
     -------
@@ -145,7 +148,7 @@ def bloch_signals(
         which follows the RF. Shape `(signals, frames)`.
     """
     t1, t2, b1, df = check_signals(t1=t1, t2=t2, b1=b1, df=df)
-    dephasing = np.exp(2j * np.pi * np.arange(n_spins) / n_spins)
+    cycles = np.outer([0, 1], np.arange(n_spins) / n_spins)
     signals = np.zeros((t1.size, events.n_frames), np.complex128)
-    _all(events, parts, t1, t2, b1, df, dephasing, signals)
+    _all(events, parts, t1, t2, b1, df, np.exp(2j * np.pi * cycles), signals)
     return signals

@@ -1,21 +1,22 @@
-"""Extended phase graphs: what gradients and the phase of pulses leave of the transverse magnetisation.
+"""Extended phase graphs: the events with what gradient and RF spoiling leave of the transverse magnetisation.
 
-States F+, F- and Z of order 0, 1, 2, ... stand for magnetisation that gradients have dephased by so many cycles
-(Weigel, J Magn Reson Imaging 41:266, 2015); F- of order n is kept as the conjugate of F(-n). A unit of dephasing
-moves every state by one order. A pulse by the angle a that turns z towards x mixes the states of an order::
+States F+, F- and Z of order 0, 1, 2, ... stand for magnetisation that gradients have dephased by so many units (Weigel,
+J Magn Reson Imaging 41:266, 2015); F- of order n is kept as the conjugate of F(-n). The gradients of an interval
+dephase by one unit or not at all. A pulse by the angle a that turns z towards x mixes the states of an order::
 
     F+ <-  cos^2(a/2) F+ - sin^2(a/2) F- + sin(a) Z
     F- <- -sin^2(a/2) F+ + cos^2(a/2) F- + sin(a) Z
     Z  <- -sin(a)/2 (F+ + F-) + cos(a) Z
 
-Off-resonance turns F+ by exp(+2 pi i df t). Preparations crush the transverse magnetisation.
+Off-resonance turns F+ by exp(+2 pi i df t). A preparation crushes F+ and F- of all orders and multiplies Z.
 
-Orders are followed as long as they matter. Pulses and recovery never make a state larger, and order k needs k units of
-dephasing in the transverse plane to come back as an echo, each of a time t or more: it adds at most its norm times
-exp(-k t / T2) to any later one. The highest orders are dropped, for a block of signals at once, where this is below a
-tolerance.
+Orders are followed as long as they matter. Pulses and recovery never make a state larger, and order k needs the time of
+k dephasings in the transverse plane to come back as an echo: it adds at most its norm times exp(-k t / T2) to any later
+one, t being the least time that one dephasing takes. The highest orders are dropped, for a block of signals at once,
+where this is below a tolerance.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ TOLERANCE = 1e-5
 """What a dropped order may add to a later echo, relative to equilibrium. For T1-FF all that is dropped changes a signal
 by less than 1e-3 of its norm."""
 LOOK_EVERY = 4
-"""Events between two looks at which orders still matter."""
+"""Dephasings between two looks at which orders still matter."""
 
 FP_RE, FP_IM, FM_RE, FM_IM, Z_RE, Z_IM = (i * LANES for i in range(6))
 ORDER = 6 * LANES
@@ -54,58 +55,54 @@ def longitudinal(plus: float, minus: float, z: float, cosine: float, half_sine: 
     return cosine * z - half_sine * (plus + minus)
 
 
-@njit(cache=True, inline="always")
-def _excite_order(order: Real, pulse: Real, interval: Real, after: Real, shift: int) -> None:
-    """Play pulse, relaxation and precession on the states of one order: Z stays in it, F+ goes up and F- down.
+def _moved_by(units: int) -> Callable[..., None]:
+    """Make the function that plays pulse, relaxation, precession and dephasing by so many units on one order.
 
-    `after` has room for the orders below, at and above; a shift of `ORDER` dephases, one of 0 does not. Offsets that
-    are known when the kernel is compiled let it be vectorised.
+    What it fills, `after`, has room for the orders below, at and above: F- goes down, F+ up.
     """
-    for v in range(LANES):
-        keep, swap, sine, cosine, half_sine = (
-            pulse[v],
-            pulse[LANES + v],
-            pulse[2 * LANES + v],
-            pulse[3 * LANES + v],
-            pulse[4 * LANES + v],
-        )
-        decay, turn_re, turn_im = interval[v], interval[LANES + v], interval[2 * LANES + v]
-        plus_re, plus_im = order[FP_RE + v], order[FP_IM + v]
-        minus_re, minus_im = order[FM_RE + v], order[FM_IM + v]
-        z_re, z_im = order[Z_RE + v], order[Z_IM + v]
-        after[ORDER + Z_RE + v] = decay * longitudinal(plus_re, minus_re, z_re, cosine, half_sine)
-        after[ORDER + Z_IM + v] = decay * longitudinal(plus_im, minus_im, z_im, cosine, half_sine)
-        plus_re, minus_re = transverse(plus_re, minus_re, z_re, keep, swap, sine)
-        plus_im, minus_im = transverse(plus_im, minus_im, z_im, keep, swap, sine)
-        after[ORDER + shift + FP_RE + v] = turn_re * plus_re - turn_im * plus_im
-        after[ORDER + shift + FP_IM + v] = turn_re * plus_im + turn_im * plus_re
-        after[ORDER - shift + FM_RE + v] = turn_re * minus_re + turn_im * minus_im
-        after[ORDER - shift + FM_IM + v] = turn_re * minus_im - turn_im * minus_re
+    plus, minus, z = (1 + units) * ORDER, (1 - units) * ORDER, ORDER
+
+    @njit(cache=True)
+    def move(order: Real, pulse: Real, interval: Real, after: Real) -> None:
+        for v in range(LANES):
+            keep, swap, sine, cosine, half_sine = (
+                pulse[v],
+                pulse[LANES + v],
+                pulse[2 * LANES + v],
+                pulse[3 * LANES + v],
+                pulse[4 * LANES + v],
+            )
+            decay, turn_re, turn_im = interval[v], interval[LANES + v], interval[2 * LANES + v]
+            plus_re, plus_im = order[FP_RE + v], order[FP_IM + v]
+            minus_re, minus_im = order[FM_RE + v], order[FM_IM + v]
+            z_re, z_im = order[Z_RE + v], order[Z_IM + v]
+            after[z + Z_RE + v] = decay * longitudinal(plus_re, minus_re, z_re, cosine, half_sine)
+            after[z + Z_IM + v] = decay * longitudinal(plus_im, minus_im, z_im, cosine, half_sine)
+            plus_re, minus_re = transverse(plus_re, minus_re, z_re, keep, swap, sine)
+            plus_im, minus_im = transverse(plus_im, minus_im, z_im, keep, swap, sine)
+            after[plus + FP_RE + v] = turn_re * plus_re - turn_im * plus_im
+            after[plus + FP_IM + v] = turn_re * plus_im + turn_im * plus_re
+            after[minus + FM_RE + v] = turn_re * minus_re + turn_im * minus_im
+            after[minus + FM_IM + v] = turn_re * minus_im - turn_im * minus_re
+
+    return move
+
+
+_in_phase, _dephased = _moved_by(0), _moved_by(1)
 
 
 @njit(cache=True)
-def _dephased_order(order: Real, pulse: Real, interval: Real, after: Real) -> None:
-    _excite_order(order, pulse, interval, after, ORDER)
-
-
-@njit(cache=True)
-def _kept_order(order: Real, pulse: Real, interval: Real, after: Real) -> None:
-    _excite_order(order, pulse, interval, after, 0)
-
-
-@njit(cache=True)
-def _excite(states: Real, n: int, pulse: Real, interval: Real, dephases: bool, after: Real) -> None:
+def _excite_and_wait(states: Real, n: int, pulse: Real, interval: Real, cycles: int, after: Real) -> None:
     """Play an excitation on the orders below n; order k lies at ORDER (k + 1), before them is room for a -1st."""
     for k in range(n):
-        below = k * ORDER
-        order, around = states[below + ORDER : below + 2 * ORDER], after[below : below + 3 * ORDER]
-        if dephases:
-            _dephased_order(order, pulse, interval, around)
+        order, around = states[(k + 1) * ORDER : (k + 2) * ORDER], after[k * ORDER : (k + 3) * ORDER]
+        if cycles:
+            _dephased(order, pulse, interval, around)
         else:
-            _kept_order(order, pulse, interval, around)
+            _in_phase(order, pulse, interval, around)
     for v in range(LANES):
         after[ORDER + Z_RE + v] += interval[3 * LANES + v]
-    if dephases:
+    if cycles:
         after[n * ORDER + FM_RE : n * ORDER + FM_RE + 2 * LANES] = 0
         after[(n + 1) * ORDER + FM_RE : (n + 2) * ORDER] = 0
         for v in range(LANES):
@@ -114,19 +111,33 @@ def _excite(states: Real, n: int, pulse: Real, interval: Real, dephases: bool, a
 
 
 @njit(cache=True)
-def _read(zeroth: Real, pulse: Real, at_echo: Real, echo: Real) -> None:
-    """Add what order zero emits after the pulse to the echo."""
+def _read(zeroth: Real, pulse: Real, echo: Real, frame: Real) -> None:
+    """Add what order zero emits after the pulse to the frame."""
     for v in range(LANES):
         keep, swap, sine = pulse[v], pulse[LANES + v], pulse[2 * LANES + v]
         re, _ = transverse(zeroth[FP_RE + v], zeroth[FM_RE + v], zeroth[Z_RE + v], keep, swap, sine)
         im, _ = transverse(zeroth[FP_IM + v], zeroth[FM_IM + v], zeroth[Z_IM + v], keep, swap, sine)
-        echo[v] += re * at_echo[v] - im * at_echo[LANES + v]
-        echo[LANES + v] += re * at_echo[LANES + v] + im * at_echo[v]
+        frame[v] += re * echo[v] - im * echo[LANES + v]
+        frame[LANES + v] += re * echo[LANES + v] + im * echo[v]
+
+
+@njit(cache=True)
+def _prepare(states: Real, n: int, factor: Real) -> None:
+    """Crush the transverse magnetisation; invert, saturate or let decay with T2 the longitudinal."""
+    for k in range(n):
+        order = states[(k + 1) * ORDER : (k + 2) * ORDER]
+        order[FP_RE:Z_RE] = 0
+        for v in range(LANES):
+            order[Z_RE + v] *= factor[v]
+            order[Z_IM + v] *= factor[v]
 
 
 @njit(cache=True)
 def _orders_that_matter(states: Real, n: int, damping: float, tolerance: float) -> int:
-    """Drop the highest orders while none can add more than the tolerance to an echo; `damping` is that of a unit of dephasing."""
+    """Drop the highest orders while none can add more than the tolerance to an echo.
+
+    `damping` is what is left of transverse magnetisation after one dephasing at most.
+    """
     while n > 1:
         order = states[n * ORDER : (n + 1) * ORDER]
         least = (tolerance / damping ** (n - 1)) ** 2
@@ -142,45 +153,34 @@ def _orders_that_matter(states: Real, n: int, damping: float, tolerance: float) 
 
 
 @njit(cache=True)
-def _prepare(states: Real, n: int, factor: Real) -> None:
-    """Multiply the longitudinal magnetisation, crush the transverse."""
-    for k in range(n):
-        order = states[(k + 1) * ORDER : (k + 2) * ORDER]
-        for v in range(LANES):
-            order[FP_RE + v], order[FP_IM + v], order[FM_RE + v], order[FM_IM + v] = 0, 0, 0, 0
-            order[Z_RE + v] *= factor[v]
-            order[Z_IM + v] *= factor[v]
-
-
-@njit(cache=True)
-def _tabulate(
-    events: Events,
-    t1: Double,
-    t2: Double,
-    b1: Double,
-    df: Double,
-    pulses: Real,
-    intervals: Real,
-    echoes: Real,
-    factors: Real,
-) -> None:
-    """Compute what pulses, intervals and preparations do to each lane, once a signal; before the RF phase."""
+def _tables(
+    events: Events, scale: float, t1: Double, t2: Double, b1: Double, df: Double, real: Real
+) -> tuple[Real, Real, Real, Real]:
+    """Compute what each pulse, interval, echo and preparation does to each lane, once a signal."""
+    n_intervals = len(events.intervals)
+    pulses = np.empty((events.flips.size, 5 * LANES), real.dtype)
+    intervals, echoes = np.empty((n_intervals, 4 * LANES), real.dtype), np.empty((n_intervals, 2 * LANES), real.dtype)
+    preparations = np.empty((len(events.preparations), LANES), real.dtype)
     for v in range(LANES):
         for i in range(events.flips.size):
-            angle = b1[v] * events.flips[i]
-            pulses[i, v], pulses[i, LANES + v] = np.cos(angle / 2) ** 2, -(np.sin(angle / 2) ** 2)
-            pulses[i, 2 * LANES + v], pulses[i, 3 * LANES + v] = np.sin(angle), np.cos(angle)
-            pulses[i, 4 * LANES + v] = np.sin(angle) / 2
-        for i in range(len(events.intervals)):
+            half = b1[v] * scale * events.flips[i] / 2
+            cosine, sine = np.cos(half), np.sin(half)
+            pulses[i, v], pulses[i, LANES + v] = cosine**2, -(sine**2)
+            pulses[i, 2 * LANES + v], pulses[i, 3 * LANES + v] = 2 * sine * cosine, cosine**2 - sine**2
+            pulses[i, 4 * LANES + v] = sine * cosine
+        for i in range(n_intervals):
             te, duration = events.intervals[i]
-            turn = np.exp(duration * (2j * np.pi * df[v] - 1 / t2[v]))
-            echo = np.exp(te * (2j * np.pi * df[v] - 1 / t2[v]))
+            turn, echo = (
+                np.exp(duration * (2j * np.pi * df[v] - 1 / t2[v])),
+                np.exp(te * (2j * np.pi * df[v] - 1 / t2[v])),
+            )
             intervals[i, v], intervals[i, 3 * LANES + v] = np.exp(-duration / t1[v]), -np.expm1(-duration / t1[v])
             intervals[i, LANES + v], intervals[i, 2 * LANES + v] = turn.real, turn.imag
             echoes[i, v], echoes[i, LANES + v] = echo.real, echo.imag
         for i in range(len(events.preparations)):
             gain, angle, duration = events.preparations[i]
-            factors[i, v] = prepared(gain, angle, duration, b1[v], t2[v])
+            preparations[i, v] = prepared(gain, angle, duration, b1[v], t2[v])
+    return pulses, intervals, echoes, preparations
 
 
 @njit(cache=True)
@@ -197,42 +197,45 @@ def _turn_back(interval: Real, turn: float, turned: Real) -> None:
 def _part(
     events: Events,
     weight: float,
+    scale: float,
     t1: Double,
     t2: Double,
     b1: Double,
     df: Double,
     n_orders: int,
     tolerance: float,
-    frames: npt.NDArray[Any],
+    signals: npt.NDArray[Any],
     real: Real,
 ) -> None:
-    """Add the signals of one part to `frames` `(lanes, frames)`; computes in the type of `real`."""
-    pulses = np.empty((events.flips.size, 5 * LANES), real.dtype)
-    intervals = np.empty((len(events.intervals), 4 * LANES), real.dtype)
-    at_echo = np.empty((len(events.intervals), 2 * LANES), real.dtype)
-    factors = np.empty((len(events.preparations), LANES), real.dtype)
-    _tabulate(events, t1, t2, b1, df, pulses, intervals, at_echo, factors)
-    damping = np.exp(-events.cycle_time / np.max(t2))
-    interval, echoes = np.empty(4 * LANES, real.dtype), np.zeros((frames.shape[1], 2 * LANES), real.dtype)
+    """Add the signals of one part to `signals` `(lanes, frames)`; its pulses are `scale` times the nominal.
+
+    It computes in the type of `real`.
+    """
+    pulses, intervals, echoes, preparations = _tables(events, scale, t1, t2, b1, df, real)
+    turned, frames = np.empty(4 * LANES, real.dtype), np.zeros((events.n_frames, 2 * LANES), real.dtype)
     states, after = np.zeros((n_orders + 2) * ORDER, real.dtype), np.zeros((n_orders + 2) * ORDER, real.dtype)
     states[ORDER + Z_RE : ORDER + Z_RE + LANES] = 1
-    n = 1
-    for e in range(events.kind.size):
-        if events.kind[e] == PREPARATION:
-            _prepare(states, n, factors[events.pulse[e]])
+    damping = np.exp(-events.cycle_time / np.max(t2))
+    n, n_dephasings = 1, 0
+    for event in range(events.kind.size):
+        row = events.pulse[event]
+        if events.kind[event] == PREPARATION:
+            _prepare(states, n, preparations[row])
             continue
-        pulse, i = pulses[events.pulse[e]], events.interval[e]
-        if events.frame[e] != UNREAD:
-            _read(states[ORDER : 2 * ORDER], pulse, at_echo[i], echoes[events.frame[e]])
-        _turn_back(intervals[i], events.turn[e], interval)
-        _excite(states, n, pulse, interval, events.cycles[i] != 0, after)
+        interval, cycles = events.interval[event], events.cycles[events.interval[event]]
+        if events.frame[event] != UNREAD:
+            _read(states[ORDER : 2 * ORDER], pulses[row], echoes[interval], frames[events.frame[event]])
+        _turn_back(intervals[interval], events.turn[event], turned)
+        _excite_and_wait(states, n, pulses[row], turned, cycles, after)
         states, after = after, states
-        n = min(n + events.cycles[i], n_orders)
-        if e % LOOK_EVERY == 0:
-            n = _orders_that_matter(states, n, damping, tolerance)
-    for i in range(frames.shape[1]):
+        if cycles:
+            n = min(n + 1, n_orders)
+            if n_dephasings % LOOK_EVERY == 0:
+                n = _orders_that_matter(states, n, damping, tolerance)
+            n_dephasings += 1
+    for i in range(events.n_frames):
         for v in range(LANES):
-            frames[v, i] += weight * complex(echoes[i, v], echoes[i, LANES + v])
+            signals[v, i] += weight * complex(frames[i, v], frames[i, LANES + v])
 
 
 @njit(parallel=True, cache=True)
@@ -254,9 +257,10 @@ def _all(
             _part(
                 events,
                 parts.weights[part] / events.readouts_per_frame,
+                parts.flip_scales[part],
                 t1[lanes],
                 t2[lanes],
-                b1[lanes] * parts.flip_scales[part],
+                b1[lanes],
                 df[lanes] + parts.shifts[part],
                 n_orders,
                 tolerance,
@@ -282,7 +286,7 @@ def epg_signals(
     Parameters
     ----------
     events
-        What is played, from equilibrium.
+        What is played.
     t1, t2
         In s. Shape `(signals)`. It is fastest where neighbours are alike.
     b1

@@ -80,7 +80,7 @@ class Events(NamedTuple):
 
 @njit(cache=True)
 def prepared(gain: float, angle: float, duration: float, b1: float, t2: float) -> float:
-    """Factor of the longitudinal magnetisation: of a pulse that scales with B1, of time spent in the transverse plane."""
+    """Multiply by a gain, by what a pulse that scales with B1 leaves, and by what T2 leaves after a time."""
     return gain * math.cos(b1 * angle) * math.exp(-duration / t2)
 
 
@@ -162,7 +162,8 @@ def _turns(sequence: Sequence) -> Double:
     square = n * (n + 1) // 2
     following, next_increment = np.roll(square, -1), np.roll(increment, -1)
     turn = np.roll(phase, -1) - phase + (following - square) * increment + following * (next_increment - increment)
-    return np.mod(turn, 2 * np.pi)
+    turned: Double = np.mod(turn, 2 * np.pi)
+    return turned
 
 
 def _cut(steps: Steps) -> Steps:
@@ -181,7 +182,7 @@ def _cut(steps: Steps) -> Steps:
 
 
 def _tables(steps: Steps, sequence: Sequence) -> Events:
-    """Number the different pulses, intervals and preparations."""
+    """Make a table of the different pulses, intervals and preparations each."""
     excites = steps["kind"] == EXCITATION
     pulse, interval = np.zeros(len(steps), np.int64), np.zeros(len(steps), np.int64)
     flips, pulse[excites] = np.unique(steps["angle"][excites], return_inverse=True)

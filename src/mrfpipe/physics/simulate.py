@@ -22,12 +22,12 @@ import torch
 from mrfpipe.arrays import Complex, Double, check_shape
 from mrfpipe.physics.bloch import bloch_signals
 from mrfpipe.physics.epg import epg_signals
-from mrfpipe.physics.events import events_of
+from mrfpipe.physics.events import Events, events_of
 from mrfpipe.physics.slice_profile import layers_of
 from mrfpipe.physics.spoiled import spoiled_signals
 from mrfpipe.physics.tissue import WHOLE, Parts
 from mrfpipe.progress import Steps
-from mrfpipe.protocol import Component, Protocol, Sequence
+from mrfpipe.protocol import Component, Protocol
 
 AT_ONCE = 4096
 """Signals or voxels that are simulated between two reports of progress."""
@@ -93,7 +93,7 @@ def component_signals(
     ResourceError
         If the device is a GPU that Numba cannot use.
     """
-    grid = protocol.grid
+    grid, events = protocol.grid, events_of(protocol.sequence, protocol.history)
     axes = [[*protocol.own_axes(component), *protocol.shared_axes] for component in protocol.components]
     shapes = [tuple(grid[name].size for name in names) for names in axes]
     n_done, n_all = 0, sum(int(np.prod(shape)) for shape in shapes)
@@ -105,7 +105,7 @@ def component_signals(
         for start in range(0, len(signals), AT_ONCE):
             some = slice(start, start + AT_ONCE)
             part = {name: axis[some] for name, axis in values.items()}
-            signals[some] = _emitted(protocol, protocol.sequence, component, model, device, part)
+            signals[some] = _emitted(protocol, events, component, model, device, part, len(signals[some]))
             n_done += len(signals[some])
             if progress is not None:
                 progress(n_done, n_all)
@@ -142,13 +142,13 @@ def fingerprints(
     ValueError
         If a parameter is missing, or a value can only be in another unit.
     """
-    values = _checked(protocol, parameters)
+    values, events = _checked(protocol, parameters), events_of(protocol.sequence, protocol.history)
     n_voxels = next(iter(values.values())).size
     result = np.empty((n_voxels, protocol.sequence.n_frames), np.complex64)
     for start in range(0, n_voxels, AT_ONCE):
         some = slice(start, start + AT_ONCE)
         part = {name: value[some] for name, value in values.items()}
-        result[some] = _voxels(protocol, protocol.sequence, model, device, part)
+        result[some] = _voxels(protocol, events, model, device, part)
     return result
 
 
@@ -163,7 +163,8 @@ def readout_signals(
     """
     sequence = protocol.sequence
     single = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
-    signals: npt.NDArray[np.complex128] = _voxels(protocol, single, model, None, _checked(protocol, parameters))
+    events = events_of(single, protocol.history)
+    signals: npt.NDArray[np.complex128] = _voxels(protocol, events, model, None, _checked(protocol, parameters))
     return signals
 
 
@@ -183,12 +184,13 @@ def _checked(protocol: Protocol, parameters: Mapping[str, Double]) -> dict[str, 
 
 def _voxels(
     protocol: Protocol,
-    sequence: Sequence,
+    events: Events,
     model: SignalModel,
     device: torch.device | None,
     values: Mapping[str, Double],
 ) -> npt.NDArray[Any]:
-    emitted = [_emitted(protocol, sequence, component, model, device, values) for component in protocol.components]
+    n = next(iter(values.values())).size
+    emitted = [_emitted(protocol, events, component, model, device, values, n) for component in protocol.components]
     if protocol.share is None:
         return emitted[0]
     share = values[protocol.share][:, None]
@@ -198,14 +200,14 @@ def _voxels(
 
 def _emitted(
     protocol: Protocol,
-    sequence: Sequence,
+    events: Events,
     component: Component,
     model: SignalModel,
     device: torch.device | None,
     values: Mapping[str, Double],
+    n: int,
 ) -> npt.NDArray[Any]:
-    """Simulate the signals of one component at parameters in SI units. Shape `(signals, frames)`."""
-    n = next(iter(values.values())).size
+    """Simulate the n signals of one component at parameters in SI units. Shape `(signals, frames)`."""
 
     def of(parameter: str | float | None, otherwise: float = 0.0) -> Double:
         if isinstance(parameter, str):
@@ -213,7 +215,7 @@ def _emitted(
         return np.full(n, otherwise if parameter is None else parameter)
 
     return _simulator(model, device)(
-        events_of(sequence, protocol.history),
+        events,
         t1=of(component.t1),
         t2=of(component.t2),
         b1=of(protocol.b1, otherwise=1.0),

@@ -1,8 +1,8 @@
 """Ideal spoiling: the transverse magnetisation is gone before every pulse.
 
-Then the longitudinal magnetisation alone has a memory, it depends on T1 and B1 only, and off-resonance is nothing but
-the phase of the echo. This is the model of the authors of MRF T1-FF (Marty and Carlier, Magn Reson Med 83:621, 2020),
-whose inversion does not depend on B1.
+Then the longitudinal magnetisation alone has a memory, it depends on T1, on B1 and, by T2 preparations, on T2, and
+off-resonance is nothing but the phase of the echo. This is the model of the authors of T1-FF (Marty and Carlier, Magn
+Reson Med 83:621, 2020).
 """
 
 import numpy as np
@@ -18,72 +18,75 @@ ComplexDouble = npt.NDArray[np.complex128]
 
 @njit(cache=True)
 def _prepare(mz: Double, factor: Double) -> None:
-    """Multiply the longitudinal magnetisation of all lanes."""
+    """Invert, saturate or let decay with T2."""
     for v in range(LANES):
         mz[v] *= factor[v]
 
 
 @njit(cache=True)
-def _excite(mz: Double, pulse: Double, interval: Double) -> None:
-    """Tip the longitudinal magnetisation of all lanes and let it recover until the next event."""
+def _tip_and_recover(mz: Double, pulse: Double, interval: Double) -> None:
+    """Keep what the pulse leaves longitudinal, and recover until the next event."""
     for v in range(LANES):
         mz[v] = recover(mz[v] * pulse[LANES + v], interval[v], 1.0)
 
 
 @njit(cache=True)
-def _read(mz: Double, pulse: Double, interval: Double, echo: Double) -> None:
-    """Add what the pulse is about to tip to the echo of all lanes."""
+def _tip_read_and_recover(mz: Double, pulse: Double, interval: Double, frame: Double) -> None:
+    """Do the same and add the echo of what the pulse tips to the frame."""
     for v in range(LANES):
         transverse = mz[v] * pulse[v]
-        echo[v] += transverse * interval[LANES + v]
-        echo[LANES + v] += transverse * interval[2 * LANES + v]
+        frame[v] += transverse * interval[LANES + v]
+        frame[LANES + v] += transverse * interval[2 * LANES + v]
+        mz[v] = recover(mz[v] * pulse[LANES + v], interval[v], 1.0)
 
 
 @njit(cache=True)
-def _tabulate(
-    events: Events,
-    weight: float,
-    t1: Double,
-    t2: Double,
-    b1: Double,
-    df: Double,
-    pulses: Double,
-    intervals: Double,
-    factors: Double,
-) -> None:
-    """Compute what pulses, intervals and preparations do to each lane, once a signal."""
+def _tables(
+    events: Events, scale: float, t1: Double, t2: Double, b1: Double, df: Double
+) -> tuple[Double, Double, Double]:
+    """Compute what each pulse, interval and preparation does to each lane, once a signal."""
+    pulses, intervals = np.empty((events.flips.size, 2 * LANES)), np.empty((len(events.intervals), 3 * LANES))
+    preparations = np.empty((len(events.preparations), LANES))
     for v in range(LANES):
         for i in range(events.flips.size):
-            flip = b1[v] * events.flips[i]
+            flip = b1[v] * scale * events.flips[i]
             pulses[i, v], pulses[i, LANES + v] = np.sin(flip), np.cos(flip)
         for i in range(len(events.intervals)):
             te, duration = events.intervals[i]
-            echo = weight * np.exp(te * (2j * np.pi * df[v] - 1 / t2[v]))
+            echo = np.exp(te * (2j * np.pi * df[v] - 1 / t2[v]))
             intervals[i, v] = np.exp(-duration / t1[v])
             intervals[i, LANES + v], intervals[i, 2 * LANES + v] = echo.real, echo.imag
         for i in range(len(events.preparations)):
             gain, angle, duration = events.preparations[i]
-            factors[i, v] = prepared(gain, angle, duration, b1[v], t2[v])
+            preparations[i, v] = prepared(gain, angle, duration, b1[v], t2[v])
+    return pulses, intervals, preparations
 
 
 @njit(cache=True)
-def _part(events: Events, weight: float, t1: Double, t2: Double, b1: Double, df: Double, frames: ComplexDouble) -> None:
-    """Add the signals of one part to `frames` `(lanes, frames)`."""
-    pulses, intervals = np.empty((events.flips.size, 2 * LANES)), np.empty((len(events.intervals), 3 * LANES))
-    factors = np.empty((len(events.preparations), LANES))
-    _tabulate(events, weight, t1, t2, b1, df, pulses, intervals, factors)
-    mz, echoes = np.ones(LANES), np.zeros((frames.shape[1], 2 * LANES))
-    for e in range(events.kind.size):
-        if events.kind[e] == PREPARATION:
-            _prepare(mz, factors[events.pulse[e]])
+def _part(
+    events: Events,
+    weight: float,
+    scale: float,
+    t1: Double,
+    t2: Double,
+    b1: Double,
+    df: Double,
+    signals: ComplexDouble,
+) -> None:
+    """Add the signals of one part to `signals` `(lanes, frames)`; its pulses are `scale` times the nominal."""
+    pulses, intervals, preparations = _tables(events, scale, t1, t2, b1, df)
+    mz, frames = np.ones(LANES), np.zeros((events.n_frames, 2 * LANES))
+    for event in range(events.kind.size):
+        row, interval, frame = events.pulse[event], events.interval[event], events.frame[event]
+        if events.kind[event] == PREPARATION:
+            _prepare(mz, preparations[row])
+        elif frame == UNREAD:
+            _tip_and_recover(mz, pulses[row], intervals[interval])
         else:
-            pulse, interval = pulses[events.pulse[e]], intervals[events.interval[e]]
-            if events.frame[e] != UNREAD:
-                _read(mz, pulse, interval, echoes[events.frame[e]])
-            _excite(mz, pulse, interval)
-    for i in range(frames.shape[1]):
+            _tip_read_and_recover(mz, pulses[row], intervals[interval], frames[frame])
+    for i in range(events.n_frames):
         for v in range(LANES):
-            frames[v, i] += complex(echoes[i, v], echoes[i, LANES + v])
+            signals[v, i] += weight * complex(frames[i, v], frames[i, LANES + v])
 
 
 @njit(parallel=True, cache=True)
@@ -94,9 +97,10 @@ def _all(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: D
             _part(
                 events,
                 parts.weights[part] / events.readouts_per_frame,
+                parts.flip_scales[part],
                 t1[lanes],
                 t2[lanes],
-                b1[lanes] * parts.flip_scales[part],
+                b1[lanes],
                 df[lanes] + parts.shifts[part],
                 signals[lanes],
             )
@@ -110,7 +114,7 @@ def spoiled_signals(
     Parameters
     ----------
     events
-        What is played, from equilibrium; the phases of its pulses and their dephasing have no effect.
+        What is played; RF phases and dephasing have no effect.
     t1, t2
         In s. Shape `(signals)`.
     b1
