@@ -2,11 +2,11 @@
 
     python benchmarks/subspace_settings.py [REGION...]
 
-`SUBSPACE_RANK`, `N_ITERATIONS` and `BLOCK` of `mrfpipe.imaging` were chosen by what it prints. The phantoms are persons
-of the cohort whose network ships not, one a region of the body, each scanned twice: with the scanner's usual noise and
-with four times as much. Every setting is matched by the very dictionary that it goes with, refined, in the same voxels.
-Two hours on two cores, most of it for the iterations of high ranks; coil maps, mask and delays have no part in it but
-for the maps, which are estimated once a scan.
+The rank of the protocols of T1-FF, and `N_ITERATIONS` and `BLOCK` of `mrfpipe.imaging`, were chosen by what it prints.
+The phantoms are persons of the cohort whose network ships not, one a region of the body, each scanned twice: with the
+scanner's usual noise and with four times as much. Every setting is matched by the very dictionary that it goes with,
+refined, in the same voxels. Two hours on two cores, most of it for the iterations of high ranks; coil maps, mask and
+delays have no part in it but for the maps, which are estimated once a scan.
 """
 
 import argparse

@@ -20,15 +20,15 @@ class InversionFlash(Simulator):
     model = SpinPhysics(properties={"T1": "t1_ms", "T2": "t2_ms", "B1": "b1", "B0": "b0_hz"}, operators=UNBALANCED)
 
     def layout(self, *, sequence: Sequence) -> list[Any]:
-        """Return the operators of one repetition; flip angles in rad, times in s."""
-        number, (train,) = np.arange(sequence.n_readouts), sequence.trains
+        """Return the operators of one repetition of T1-FF; flip angles in rad, times in s."""
+        _, wait, train, recovery = sequence.blocks
+        number = np.arange(sequence.n_readouts)
         phases = -np.mod(number * (number + 1) / 2 * train.rf_spoiling_increment, 2 * np.pi)
-        before = sequence.inversion_time or 0.0
-        parts = [Spoil(), self.operators.inversion(duration_s=before)]
+        parts = [Spoil(), self.operators.inversion(duration_s=wait.duration)]
         for flip, te, tr, phase in zip(sequence.flip, sequence.te, sequence.tr, phases, strict=True):
             parts.append(self.operators.excitation(float(flip), float(phase), duration_s=float(te)))
             parts.append(self.operators.readout(float(phase), duration_s=float(tr - te)))
-        return [*parts, Spoil(), Delay(sequence.duration - before - float(sequence.tr.sum()))]
+        return [*parts, Spoil(), Delay(recovery.duration)]
 
 
 class IdealInversionFlash(InversionFlash):

@@ -33,6 +33,8 @@ LEAST_LEFT = 1e-4
 """What must be left of two components a and b in an entry, ``|d| / ((1 - share)|a| + share |b|)``. What is less is a
 thousandth or more of rounding, as components are rounded by 1e-7, and would take an M0 10,000 times that of any other
 voxel."""
+SUBSPACE_LEFT = 2.5e-4
+"""Share of the entries' energy that the subspace of a reconstruction leaves out, unless the protocol says its rank."""
 AT_ONCE = 4096
 """Signals whose outer products are summed at a time."""
 _EXAMPLES = 500
@@ -96,6 +98,20 @@ class Dictionary:
     def shares(self) -> Double:
         """Shares of the second component on the grid; none if there is one component. Shape `(shares)`."""
         return np.zeros(0) if self.protocol.share is None else self.protocol.grid[self.protocol.share]
+
+    @property
+    def subspace(self) -> Complex:
+        """The leading basis vectors that a subspace reconstruction takes. Shape `(frames, rank)`.
+
+        They are as many as the protocol says, or else the least that leave out no more energy than `SUBSPACE_LEFT`:
+        fewer vectors lack some of the signal, more are more to fill with noise.
+        """
+        rank = self.protocol.subspace_rank
+        if rank is None:
+            energies = np.diagonal(entry_gram(self.components, self.protocol)).real
+            left = 1 - self.energy * np.cumsum(energies) / energies.sum()
+            rank = int(np.argmax(left <= SUBSPACE_LEFT)) + 1 if left[-1] <= SUBSPACE_LEFT else self.rank
+        return self.basis[:, :rank]
 
     def compress(self, signals: Complex) -> Complex:
         """Express signals in the basis. Shape `(..., frames)` to `(..., rank)`."""

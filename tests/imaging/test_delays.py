@@ -9,7 +9,7 @@ from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.delays import Delays, correct_delays, corrected_trajectory, estimate_delays
-from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, UNSTATED, Reconstruction
+from mrfpipe.imaging.reconstruction import UNSTATED, Reconstruction
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.fourier import sample_spokes
@@ -148,7 +148,7 @@ def test_maps_of_a_delayed_scan_are_those_without(recon):
     protocol = load_protocol("t1ff")
     sequence = protocol.sequence
     phantom = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=1, slice_spacing=0.012, seed=3)
-    dictionary = build_dictionary(protocol, rank=SUBSPACE_RANK)
+    dictionary = build_dictionary(protocol, rank=protocol.subspace_rank)
 
     def errors(raw, correct_delays):
         imaging = Imaging(recon=recon, correct_delays=correct_delays)

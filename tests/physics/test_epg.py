@@ -6,51 +6,45 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sequences import T1FF, distance, every_readout, inverted, random_tissue, sequence_of, train
 from torchsim_flash import IdealInversionFlash, InversionFlash, torchsim_echoes
 
 from mrfpipe.physics.bloch import bloch_signals
 from mrfpipe.physics.epg import epg_signals
+from mrfpipe.physics.events import Events, events_of
 from mrfpipe.physics.spoiled import spoiled_signals
-from mrfpipe.physics.train import Parts
-from mrfpipe.protocol import Sequence, load_protocol
+from mrfpipe.physics.tissue import Parts
+from mrfpipe.protocol import History, Sequence
 
 N_PULSES = 20
 """Of random trains; two repetitions make orders up to 40, which 128 spins hold without aliasing."""
 N_SPINS = 128
 
 
-def random_train(rng: np.random.Generator, increment: float) -> Sequence:
+def random_train(
+    rng: np.random.Generator, increment: float, readouts_per_frame: int = 1, **times: np.ndarray | float
+) -> Sequence:
     te = rng.uniform(1e-3, 5e-3, N_PULSES)
-    return dataclasses.replace(
-        load_protocol("t1ff").sequence,
-        flip=rng.uniform(0, np.pi, N_PULSES),
-        te=te,
-        tr=te + rng.uniform(1e-3, 20e-3, N_PULSES),
-        inversion_efficiency=rng.uniform(0.5, 1),
+    drawn = {"te": te, "tr": te + rng.uniform(1e-3, 20e-3, N_PULSES)} | times
+    return inverted(
+        train(rng.uniform(0, np.pi, N_PULSES), **drawn, rf_spoiling_increment=increment),
+        efficiency=rng.uniform(0.5, 1),
         inversion_time=rng.uniform(1e-3, 0.5),
         recovery=rng.uniform(0.0, 1.0),
-        rf_spoiling_increment=increment,
-        spokes_per_frame=1,
+        readouts_per_frame=readouts_per_frame,
     )
 
 
-def random_tissue(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
-    return {
-        "t1": rng.uniform(0.2, 3, n),
-        "t2": rng.uniform(0.01, 0.3, n),
-        "b1": rng.uniform(0.3, 1.2, n),
-        "df": rng.uniform(-150, 150, n),
-    }
+def repeated(sequence: Sequence) -> Events:
+    return events_of(sequence, History(kind="repeated"))
 
 
-def t1ff_train() -> Sequence:
-    """The whole train, every spoke a frame."""
-    return dataclasses.replace(load_protocol("t1ff").sequence, spokes_per_frame=1)
-
-
-def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Norm of the difference of signals, relative to the second's."""
-    return np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)
+def t1ff_train(degrees: float = 50) -> Sequence:
+    """The whole train, every readout a frame, with an increment of the RF phase."""
+    sequence = every_readout(T1FF.sequence)
+    inversion, wait, flips, recovery = sequence.blocks
+    flips = dataclasses.replace(flips, rf_spoiling_increment=np.deg2rad(degrees))
+    return dataclasses.replace(sequence, blocks=(inversion, wait, flips, recovery))
 
 
 @settings(deadline=None, max_examples=30)
@@ -58,7 +52,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def test_epg_is_isochromat_bloch(seed, degrees):
     """Random trains, RF phases and tissue: every path through the states, signs and conjugates included."""
     rng = np.random.default_rng(seed)
-    sequence, tissue = random_train(rng, np.deg2rad(degrees)), random_tissue(rng, 5)
+    sequence, tissue = repeated(random_train(rng, np.deg2rad(degrees))), random_tissue(rng, 5)
     spins = bloch_signals(sequence, **tissue, n_spins=N_SPINS)
     states = epg_signals(sequence, **tissue, tolerance=0, dtype=np.float64)
     # Double precision through two repetitions of 20 pulses.
@@ -71,11 +65,11 @@ def test_epg_is_isochromat_bloch(seed, degrees):
 @pytest.mark.parametrize("simulate", [spoiled_signals, epg_signals, bloch_signals])
 def test_a_signal_is_the_weighted_sum_of_its_parts(simulate):
     rng = np.random.default_rng(0)
-    sequence, tissue = dataclasses.replace(random_train(rng, 1.0), spokes_per_frame=4), random_tissue(rng, 40)
+    sequence, tissue = random_train(rng, 1.0, readouts_per_frame=4), random_tissue(rng, 40)
     parts = Parts(np.array([0.3, 1.1]), np.array([0.9, 0.4]), np.array([-70.0, 300.0]))
-    whole = simulate(sequence, **tissue, parts=parts)
+    whole = simulate(repeated(sequence), **tissue, parts=parts)
     assert whole.shape == (40, N_PULSES // 4)
-    single = dataclasses.replace(sequence, spokes_per_frame=1)
+    single = repeated(every_readout(sequence))
     each = [
         weight * simulate(single, **(tissue | {"b1": tissue["b1"] * scale, "df": tissue["df"] + shift}))
         for weight, scale, shift in zip(*parts, strict=True)
@@ -86,7 +80,7 @@ def test_a_signal_is_the_weighted_sum_of_its_parts(simulate):
 
 
 def test_without_orders_above_zero_it_is_ideally_spoiled():
-    sequence, rng = t1ff_train(), np.random.default_rng(0)
+    sequence, rng = repeated(t1ff_train()), np.random.default_rng(0)
     tissue = random_tissue(rng, 20)
     one = epg_signals(sequence, **tissue, n_orders=1, tolerance=0, dtype=np.float64)
     np.testing.assert_allclose(one, spoiled_signals(sequence, **tissue), rtol=0, atol=1e-13)
@@ -95,7 +89,7 @@ def test_without_orders_above_zero_it_is_ideally_spoiled():
 def test_where_nothing_transverse_outlasts_a_repetition_all_models_agree():
     """With T2 a fortieth of TR, exp(-40) of the transverse magnetisation reaches the next pulse."""
     rng = np.random.default_rng(5)
-    sequence = dataclasses.replace(random_train(rng, 2.0), te=np.full(N_PULSES, 1e-4), tr=np.full(N_PULSES, 0.02))
+    sequence = repeated(random_train(rng, 2.0, te=1e-4, tr=0.02))
     tissue = random_tissue(rng, 20) | {"t2": np.full(20, 5e-4)}
     spoiled = spoiled_signals(sequence, **tissue)
     np.testing.assert_allclose(epg_signals(sequence, **tissue, dtype=np.float64), spoiled, rtol=0, atol=1e-13)
@@ -107,7 +101,7 @@ def test_the_train_of_t1ff_differs_from_ideal_spoiling_more_without_rf_spoiling(
     tissue = random_tissue(rng, 30) | {"t2": np.full(30, 0.04), "df": np.zeros(30)}
 
     def from_ideal(degrees: float) -> np.ndarray:
-        sequence = dataclasses.replace(t1ff_train(), rf_spoiling_increment=np.deg2rad(degrees))
+        sequence = repeated(t1ff_train(degrees))
         return distance(epg_signals(sequence, **tissue), spoiled_signals(sequence, **tissue))
 
     spoiled, unspoiled = from_ideal(50), from_ideal(0)
@@ -119,9 +113,10 @@ def test_dropped_states_cost_little():
     """The stated tolerance, limit and single precision against all states in double precision, for water and fat."""
     rng = np.random.default_rng(1)
     tissue = random_tissue(rng, 32) | {"t2": np.repeat([0.04, 0.08], 16), "df": rng.uniform(-600, 600, 32)}
-    every = epg_signals(t1ff_train(), **tissue, n_orders=200, tolerance=0, dtype=np.float64)
-    assert distance(epg_signals(t1ff_train(), **tissue), every).max() < 5e-5
-    assert distance(epg_signals(t1ff_train(), **tissue, tolerance=1e-3), every).max() < 5e-3
+    sequence = repeated(t1ff_train())
+    every = epg_signals(sequence, **tissue, n_orders=200, tolerance=0, dtype=np.float64)
+    assert distance(epg_signals(sequence, **tissue), every).max() < 5e-5
+    assert distance(epg_signals(sequence, **tissue, tolerance=1e-3), every).max() < 5e-3
 
 
 @pytest.mark.parametrize("degrees", [50, 117])
@@ -133,13 +128,13 @@ def test_torchsim_agrees_on_the_train_of_t1ff(degrees):
     """
     rng = np.random.default_rng(2)
     tissue = random_tissue(rng, 24) | {"t1": rng.uniform(0.2, 2, 24), "t2": rng.uniform(0.03, 0.08, 24)}
-    sequence = dataclasses.replace(t1ff_train(), rf_spoiling_increment=np.deg2rad(degrees))
+    sequence = t1ff_train(degrees)
     within = 1e-5 * np.maximum(1, 1.5 * tissue["t1"])
     theirs = torchsim_echoes(InversionFlash, sequence, **tissue, states=128)
-    ours = epg_signals(sequence, **tissue, tolerance=1e-9, dtype=np.float64)
+    ours = epg_signals(repeated(sequence), **tissue, tolerance=1e-9, dtype=np.float64)
     assert np.all(distance(theirs, ours) < within)
     theirs = torchsim_echoes(IdealInversionFlash, sequence, **tissue, states=2)
-    assert np.all(distance(theirs, spoiled_signals(sequence, **tissue)) < within)
+    assert np.all(distance(theirs, spoiled_signals(repeated(sequence), **tissue)) < within)
 
 
 def test_hyperecho():
@@ -147,22 +142,12 @@ def test_hyperecho():
 
     With pulses a, 180, -a at even spacing and no relaxation, what the first pulse dephased is refocused.
     """
-    tr = 5e-3
     flip = np.array([np.pi / 2, 0.7, 1.9, np.pi, -1.9, -0.7, 0.0])
-    sequence = dataclasses.replace(
-        load_protocol("t1ff").sequence,
-        flip=flip,
-        te=np.full(flip.size, 1e-9),
-        tr=np.full(flip.size, tr),
-        inversion_time=1e-9,
-        recovery=0.0,
-        rf_spoiling_increment=0.0,
-        spokes_per_frame=1,
-    )
+    events = events_of(sequence_of(train(flip, te=1e-9, tr=5e-3)), History(kind="equilibrium"))
     forever = np.array([1e9])
-    echoes = epg_signals(
-        sequence, t1=forever, t2=forever, b1=np.ones(1), df=np.zeros(1), repetitions=1, tolerance=0, dtype=np.float64
-    )[0]
+    echoes = epg_signals(events, t1=forever, t2=forever, b1=np.ones(1), df=np.zeros(1), tolerance=0, dtype=np.float64)[
+        0
+    ]
     assert abs(echoes[0]) == pytest.approx(1, abs=1e-6)
     assert abs(echoes[-1]) == pytest.approx(1, abs=1e-6)
     assert np.all(np.abs(echoes[1:-1]) < 0.9)
@@ -174,15 +159,9 @@ def test_spoiled_by_relaxation_it_ends_in_the_ernst_steady_state(t1, degrees, tr
     """With T2 far below TR nothing transverse is left to spoil."""
     flip, t2, te = np.deg2rad(degrees), tr / 25, tr / 50
     n = int(20 * t1 / tr)
-    sequence = dataclasses.replace(
-        load_protocol("t1ff").sequence,
-        flip=np.full(n, flip),
-        te=np.full(n, te),
-        tr=np.full(n, tr),
-        spokes_per_frame=1,
-    )
+    sequence = inverted(train(np.full(n, flip), te=te, tr=tr))
     echo = epg_signals(
-        sequence,
+        repeated(sequence),
         t1=np.array([t1]),
         t2=np.array([t2]),
         b1=np.ones(1),

@@ -8,7 +8,7 @@ from scipy.special import sici
 
 from mrfpipe.physics.simulate import MODELS, SignalModel, fingerprints
 from mrfpipe.physics.slice_profile import EXTENT, N_LAYERS, flip_profile, layers_of
-from mrfpipe.physics.train import Parts
+from mrfpipe.physics.tissue import Parts
 from mrfpipe.protocol import Protocol, load_protocol
 
 
@@ -51,14 +51,14 @@ def test_an_even_slice_emits_what_it_would_without_a_profile():
 
 def signals_of(protocol: Protocol, *, spoiling: str = "spoiled", slice_profile: bool = True) -> np.ndarray:
     voxels = {
-        "ff": [0.0, 0.5, 1.0],
-        "t1w": [0.6, 1.2, 2.0],
-        "t1f": [0.2, 0.3, 0.4],
+        "FF": [0.0, 0.5, 1.0],
+        "T1H2O": [0.6, 1.2, 2.0],
+        "T1fat": [0.2, 0.3, 0.4],
         "df": [0, -40, 90],
-        "b1": [1, 0.6, 0.4],
+        "B1": [1, 0.6, 0.4],
     }
     model = SignalModel(spoiling=spoiling, slice_profile=slice_profile)
-    return fingerprints(protocol, **{k: np.array(v, float) for k, v in voxels.items()}, model=model)
+    return fingerprints(protocol, {k: np.array(v, float) for k, v in voxels.items()}, model=model)
 
 
 def models_and_products():

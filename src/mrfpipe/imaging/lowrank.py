@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 7
-"""Voxels along either side of a block, chosen with `mrfpipe.imaging.reconstruction.SUBSPACE_RANK`: on phantoms 5 had 1
+"""Voxels along either side of a block, chosen by `benchmarks/subspace_settings.py`: on phantoms 5 had 1
 to 9 % higher errors, 10 up to 4 %."""
 
 

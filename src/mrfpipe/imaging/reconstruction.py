@@ -26,10 +26,6 @@ from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels, sub
 from mrfpipe.progress import Steps
 from mrfpipe.protocol import Sequence
 
-SUBSPACE_RANK = 6
-"""Leading vectors of a dictionary's basis that a subspace reconstruction takes. Chosen on phantoms, together with the
-iterations of `mrfpipe.imaging.subspace` and the block of `mrfpipe.imaging.lowrank`, by
-`benchmarks/subspace_settings.py`: fewer vectors lack some of the signal, more are more to fill with noise."""
 UNSTATED = "not_listed_by_the_scan_and_not_compared_with_the_protocol"
 """Name of the note that says what of the sequence nothing has checked."""
 CPU = torch.device("cpu")

@@ -21,7 +21,7 @@ from mrfpipe.imaging.nufft import Backend, nufft_adjoint
 from mrfpipe.imaging.toeplitz import apply_normal, toeplitz_kernels
 
 N_ITERATIONS = 24
-"""Iterations of conjugate gradients; see `mrfpipe.imaging.reconstruction.SUBSPACE_RANK` for how they were chosen.
+"""Iterations of conjugate gradients; chosen by `benchmarks/subspace_settings.py`, with the rank of T1-FF.
 
 Iterations bring out detail and amplify noise. On phantoms of three regions, with the usual and four times the noise, 16
 had 13 % higher errors than 24 in the mean; 32 had 4 % lower ones, but 10 % higher ones in the noisiest scan.

@@ -2,8 +2,8 @@
 
 A plate holds 14 spheres: the T2 array, of manganese chloride, and the T1 array, of nickel chloride. Relaxation times at
 3 T and 20 degrees Celsius are those of Stupic et al., Magn Reson Med 86:1194 (2021), supporting information. Ten
-spheres of a plate lie on a ring and four within; the water that fills the phantom is drawn around them, so that it
-aliases into them as in a scan, and the walls of the spheres give no signal.
+spheres of a plate lie on a ring and four within. They alone give signal: the water that fills a phantom, of a T2 of
+seconds, would ring into them from edges that a disc of k-space cannot show, and put their T1 up to 2.5 % off.
 """
 
 import numpy as np
@@ -15,6 +15,8 @@ from mrfpipe.phantom.template import MM
 from mrfpipe.phantom.truth import Phantom
 from mrfpipe.protocol import load_protocol
 
+Filling = tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]
+"""T1 and T2 in s of the spheres of both plates."""
 PARAMETERS = load_protocol("fisp").parameters
 """What the spheres have maps of."""
 T2_ARRAY = (
@@ -51,14 +53,14 @@ T1_ARRAY = (
     (0.021719, 0.01583),
 )
 """The same of the spheres of nickel chloride."""
-WATER = (2.8, 1.9)
-"""T1 and T2 in s of the water between them, assumed."""
+FILLED_T1, FILLED_T2 = (0.1, 3.0), (0.01, 0.6)
+"""Ranges of T1 and T2 in s of spheres that are filled with something else."""
 BODY_RADIUS, RING_RADIUS, INNER_RADIUS = 100 * MM, 50 * MM, 22 * MM
 """Of the phantom, of the ring of ten spheres and of that of four."""
-SPHERE_RADIUS, WALL = 7.5 * MM, 1.5 * MM
-"""Inside of a sphere, and thickness of its wall."""
+SPHERE_RADIUS = 7.5 * MM
+"""Of the inside of a sphere."""
 CLEARANCE = 2 * MM
-"""How far a region of interest stays from a sphere's wall."""
+"""How far a region of interest stays from the border of a sphere."""
 
 
 def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float = 40 * MM, seed: int = 0) -> Phantom:
@@ -75,7 +77,7 @@ def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float 
     slice_spacing
         Distance from plate to plate in m.
     seed
-        Of how B1 varies, by about 10 %.
+        Of how B1 varies, by about 10 %, and, but for 0, of what else the spheres are filled with.
 
     Returns
     -------
@@ -85,12 +87,13 @@ def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float 
     y, x = axis[:, None], axis[None, :]
     shape = (n_slices, matrix, matrix)
     t1, t2 = (np.full(shape, np.nan, np.float32) for _ in range(2))
-    rois = np.zeros(shape, np.uint8)
+    rois, rng = np.zeros(shape, np.uint8), np.random.default_rng(seed)
+    filling = (T2_ARRAY, T1_ARRAY) if seed == 0 else (_other_filling(rng), _other_filling(rng))
     for s in range(n_slices):
-        _draw_plate(s, x, y, t1[s], t2[s], rois[s])
+        _draw_plate(s, x, y, t1[s], t2[s], rois[s], filling)
     mask = np.isfinite(t1)
     one = np.where(mask, np.float32(1), np.float32(np.nan))
-    b1 = np.broadcast_to(_b1(x, y, np.random.default_rng(seed)), shape)
+    b1 = np.broadcast_to(_b1(x, y, rng), shape)
     maps = ParameterMaps(
         parameters=PARAMETERS,
         si={"T1": t1, "T2": t2, "B1": np.where(mask, b1, np.nan).astype(np.float32)},
@@ -105,17 +108,12 @@ def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float 
     return Phantom(maps=maps, rois=rois, roi_names=names)
 
 
-def _draw_plate(s: int, x: Double, y: Double, t1: Float, t2: Float, rois: Byte) -> None:
-    """Draw the water and the spheres of a plate."""
-    array, first = ((T2_ARRAY, 1), (T1_ARRAY, 15))[s % 2]
-    body = np.hypot(x, y) <= BODY_RADIUS
-    t1[body], t2[body] = WATER
-    for number, (sphere, (cx, cy)) in enumerate(zip(array, _centres(), strict=True)):
+def _draw_plate(s: int, x: Double, y: Double, t1: Float, t2: Float, rois: Byte, filling: Filling) -> None:
+    """Draw the spheres of a plate."""
+    for number, (cx, cy) in enumerate(_centres()):
         distance = np.hypot(x - cx, y - cy)
-        wall = (distance > SPHERE_RADIUS) & (distance <= SPHERE_RADIUS + WALL)
-        t1[wall], t2[wall] = np.nan, np.nan
-        t1[distance <= SPHERE_RADIUS], t2[distance <= SPHERE_RADIUS] = sphere
-        rois[distance <= SPHERE_RADIUS - CLEARANCE] = first + number
+        t1[distance <= SPHERE_RADIUS], t2[distance <= SPHERE_RADIUS] = filling[s % 2][number]
+        rois[distance <= SPHERE_RADIUS - CLEARANCE] = 1 + 14 * (s % 2) + number
 
 
 def _centres() -> list[tuple[float, float]]:
@@ -125,6 +123,13 @@ def _centres() -> list[tuple[float, float]]:
         *((float(RING_RADIUS * np.cos(a)), float(RING_RADIUS * np.sin(a))) for a in outer),
         *((float(INNER_RADIUS * np.cos(a)), float(INNER_RADIUS * np.sin(a))) for a in inner),
     ]
+
+
+def _other_filling(rng: np.random.Generator) -> tuple[tuple[float, float], ...]:
+    """Draw T1 and T2 in s of a plate of spheres, T2 shorter than T1."""
+    t1 = np.exp(rng.uniform(np.log(FILLED_T1[0]), np.log(FILLED_T1[1]), 14))
+    t2 = np.exp(rng.uniform(np.log(FILLED_T2[0]), np.log(np.minimum(FILLED_T2[1], 0.9 * t1))))
+    return tuple(zip(t1.tolist(), t2.tolist(), strict=True))
 
 
 def _b1(x: Double, y: Double, rng: np.random.Generator) -> Double:

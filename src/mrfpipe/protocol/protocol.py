@@ -107,6 +107,9 @@ class Protocol:
     """What the signal of a voxel is the sum of, one or two."""
     share: str | None
     """Name of the parameter that is the share of the second component; None if there is one component."""
+    subspace_rank: int | None = None
+    """Leading vectors of the dictionary's basis that a subspace reconstruction takes; None to go by their energy, see
+    `mrfpipe.dictionary.Dictionary.subspace`."""
     description: str = ""
     """What it is, in a sentence."""
 

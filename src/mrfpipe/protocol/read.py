@@ -90,6 +90,7 @@ def _protocol(top: Table, folder: Path | None) -> Protocol:
         grid=grid,
         components=components,
         share=share,
+        subspace_rank=_subspace_rank(top),
     )
     top.refuse_unknown()
     return protocol
@@ -190,6 +191,15 @@ def _columns(table: Table, folder: Path | None) -> dict[str, list[float]]:
     except (OSError, ValueError, TypeError, csv.Error) as e:
         raise table.error("file", f"= {name!r} is no file of numbers under {', '.join(_COLUMNS)}: {e}") from e
     return columns
+
+
+def _subspace_rank(top: Table) -> int | None:
+    if not top.has("reconstruction"):
+        return None
+    table = top.table("reconstruction")
+    rank = table.count("subspace_rank", least=2)
+    table.refuse_unknown()
+    return rank
 
 
 def _history(top: Table) -> History:

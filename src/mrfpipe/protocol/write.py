@@ -38,8 +38,10 @@ def write_toml(protocol: "Protocol") -> str:
     lines = [f"name = {json.dumps(protocol.name)}"]
     if protocol.description:
         lines.append(f"description = {json.dumps(protocol.description)}")
-    tables = [*sequence_tables(protocol.sequence), *searched_tables(protocol, described=True)]
-    return "\n\n".join(["\n".join([*lines, _field(protocol)]), *tables[:-1]]) + "\n"
+    *searched, field = searched_tables(protocol, described=True)
+    rank = [] if protocol.subspace_rank is None else [f"[reconstruction]\nsubspace_rank = {protocol.subspace_rank}"]
+    tables = [*sequence_tables(protocol.sequence), *rank, *searched]
+    return "\n\n".join(["\n".join([*lines, field]), *tables]) + "\n"
 
 
 def sequence_tables(sequence: "Sequence") -> Lines:

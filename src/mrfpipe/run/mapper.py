@@ -17,7 +17,6 @@ from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import ResourceError
 from mrfpipe.files.provenance import Recipe, Setting
 from mrfpipe.imaging.choices import Imaging
-from mrfpipe.imaging.reconstruction import SUBSPACE_RANK
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import Precision, reconstruct_signals
 from mrfpipe.learning.model import TrainedModel
@@ -109,8 +108,8 @@ class MatchMapper:
 
     @property
     def basis(self) -> Complex:
-        """The dictionary's leading `SUBSPACE_RANK` basis vectors."""
-        return self.dictionary.basis[:, :SUBSPACE_RANK]
+        """The dictionary's leading basis vectors, as many as a subspace reconstruction takes."""
+        return self.dictionary.subspace
 
     def imaging(self, asked: Imaging) -> Imaging:
         """Take what is asked for: frames and coefficients are matched alike."""
