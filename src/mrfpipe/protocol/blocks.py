@@ -98,6 +98,4 @@ class Readout:
     def __post_init__(self) -> None:
         computed = self.angle_increment is not None and self.oversampling is not None
         if computed != (self.kind == "golden-radial"):
-            raise ValueError(
-                "Golden-angle radial readouts, and no others, have an angle increment and an oversampling."
-            )
+            raise ValueError("Golden-angle radial readouts, and no others, have an angle increment and an oversampling.")

@@ -17,13 +17,13 @@ class History:
     """What the magnetisation has been through when the sequence begins; all histories start in equilibrium."""
 
     kind: Literal["equilibrium", "repeated", "multislice"] = "repeated"
-    """``equilibrium``: nothing. ``repeated``: the same sequence, again and again, here as often as
-    `mrfpipe.physics.events.STEADY_STATE_REPETITIONS` says. ``multislice``: the sequences of the slices before, one right
-    after the other, of which only what is not slice-selective, inversions and preparations, reaches this slice; a train
-    of excitations is nothing but time."""
+    """``equilibrium``: nothing. ``repeated``: the same sequence, again and again, simulated as often as
+    `mrfpipe.physics.events.STEADY_STATE_REPETITIONS` says. ``multislice``: the sequences of the slices before, one
+    right after the other, of which only inversions and preparations reach this slice, as they are not slice-selective;
+    a train of excitations is nothing but time."""
     slices: int = 1
     """Slices of a ``multislice`` scan that were measured before. With many the magnetisation is in the steady state of
-    the preparations alone; where a sequence outlasts T1 a few times, one or two slices get it there."""
+    the preparations alone; where a sequence lasts a few T1, one or two slices get it there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,8 +56,7 @@ class Component:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grid(Mapping[str, Double]):
     """The values of every parameter, in SI units, by name; each axis rises. Entries are numbered over the axes in
-    order, the last varying fastest.
-    """
+    order, the last varying fastest."""
 
     axes: Mapping[str, Double]
     """Values by the name of the parameter. Shape `(values)` each."""

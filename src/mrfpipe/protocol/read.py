@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mrfpipe.arrays import Double
 from mrfpipe.errors import InputError
 from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Readout, Spoiling, T2Preparation
 from mrfpipe.protocol.protocol import Component, Grid, History, Protocol

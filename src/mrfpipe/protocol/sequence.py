@@ -117,10 +117,7 @@ def _joined(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
     for block in blocks:
         last = joined[-1] if joined else None
         if isinstance(block, Excitations) and isinstance(last, Excitations) and block.continues(last):
-            both = {
-                name: np.concatenate([getattr(b, name) for b in (last, block)])
-                for name in ("flip", "te", "tr", "phase")
-            }
+            both = {name: np.concatenate([getattr(b, name) for b in (last, block)]) for name in ("flip", "te", "tr", "phase")}
             joined[-1] = replace(last, **both)
         else:
             joined.append(block)

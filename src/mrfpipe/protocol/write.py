@@ -115,9 +115,7 @@ def searched_tables(protocol: "Protocol", *, described: bool = False) -> Lines:
     if history.kind == "multislice":
         kind.append(f"slices = {history.slices}")
     parameters = [_parameter(p, protocol.grid[p.name], described=described) for p in protocol.parameters]
-    components = [
-        _component(c, protocol.share if c is not protocol.components[0] else None) for c in protocol.components
-    ]
+    components = [_component(c, protocol.share if c is not protocol.components[0] else None) for c in protocol.components]
     tables = ["\n".join(table) for table in (kind, *parameters, *components) if table]
     return [*tables, _field(protocol)]
 
@@ -140,9 +138,7 @@ def _parameter(p: Parameter, axis: Double, *, described: bool) -> Lines:
 def _component(component: "Component", share: str | None) -> Lines:
     lines = ["[[components]]", f"name = {json.dumps(component.name)}"]
     for key, value in (("t1", component.t1), ("t2", component.t2)):
-        lines.append(
-            f"{key} = {json.dumps(value)}" if isinstance(value, str) else f"{key}_ms = {_number(value, MILLI)}"
-        )
+        lines.append(f"{key} = {json.dumps(value)}" if isinstance(value, str) else f"{key}_ms = {_number(value, MILLI)}")
     if share is not None:
         lines.append(f"share = {json.dumps(share)}")
     if component.amplitudes.size > 1 or np.any(component.shifts):
