@@ -12,7 +12,6 @@ rate, to compare with that of multiply-adds on numbers that never leave the regi
 """
 
 import argparse
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,8 +22,8 @@ from harness import peak_memory_gb, report
 from numba import njit, prange
 
 from mrfpipe.physics.epg import epg_signals
+from mrfpipe.physics.events import events_of
 from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
-from mrfpipe.physics.train import STEADY_STATE_REPETITIONS
 from mrfpipe.protocol import Protocol, load_protocol
 
 OPERATIONS = 42
@@ -65,43 +64,44 @@ def peak_rate() -> float:
 
 def some_signals(protocol: Protocol) -> dict[str, np.ndarray]:
     """Water signals drawn from the grid."""
-    grid, rng, (water, _) = protocol.grid, np.random.default_rng(0), protocol.components
-    order = np.sort(rng.choice(grid["T1H2O"].size * grid["B1"].size * grid["df"].size, N_COMPARED, replace=False))
-    t1, b1, df = np.unravel_index(order, (grid["T1H2O"].size, grid["B1"].size, grid["df"].size))
-    t2 = np.full(N_COMPARED, water.t2)
-    return {"t1": grid["T1H2O"][t1], "t2": t2, "b1": grid["B1"][b1], "df": grid["df"][df]}
+    axes, rng = [protocol.grid[name] for name in ("T1H2O", "B1", "df")], np.random.default_rng(0)
+    shape = [axis.size for axis in axes]
+    order = np.sort(rng.choice(int(np.prod(shape)), N_COMPARED, replace=False))
+    t1, b1, df = (axis[i] for axis, i in zip(axes, np.unravel_index(order, shape), strict=True))
+    return {"t1": t1, "t2": np.full(N_COMPARED, protocol.components[0].t2), "b1": b1, "df": df}
 
 
 def beside_torchsim(protocol: Protocol) -> tuple[dict[str, float], dict[str, object]]:
     """Signals per second of both packages on the same signals, and how far apart they are."""
     values = some_signals(protocol)
-    sequence = protocol.sequence
-    sequence = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
-    rates = {"epg, same signals": N_COMPARED / fastest(lambda: epg_signals(sequence, **values))}
+    readout = replace(protocol.sequence.readout, readouts_per_frame=1)
+    sequence, history = replace(protocol.sequence, readout=readout), protocol.history
+    events = events_of(sequence, history)
+    rates = {"epg, same signals": N_COMPARED / fastest(lambda: epg_signals(events, **values))}
 
     def fixed() -> np.ndarray:
-        return epg_signals(sequence, **values, n_orders=FIXED_ORDERS, tolerance=0)
+        return epg_signals(events, **values, n_orders=FIXED_ORDERS, tolerance=0)
 
     seconds = fastest(fixed)
     rates[f"epg, {FIXED_ORDERS} orders"] = N_COMPARED / seconds
-    operations = OPERATIONS * FIXED_ORDERS * sequence.n_readouts * STEADY_STATE_REPETITIONS * N_COMPARED
+    operations = OPERATIONS * FIXED_ORDERS * events.kind.size * N_COMPARED
     facts: dict[str, object] = {
         "epg_gflops": round(operations / seconds / 1e9, 1),
         "peak_gflops": round(peak_rate() / 1e9, 1),
     }
     try:
-        from torchsim_flash import InversionFlash, torchsim_echoes
+        from torchsim_sequences import Unbalanced, torchsim_echoes
     except ImportError:
         return rates, facts | {"torchsim": "not installed; pip install mrfpipe[bench]"}
     for states in (32, 64):
 
         def theirs(states: int = states) -> np.ndarray:
-            return torchsim_echoes(InversionFlash, sequence, **values, states=states)
+            return torchsim_echoes(Unbalanced, sequence, history, **values, states=states)
 
         theirs()
         rates[f"torchsim, {states} states"] = N_COMPARED / fastest(theirs)
-        exact = epg_signals(sequence, **values, tolerance=1e-9, dtype=np.float64)
-        for name, signals in ((f"torchsim {states}", theirs()), ("epg", epg_signals(sequence, **values))):
+        exact = epg_signals(events, **values, tolerance=1e-9, dtype=np.float64)
+        for name, signals in ((f"torchsim {states}", theirs()), ("epg", epg_signals(events, **values))):
             error = np.linalg.norm(signals - exact, axis=1) / np.linalg.norm(exact, axis=1)
             facts[f"worst_error_{name}"] = f"{error.max():.1e}"
     facts["epg_over_torchsim_32"] = round(rates["epg, same signals"] / rates["torchsim, 32 states"], 1)
@@ -114,12 +114,10 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     device = torch.device(parser.parse_args().device)
     protocol, small = load_protocol("t1ff"), load_protocol("t1ff-small")
+    sizes = {name: axis.size for name, axis in protocol.grid.items()}
     # What the whole set takes apart: a water signal has one part, a fat signal six peaks.
-    n_simulated = sum(
-        component.shifts.size * protocol.grid[name].size
-        for component in protocol.components
-        for name in protocol.own_axes(component)
-    ) * math.prod(protocol.grid[name].size for name in protocol.shared_axes)
+    n_t1 = sizes["T1H2O"] + sizes["T1fat"] * protocol.components[1].shifts.size
+    n_simulated = n_t1 * sizes["B1"] * sizes["df"]
     seconds, rates = {}, {}
     for spoiling in MODELS:
         model = SignalModel(spoiling=spoiling)

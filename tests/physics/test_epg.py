@@ -7,18 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sequences import T1FF, distance, every_readout, inverted, random_tissue, sequence_of, train
-from torchsim_flash import IdealInversionFlash, InversionFlash, torchsim_echoes
+from torchsim_sequences import Ideal, Unbalanced, torchsim_echoes
 
 from mrfpipe.physics.bloch import bloch_signals
 from mrfpipe.physics.epg import epg_signals
 from mrfpipe.physics.events import Events, events_of
 from mrfpipe.physics.spoiled import spoiled_signals
 from mrfpipe.physics.tissue import Parts
-from mrfpipe.protocol import History, Sequence
+from mrfpipe.protocol import History, Sequence, load_protocol
 
 N_PULSES = 20
 """Of random trains; two repetitions make orders up to 40, which 128 spins hold without aliasing."""
 N_SPINS = 128
+REPEATED = History(kind="repeated")
 
 
 def random_train(
@@ -36,7 +37,7 @@ def random_train(
 
 
 def repeated(sequence: Sequence) -> Events:
-    return events_of(sequence, History(kind="repeated"))
+    return events_of(sequence, REPEATED)
 
 
 def t1ff_train(degrees: float = 50) -> Sequence:
@@ -130,11 +131,22 @@ def test_torchsim_agrees_on_the_train_of_t1ff(degrees):
     tissue = random_tissue(rng, 24) | {"t1": rng.uniform(0.2, 2, 24), "t2": rng.uniform(0.03, 0.08, 24)}
     sequence = t1ff_train(degrees)
     within = 1e-5 * np.maximum(1, 1.5 * tissue["t1"])
-    theirs = torchsim_echoes(InversionFlash, sequence, **tissue, states=128)
+    theirs = torchsim_echoes(Unbalanced, sequence, REPEATED, **tissue, states=128)
     ours = epg_signals(repeated(sequence), **tissue, tolerance=1e-9, dtype=np.float64)
     assert np.all(distance(theirs, ours) < within)
-    theirs = torchsim_echoes(IdealInversionFlash, sequence, **tissue, states=2)
+    theirs = torchsim_echoes(Ideal, sequence, REPEATED, **tissue, states=2)
     assert np.all(distance(theirs, spoiled_signals(repeated(sequence), **tissue)) < within)
+
+
+def test_torchsim_agrees_on_a_fisp_train():
+    """Its single precision, as above, over 500 repetition times of 12 ms, with off-resonance."""
+    rng = np.random.default_rng(3)
+    tissue = random_tissue(rng, 8) | {"df": rng.uniform(-20, 20, 8)}
+    protocol = load_protocol("fisp")
+    theirs = torchsim_echoes(Unbalanced, protocol.sequence, protocol.history, **tissue, states=501)
+    events = events_of(protocol.sequence, protocol.history)
+    ours = epg_signals(events, **tissue, n_orders=501, tolerance=0, dtype=np.float64)
+    assert distance(theirs, ours).max() < 3e-5
 
 
 def test_hyperecho():

@@ -260,7 +260,7 @@ def test_dropped_orders_cost_no_more_than_stated_where_dephasings_differ():
 
 
 def test_the_slice_profile_does_not_reach_an_inversion():
-    """An inversion that scales with B1 is of the whole volume: a layer of half a flip angle is inverted by B1."""
+    """An inversion is of the whole volume: B1 scales it, and not the half flip angle that a layer gets."""
     b1 = np.array([0.9])
     tissue = {"t1": np.ones(1), "t2": np.full(1, 0.05), "b1": b1, "df": np.zeros(1)}
     layer = Parts(np.ones(1), np.array([0.5]), np.zeros(1))

@@ -25,9 +25,9 @@ from numba import njit
 from mrfpipe.arrays import Double, Int
 from mrfpipe.protocol import Block, Delay, Excitations, History, Inversion, Sequence, Spoiling, T2Preparation
 
-STEADY_STATE_REPETITIONS = 2
-"""How many times a repeated sequence is played from equilibrium; the last is kept. From the second on the signals of
-T1-FF change by less than 3e-5 in norm, the first differ by up to 7 % (T1 2 s, B1 1)."""
+STEADY_AFTER = 10.0
+"""A repeated sequence is played from equilibrium for so many seconds, and once more, which is kept. The second time it
+is played the signals of T1-FF change by less than 3e-5 in norm; the first differ by up to 7 % (T1 2 s, B1 1)."""
 
 EXCITATION, PREPARATION = 0, 1
 UNREAD = -1
@@ -97,7 +97,7 @@ def events_of(sequence: Sequence, history: History) -> Events:
         case "equilibrium":
             before = []
         case "repeated":
-            before = [_unread(played)] * (STEADY_STATE_REPETITIONS - 1)
+            before = [_unread(played)] * math.ceil(STEADY_AFTER / sequence.duration)
         case "multislice":
             before = [_in_another_slice(sequence)] * history.slices
     return _tables(_cut(np.concatenate([*before, played])), sequence)

@@ -14,13 +14,16 @@ from mrfpipe.quantities import B1, OFF_RESONANCE, Parameter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What the longitudinal magnetisation has been through when the sequence begins."""
+    """What the magnetisation has been through when the sequence begins; all histories start in equilibrium."""
 
     kind: Literal["equilibrium", "repeated", "multislice"] = "repeated"
-    """``equilibrium``: nothing; ``repeated``: the same sequence, again and again; ``multislice``: the sequences of the
-    slices before, of which only what is not slice-selective, inversions and preparations, reaches this slice."""
+    """``equilibrium``: nothing. ``repeated``: the same sequence, again and again, simulated as often as
+    `mrfpipe.physics.events.STEADY_STATE_REPETITIONS` says. ``multislice``: the sequences of the slices before, one
+    right after the other, of which only inversions and preparations reach this slice, as they are not slice-selective;
+    a train of excitations is nothing but time."""
     slices: int = 1
-    """Slices of a ``multislice`` scan that were measured before, one sequence apart."""
+    """Slices of a ``multislice`` scan that were measured before. With many the magnetisation is in the steady state of
+    the preparations alone; where a sequence lasts a few T1, one or two slices get it there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
