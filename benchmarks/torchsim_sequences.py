@@ -11,7 +11,7 @@ import torch
 from torchsim.model import SPOILED, UNBALANCED, Simulator, SpinPhysics
 from torchsim.sequence import Delay, Spoil
 
-from mrfpipe.physics.events import STEADY_STATE_REPETITIONS
+from mrfpipe.physics.events import repetitions_before
 from mrfpipe.protocol import Delay as Wait
 from mrfpipe.protocol import Excitations, History, Inversion, Sequence
 
@@ -59,7 +59,8 @@ def torchsim_echoes(
     states: int,
 ) -> np.ndarray:
     """Simulate the echo of every readout in our convention. Shape `(signals, readouts)`."""
-    played = simulator(states=states, repetitions=STEADY_STATE_REPETITIONS if history.kind == "repeated" else 1)
+    before = repetitions_before(sequence) if history.kind == "repeated" else 0
+    played = simulator(states=states, repetitions=1 + before)
     values = {"T1": 1e3 * t1, "T2": 1e3 * t2, "B1": b1, "B0": df}
     signal = played.simulate(sequence=sequence, **{k: torch.from_numpy(v) for k, v in values.items()})
     return np.conj(1j * signal.numpy()[..., -sequence.n_readouts :])

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sequences import distance, random_tissue, sequence_of, train
 
+from mrfpipe.physics import events
 from mrfpipe.physics.bloch import bloch_signals
 from mrfpipe.physics.epg import epg_signals
-from mrfpipe.physics.events import STEADY_STATE_REPETITIONS, events_of
+from mrfpipe.physics.events import events_of, repetitions_before
 from mrfpipe.physics.simulate import SignalModel, component_signals, fingerprints
 from mrfpipe.physics.spoiled import spoiled_signals
 from mrfpipe.physics.tissue import Parts
@@ -104,13 +105,21 @@ class Vectors:
         return np.array(echoes)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def steady_at_once():
+    """Once before is enough to see whether repetitions are played, and short sequences would be played many times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "STEADY_AFTER", 1e-9)
+        yield
+
+
 def slowly(model, sequence: Sequence, history: History, tissue: dict[str, np.ndarray]) -> np.ndarray:
     """Play history and sequence on the vectors of each voxel. Shape `(signals, readouts)`."""
     signals = []
     for values in zip(*tissue.values(), strict=True):
         voxel = Vectors(*values)
         if history.kind == "repeated":
-            for _ in range(STEADY_STATE_REPETITIONS - 1):
+            for _ in range(repetitions_before(sequence)):
                 voxel.play(sequence, ideal=model is spoiled_signals)
         if history.kind == "multislice":
             for _ in range(history.slices):

@@ -103,10 +103,10 @@ def test_the_train_is_steady_from_the_second_repetition_on(monkeypatch):
     t1, b1 = T1FF.grid["T1H2O"][[0, 60, 113]], T1FF.grid["B1"][[0, 7, 14]]
 
     def after(repetitions: int) -> np.ndarray:
-        monkeypatch.setattr(events, "STEADY_STATE_REPETITIONS", repetitions)
+        monkeypatch.setattr(events, "repetitions_before", lambda _: repetitions - 1)
         return np.array([echoes_of(T1FF.sequence, *pair, 0.04) for pair in zip(t1, b1, strict=True)])
 
-    second, first, fifth = after(events.STEADY_STATE_REPETITIONS), after(1), after(5)
+    second, first, fifth = after(1 + events.repetitions_before(T1FF.sequence)), after(1), after(5)
     norm = np.linalg.norm(fifth, axis=1)
     assert np.max(np.linalg.norm(second - fifth, axis=1) / norm) < 3e-5
     assert 0.06 < np.max(np.linalg.norm(first - fifth, axis=1) / norm) < 0.08

@@ -97,10 +97,15 @@ def events_of(sequence: Sequence, history: History) -> Events:
         case "equilibrium":
             before = []
         case "repeated":
-            before = [_unread(played)] * math.ceil(STEADY_AFTER / sequence.duration)
+            before = [_unread(played)] * repetitions_before(sequence)
         case "multislice":
             before = [_in_another_slice(sequence)] * history.slices
     return _tables(_cut(np.concatenate([*before, played])), sequence)
+
+
+def repetitions_before(sequence: Sequence) -> int:
+    """Return how often a repeated sequence is played before it is taken to be steady."""
+    return math.ceil(STEADY_AFTER / sequence.duration)
 
 
 def _played(sequence: Sequence) -> Steps:

@@ -17,8 +17,8 @@ class History:
     """What the magnetisation has been through when the sequence begins; all histories start in equilibrium."""
 
     kind: Literal["equilibrium", "repeated", "multislice"] = "repeated"
-    """``equilibrium``: nothing. ``repeated``: the same sequence, again and again, simulated as often as
-    `mrfpipe.physics.events.STEADY_STATE_REPETITIONS` says. ``multislice``: the sequences of the slices before, one
+    """``equilibrium``: nothing. ``repeated``: the same sequence, again and again, for as long as
+    `mrfpipe.physics.events.STEADY_AFTER` says. ``multislice``: the sequences of the slices before, one
     right after the other, of which only inversions and preparations reach this slice, as they are not slice-selective;
     a train of excitations is nothing but time."""
     slices: int = 1
