@@ -35,4 +35,4 @@ def test_unseen_regions(run, study, tmp_path):
 
 def test_every_anatomy_can_be_asked_for():
     option = next(p for p in phantom_command.params if p.name == "anatomy")
-    assert list(option.type.choices) == list(ANATOMIES)
+    assert list(option.type.choices) == [*ANATOMIES, "spheres"]

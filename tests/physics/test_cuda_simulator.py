@@ -16,7 +16,7 @@ RUN = """
     from mrfpipe.physics.events import events_of
     from mrfpipe.physics.tissue import Parts
     from mrfpipe.protocol import Delay, History, Inversion, T2Preparation
-    from sequences import sequence_of, train
+    from trains import sequence_of, train
 
     rng, n = np.random.default_rng(0), 6
     drawn = rng.uniform(0.1, 1.0, n), rng.uniform(2e-3, 4e-3, n), rng.uniform(5e-3, 9e-3, n)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sequences import T1FF, distance, every_readout, inverted, random_tissue, sequence_of, train
 from torchsim_sequences import Ideal, Unbalanced, torchsim_echoes
+from trains import T1FF, distance, every_readout, inverted, random_tissue, sequence_of, train
 
 from mrfpipe.physics.bloch import bloch_signals
 from mrfpipe.physics.epg import epg_signals

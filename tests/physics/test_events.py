@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sequences import distance, random_tissue, sequence_of, train
+from trains import distance, random_tissue, sequence_of, train
 
-from mrfpipe.physics import events
 from mrfpipe.physics.bloch import bloch_signals
 from mrfpipe.physics.epg import epg_signals
 from mrfpipe.physics.events import events_of, repetitions_before
@@ -103,14 +102,6 @@ class Vectors:
                         self.wait(tr - te, block.dephasing)
                         n += 1
         return np.array(echoes)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def steady_at_once():
-    """Once before is enough to see whether repetitions are played, and short sequences would be played many times."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(events, "STEADY_AFTER", 1e-9)
-        yield
 
 
 def slowly(model, sequence: Sequence, history: History, tissue: dict[str, np.ndarray]) -> np.ndarray:
@@ -301,3 +292,16 @@ def test_a_component_of_constants_has_one_signal():
     assert one.shape == (3, 500) and other.shape == (500,)
     alone = fingerprints(mixed, {"T1": np.array([0.5]), "share": np.array([1.0])})
     np.testing.assert_allclose(alone[0], other, atol=1e-7)
+
+
+def test_a_repeated_sequence_is_played_before_for_a_time():
+    """Ten seconds, whatever one repetition takes: T1-FF once, a train of 50 ms two hundred times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mrfpipe.physics.events.STEADY_AFTER", 10.0)
+        assert repetitions_before(load_protocol("t1ff").sequence) == 1
+        short = load_protocol("t1ff").sequence
+        train = replace(short.trains[0], **{n: getattr(short.trains[0], n)[:8] for n in ("flip", "te", "tr", "phase")})
+        short = replace(short, blocks=(train,))
+        n = repetitions_before(short)
+        assert n * short.duration >= 10 > (n - 1) * short.duration
+        assert events_of(short, History(kind="repeated")).kind.size == (n + 1) * 8

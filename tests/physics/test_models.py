@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from sequences import T1FF, every_readout, inverted, train, with_blocks, with_train
+from trains import T1FF, every_readout, inverted, train, with_blocks, with_train
 
 from mrfpipe.physics.bloch import bloch_signals
 from mrfpipe.physics.epg import epg_signals

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sequences import T1FF, every_readout, inverted
-from sequences import train as train_of
+from trains import T1FF, every_readout, inverted
+from trains import train as train_of
 
 from mrfpipe.physics import events
 from mrfpipe.physics.simulate import component_signals, fingerprints, readout_signals
