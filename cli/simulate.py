@@ -39,8 +39,9 @@ def command(
     energy: float | None,
     groups: bool,
 ) -> None:
-    """Simulate the dictionary of PROTOCOL: a TOML file, or the name of one that comes with mrfpipe (t1ff, t1ff-small,
-    fisp, fisp-spiral).
+    """Simulate the dictionary of PROTOCOL: a TOML file, or the name of one that comes with mrfpipe.
+
+    Those are t1ff, t1ff-small, fisp and fisp-spiral.
 
     Model `spoiled` takes the transverse magnetisation to be gone before every pulse: take it to compare with published
     MRF T1-FF maps, whose authors simulate so. Model `epg` follows it through gradient and RF spoiling: take it where
