@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrfpipe.studies.catalogue import STUDIES, run_study
+from mrfpipe.studies.catalogue import STUDIES, refuse_outputs, run_study
 
-from .options import INPUT, Settings, common_options
+from .options import Settings, common_options
+from .paths import Place
 
 if TYPE_CHECKING:
     from mrfpipe.studies.catalogue import ScaleName
@@ -29,9 +30,23 @@ Example: mrfpipe study spoiling -o spoiling
 """
 
 
+def _refuse_outputs(ctx: click.Context, param: click.Parameter, folder: Path) -> Path:  # noqa: ARG001 - click's signature
+    """Refuse what is there already; NAME and --force are eager, known when the folder is looked at."""
+    refuse_outputs(ctx.params["name"], folder, force=ctx.params["force"])
+    return folder
+
+
 @click.command(help=_HELP)
-@click.argument("name", type=click.Choice(list(STUDIES)), metavar="NAME")
-@click.option("-o", "--output", type=INPUT, required=True, metavar="DIR", help="Folder to write to.")
+@click.argument("name", type=click.Choice(list(STUDIES)), metavar="NAME", is_eager=True)
+@click.option(
+    "-o",
+    "--output",
+    type=Place(folder=True),
+    required=True,
+    metavar="DIR",
+    help="Folder to write to.",
+    callback=_refuse_outputs,
+)
 @click.option(
     "--scale",
     type=click.Choice(["small", "paper"]),

@@ -9,6 +9,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from mrfpipe.studies.catalogue import STUDIES
+
 HEAVY = ("torch", "numba", "sigpy", "scipy", "matplotlib", "nibabel")
 
 
@@ -51,12 +53,25 @@ def refusal(folder, *words):
         ("report none", 3, "none does not exist, a result"),
         ("info none.h5", 3, "none.h5: there is no such file"),
         ("compare none leg.truth.npz", 3, "none does not exist, a result"),
+        ("study table2 -o leg.h5 --threads 1", 6, "leg.h5 cannot be written to: it is a file"),
+        ("study table2 -o leg.h5/out", 6, "leg.h5/out cannot be written: a part of its path is a file"),
     ],
 )
 def test_a_wrong_path_is_told_before_anything_heavy_is_imported(study, line, code, complaint):
     found, stderr, imported = refusal(study, *line.split())
     assert (found, imported) == (code, "[]"), stderr
     assert complaint in stderr[-1]
+
+
+@pytest.mark.parametrize(
+    "line", ["study agreement -o .", "study --threads 1 -o . agreement"], ids=["name first", "name last"]
+)
+def test_a_study_whose_last_output_is_there_is_refused_before_anything_heavy_is_imported(tmp_path, line):
+    last = f"agreement{STUDIES['agreement'].outputs[-1]}"
+    (tmp_path / last).touch()
+    code, stderr, imported = refusal(tmp_path, *line.split())
+    assert (code, imported) == (5, "[]"), stderr
+    assert stderr == [f"mrfpipe: {last} exists already; give --force to replace it, or choose another -o."]
 
 
 def test_of_many_scans_those_that_are_not_there_are_told_at_once_each(study):

@@ -83,6 +83,15 @@ class _Module(Protocol):
         """Write the study's files and return its table."""
 
 
+def refuse_outputs(name: str, folder: Path, *, force: bool) -> None:
+    """Refuse to run a study whose tables or figures are there already or cannot be written.
+
+    Parameters and errors are those of `run_study`.
+    """
+    for ending in STUDIES[name].outputs:
+        refuse_existing(folder / f"{name}{ending}", force=force)
+
+
 def run_study(
     name: str,
     folder: Path,
@@ -123,10 +132,9 @@ def run_study(
     MismatchError
         If the folder holds work of other settings.
     ResourceError
-        If the frames to train on do not fit into memory, or the disk is full.
+        If the folder cannot be written to, the frames to train on do not fit into memory, or the disk is full.
     """
-    for ending in STUDIES[name].outputs:
-        refuse_existing(folder / f"{name}{ending}", force=force)
+    refuse_outputs(name, folder, force=force)
     if name == "spoiling":
         return _run_spoiling(folder, scale, seed, device, progress(name))
     if name == "assumptions":
