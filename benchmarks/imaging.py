@@ -27,13 +27,11 @@ from mrfpipe.dictionary import build_dictionary
 from mrfpipe.imaging.coils import MapMethod, compress_coils, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.delays import corrected_trajectory, estimate_delays
 from mrfpipe.imaging.nufft import Backend, nufft, nufft_adjoint
-from mrfpipe.imaging.reconstruction import Imaging, Reconstruction
+from mrfpipe.imaging.reconstruction import SUBSPACE_RANK, Imaging, Reconstruction
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import coil_maps, scan
 from mrfpipe.protocol import Protocol, Sequence, load_protocol
 
-RANK = 8
-"""Of the subspace."""
 N_LOOKED_AT = 1_500
 """Voxels, and samples, at which transforms are compared with the exact sum."""
 
@@ -76,9 +74,9 @@ def map_error(maps: Complex, mask: Bool) -> float:
 
 
 def time_subspace(raw: RawScan, protocol: Protocol, backend: Backend, stages: Stages) -> float:
-    """Reconstruct the first two slices by subspace, rank 8; return the time of the second, which needs no kernels."""
+    """Reconstruct the first two slices by subspace; return the time of the second, which needs no kernels."""
     two = replace(raw, kspace=raw.kspace[:2])
-    basis = build_dictionary(protocol, rank=RANK).basis
+    basis = build_dictionary(protocol, rank=SUBSPACE_RANK).basis
     imaging = Imaging(recon="subspace", backend=backend, correct_delays=False)
     slices = iter(Reconstruction(two, protocol.sequence, imaging, basis=basis))
     with stages.time(f"subspace, {backend}, first slice"):
