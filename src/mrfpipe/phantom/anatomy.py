@@ -12,16 +12,11 @@ from scipy import ndimage
 
 from mrfpipe.arrays import Bool, Byte, Double, Float
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.phantom.abdomen import ABDOMEN
 from mrfpipe.phantom.disease import Traits
-from mrfpipe.phantom.leg import LEG
 from mrfpipe.phantom.limb import Limb, inside, section
-from mrfpipe.phantom.pelvis import PELVIS
 from mrfpipe.phantom.person import Person, draw_person
-from mrfpipe.phantom.region import Region
-from mrfpipe.phantom.shoulder import SHOULDER
+from mrfpipe.phantom.region import Region, load_region
 from mrfpipe.phantom.template import MM
-from mrfpipe.phantom.thigh import THIGH
 from mrfpipe.phantom.tissue import fill
 from mrfpipe.phantom.truth import PARAMETERS, Phantom
 
@@ -140,7 +135,7 @@ def axial(voxel: float, matrix: int, spacing: float, first: float) -> Double:
     return affine
 
 
-REGIONS = {region.name: region for region in (THIGH, LEG, SHOULDER, ABDOMEN, PELVIS)}
+REGIONS = {name: load_region(name) for name in ("thigh", "leg", "shoulder", "abdomen", "pelvis")}
 """Every region there is, by name."""
 ANATOMIES: dict[str, Callable[..., Phantom]] = {name: partial(draw, region) for name, region in REGIONS.items()}
 """Draws each region, by name; called as `draw` is, but for its region."""
