@@ -75,7 +75,7 @@ def test_a_trained_network_finds_the_maps_of_a_scan_it_has_not_seen(protocol, ti
     )
     assert losses[-1] < 0.15 * losses[0]
     scan, truth = make_scan(11)
-    maps = reconstruct(scan, model, protocol, device=CPU)
+    maps = reconstruct(scan, model, protocol, device=CPU)[0]
     for parameter, least in zip(PARAMETERS, (0.8, 0.15, 0.0, 0.8, 0.45), strict=True):
         sound = truth.mask & (truth.si["FF"] < 0.7) if parameter.name == "T1H2O" else truth.mask
         estimate, expected = (m.si[parameter.name][sound] for m in (maps, truth))

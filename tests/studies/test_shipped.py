@@ -52,7 +52,7 @@ def test_the_model_reads_frames_and_was_trained_on_the_training_subjects_alone(m
     assert model.record["input"] == "frames"
     assert sorted(path.name for path in folder.iterdir()) == ["coefficients", "log.jsonl", "network", "recipe.json"]
     series = CompressedFrames([folder / "coefficients" / f"{training[0]}.h5"])[0]
-    maps = reconstruct(series, model, protocol, device=CPU)
+    maps = reconstruct(series, model, protocol, device=CPU)[0]
     assert np.isfinite(maps.si["FF"][maps.mask]).all()
 
 

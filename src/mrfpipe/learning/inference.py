@@ -44,22 +44,6 @@ def reconstruct(
     precision: Precision = "float32",
     progress: Steps | None = None,
     tile_size: int = TILE_SIZE,
-) -> ParameterMaps:
-    """Estimate the maps of a scan: those of `reconstruct_signals`, whose parameters and errors these are."""
-    return reconstruct_signals(
-        series, model, protocol, device=device, precision=precision, progress=progress, tile_size=tile_size
-    )[0]
-
-
-def reconstruct_signals(
-    series: FrameSeries | Iterable[FrameSeries],
-    model: TrainedModel,
-    protocol: Protocol,
-    *,
-    device: torch.device,
-    precision: Precision = "float32",
-    progress: Steps | None = None,
-    tile_size: int = TILE_SIZE,
 ) -> tuple[ParameterMaps, Fingerprints]:
     """Estimate the maps of a scan, and put the fingerprints simulated at them beside the measured ones.
 

@@ -73,7 +73,7 @@ def match_series(
     memory: int | None = None,
     device: torch.device = CPU,
     progress: Steps | None = None,
-) -> ParameterMaps:
+) -> tuple[ParameterMaps, Fingerprints]:
     """Match every voxel inside the mask.
 
     The map `match` is the normalised correlation over all frames, so that aliasing lowers it, or over the subspace if
@@ -105,44 +105,17 @@ def match_series(
     progress
         Called by brute matching, which takes long, with the points of the shared axes done and of all.
 
+    Returns
+    -------
+        The maps, and the signals that they were read from beside their matched entries, which a refinement has moved
+        off the grid with the maps.
+
     Raises
     ------
     MismatchError
         If the frames are of another sequence than the dictionary, or groups are needed and there are none.
     ResourceError
         If the device is a GPU that exact matching cannot use, or `memory` is less than matching takes.
-    """
-    return match_signals(
-        series,
-        dictionary,
-        method,
-        groups=groups,
-        refined=refined,
-        gap=gap,
-        memory=memory,
-        device=device,
-        progress=progress,
-    )[0]
-
-
-def match_signals(
-    series: FrameSeries | Iterable[FrameSeries],
-    dictionary: Dictionary,
-    method: Method = "exact",
-    *,
-    groups: EntryGroups | None = None,
-    refined: bool = True,
-    gap: bool = False,
-    memory: int | None = None,
-    device: torch.device = CPU,
-    progress: Steps | None = None,
-) -> tuple[ParameterMaps, Fingerprints]:
-    """Match every voxel inside the mask, and hand on what was compared: parameters and errors as of `match_series`.
-
-    Returns
-    -------
-        The maps, and the signals that they were read from beside their matched entries, which a refinement has moved
-        off the grid with the maps.
     """
     if method == "group" and groups is None:
         raise MismatchError(

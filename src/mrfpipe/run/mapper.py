@@ -18,10 +18,10 @@ from mrfpipe.errors import ResourceError
 from mrfpipe.files.provenance import Recipe, Setting
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.learning.inference import Precision, reconstruct_signals
+from mrfpipe.learning.inference import Precision, reconstruct
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.maps import Fingerprints, ParameterMaps
-from mrfpipe.matching.match import match_signals
+from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol, parse_protocol
@@ -118,8 +118,8 @@ class MatchMapper:
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
     ) -> tuple[ParameterMaps, Fingerprints]:
-        """Match every voxel inside the mask; errors as of `match_signals`."""
-        return match_signals(
+        """Match every voxel inside the mask; errors as of `match_series`."""
+        return match_series(
             slices,
             self.dictionary,
             self.matching.method,
@@ -185,12 +185,12 @@ class NetworkMapper:
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
     ) -> tuple[ParameterMaps, Fingerprints]:
-        """Estimate the maps; errors as of `reconstruct_signals`.
+        """Estimate the maps; errors as of `reconstruct`.
 
         Frames that a model without encoding is to read twice lie in a temporary file meanwhile.
         """
         with TemporaryDirectory(prefix="mrfpipe-") as folder:
-            return reconstruct_signals(
+            return reconstruct(
                 slices if self.model.encoding is not None else _on_disk(slices, Path(folder)),
                 self.model,
                 self.protocol,

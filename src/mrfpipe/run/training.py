@@ -119,7 +119,7 @@ def _learned(scans: Sequence[Path], protocol: Protocol, dictionary: Dictionary |
     known = [_truth(scan, protocol) for scan in scans] if dictionary is None else []  # before the work
     series = [load_series(scan, protocol, progress) for scan in scans]
     if dictionary is not None:
-        known = [match_series(one, dictionary, refined=False, progress=progress("match")) for one in series]
+        known = [match_series(one, dictionary, refined=False, progress=progress("match"))[0] for one in series]
     return series, known
 
 

@@ -43,9 +43,9 @@ def run(
             subject_phantom(subject, recipe, protocol),
         )
         found = {
-            "network": reconstruct(series, model, protocol, device=device),
-            "match": match_series(series, dictionary, refined=False, device=device),
-            "match-refined": match_series(series, dictionary, refined=True, device=device),
+            "network": reconstruct(series, model, protocol, device=device)[0],
+            "match": match_series(series, dictionary, refined=False, device=device)[0],
+            "match-refined": match_series(series, dictionary, refined=True, device=device)[0],
         }
         for method, maps in found.items():
             errors = evaluate(maps, truth.maps)

@@ -79,7 +79,7 @@ class ScannedCohort:
         """Match a subject's frames in one of the ways of `MATCHINGS`, or read the maps."""
         if not self.kept(matching, subject):
             began = time.time()
-            found = match_series(
+            found, _ = match_series(
                 self.series(subject), self._dictionary, refined=MATCHINGS[matching], device=self._device
             )
             self.keep(found, matching, subject, began)

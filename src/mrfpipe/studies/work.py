@@ -141,7 +141,7 @@ class Work:
 
     def infer_series(self, model: TrainedModel, series: FrameSeries) -> ParameterMaps:
         """Make the maps of a scan by a network."""
-        return reconstruct(series, model, self.scans.protocol, device=self.device)
+        return reconstruct(series, model, self.scans.protocol, device=self.device)[0]
 
     def trained(self) -> tuple[str, ...]:
         """Return the networks of Table 2 that are trained already, and the proposed one in any case."""
