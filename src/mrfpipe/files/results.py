@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mrfpipe.errors import InputError, MismatchError
-from mrfpipe.files.atomic import writing_folder
+from mrfpipe.files.atomic import writing
 from mrfpipe.files.bids import describe_dataset, save_bids, scan_entities
 from mrfpipe.files.dicom import DICOM_FOLDER, write_dicom
 from mrfpipe.files.fingerprints import load_fingerprints, write_fingerprints
@@ -74,7 +74,7 @@ def save_result(
         If the disk does not take the files, or highdicom is needed and not installed.
     """
     folder = Path(folder)
-    with writing_folder(folder, force=force, marker=MAPS_FILE) as partial:
+    with writing(folder, force=force, marker=MAPS_FILE) as partial:
         write_maps(maps, partial / MAPS_FILE, provenance)
         if fingerprints is not None:
             write_fingerprints(fingerprints, partial / FINGERPRINTS_FILE)

@@ -62,14 +62,8 @@ def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
 def describe_noise(noise: Complex) -> dict[str, float]:
     """Say how the receivers' noise differs and is shared: what prewhitening takes out.
 
-    Parameters
-    ----------
-    noise
-        A measurement without signal. Shape `(coils, readings)`.
-
-    Returns
-    -------
-        The least and the most standard deviation of a coil over their mean, and the largest correlation of two coils.
+    Of a measurement without signal, shape `(coils, readings)`, these are the least and the most standard deviation of a
+    coil over their mean, and the largest correlation of two coils.
     """
     covariance = noise @ noise.conj().T / noise.shape[1]
     deviation = np.sqrt(np.diag(covariance).real)
@@ -90,10 +84,8 @@ def edge_noise(kspace: Complex, trajectory: Float) -> Complex:
 
     Parameters
     ----------
-    kspace
-        Shape `(coils, readouts, samples)`.
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+    kspace, trajectory
+        As for `estimate_coil_maps`.
 
     Returns
     -------

@@ -27,27 +27,20 @@ def reconstruct_frames(
     ----------
     kspace
         Prewhitened k-space. Shape `(coils, readouts, samples)`.
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+    trajectory, backend
+        As for `mrfpipe.imaging.nufft.nufft`, and so are errors.
     maps
         Coil sensitivities. Shape `(coils, y, x)` with as many rows as columns.
     density
         Area of every sample among all readouts; see `mrfpipe.imaging.density`. Shape `(readouts, samples)`.
     readouts_per_frame
         Consecutive readouts that make a frame.
-    backend
-        What computes the NUFFT.
     progress
         Called with the number of frames done and of all.
 
     Returns
     -------
         Coil-combined frames. Shape `(frames, y, x)`.
-
-    Raises
-    ------
-    ResourceError
-        If the backend is not installed.
     """
     sizes = check_shape("trajectory", trajectory, "readouts samples 2")
     sizes = check_shape("density", density, "readouts samples", sizes)

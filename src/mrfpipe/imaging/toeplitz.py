@@ -22,16 +22,12 @@ def toeplitz_kernels(
 
     Parameters
     ----------
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+    trajectory, matrix, backend
+        As for `mrfpipe.imaging.nufft.nufft_adjoint`.
     weights
         How much each sample counts. Shape `(readouts, samples)`.
     basis
         Basis vectors at every readout. Shape `(readouts, rank)`.
-    matrix
-        Voxels along x and along y.
-    backend
-        What computes the NUFFT.
 
     Returns
     -------

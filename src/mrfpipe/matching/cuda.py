@@ -252,15 +252,6 @@ def _search(
 def match_exact_cuda(coefficients: Complex, dictionary: Dictionary, device: torch.device) -> Matches:
     """Find the entry with the highest score for every voxel; see `mrfpipe.matching.exact.match_exact`.
 
-    Parameters
-    ----------
-    coefficients
-        Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
-    dictionary
-        All entries.
-    device
-        The GPU.
-
     Raises
     ------
     ResourceError

@@ -196,16 +196,12 @@ def match_exact(coefficients: Complex, dictionary: Dictionary, device: torch.dev
 
     Parameters
     ----------
-    coefficients
-        Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
-    dictionary
-        All entries.
-    device
-        Where to compute; the CPU if not given.
+    coefficients, dictionary, device
+        As for `mrfpipe.matching.brute.match_brute`.
 
     Returns
     -------
-        What `mrfpipe.matching.brute.match_brute` returns, up to its float32 rounding. Of entries of a group that score
+        What that returns, up to its float32 rounding. Of entries of a group that score
         the same, as those of one share of nothing do, that with the lowest positions on the axes is returned.
 
     Raises

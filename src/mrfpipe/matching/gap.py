@@ -73,16 +73,8 @@ def _gaps(y: Float, groups: Groups, of_point: Int, shares: Double, sizes: Int) -
 def correlation_gap(coefficients: Complex, dictionary: Dictionary) -> Float:
     """Find how far the second-best peak of every voxel's landscape over the shared axes falls behind.
 
-    Parameters
-    ----------
-    coefficients
-        Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
-    dictionary
-        All entries.
-
-    Returns
-    -------
-        Difference of the correlations with the signals in the basis, 0 to 1. Shape `(voxels)`.
+    It is the difference of the correlations with the signals in the basis, 0 to 1. Shape `(voxels)`. Parameters are
+    those of `mrfpipe.matching.brute.match_brute`.
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
     protocol, y, layout = dictionary.protocol, unit_signals(coefficients).view(np.float32), lay_out(dictionary)

@@ -218,16 +218,12 @@ def match_group(
 
     Parameters
     ----------
-    coefficients
-        Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
-    dictionary
-        All entries.
+    coefficients, dictionary, device
+        As for `mrfpipe.matching.brute.match_brute`.
     groups
         The same entries in groups.
     kept
         Share of the groups to search, above 0 and up to 1, which is brute force; at least `LEAST_KEPT` groups are.
-    device
-        Where to compute; the CPU if not given.
 
     Raises
     ------

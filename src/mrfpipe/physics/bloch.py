@@ -129,16 +129,8 @@ def bloch_signals(
 
     Parameters
     ----------
-    events
-        What is played.
-    t1, t2
-        In s. Shape `(signals)`.
-    b1
-        Flip angle efficacy. Shape `(signals)`.
-    df
-        Off-resonance in Hz. Shape `(signals)`.
-    parts
-        What each signal is the sum of.
+    events, t1, t2, b1, df, parts
+        As for `mrfpipe.physics.spoiled.spoiled_signals`.
     n_spins
         Isochromats over one unit of dephasing.
 

@@ -124,14 +124,10 @@ def fingerprints(
 
     Parameters
     ----------
-    protocol
-        Sequence and components; the grid is not used.
+    protocol, model, device
+        As for `component_signals`; the grid is not used.
     parameters
         One value a voxel of every parameter, by name, in SI units. Shape `(voxels)` each.
-    model
-        How.
-    device
-        Where to compute; the CPU if not given.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import torch
 
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import InputError
-from mrfpipe.files.atomic import writing_folder
+from mrfpipe.files.atomic import writing
 from mrfpipe.files.dictionaries import load_dictionary
 from mrfpipe.files.kinds import DESCRIPTION_FILE
 from mrfpipe.files.truth import load_truth, truth_path
@@ -108,7 +108,7 @@ class TrainingJob:
         )
         if not is_leader():
             return None
-        with writing_folder(self.target, force=self.force, marker=DESCRIPTION_FILE) as partial:
+        with writing(self.target, force=self.force, marker=DESCRIPTION_FILE) as partial:
             save_model(model, partial)
         _drop(self.checkpoint)
         return model

@@ -20,7 +20,7 @@ import torch
 from mrfpipe.arrays import Complex
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError
-from mrfpipe.files.atomic import writing, writing_folder
+from mrfpipe.files.atomic import writing
 from mrfpipe.files.frames import load_frames, save_frames
 from mrfpipe.files.kinds import DESCRIPTION_FILE
 from mrfpipe.files.provenance import Provenance
@@ -184,7 +184,7 @@ def make_model(
         precision="bfloat16",
         log=folder / "log.jsonl",
     )
-    with writing_folder(target, force=False, marker=DESCRIPTION_FILE) as partial:
+    with writing(target, force=False, marker=DESCRIPTION_FILE) as partial:
         save_model(model, partial)
     checkpoint.unlink(missing_ok=True)
     return model

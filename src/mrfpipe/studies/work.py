@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 
 from mrfpipe.errors import MismatchError
-from mrfpipe.files.atomic import writing, writing_folder
+from mrfpipe.files.atomic import writing
 from mrfpipe.files.kinds import DESCRIPTION_FILE
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import reconstruct
@@ -266,7 +266,7 @@ class Work:
 
 
 def _save(model: TrainedModel, folder: Path) -> None:
-    with writing_folder(folder, force=False, marker=DESCRIPTION_FILE) as partial:
+    with writing(folder, force=False, marker=DESCRIPTION_FILE) as partial:
         save_model(model, partial)
 
 
