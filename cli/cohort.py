@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import Settings, common_options
-from .paths import Place, named_protocol
+from .paths import Place, protocol_option
 from .phantom import truth_beside, write_scan
 
 if TYPE_CHECKING:
@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 @click.option("--unseen", is_flag=True, help="Instead, subjects of shoulder, abdomen and pelvis, all three of each.")
 @click.option("--slices", type=click.IntRange(1, 100), default=5, show_default=True, help="Slices of each.")
 @click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True, help="Receive coils.")
-@click.option(
-    "--protocol",
-    type=named_protocol,
-    metavar="NAME|FILE",
-    default="t1ff",
-    show_default=True,
-    help="What is scanned: a name or a TOML file.",
-)
+@protocol_option()
 @common_options
 def command(
     settings: Settings, folder: Path, subjects: int, unseen: bool, slices: int, coils: int, protocol: "Protocol"

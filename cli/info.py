@@ -164,19 +164,20 @@ def _frames(path: Path) -> Mapping[str, object]:
 
 
 def _maps(path: Path) -> Mapping[str, object]:
-    from mrfpipe.files.maps import load_maps, read_maps_header
+    from mrfpipe.files.maps import load_maps, read_maps_provenance
     from mrfpipe.files.results import find_maps
 
     file = find_maps(path)
-    header, maps = read_maps_header(file), load_maps(file)
+    provenance, maps = read_maps_provenance(file), load_maps(file)
+    n_slices, n_y, n_x = maps.mask.shape
     return {
         "kind": "maps",
-        "shape": f"{header.n_slices} slice(s) of {header.matrix[0]} x {header.matrix[1]}",
+        "shape": f"{n_slices} slice(s) of {n_y} x {n_x}",
         "maps": ", ".join(f"{p.name} ({p.unit})" for p in maps.parameters),
         "voxels": f"{maps.mask.sum():,} inside the mask",
-        "protocol": f"{header.provenance.protocol_name} ({header.provenance.protocol_hash[:12]})",
-        "made": f"{header.provenance.started} by {header.provenance.method}",
-        "command": " ".join(header.provenance.command),
+        "protocol": f"{provenance.protocol_name} ({provenance.protocol_hash[:12]})",
+        "made": f"{provenance.started} by {provenance.method}",
+        "command": " ".join(provenance.command),
     }
 
 

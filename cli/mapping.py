@@ -3,13 +3,24 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from .bids_options import Layout
 from .options import Settings, Where
-from .paths import Scans
+from .paths import Place, Scans
 
 if TYPE_CHECKING:
     from mrfpipe.imaging.choices import Imaging
     from mrfpipe.run.by import MapsBy
+
+results_option = click.option(
+    "-o",
+    "--output",
+    type=Place(folder=True),
+    required=True,
+    metavar="OUT",
+    help="Folder for one result folder a scan.",
+)
 
 
 def map_all(

@@ -8,7 +8,7 @@ import click
 from mrfpipe.files.schemas import DICTIONARY
 
 from .options import INPUT, Settings, common_options
-from .paths import SCAN, Input, Output, named_protocol
+from .paths import SCAN, Input, Output, protocol_option
 
 if TYPE_CHECKING:
     from mrfpipe.learning.training import Precision
@@ -41,14 +41,7 @@ if TYPE_CHECKING:
     help="Maps to learn: DATA.truth.npz beside each scan, or exact matching.",
 )
 @click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="For --labels match.")
-@click.option(
-    "--protocol",
-    type=named_protocol,
-    metavar="NAME|FILE",
-    default="t1ff",
-    show_default=True,
-    help="What was scanned, for --labels truth.",
-)
+@protocol_option("What was scanned, for --labels truth.")
 @click.option(
     "--signal-model",
     "spoiling",

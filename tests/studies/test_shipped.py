@@ -89,7 +89,7 @@ def test_a_second_run_makes_nothing_again_and_other_settings_are_refused(made, p
     again = make_model(folder, RECIPE, protocol, seed=0, device=CPU, progress=silent)
     for name, tensor in model.network.state_dict().items():
         assert torch.equal(tensor, again.network.state_dict()[name])
-    with pytest.raises(MismatchError, match="another recipe"):
+    with pytest.raises(MismatchError, match="other settings"):
         make_model(folder, RECIPE, protocol, seed=1, device=CPU, progress=silent)
 
 

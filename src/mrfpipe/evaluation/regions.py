@@ -39,16 +39,7 @@ class RegionMeans:
 def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter, rois: Labels) -> RegionMeans:
     """Average one map and its reference over the regions where it counts, voxels missing left out of both.
 
-    Parameters
-    ----------
-    maps
-        The maps to judge.
-    reference
-        What they are compared with.
-    parameter
-        Which map.
-    rois
-        Labels of regions, 0 for none. Shape `(slices, y, x)`.
+    Parameters but for the map are those of `mrfpipe.evaluation.metrics.evaluate`.
     """
     labels = reference.counting_regions(parameter, rois)
     inside = maps.mask & (labels != 0)

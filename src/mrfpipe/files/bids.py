@@ -146,18 +146,7 @@ def _is_session(folder: Path) -> bool:
 def save_bids(maps: ParameterMaps, folder: Path, provenance: Provenance, *, entities: str) -> None:
     """Write the maps of one scan of a dataset.
 
-    Not atomic by itself; see `results.save_result`.
-
-    Parameters
-    ----------
-    maps
-        What to write.
-    folder
-        The scan's folder.
-    provenance
-        How the maps were made.
-    entities
-        What file names begin with, such as ``sub-01_ses-a``.
+    Not atomic by itself; see `results.save_result`. Names of files begin with `entities`, such as ``sub-01_ses-a``.
 
     Raises
     ------

@@ -51,18 +51,8 @@ def require_highdicom() -> None:
 def write_dicom(maps: ParameterMaps, folder: str | Path, *, name: str, provenance: Provenance) -> None:
     """Write every map to ``NAME.dcm``, NaN outside the mask.
 
-    Not atomic by itself; see `results.save_result`.
-
-    Parameters
-    ----------
-    maps
-        What to write.
-    folder
-        Where to; made if it is missing.
-    name
-        What the scan is called.
-    provenance
-        How the maps were made.
+    Not atomic by itself; see `results.save_result`. The folder is made if it is missing; `name` is what the scan is
+    called.
 
     Raises
     ------

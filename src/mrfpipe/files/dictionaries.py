@@ -10,7 +10,7 @@ from mrfpipe.files.atomic import writing
 from mrfpipe.files.schemas import DICTIONARY
 from mrfpipe.files.sink import creating
 from mrfpipe.files.source import Source, opening
-from mrfpipe.physics.simulate import MODELS, SignalModel
+from mrfpipe.physics.simulate import SignalModel
 
 _BASIS = "frames rank"
 _GROUPS = {"entries": "entries", "offsets": "edges", "representatives": "groups rank"}
@@ -25,17 +25,10 @@ def save_dictionary(
     ----------
     dictionary
         What to write.
-    path
-        The file to be.
+    path, force
+        As for `atomic.writing`, and so are errors.
     groups
         Of the dictionary's entries, for group matching.
-    force
-        Whether an existing file is replaced.
-
-    Raises
-    ------
-    OutputExistsError, ResourceError
-        As `atomic.writing`.
     """
     with writing(path, force=force) as partial, creating(partial, DICTIONARY) as sink:
         sink.text("model", dictionary.model.spoiling)
@@ -102,11 +95,10 @@ def load_groups(path: str | Path) -> EntryGroups | None:
 
 
 def _model(source: Source) -> SignalModel:
-    spoiling, profile = source.text("model"), source.text("slice_profile")
-    for known in MODELS:
-        if spoiling == known and profile in ("yes", "no"):
-            return SignalModel(spoiling=known, slice_profile=profile == "yes")
-    raise source.error(f"has a signal model that is not known, {spoiling!r} with slice_profile {profile!r}")
+    profile = source.text("slice_profile")
+    if profile not in ("yes", "no"):
+        raise source.error(f"slice_profile is {profile!r}, neither yes nor no")
+    return SignalModel.of(source.text("model"), slice_profile=profile == "yes")
 
 
 def _check_axis(name: str, axis: Double, expected: Double) -> None:

@@ -57,21 +57,17 @@ def save_frames(
     ----------
     series
         All slices; or one after the other, so that they need not be in memory at once.
-    path
-        The file to be.
+    path, force
+        As for `atomic.writing`, and so are other errors.
     protocol
         The protocol whose sequence was measured.
     provenance
         Says how the series was made; called after the last slice.
-    force
-        Whether an existing file is replaced.
 
     Raises
     ------
     ValueError
         If the series and the protocol are not of one sequence.
-    OutputExistsError, ResourceError
-        As `atomic.writing`.
     """
     with writing(path, force=force) as partial, creating(partial, FRAMES) as sink:
         sink.protocol(protocol)

@@ -1,6 +1,5 @@
 """Parameter maps on disk: ``maps.h5``, in the units of files."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +16,6 @@ from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, parameters_as_text, 
 _AXES = "slices y x"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapsHeader:
-    """What a maps file holds, without its maps."""
-
-    n_slices: int
-    """Slices of the scan."""
-    matrix: tuple[int, int]
-    """Voxels along y and along x."""
-    provenance: Provenance
-    """How the maps were made."""
-
-
 def save_maps(maps: ParameterMaps, path: str | Path, provenance: Provenance, *, force: bool = False) -> None:
     """Write parameter maps.
 
@@ -36,17 +23,10 @@ def save_maps(maps: ParameterMaps, path: str | Path, provenance: Provenance, *, 
     ----------
     maps
         What to write.
-    path
-        The file to be.
+    path, force
+        As for `atomic.writing`, and so are errors.
     provenance
         How the maps were made.
-    force
-        Whether an existing file is replaced.
-
-    Raises
-    ------
-    OutputExistsError, ResourceError
-        As `atomic.writing`.
     """
     with writing(path, force=force) as partial:
         write_maps(maps, partial, provenance)
@@ -97,8 +77,8 @@ def load_maps(path: str | Path) -> ParameterMaps:
         )
 
 
-def read_maps_header(path: str | Path) -> MapsHeader:
-    """Read what a maps file holds, leaving the maps where they are.
+def read_maps_provenance(path: str | Path) -> Provenance:
+    """Read how the maps of a file were made, leaving the maps where they are.
 
     Raises
     ------
@@ -106,5 +86,5 @@ def read_maps_header(path: str | Path) -> MapsHeader:
         As `load_maps`.
     """
     with opening(path, MAPS) as source:
-        sizes = source.shape("mask", _AXES, np.uint8)
-        return MapsHeader(n_slices=sizes["slices"], matrix=(sizes["y"], sizes["x"]), provenance=source.provenance())
+        source.shape("mask", _AXES, np.uint8)
+        return source.provenance()

@@ -16,16 +16,7 @@ from mrfpipe.maps import ParameterMaps
 def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) -> None:
     """Write every map to ``NAME.nii.gz`` with a sidecar ``NAME.json`` beside it, NaN outside the mask.
 
-    Not atomic by itself; see `results.save_result`.
-
-    Parameters
-    ----------
-    maps
-        What to write.
-    folder
-        Where to; made if it is missing.
-    provenance
-        How the maps were made.
+    Not atomic by itself; see `results.save_result`. The folder is made if it is missing.
 
     Raises
     ------

@@ -45,6 +45,20 @@ class SignalModel:
     slice_profile: bool = False
     """Whether the flip angle varies across the slice, as the protocol's excitation makes it."""
 
+    @classmethod
+    def of(cls, spoiling: str, *, slice_profile: bool) -> "SignalModel":
+        """Return the model that a file names.
+
+        Raises
+        ------
+        ValueError
+            If there is none of this name.
+        """
+        for known in MODELS:
+            if spoiling == known:
+                return cls(spoiling=known, slice_profile=slice_profile)
+        raise ValueError(f"there is no signal model {spoiling!r:.40}")
+
     def __str__(self) -> str:
         return f"{self.spoiling} with slice profile" if self.slice_profile else self.spoiling
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mrfpipe.arrays import Bool, Double, Int
+from mrfpipe.appearance import side_letters
+from mrfpipe.arrays import Bool, Int
 from mrfpipe.errors import MismatchError
 from mrfpipe.evaluation.comparison import compare
 from mrfpipe.files.atomic import writing
@@ -122,17 +123,6 @@ def encode_labels(labels: Int, mask: Bool) -> dict[str, Any]:
     found = np.unique(inside[inside != 0])
     places = np.where(inside != 0, np.searchsorted(found, inside) + 1, 0)
     return {"numbers": found.tolist(), "places": pack(places.astype(np.uint16))}
-
-
-def side_letters(affine: Double) -> dict[str, str]:
-    """Say which side of the patient the left and the upper edge of an image are; nothing where an axis is oblique."""
-    found = {}
-    for edge, column in (("left", affine[:3, 0]), ("top", affine[:3, 1])):
-        main = int(np.argmax(np.abs(column)))
-        along = abs(column[main]) > 0.9 * np.linalg.norm(column)
-        # An edge is where the axis comes from.
-        found[edge] = ("LPI" if column[main] > 0 else "RAS")[main] if along else ""
-    return found
 
 
 def _resource(name: str) -> str:

@@ -13,7 +13,7 @@ from mrfpipe.files.atomic import refuse_existing
 from mrfpipe.files.bids import is_bids
 from mrfpipe.files.dicom import DICOM_FOLDER, require_highdicom
 from mrfpipe.files.kinds import MAPS_FILE
-from mrfpipe.files.maps import read_maps_header
+from mrfpipe.files.maps import read_maps_provenance
 from mrfpipe.files.provenance import Provenance, Recipe
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.progress import Progress, stage
@@ -101,7 +101,7 @@ class MapsJob(Job):
     def made(self) -> Provenance | None:
         """Return how the maps that are there were made; None if there are none that can be read."""
         try:
-            return read_maps_header(self.target / MAPS_FILE).provenance
+            return read_maps_provenance(self.target / MAPS_FILE)
         except InputError:
             return None
 

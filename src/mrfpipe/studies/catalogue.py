@@ -158,8 +158,7 @@ def _run_spoiling(folder: Path, scale: ScaleName, seed: int, device: "torch.devi
     comparisons = spoiling.compare_models(
         protocol, n_voxels=spoiling.N_VOXELS[scale], seed=seed, device=device, progress=progress
     )
-    with writing(folder / "spoiling.csv", force=True) as partial:
-        spoiling.write_comparisons(comparisons, partial)
+    spoiling.write_comparisons(comparisons, folder / "spoiling.csv")
     with writing(folder / "spoiling.png", force=True) as partial:
         spoiling.draw_comparisons(protocol, comparisons, partial)
     return spoiling.format_comparisons(comparisons)

@@ -6,11 +6,8 @@ coils and noise, and about every second subject has texture, so that the network
 Labels are the truth. What is made is kept, and an interrupted run goes on where it was.
 """
 
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import overload
 
@@ -19,11 +16,9 @@ import torch
 
 from mrfpipe.arrays import Complex
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.errors import MismatchError
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.frames import load_frames, save_frames
 from mrfpipe.files.kinds import DESCRIPTION_FILE
-from mrfpipe.files.provenance import Provenance
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.imaging.series import FrameSeries
@@ -37,6 +32,8 @@ from mrfpipe.phantom.texture import textured
 from mrfpipe.phantom.truth import Phantom
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol
+from mrfpipe.run.record import Record
+from mrfpipe.studies.scanned import claim
 
 FEWEST_COILS, MOST_COILS = 4, 6
 NOISIEST, QUIETEST = 2000.0, 8000.0
@@ -154,7 +151,7 @@ def make_model(
         If the folder holds a model of another recipe.
     """
     made_of = {key: value for key, value in asdict(recipe).items() if key != "n_test"}
-    _claim(folder, {"recipe": made_of, "seed": seed, "protocol": protocol.hash})
+    claim(folder / "recipe.json", {"recipe": made_of, "seed": seed, "protocol": protocol.hash})
     target = folder / "network"
     if target.exists():
         return load_model(target, device)
@@ -220,7 +217,7 @@ def reconstruction_of(subject: Subject, recipe: Recipe, protocol: Protocol) -> R
 
 def _scan(subject: Subject, path: Path, recipe: Recipe, protocol: Protocol, basis: Complex) -> None:
     """Keep the coefficients of a subject's frames, which are projected slice by slice."""
-    began, slices = time.time(), reconstruction_of(subject, recipe, protocol)
+    record = Record(command=["study", "model"], seed=subject.seed)
     save_frames(
         (
             replace(
@@ -230,20 +227,16 @@ def _scan(subject: Subject, path: Path, recipe: Recipe, protocol: Protocol, basi
                 ),
                 basis=basis,
             )
-            for series in slices
+            for series in reconstruction_of(subject, recipe, protocol)
         ),
         path,
         protocol=protocol,
-        provenance=lambda: Provenance(
-            command=["study", "model"],
+        provenance=lambda: record.provenance(
+            recipe=None,
             inputs={},
-            protocol_name=protocol.name,
-            protocol_hash=protocol.hash,
+            protocol=protocol,
             method="adjoint NUFFT, projected onto the dictionary's basis",
             device="cpu",
-            started=datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
-            duration_s=time.time() - began,
-            seed=subject.seed,
         ),
     )
 
@@ -257,12 +250,3 @@ def _examples(
 
 def _path(folder: Path, subject: Subject) -> Path:
     return folder / "coefficients" / f"{subject.name}.h5"
-
-
-def _claim(folder: Path, settings: dict[str, object]) -> None:
-    """Say in the folder what it holds, and refuse that of another recipe."""
-    path, text = folder / "recipe.json", json.dumps(settings, indent=1, sort_keys=True)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise MismatchError(f"{folder} holds a model of another recipe, see {path}; choose another -o or delete it.")
-    with writing(path, force=True) as partial:
-        partial.write_text(text, encoding="utf-8")
