@@ -22,7 +22,7 @@ import torch
 from mrfpipe.arrays import Complex, Double, Int, ShortInt, check_dtype, check_shape, frozen
 from mrfpipe.errors import InputError
 from mrfpipe.physics.simulate import SPOILED, SignalModel, component_signals, fingerprints, signal_model
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Component, Protocol
 
 DEFAULT_ENERGY = 0.99999
@@ -341,7 +341,7 @@ def build_dictionary(
     rank: int | None = None,
     energy: float = DEFAULT_ENERGY,
     device: torch.device | None = None,
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> Dictionary:
     """Simulate a protocol's components and compress them.
 

@@ -8,7 +8,7 @@ import numpy as np
 from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.imaging.coils import combine_coils
 from mrfpipe.imaging.nufft import Backend, nufft_adjoint
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 
 
 def reconstruct_frames(
@@ -19,7 +19,7 @@ def reconstruct_frames(
     readouts_per_frame: int,
     *,
     backend: Backend = "sigpy",
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> Complex:
     """Reconstruct all frames of a slice by density-compensated adjoint NUFFT, each from its own readouts.
 
@@ -59,6 +59,5 @@ def reconstruct_frames(
     with ThreadPoolExecutor(numba.get_num_threads(), initializer=numba.set_num_threads, initargs=(1,)) as pool:
         for frame, image in enumerate(pool.map(reconstruct, range(n_frames))):
             images[frame] = image
-            if progress is not None:
-                progress(frame + 1, n_frames)
+            progress(frame + 1, n_frames)
     return images

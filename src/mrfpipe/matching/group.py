@@ -23,7 +23,7 @@ from torch import Tensor
 from mrfpipe.arrays import Complex, Double, Float, Int, ShortInt, check_shape
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.matching.score import Matches, unit_signals
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 
 DEFAULT_GROUPS = 16000
 """Number of groups of a grid of millions of entries; see `default_groups`."""
@@ -107,7 +107,7 @@ def build_groups(
     n_groups: int | None = None,
     seed: int = 0,
     device: torch.device | None = None,
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> EntryGroups:
     """Divide a dictionary's entries into groups that are alike.
 
@@ -154,8 +154,7 @@ def build_groups(
         part = slice(offsets[group], offsets[group + 1])
         entries[part] = members.cpu().numpy()
         representatives[group] = _representative(units[members]).cpu().numpy()
-        if progress is not None:
-            progress(int(part.stop), n)
+        progress(int(part.stop), n)
     return EntryGroups(entries=entries, offsets=offsets, representatives=representatives)
 
 

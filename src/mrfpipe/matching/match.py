@@ -19,7 +19,7 @@ from mrfpipe.matching.gap import correlation_gap
 from mrfpipe.matching.group import match_group, pair_bytes
 from mrfpipe.matching.refine import Estimates, refine
 from mrfpipe.matching.score import Matches
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 
 Method = Literal["exact", "group", "brute"]
 CPU = torch.device("cpu")
@@ -72,7 +72,7 @@ def match_series(
     gap: bool = False,
     memory: int | None = None,
     device: torch.device = CPU,
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> tuple[ParameterMaps, Fingerprints]:
     """Match every voxel inside the mask.
 
@@ -135,8 +135,12 @@ def match_series(
         parts.append(_Voxels.of(part, dictionary))
     voxels = _Voxels.joined(parts)
     matches = _match(voxels.coefficients, dictionary, method, groups, at_once, device, progress)
-    found = refine(voxels.coefficients, matches.entry, dictionary) if refined else _on_grid(matches, dictionary)
-    quality = _compared(voxels, found)
+    if refined:
+        found = refine(voxels.coefficients, matches.entry, dictionary)
+    else:
+        found = Estimates(parameters=dictionary.parameters(matches.entry), signals=dictionary.entries(matches.entry))
+    compared = compare_signals(voxels.coefficients, found.signals, voxels.norm)
+    quality = dict(zip(("m0", "phase", "match"), compared, strict=True))
     if gap:
         inside = np.linalg.norm(voxels.coefficients, axis=1) / voxels.norm
         quality["gap"] = correlation_gap(voxels.coefficients, dictionary) * inside
@@ -194,9 +198,8 @@ def _match(
     groups: EntryGroups | None,
     at_once: int,
     device: torch.device,
-    progress: Steps | None,
+    progress: Steps,
 ) -> Matches:
-    """Match so many voxels at once."""
     starts = range(0, max(1, len(coefficients)), at_once)
     found = []
     for i, start in enumerate(starts):
@@ -210,20 +213,9 @@ def _match(
     return Matches(entry=np.concatenate([m.entry for m in found]), score=np.concatenate([m.score for m in found]))
 
 
-def _of_parts(progress: Steps | None, part: int, n_parts: int) -> Steps | None:
+def _of_parts(progress: Steps, part: int, n_parts: int) -> Steps:
     """Make the progress of one part that of all parts."""
-    return None if progress is None else lambda done, all_: progress(part * all_ + done, n_parts * all_)
-
-
-def _on_grid(matches: Matches, dictionary: Dictionary) -> Estimates:
-    """Take the matched entries as they are."""
-    return Estimates(parameters=dictionary.parameters(matches.entry), signals=dictionary.entries(matches.entry))
-
-
-def _compared(voxels: _Voxels, found: Estimates) -> dict[str, Float]:
-    """Return how the signals compare with their fingerprints. Shape `(voxels)` each."""
-    m0, phase, match = compare_signals(voxels.coefficients, found.signals, voxels.norm)
-    return {"m0": m0, "phase": phase, "match": match}
+    return lambda done, all_: progress(part * all_ + done, n_parts * all_)
 
 
 def _image(values: Float, mask: Bool) -> Float:

@@ -26,7 +26,7 @@ from mrfpipe.physics.events import Events, events_of
 from mrfpipe.physics.slice_profile import layers_of
 from mrfpipe.physics.spoiled import spoiled_signals
 from mrfpipe.physics.tissue import WHOLE, Parts
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Component, Protocol
 
 AT_ONCE = 4096
@@ -82,7 +82,7 @@ def component_signals(
     protocol: Protocol,
     model: SignalModel = SPOILED,
     device: torch.device | None = None,
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> tuple[Complex, ...]:
     """Simulate the signals of every component over the axes of the grid that it depends on.
 
@@ -121,8 +121,7 @@ def component_signals(
             part = {name: axis[some] for name, axis in values.items()}
             signals[some] = _emitted(protocol, events, component, model, device, part, len(signals[some]))
             n_done += len(signals[some])
-            if progress is not None:
-                progress(n_done, n_all)
+            progress(n_done, n_all)
         found.append(signals.reshape(*shape, -1))
     return tuple(found)
 

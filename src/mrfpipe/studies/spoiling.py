@@ -20,7 +20,7 @@ from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel, Spoiling, fingerprints
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Excitations, Protocol
 from mrfpipe.quantities import counting_rule
 from mrfpipe.studies.tables import write_csv
@@ -73,7 +73,7 @@ def compare_models(
     n_voxels: int,
     seed: int = 0,
     device: torch.device | None = None,
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> list[Comparison]:
     """Match every model's signals with the dictionaries of others.
 
@@ -85,20 +85,15 @@ def compare_models(
         Sequence, components and grid; its increment is replaced by each of `INCREMENTS_DEG`.
     n_voxels
         How many voxels are drawn.
-    seed
-        Of the voxels.
-    device
-        Where to simulate; the CPU if not given.
-    progress
-        Called with the number of comparisons done and of all.
+    seed, device, progress
+        As for `mrfpipe.studies.catalogue.run_study`, but for the progress, which is told of comparisons.
     """
     truth = draw_voxels(protocol, n_voxels, seed)
     comparisons: list[Comparison] = []
     for increment in INCREMENTS_DEG:
         for comparison in _compared(_played(protocol, increment), increment, truth, device):
             comparisons.append(comparison)
-            if progress is not None:
-                progress(len(comparisons), len(INCREMENTS_DEG) * len(list(_pairs())))
+            progress(len(comparisons), len(INCREMENTS_DEG) * len(list(_pairs())))
     return comparisons
 
 
