@@ -159,6 +159,6 @@ def _holds_acquisitions(group: Any) -> bool:  # noqa: ANN401 - h5py has no types
 def _archive(path: Path) -> tuple[Kind | None, str]:
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
-    if {"mask.npy", "FF.npy"} <= names:
+    if "mask.npy" in names:
         return TRUTH, TRUTH.noun
     return None, _UNKNOWN
