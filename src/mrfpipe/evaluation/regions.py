@@ -25,16 +25,6 @@ class RegionMeans:
     reference: Double
     """Mean of the reference, in the map's unit in files."""
 
-    @property
-    def difference(self) -> Double:
-        """Estimate minus reference: the ordinate of a Bland-Altman plot."""
-        return self.estimate - self.reference
-
-    @property
-    def middle(self) -> Double:
-        """Mean of estimate and reference: the abscissa of a Bland-Altman plot."""
-        return (self.estimate + self.reference) / 2
-
 
 def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter, rois: Labels) -> RegionMeans:
     """Average one map and its reference over the regions where it counts, voxels missing left out of both.

@@ -3,18 +3,17 @@
 No study is imported before it runs, so that listing them is quick.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal
 
 from mrfpipe.files.atomic import refuse_existing, writing
 from mrfpipe.progress import Progress, Steps
 
 if TYPE_CHECKING:
     import torch
-
-    from mrfpipe.studies.work import Work
 
 ScaleName = Literal["small", "paper"]
 
@@ -74,13 +73,6 @@ STUDIES = {
     ),
 }
 """All studies by name."""
-
-
-class _Module(Protocol):
-    """A study of the paper's comparison of methods."""
-
-    def run(self, folder: Path, work: "Work") -> str:
-        """Write the study's files and return its table."""
 
 
 def refuse_outputs(name: str, folder: Path, *, force: bool) -> None:
@@ -146,8 +138,8 @@ def run_study(
     from mrfpipe.studies.scale import SCALES
     from mrfpipe.studies.work import WORK, Work
 
-    module = cast("_Module", import_module(f"mrfpipe.studies.{name.replace('-', '_')}"))
-    return module.run(folder, Work(folder / WORK, SCALES[scale], seed=seed, device=device, progress=progress))
+    run_on: Callable[[Path, Work], str] = import_module(f"mrfpipe.studies.{name.replace('-', '_')}").run
+    return run_on(folder, Work(folder / WORK, SCALES[scale], seed=seed, device=device, progress=progress))
 
 
 def _run_spoiling(folder: Path, scale: ScaleName, seed: int, device: "torch.device", progress: Steps) -> str:

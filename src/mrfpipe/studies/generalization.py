@@ -11,6 +11,7 @@ from mrfpipe.phantom.cohort import UNSEEN_REGIONS
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.published import published_unseen
+from mrfpipe.studies.scanned import claim
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
 from mrfpipe.studies.tables import COLUMNS, alone, beside, csv_line, markdown, titled, write_csv, write_text
 from mrfpipe.studies.work import Work
@@ -34,7 +35,7 @@ def run(folder: Path, work: Work) -> str:
     -------
         R2 of unseen regions and of thighs and legs in Markdown.
     """
-    work.claim(SETTINGS, {"n_unseen": work.scale.n_unseen})
+    claim(work.folder / SETTINGS, {"n_unseen": work.scale.n_unseen})
     work.prepare([*work.split("testing"), *work.unseen()])
     methods = [*(network for network in NETWORKS_SHOWN if network in work.trained()), "match"]
     unseen = [row for method in methods for row in unseen_rows(work, method)]

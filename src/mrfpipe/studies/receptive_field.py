@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from mrfpipe.learning.presets import Preset
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import save_figure
+from mrfpipe.studies.scanned import claim
 from mrfpipe.studies.scores import Row, summarise
 from mrfpipe.studies.tables import COLUMNS, csv_line, markdown, pair, write_csv, write_text
 from mrfpipe.studies.work import Work
@@ -61,7 +62,7 @@ def run(folder: Path, work: Work) -> str:
         R2 and NRMSE of T1H2O in Markdown.
     """
     plan = work.scale.architectures
-    work.claim(SETTINGS, {"preset": asdict(plan.preset)})
+    claim(work.folder / SETTINGS, {"preset": asdict(plan.preset)})
     points = [train_point(work, field, budget) for budget in plan.budgets for field in plan.receptive_fields]
     text = format_table(points)
     lines = [(p.receptive_field, p.budget, p.n_parameters, *csv_line(row)) for p in points for row in p.rows]

@@ -70,27 +70,19 @@ def metric_table(
 ) -> str:
     """Lay numbers against one reference out as Markdown: a line a metric and map, a column a method.
 
-    Parameters
-    ----------
-    rows
-        The numbers.
-    metrics
-        Which of `METRICS`.
-    cells
-        Writes the numbers of one line; as `beside` if not given.
+    `cells` writes the numbers of one line; they are written as by `beside` if not given.
     """
     lines = []
     for metric in metrics:
         for parameter in PARAMETERS:
             line = [row for row in rows if (row.metric, row.map) == (metric, parameter.name)]
-            lines.append(
-                [
-                    "PSNR (dB)" if metric == "PSNR" else metric,
-                    parameter.name,
-                    *(cells(line) if cells else map(beside, line)),
-                ]
-            )
+            lines.append([with_unit(metric), parameter.name, *(cells(line) if cells else map(beside, line))])
     return markdown(["metric", "map", *dict.fromkeys(row.method for row in rows)], lines)
+
+
+def with_unit(metric: str) -> str:
+    """Return a metric's name with its unit."""
+    return "PSNR (dB)" if metric == "PSNR" else metric
 
 
 def titled(parameter: Parameter) -> str:

@@ -5,7 +5,7 @@ serves the others. Networks learn the maps of matching on the grid, as published
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,12 +44,8 @@ class Work:
         Where frames, models, maps and scores are kept.
     scale
         How large the studies are.
-    seed
-        Of the cohort and of every training.
-    device
-        Where to match, train and infer.
-    progress
-        Told of every stage.
+    seed, device, progress
+        As for `mrfpipe.studies.catalogue.run_study`.
 
     Raises
     ------
@@ -78,17 +74,7 @@ class Work:
         )
         self._models: dict[str, TrainedModel] = {}
         protocol = self.scans.protocol.hash
-        self.claim(SETTINGS, {"scale": scale.shared(), "labels": "match", "seed": seed, "protocol": protocol})
-
-    def claim(self, name: str, settings: Mapping[str, object]) -> None:
-        """Say in a file of the folder what part of it was made with, and refuse it if that is something else.
-
-        Raises
-        ------
-        MismatchError
-            If the file is there with other settings.
-        """
-        claim(self.folder / name, settings)
+        claim(folder / SETTINGS, {"scale": scale.shared(), "labels": "match", "seed": seed, "protocol": protocol})
 
     def split(self, name: str) -> tuple[Subject, ...]:
         """Return the subjects of one split of the cohort."""
@@ -153,19 +139,7 @@ class Work:
         The weights are those of the epoch that fits the validation subjects best. The model's record has their mean
         R2 as ``r2`` and the time of all epochs in s as ``seconds``.
 
-        Parameters
-        ----------
-        name
-            What its files are called.
-        stages, seed
-            As for `train_stages`.
-        training
-            Subjects to train on.
-
-        Raises
-        ------
-        ResourceError
-            If the frames to train on do not fit into memory, or the disk is full.
+        Its files are called by the name; errors are those of `train_stages` and of `ScannedCohort.check_memory`.
         """
         folder = self._model_folder(name)
         if not folder.exists():
@@ -183,19 +157,7 @@ class Work:
         maps: Callable[[Subject], ParameterMaps],
         references: Sequence[Reference] = REFERENCES,
     ) -> list[SubjectScore]:
-        """Compare subjects' maps with the truth and with matching, or read the scores.
-
-        Parameters
-        ----------
-        name
-            What the file of the scores is called.
-        subjects
-            Whose maps.
-        maps
-            Makes the maps of a subject.
-        references
-            What they are compared with.
-        """
+        """Compare subjects' maps with the references, or read the scores, which are in a file of this name."""
         path = self.folder / "scores" / f"{name}.json"
         if not path.exists():
             advance, found = self.progress(f"test {name}"), list[SubjectScore]()
