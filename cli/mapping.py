@@ -37,14 +37,8 @@ def map_all(
 ) -> None:
     """Make the maps of all scans, here or on a cluster.
 
-    Parameters
-    ----------
-    by
-        What makes the maps, by a path that means the same where the work is done.
-    given
-        The same path as it was given; None if none was. A wrong one is refused once, not scan by scan.
-    settings, scans, output, layout, dicom, imaging, where
-        What the options and arguments say that both commands have.
+    What makes them is named by a path that means the same where the work is done, and `given` is that path as it was
+    given, if one was: a wrong one is refused once, not scan by scan.
     """
     from mrfpipe.progress import stage
 

@@ -57,8 +57,6 @@ _COIL_STEPS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Panel:
-    """One image with its colours."""
-
     title: str
     image: _Image
     unit: str

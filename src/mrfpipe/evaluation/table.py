@@ -15,14 +15,9 @@ _DECIMALS = {"ms": 1, "Hz": 2, "1": 4}
 
 
 def format_table(errors: Mapping[str, MapError], parameters: Sequence[Parameter]) -> str:
-    """Lay errors out as a table, one map a row, with a line on what counts; a metric that is not defined is ``-``.
+    """Lay errors that `metrics.evaluate` gave out as a table, one map a row, with a line on what counts.
 
-    Parameters
-    ----------
-    errors
-        What `metrics.evaluate` gave.
-    parameters
-        What the maps are of.
+    A metric that is not defined is ``-``.
     """
     n_regions = max((error.n_regions for error in errors.values() if error.n_regions is not None), default=None)
     headings = (*_HEADINGS, *(() if n_regions is None else _REGIONS), *_COUNTS)

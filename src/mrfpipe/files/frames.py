@@ -116,13 +116,7 @@ class StoredSeries:
         """A frames file keeps none."""
 
     def __iter__(self) -> Iterator[FrameSeries]:
-        """Read one slice after the other.
-
-        Raises
-        ------
-        InputError
-            As `load_frames`.
-        """
+        """Read one slice after the other; errors as of `load_frames`."""
         for s in range(self.n_slices):
             with opening(self.path, FRAMES) as source:
                 one = _read(source, slice(s, s + 1))
@@ -142,7 +136,6 @@ def load_frames(path: str | Path) -> FrameSeries:
 
 
 def _read(source: Source, slices: slice) -> FrameSeries:
-    """Read some of the slices."""
     header, sizes = _header(source)
     coefficients = header.rank is not None
     affine = source.finite("affine", "4 4", np.float64)
@@ -157,13 +150,7 @@ def _read(source: Source, slices: slice) -> FrameSeries:
 
 
 def read_frames_header(path: str | Path) -> FramesHeader:
-    """Read what a frames file holds, leaving the images where they are.
-
-    Raises
-    ------
-    InputError
-        As `load_frames`.
-    """
+    """Read what a frames file holds, leaving the images where they are; errors as of `load_frames`."""
     with opening(path, FRAMES) as source:
         return _header(source)[0]
 

@@ -78,13 +78,7 @@ def load_maps(path: str | Path) -> ParameterMaps:
 
 
 def read_maps_provenance(path: str | Path) -> Provenance:
-    """Read how the maps of a file were made, leaving the maps where they are.
-
-    Raises
-    ------
-    InputError
-        As `load_maps`.
-    """
+    """Read how the maps of a file were made, leaving the maps where they are; errors as of `load_maps`."""
     with opening(path, MAPS) as source:
         source.shape("mask", _AXES, np.uint8)
         return source.provenance()

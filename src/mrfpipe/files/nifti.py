@@ -36,14 +36,7 @@ def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) 
 def write_image(values: Float | Byte, maps: ParameterMaps, path: Path) -> None:
     """Write one map as a float32 NIfTI with axes (x, y, slice); the same map always gives the same bytes.
 
-    Parameters
-    ----------
-    values
-        The map. Shape `(slices, y, x)`.
-    maps
-        The maps it is one of, for mask and geometry.
-    path
-        The file to be.
+    Mask and geometry are those of the maps that it is one of. Shape `(slices, y, x)`.
     """
     masked = np.where(maps.mask, values, np.float32(np.nan)).astype(np.float32)
     image: Any = nib.Nifti1Image(np.ascontiguousarray(masked.transpose(2, 1, 0)), maps.affine)  # type: ignore[no-untyped-call]

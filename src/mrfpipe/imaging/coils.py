@@ -152,16 +152,12 @@ def estimate_coil_maps(
     ----------
     kspace
         All readouts of a slice. Shape `(coils, readouts, samples)`.
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
-    matrix
-        Voxels along x and along y.
+    trajectory, matrix, backend
+        As for `mrfpipe.imaging.nufft.nufft_adjoint`.
     method
         How to estimate them.
     weights
         What computes the density weights.
-    backend
-        What computes the transforms.
 
     Returns
     -------

@@ -34,10 +34,8 @@ def ramp_weights(trajectory: Float, matrix: int) -> Float:
 
     Parameters
     ----------
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
-    matrix
-        Voxels along x and along y.
+    trajectory, matrix
+        As for `mrfpipe.imaging.nufft.nufft_adjoint`.
 
     Returns
     -------

@@ -125,7 +125,6 @@ def _run_epoch(run: Run) -> None:
 
 
 def _fit(run: Run, network: MapNetwork, held_out: TrainingData) -> Validation:
-    """Compare a network with the held-out scans."""
     return validate(
         network,
         held_out,
@@ -148,7 +147,6 @@ def _keep_best(run: Run, held_out: TrainingData) -> Validation:
 
 
 def _entry(run: Run, found: Validation | None) -> dict[str, Any]:
-    """Sum up the epoch that has just ended, for the journal."""
     done, mean = run.state.epoch, sum(run.durations) / len(run.durations)
     entry: dict[str, Any] = {
         "epoch": done,

@@ -183,7 +183,6 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
 
 
 def _metadata(model: TrainedModel) -> dict[str, str]:
-    """Say what the graph reads and gives, and what for."""
     ranges = zip(model.scaling.low, model.scaling.high, strict=True)
     maps = [
         {"name": p.name, "unit": p.unit, "low": low * p.scale, "high": high * p.scale}

@@ -262,7 +262,6 @@ def _read_weights(path: Path, architecture: Architecture | Competitor) -> tuple[
 
 
 def _skeleton(path: Path, architecture: Architecture | Competitor) -> MapNetwork:
-    """Make the network without its weights."""
     try:
         if isinstance(architecture, Architecture):
             return FingerprintNetwork(architecture, "meta")

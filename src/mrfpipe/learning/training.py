@@ -167,7 +167,6 @@ def train(
 
 
 def _begin(architecture: Architecture | Competitor, seed: int, initial: Mapping[str, Tensor] | None) -> MapNetwork:
-    """Make the network that training begins with, on the CPU."""
     generator = torch.Generator().manual_seed(seed)
     network: MapNetwork
     if isinstance(architecture, Architecture):

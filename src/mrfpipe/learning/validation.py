@@ -46,14 +46,10 @@ def validate(
     ----------
     network
         The network; is left in evaluation mode.
-    data
-        Scans with their maps.
     batch_size
         Patches at once.
     only_where_counts, weighted
         As in `counting`, for the loss.
-    team
-        Who takes part.
     autocast
         The precision to compute in.
 

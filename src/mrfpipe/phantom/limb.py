@@ -120,17 +120,7 @@ def _harmonics(parts: Double, angle: Double, first: int) -> Double:
 
 
 def section(limb: Limb, x: Double, y: Double, z: float) -> Section:
-    """Find where points lie within a limb.
-
-    Parameters
-    ----------
-    limb
-        The limb.
-    x, y
-        Positions in m from the isocentre, to the patient's left and to posterior. Shape `(points)`.
-    z
-        Position of the slice in m, towards the trunk.
-    """
+    """Find where points `(points)` lie within a limb; positions are those of a `Section`."""
     centre = limb.centre(z)
     towards_medial, towards_back = limb.medial * (x - centre[0]), y - centre[1]
     cosine, sine = np.cos(limb.rotation), np.sin(limb.rotation)

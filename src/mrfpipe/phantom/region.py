@@ -62,7 +62,6 @@ def load_region(name: str) -> Region:
 
 
 def _tuples(value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
-    """Make tuples of all lists."""
     if isinstance(value, dict):
         return {key: _tuples(part) for key, part in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

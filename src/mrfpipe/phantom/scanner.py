@@ -216,7 +216,6 @@ def _add_noise(kspace: Complex, trajectory: Float, snr: float, rng: np.random.Ge
 
 
 def _complex_normal(rng: np.random.Generator, *shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.complex128]]:
-    """Complex normal numbers of variance 1."""
     pairs = rng.standard_normal((*shape, 2))
     numbers: np.ndarray[tuple[int, ...], np.dtype[np.complex128]] = pairs.view(np.complex128)[..., 0] / np.sqrt(2.0)
     return numbers

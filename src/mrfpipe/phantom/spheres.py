@@ -68,14 +68,8 @@ def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float 
 
     Parameters
     ----------
-    matrix
-        Voxels along x and along y.
-    fov
-        Field of view along x and along y in m.
-    n_slices
-        Plates.
-    slice_spacing
-        Distance from plate to plate in m.
+    matrix, fov, n_slices, slice_spacing
+        As for `mrfpipe.phantom.anatomy.draw`; a slice is a plate.
     seed
         Of how B1 varies, by about 10 %, and, but for 0, of what else the spheres are filled with.
 
@@ -109,7 +103,6 @@ def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float 
 
 
 def _draw_plate(s: int, x: Double, y: Double, t1: Float, t2: Float, rois: Byte, filling: Filling) -> None:
-    """Draw the spheres of a plate."""
     for number, (cx, cy) in enumerate(_centres()):
         distance = np.hypot(x - cx, y - cy)
         t1[distance <= SPHERE_RADIUS], t2[distance <= SPHERE_RADIUS] = filling[s % 2][number]

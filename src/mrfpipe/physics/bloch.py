@@ -43,7 +43,6 @@ def _pulse(mx: Double, mz: Double, angle: float) -> None:
 
 @njit(cache=True)
 def _mean(mx: Double, my: Double) -> complex:
-    """Signal of all spins."""
     re, im = 0.0, 0.0
     for j in range(mx.size):
         re += mx[j]

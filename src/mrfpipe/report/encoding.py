@@ -32,12 +32,7 @@ class Quantised:
 
 
 def quantise(values: npt.NDArray[np.floating[Any]]) -> Quantised:
-    """Spread 16 bits over the range of finite values.
-
-    Parameters
-    ----------
-    values
-        Finite values. Shape `(voxels)`.
+    """Spread 16 bits over the range of finite values. Shape `(voxels)`.
 
     Raises
     ------

@@ -203,7 +203,6 @@ def _network(by: NetworkBy, scan: Scan) -> Path:
 
 
 def _map(scan: Scan, mapper: Mapper, imaging: Imaging, mask: Bool | None, device: str) -> Result:
-    """Map a scan of whatever kind."""
     if mask is not None and not isinstance(scan, np.ndarray):
         raise TypeError("A mask is for frames that come as an array; files and series have their own.")
     if isinstance(scan, str | Path):

@@ -46,12 +46,8 @@ def open_series(
         What the scan is a scan of.
     progress
         Told of every stage.
-    imaging
-        How a raw scan is reconstructed.
-    basis
-        Of a subspace reconstruction. Shape `(frames, rank)`.
-    device
-        Where a subspace reconstruction iterates.
+    imaging, basis, device
+        As for `mrfpipe.imaging.reconstruction.Reconstruction`.
 
     Raises
     ------

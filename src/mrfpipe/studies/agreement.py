@@ -111,14 +111,7 @@ def format_table(found: Mapping[tuple[tuple[str, str], str], Agreement]) -> str:
 def draw(of_maps: Mapping[str, Points], steps: Mapping[str, float], path: Path) -> None:
     """Draw scatter and Bland-Altman plots of the proposed network against matching, a row a map, as a PNG.
 
-    Parameters
-    ----------
-    of_maps
-        The points by the map's name.
-    steps
-        Increments of the grid by the map's name, in the unit of files.
-    path
-        The file.
+    Points, and increments of the grid in the unit of files, are by the map's name.
     """
     figure = Figure(figsize=(10, 3.1 * len(PARAMETERS)), layout="constrained")
     for (left, right), parameter in zip(figure.subplots(len(PARAMETERS), 2), PARAMETERS, strict=True):

@@ -58,7 +58,6 @@ def run(
 
 
 def _table(lines: Sequence[tuple[str, str, str, str, float]], n_subjects: int) -> str:
-    """Lay the errors out as Markdown, a line a map."""
     methods = list(dict.fromkeys(method for _, method, *_ in lines))
     rows = []
     for p in PARAMETERS:

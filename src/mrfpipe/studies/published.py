@@ -55,17 +55,7 @@ LIMITS = {"FF": "< ± 0.05", "T1H2O": "about ± 60 ms", "T1fat": "< ± 25 ms", "
 
 
 def published(method: str, metric: str, parameter: str) -> Figure | None:
-    """Look up a figure of Table 2; None for a method that it does not have.
-
-    Parameters
-    ----------
-    method
-        Name of the method.
-    metric
-        One of `METRICS`.
-    parameter
-        Name of the map in files.
-    """
+    """Look up a figure of Table 2, of a map by its name in files; None for a method that it does not have."""
     if method not in NETWORKS:
         return None
     line = [p.name for p in PARAMETERS].index(parameter)
@@ -73,13 +63,7 @@ def published(method: str, metric: str, parameter: str) -> Figure | None:
 
 
 def published_unseen(method: str, metric: str, parameter: str) -> Figure | None:
-    """Look up a figure of Table 4, on regions unseen in training; None for what it does not have.
-
-    Parameters
-    ----------
-    method, metric, parameter
-        As for `published`; the table has R2 of three networks.
-    """
+    """Look up a figure of Table 4, on regions unseen in training, which has R2 of three networks; None for others."""
     if method not in _UNSEEN or metric != "R2":
         return None
     return _UNSEEN[method][[p.name for p in PARAMETERS].index(parameter)], None

@@ -70,17 +70,7 @@ class Row:
 def score(
     maps: ParameterMaps, reference: ParameterMaps, rois: Labels, *, subject: str, against: Reference
 ) -> list[SubjectScore]:
-    """Compare a subject's maps with a reference by the rules of `mrfpipe.evaluation`.
-
-    Parameters
-    ----------
-    maps, reference
-        What is compared.
-    rois
-        Labels of regions, 0 for none. Shape `(slices, y, x)`.
-    subject, against
-        Names of the subject and of the reference.
-    """
+    """Compare maps with a reference by the rules of `mrfpipe.evaluation`; `subject` and `against` name both."""
     errors, points = evaluate(maps, reference), region_agreement(maps, reference, rois)
     return [
         SubjectScore(
@@ -98,17 +88,7 @@ def score(
 
 
 def summarise(method: str, scores: Sequence[SubjectScore], paper: Published = published) -> list[Row]:
-    """Average a method's scores over subjects, and find R2 over the regions of all of them together.
-
-    Parameters
-    ----------
-    method
-        Name of the method.
-    scores
-        Its scores.
-    paper
-        Looks the paper's figure up, by method, metric and map.
-    """
+    """Average a method's scores over subjects, and find R2 over the regions of all of them together."""
     rows = []
     for reference in dict.fromkeys(s.reference for s in scores):
         for name in (p.name for p in PARAMETERS):

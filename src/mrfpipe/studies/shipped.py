@@ -138,12 +138,8 @@ def make_model(
         How large.
     protocol
         What is scanned.
-    seed
-        Of the cohort and of the training.
-    device
-        Where to train.
-    progress
-        Told of every stage.
+    seed, device, progress
+        As for `mrfpipe.studies.catalogue.run_study`.
 
     Raises
     ------

@@ -64,12 +64,7 @@ def compare_methods(work: Work) -> list[Row]:
 def format_table(rows: Sequence[Row], trainings: str) -> str:
     """Lay the numbers out as Markdown, a table a reference, with the paper's figures in parentheses.
 
-    Parameters
-    ----------
-    rows
-        The numbers.
-    trainings
-        Says how the networks were trained.
+    Below them is what `trainings` says of how the networks were trained.
     """
     parts = [_REMARK]
     for reference in REFERENCES:
