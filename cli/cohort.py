@@ -68,13 +68,7 @@ def command(
 
 
 def _is_made(path: Path, slices: int, coils: int) -> bool:
-    """Return whether the scan is there.
-
-    Raises
-    ------
-    OutputExistsError
-        If it has other slices or coils.
-    """
+    """Return whether the scan is there; OutputExistsError if it has other slices or coils."""
     from mrfpipe.acquisition.raw import describe_raw
     from mrfpipe.errors import OutputExistsError
 

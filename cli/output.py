@@ -22,10 +22,7 @@ def targets(scans: Scans, place: Callable[[str], Path]) -> dict[Path, Path]:
 
     Scans of one name are told apart by the folders they lie in: ``a/scan.h5`` and ``b/scan.h5`` are a-scan and b-scan.
 
-    Raises
-    ------
-    MismatchError
-        If two scans would share a result.
+    MismatchError if two scans would share a result.
     """
     names: dict[Path, str] = {}
     for path in scans.readable:

@@ -81,10 +81,7 @@ def check_plausible(kspace: Complex, imaging: Heads, path: Path, *, turned: bool
 def check_plausible_noise(noise: Sequence[Acquisition], path: Path) -> None:
     """Check the samples of noise measurements.
 
-    Raises
-    ------
-    InputError
-        If a sample cannot have been measured; the error names the first.
+    InputError if a sample cannot have been measured; the error names the first.
     """
     every = np.concatenate([_magnitude(one.samples) for one in noise], axis=1)
     levels = _quantile(every.T)

@@ -42,10 +42,7 @@ class IsmrmrdFile:
     def acquisitions(self, heads: Heads) -> Iterator[Acquisition]:
         """Read the acquisitions of `heads`, in their order.
 
-        Raises
-        ------
-        InputError
-            If the file is damaged, or an acquisition does not hold what its head says.
+        InputError if the file is damaged, or an acquisition does not hold what its head says.
         """
         for head in heads:
             with reading(self.path):
@@ -76,10 +73,7 @@ class IsmrmrdFile:
 def open_ismrmrd(path: Path) -> Iterator[IsmrmrdFile]:
     """Open an ISMRMRD file, and read its header and the heads of its acquisitions.
 
-    Raises
-    ------
-    InputError
-        If it is missing, damaged, or not an ISMRMRD file.
+    InputError if it is missing, damaged, or not an ISMRMRD file.
     """
     _check_is_hdf5(path)
     with reading(path):

@@ -49,10 +49,7 @@ def imaging_of(heads: Heads) -> Heads:
 def last_repetition(imaging: Heads, path: Path) -> Heads:
     """Select the last average of the last repetition, whose magnetization is the steadiest.
 
-    Raises
-    ------
-    InputError
-        If it lacks a slice that earlier ones have.
+    InputError if it lacks a slice that earlier ones have.
     """
     order = _repetition(imaging)
     last: Heads = imaging[order == order.max()]
@@ -76,10 +73,7 @@ def _repetition(imaging: Heads) -> Int:
 def check_alike(imaging: Heads, path: Path) -> None:
     """Check that all acquisitions have the coils, samples and encoding of the first.
 
-    Raises
-    ------
-    InputError
-        If one has not; the error names the first that differs.
+    InputError if one has not; the error names the first that differs.
     """
     for field, what in (
         ("active_channels", "coils"),
@@ -107,10 +101,7 @@ def check_alike(imaging: Heads, path: Path) -> None:
 def check_one_way(imaging: Heads, path: Path) -> None:
     """Check that the readouts go one way, or to and fro in turn.
 
-    Raises
-    ------
-    InputError
-        If single ones are marked as reversed, which no sequence does but damage to the mark.
+    InputError if single ones are marked as reversed, which no sequence does but damage to the mark.
     """
     reverse, odd = has_flag(imaging, ismrmrd.ACQ_IS_REVERSE), imaging["kspace_encode_step_1"] % 2 == 1
     for group in (reverse[odd], reverse[~odd]):

@@ -59,13 +59,7 @@ class TwixFile:
     """Where the block of each acquisition begins. Shape `(acquisitions)`."""
 
     def acquisitions(self, heads: Heads) -> Iterator[Acquisition]:
-        """Read the acquisitions of `heads`, in their order.
-
-        Raises
-        ------
-        InputError
-            If the file is damaged.
-        """
+        """Read the acquisitions of `heads`, in their order; InputError if the file is damaged."""
         layout = self.layout
         for head in heads:
             n_coils, n_samples = int(head["active_channels"]), int(head["number_of_samples"])
@@ -79,10 +73,7 @@ class TwixFile:
 def open_twix(path: Path) -> Iterator[TwixFile]:
     """Open a Twix file, and read the header and the heads of its last measurement.
 
-    Raises
-    ------
-    InputError
-        If it is missing, damaged, or not a Twix file.
+    InputError if it is missing, damaged, or not a Twix file.
     """
     try:
         if not path.exists():

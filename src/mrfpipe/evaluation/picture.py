@@ -74,12 +74,7 @@ def draw_maps(
 ) -> None:
     """Draw `maps_figure` to a PNG, which replaces one that is there.
 
-    Raises
-    ------
-    IndexError, MismatchError
-        As `maps_figure`.
-    ResourceError
-        If the disk does not take the file.
+    Errors as of `maps_figure`; ResourceError if the disk does not take the file.
     """
     figure = maps_figure(maps, reference=reference, slice_index=slice_index, title=title)
     with writing(path, force=True) as partial:

@@ -75,10 +75,7 @@ def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> No
 def refuse_unwritable(path: Path) -> None:
     """Refuse an output that cannot be written, whether it is there already or not.
 
-    Raises
-    ------
-    ResourceError
-        If the folder that is to hold the output is not one or is not writable.
+    ResourceError if the folder that is to hold the output is not one or is not writable.
     """
     holder = next(p for p in Path(os.path.realpath(path)).parents if _exists(p))
     if not holder.is_dir():
@@ -92,10 +89,7 @@ def require_space(path: Path, n_bytes: int) -> None:
 
     For files whose writer does not survive a full disk: the HDF5 library may crash the process.
 
-    Raises
-    ------
-    ResourceError
-        If fewer than `n_bytes`, and a hundredth more, are free where `path` is to be.
+    ResourceError if fewer than `n_bytes`, and a hundredth more, are free where `path` is to be.
     """
     holder = next(p for p in Path(os.path.realpath(path)).parents if _exists(p))
     free = shutil.disk_usage(holder).free

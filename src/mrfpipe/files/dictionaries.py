@@ -50,10 +50,7 @@ def save_dictionary(
 def load_dictionary(path: str | Path) -> Dictionary:
     """Read a dictionary.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, of another kind or damaged, or its protocol is not the one it was made for.
+    InputError if the file is missing, of another kind or damaged, or its protocol is not the one it was made for.
     """
     with opening(path, DICTIONARY) as source:
         protocol = source.protocol()
@@ -77,10 +74,7 @@ def load_dictionary(path: str | Path) -> Dictionary:
 def load_groups(path: str | Path) -> EntryGroups | None:
     """Read the groups of a dictionary; None if it has none.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, of another kind or damaged, or its groups are not of its entries.
+    InputError if the file is missing, of another kind or damaged, or its groups are not of its entries.
     """
     with opening(path, DICTIONARY) as source:
         if not source.holds("groups"):

@@ -126,10 +126,7 @@ class StoredSeries:
 def load_frames(path: str | Path) -> FrameSeries:
     """Read a frame series.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, of another kind or damaged, or has images that are not finite.
+    InputError if the file is missing, of another kind or damaged, or has images that are not finite.
     """
     with opening(path, FRAMES) as source:
         return _read(source, slice(None))

@@ -63,10 +63,7 @@ def load_labels(path: str | Path, maps: ParameterMaps) -> Int:
 def check_place(path: Path, affine: Double, maps: ParameterMaps, cure: str) -> None:
     """Check that what a file holds lies where `maps` do, to a hundredth of a voxel.
 
-    Raises
-    ------
-    MismatchError
-        If it lies elsewhere; the error ends with the cure.
+    MismatchError if it lies elsewhere; the error ends with the cure.
     """
     n_slices, n_y, n_x = maps.mask.shape
     corners = np.array([[x, y, s, 1] for x in (0, n_x - 1) for y in (0, n_y - 1) for s in (0, n_slices - 1)]).T

@@ -67,12 +67,7 @@ def load_checkpoint(path: Path, state: TrainingState, settings: Mapping[str, Any
 
     The state, of a new training, is changed in place; settings must be what the checkpoint was written with.
 
-    Raises
-    ------
-    InputError
-        If the file is damaged or is not a checkpoint.
-    MismatchError
-        If the checkpoint is of another training.
+    InputError if the file is damaged or is not a checkpoint; MismatchError if the checkpoint is of another training.
     """
     from safetensors import SafetensorError, safe_open
 

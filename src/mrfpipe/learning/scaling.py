@@ -38,10 +38,7 @@ class SignalScaling:
         Air does not count, so that the numbers do not depend on how much of it the field of view holds. The slices of a
         scan may come together or one after the other.
 
-        Raises
-        ------
-        InputError
-            If a frame is not finite somewhere, the mask is empty, or there is no signal in it.
+        InputError if a frame is not finite somewhere, the mask is empty, or there is no signal in it.
         """
         count, sums, squares, name, number = 0, np.zeros(2), np.zeros(2), "The scan", 1
         for part in [series] if isinstance(series, FrameSeries) else series:
@@ -95,13 +92,7 @@ UNSCALED = SignalScaling(mean_real=0.0, std_real=1.0, mean_imag=0.0, std_imag=1.
 
 
 def check_frames(series: FrameSeries) -> None:
-    """Check that a network can read a scan.
-
-    Raises
-    ------
-    InputError
-        If a frame is not finite somewhere, or the mask is empty.
-    """
+    """Check that a network can read a scan; InputError if a frame is not finite somewhere, or the mask is empty."""
     check_finite(series)
     if not series.mask.any():
         raise no_voxel(series.name)

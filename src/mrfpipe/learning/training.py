@@ -197,10 +197,7 @@ def _digest(tensors: Mapping[str, Tensor] | None) -> str | None:
 def resolve_precision(precision: Precision, device: torch.device) -> str:
     """Choose the precision that ``auto`` stands for, and check one that is asked for.
 
-    Raises
-    ------
-    ResourceError
-        If the device lacks it.
+    ResourceError if the device lacks it.
     """
     able = device.type != "cuda" or torch.cuda.is_bf16_supported()
     if precision == "auto":

@@ -252,10 +252,7 @@ def _search(
 def match_exact_cuda(coefficients: Complex, dictionary: Dictionary, device: torch.device) -> Matches:
     """Find the entry with the highest score for every voxel; see `mrfpipe.matching.exact.match_exact`.
 
-    Raises
-    ------
-    ResourceError
-        If Numba cannot use the GPU, or a group of the dictionary does not fit its shared memory.
+    ResourceError if Numba cannot use the GPU, or a group of the dictionary does not fit its shared memory.
     """
     check_numba_gpu("match")
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
@@ -280,10 +277,7 @@ def match_exact_cuda(coefficients: Complex, dictionary: Dictionary, device: torc
 def _tables(layout: Layout) -> _Tables:
     """Bring a layout into the form of the kernel.
 
-    Raises
-    ------
-    ResourceError
-        If a block would need more shared memory than it can have.
+    ResourceError if a block would need more shared memory than it can have.
     """
     groups, shares = layout.groups, layout.dictionary.shares
     tables = _Tables(

@@ -13,10 +13,7 @@ def encode_fingerprints(fingerprints: Fingerprints, mask: Bool) -> dict[str, Any
 
     The steps' worth is left out: curves are drawn to fill the plot.
 
-    Raises
-    ------
-    ValueError
-        If there are not as many as voxels in the mask.
+    ValueError if there are not as many as voxels in the mask.
     """
     check_shape("measured", fingerprints.measured, f"{int(mask.sum())} rank")
     steps = rounded(fingerprints)

@@ -30,13 +30,7 @@ RESULT_AND_TRUTH = ("result", "truth")
 
 
 def write_report(path: str | Path, page: str) -> None:
-    """Write what `render` returns, over a page that is there.
-
-    Raises
-    ------
-    ResourceError
-        If the disk does not take the file.
-    """
+    """Write what `render` returns, over a page that is there; ResourceError if the disk does not take the file."""
     with writing(path, force=True) as partial:
         partial.write_text(page, encoding="utf-8")
 

@@ -58,10 +58,7 @@ class Job(ABC):
     def recipe(self) -> Recipe:
         """Return all that decides the values of the result, to compare with that of the one that is there.
 
-        Raises
-        ------
-        InputError
-            If an input cannot be read.
+        InputError if an input cannot be read.
         """
 
     def is_complete(self) -> bool:
@@ -72,10 +69,7 @@ class Job(ABC):
     def run(self, progress: Progress) -> Made:
         """Make the result.
 
-        Raises
-        ------
-        MrfpipeError
-            If an input is not what it should be, or the result exists and is not to be replaced.
+        MrfpipeError if an input is not what it should be, or the result exists and is not to be replaced.
         """
 
     def record(self) -> Record:

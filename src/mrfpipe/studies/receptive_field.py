@@ -89,10 +89,7 @@ def fitted(preset: Preset, receptive_field: int, budget: int, n_frames: int) -> 
     From 1 x 1 to 21 x 21 and from 1 to 5 million parameters the budget is met within 1.1 %: a channel more in each of
     the 19 layers of 3 x 3 costs 2 % of a million, in the others less.
 
-    Raises
-    ------
-    ValueError
-        If blocks of equal width exceed the budget as well.
+    ValueError if blocks of equal width exceed the budget as well.
     """
     for step in STEPS:
         changed = replace(

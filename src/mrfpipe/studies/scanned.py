@@ -31,10 +31,7 @@ MATCHINGS = {"match": False, "match-refined": True}
 def claim(path: Path, settings: Mapping[str, object]) -> None:
     """Say in a file what its folder, or a part of it, was made with, and refuse it if that is something else.
 
-    Raises
-    ------
-    MismatchError
-        If the file is there with other settings.
+    MismatchError if the file is there with other settings.
     """
     text = json.dumps(settings, indent=1, sort_keys=True)
     if not path.exists():
@@ -105,13 +102,7 @@ class ScannedCohort:
         return self._maps_path(method, subject).exists()
 
     def load(self, method: str, subject: Subject) -> ParameterMaps:
-        """Read the maps of a subject by a method.
-
-        Raises
-        ------
-        InputError
-            If they were not kept.
-        """
+        """Read the maps of a subject by a method; InputError if they were not kept."""
         return load_maps(self._maps_path(method, subject))
 
     def keep(self, maps: ParameterMaps, method: str, subject: Subject, record: Record) -> None:
@@ -121,10 +112,7 @@ class ScannedCohort:
     def check_memory(self, n_subjects: int) -> None:
         """Refuse to hold the frames of more subjects at once than there is memory for.
 
-        Raises
-        ------
-        ResourceError
-            If there is less memory than they take.
+        ResourceError if there is less memory than they take.
         """
         sequence = self.protocol.sequence
         n_bytes = 8 * n_subjects * self._n_slices * sequence.n_frames * sequence.matrix**2

@@ -75,13 +75,7 @@ def train_subset(work: Work, size: int, repeat: int) -> Training:
 
 
 def draw_subset(subjects: Sequence[Subject], size: int, repeat: int, seed: int) -> tuple[Subject, ...]:
-    """Draw subjects at random, in their order.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many.
-    """
+    """Draw subjects at random, in their order; ValueError if there are not as many."""
     chosen = np.random.default_rng([seed, size, repeat]).choice(len(subjects), size, replace=False)
     return tuple(subjects[i] for i in sorted(chosen))
 
