@@ -192,6 +192,11 @@ class Parameter:
         """Factor from SI to that unit."""
         return self.quantity.scale
 
+    @property
+    def heading(self) -> str:
+        """Its name with its unit, above columns and beside axes."""
+        return self.name if self.unit == "1" else f"{self.name} ({self.unit})"
+
     def counts_where(self, values: Mapping[str, Numbers]) -> Bool:
         """Return where it counts, of the values of all parameters by name, in SI units. Of their shape."""
         if self.counts is None:

@@ -104,11 +104,15 @@ def _load_truth(path: Path, parameters: tuple[Parameter, ...] | None) -> tuple[P
     for p in parameters:
         if not np.all(np.isfinite(arrays[p.name][mask])):
             raise InputError(f"{path}: {p.name} is not finite everywhere inside the mask; {layout}.")
-    return _as_maps(arrays, mask, parameters), _regions(arrays.get("roi"), path, layout)
+    si = {
+        p.name: np.where(mask, arrays[p.name].astype(np.float64) / p.scale, np.nan).astype(np.float32)
+        for p in parameters
+    }
+    return ParameterMaps.known(parameters, si, mask, np.eye(4)), _regions(arrays.get("roi"), path, layout)
 
 
 def _layout(parameters: tuple[Parameter, ...]) -> str:
-    maps = ", ".join(p.name if p.unit == "1" else f"{p.name} ({p.unit})" for p in parameters)
+    maps = ", ".join(p.heading for p in parameters)
     return f"a truth .npz holds mask, {maps or 'a map of every parameter'} and, if there are regions, roi"
 
 
@@ -134,24 +138,6 @@ def _read(
 
 def _with_slices(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return array[None] if array.ndim == 2 else array
-
-
-def _as_maps(
-    arrays: dict[str, npt.NDArray[np.generic]], mask: npt.NDArray[np.bool_], parameters: tuple[Parameter, ...]
-) -> ParameterMaps:
-    def masked(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        return np.where(mask, values, np.nan).astype(np.float32)
-
-    return ParameterMaps(
-        parameters=parameters,
-        si={p.name: masked(arrays[p.name].astype(np.float64) / p.scale) for p in parameters},
-        m0=masked(1.0),
-        phase=masked(0.0),
-        match=masked(1.0),
-        edge=np.zeros(mask.shape, np.uint8),
-        mask=mask,
-        affine=np.eye(4),
-    )
 
 
 def _regions(rois: npt.NDArray[np.generic] | None, path: Path, layout: str) -> Int | None:

@@ -77,16 +77,8 @@ def draw(
         labels = _draw_slice(person, axis, float(height), {name: array[i] for name, array in maps.items()})
         rois[i] = _eroded(labels, max(1, round(CLEARANCE / (fov / matrix))))
     mask = np.isfinite(maps["FF"])
-    truth = ParameterMaps(
-        parameters=PARAMETERS,
-        si={p.name: maps[p.name] for p in PARAMETERS},
-        m0=maps["m0"],
-        phase=np.where(mask, np.float32(0), np.float32(np.nan)),
-        match=np.where(mask, np.float32(1), np.float32(np.nan)),
-        edge=np.zeros(mask.shape, np.uint8),
-        mask=mask,
-        affine=axial(fov / matrix, matrix, slice_spacing, float(heights[0])),
-    )
+    affine = axial(fov / matrix, matrix, slice_spacing, float(heights[0]))
+    truth = ParameterMaps.known(PARAMETERS, maps, mask, affine, m0=maps["m0"])
     sides = ("right ", "left ") if region.paired else ("",)
     names = tuple(f"{side}{muscle.name}" for side in sides for muscle in region.template.muscles)
     return Phantom(maps=truth, rois=rois, roi_names=names)

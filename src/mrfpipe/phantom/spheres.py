@@ -86,18 +86,10 @@ def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float 
     for s in range(n_slices):
         _draw_plate(s, x, y, t1[s], t2[s], rois[s], filling)
     mask = np.isfinite(t1)
-    one = np.where(mask, np.float32(1), np.float32(np.nan))
     b1 = np.broadcast_to(_b1(x, y, rng), shape)
-    maps = ParameterMaps(
-        parameters=PARAMETERS,
-        si={"T1": t1, "T2": t2, "B1": np.where(mask, b1, np.nan).astype(np.float32)},
-        m0=one,
-        phase=0 * one,
-        match=one,
-        edge=np.zeros(shape, np.uint8),
-        mask=mask,
-        affine=axial(fov / matrix, matrix, slice_spacing, -slice_spacing * (n_slices - 1) / 2),
-    )
+    si = {"T1": t1, "T2": t2, "B1": np.where(mask, b1, np.nan).astype(np.float32)}
+    affine = axial(fov / matrix, matrix, slice_spacing, -slice_spacing * (n_slices - 1) / 2)
+    maps = ParameterMaps.known(PARAMETERS, si, mask, affine)
     names = tuple(f"{array} {number}" for array in ("T2", "T1") for number in range(1, 15))
     return Phantom(maps=maps, rois=rois, roi_names=names)
 

@@ -19,7 +19,7 @@ from mrfpipe.quantities import Parameter
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.published import LIMITS, N_REGIONS, published
 from mrfpipe.studies.scores import SubjectScore
-from mrfpipe.studies.tables import UNIT_DIGITS, markdown, titled, write_csv, write_text
+from mrfpipe.studies.tables import UNIT_DIGITS, markdown, write_csv, write_text
 from mrfpipe.studies.work import Work
 
 PAIRS = (("proposed", "match"), ("proposed", "truth"), ("match", "truth"))
@@ -101,7 +101,7 @@ def format_table(found: Mapping[tuple[tuple[str, str], str], Agreement]) -> str:
                 if n is None
                 else [f" ({n})", "", f" ({LIMITS[name]})", " (> 0.95)", f" ({r2:.3f})"]
             )
-            lines.append([titled(units[name]), *(o + t for o, t in zip(ours, theirs, strict=True))])
+            lines.append([units[name].heading, *(o + t for o, t in zip(ours, theirs, strict=True))])
         method, reference = pair
         parts.append(f"## {method} against {'the truth' if reference == 'truth' else 'matching on the grid'}\n")
         parts.append(markdown(["map", "n", "bias", "limits of agreement", "r", "R2"], lines))
@@ -133,7 +133,7 @@ def _draw_scatter(axes: Axes, parameter: Parameter, estimate: Double, reference:
     axes.plot(ends, ends, "k-", linewidth=0.9, label="identity")
     if not np.isnan(found.slope):
         axes.plot(ends, found.intercept + found.slope * ends, "C3--", linewidth=1.1, label="regression")
-    title = titled(parameter)
+    title = parameter.heading
     axes.set(xlabel=f"{title} by matching", ylabel=f"{title} by the network")
     text = f"n = {found.n}, r = {found.correlation:.3f}, R2 = {found.r2:.3f}"
     axes.set_title(text, fontsize=10)
@@ -149,5 +149,5 @@ def _draw_bland_altman(axes: Axes, parameter: Parameter, estimate: Double, refer
         label = f"limits {found.lower:+.{digits}f}, {found.upper:+.{digits}f}"
         axes.axhline(found.lower, color="C3", linestyle="--", linewidth=1.1, label=label)
         axes.axhline(found.upper, color="C3", linestyle="--", linewidth=1.1)
-    title = titled(parameter)
+    title = parameter.heading
     axes.set(xlabel=f"{title}, mean of both", ylabel=f"{title}, network - matching")

@@ -13,7 +13,7 @@ from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.published import published_unseen
 from mrfpipe.studies.scanned import claim
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
-from mrfpipe.studies.tables import COLUMNS, alone, beside, csv_line, markdown, titled, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, alone, beside, csv_line, markdown, write_csv, write_text
 from mrfpipe.studies.work import Work
 
 NETWORKS_SHOWN = ("proposed", "oksuz", "fang")
@@ -83,7 +83,7 @@ def draw(work: Work, path: Path) -> None:
             Column(title="matching - proposed", maps=ours, difference_from=matched),
         ]
         rows += [
-            MapRow(label=f"{subject.region}\n{titled(p)}", parameter=p, truth=truth, columns=columns)
+            MapRow(label=f"{subject.region}\n{p.heading}", parameter=p, truth=truth, columns=columns)
             for p in PARAMETERS
             if p.name in _MAPS_SHOWN
         ]

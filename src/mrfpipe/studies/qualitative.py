@@ -9,7 +9,7 @@ from mrfpipe.phantom.cohort import Subject
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.scores import Row, score, summarise
-from mrfpipe.studies.tables import COLUMNS, csv_line, metric_table, titled, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, csv_line, metric_table, write_csv, write_text
 from mrfpipe.studies.work import Work
 
 NETWORKS_SHOWN = ("proposed", "oksuz", "fang")
@@ -71,5 +71,5 @@ def draw(work: Work, subject: Subject, networks: list[str], path: Path) -> None:
             Column(title=network, maps=maps),
             Column(title=f"matching - {network}", maps=maps, difference_from=matched),
         ]
-    rows = [MapRow(label=titled(p), parameter=p, truth=truth, columns=columns) for p in PARAMETERS]
+    rows = [MapRow(label=p.heading, parameter=p, truth=truth, columns=columns) for p in PARAMETERS]
     draw_maps(rows, describe(subject), path)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,13 +18,14 @@ from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Complex, Double
 from mrfpipe.dictionary import Dictionary, build_dictionary
+from mrfpipe.files.atomic import writing
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel, Spoiling, fingerprints
-from mrfpipe.progress import UNTOLD, Steps
-from mrfpipe.protocol import Excitations, Protocol
+from mrfpipe.progress import UNTOLD, Progress, Steps
+from mrfpipe.protocol import Excitations, Protocol, load_protocol
 from mrfpipe.quantities import counting_rule
-from mrfpipe.studies.tables import write_csv
+from mrfpipe.studies.tables import ERROR_COLUMNS, bias_and_rmse, markdown, write_csv
 
 INCREMENTS_DEG = (0.0, 50.0, 117.0)
 """Increments of the RF phase: none, the protocol's, and the one of Zur et al. (Magn Reson Med 21:251, 1991)."""
@@ -65,6 +67,16 @@ class Comparison:
     """Mean error of each map, keyed by name, in file units."""
     rmse: dict[str, float]
     """Root mean square error of each map, keyed by name, in file units."""
+
+
+def run(folder: Path, scale: Literal["small", "paper"], *, seed: int, device: torch.device, progress: Progress) -> str:
+    """Write the study's table and figure, and return the table as text."""
+    protocol, n_voxels, advance = load_protocol(PROTOCOLS[scale]), N_VOXELS[scale], progress("spoiling")
+    comparisons = compare_models(protocol, n_voxels=n_voxels, seed=seed, device=device, progress=advance)
+    write_comparisons(comparisons, folder / "spoiling.csv")
+    with writing(folder / "spoiling.png", force=True) as partial:
+        draw_comparisons(protocol, comparisons, partial)
+    return format_comparisons(comparisons)
 
 
 def compare_models(
@@ -143,23 +155,23 @@ def _compared(
         ours, theirs, built = simulated(signals), simulated(dictionary), dictionary_of(dictionary)
         distance = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(ours, axis=1)
         found = built.parameters(match_exact(built.compress(ours), built, device).entry)
-        errors = {p.name: ((found[p.name] - truth[p.name]) * p.scale)[p.counts_where(truth)] for p in PARAMETERS}
+        bias, rmse = bias_and_rmse(found, truth)
         yield Comparison(
             increment_deg=increment,
             signals=signals,
             dictionary=dictionary,
             difference=float(np.median(distance)),
             difference_95=float(np.percentile(distance, 95)),
-            bias={name: float(error.mean()) for name, error in errors.items()},
-            rmse={name: float(np.sqrt(np.mean(error**2))) for name, error in errors.items()},
+            bias=bias,
+            rmse=rmse,
         )
 
 
 def format_comparisons(comparisons: list[Comparison]) -> str:
     """Lay comparisons out as a table for people: bias and, in parentheses, RMSE of the maps."""
     shown = {"FF": ".3f", "T1H2O": ".1f", "B1": ".3f", "df": ".1f"}
-    units = {p.name: "" if p.unit == "1" else f" ({p.unit})" for p in PARAMETERS}
-    header = ["RF phase", "signals", "dictionary", "difference", *(f"{name}{units[name]}" for name in shown)]
+    headings = {p.name: p.heading for p in PARAMETERS}
+    header = ["RF phase", "signals", "dictionary", "difference", *(headings[name] for name in shown)]
     rows = [
         [
             f"{c.increment_deg:g} deg",
@@ -170,21 +182,15 @@ def format_comparisons(comparisons: list[Comparison]) -> str:
         ]
         for c in comparisons
     ]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
-    ]
     remark = (
         "Difference: median (95th percentile) over voxels, relative to the signal's norm. Maps: bias (RMSE); "
         f"{counting_rule(PARAMETERS)}."
     )
-    return "\n".join([*lines, "", remark])
+    return f"{markdown(header, rows)}\n{remark}"
 
 
 def write_comparisons(comparisons: list[Comparison], path: Path) -> None:
     """Write comparisons as CSV, one a row, with all five maps."""
-    names = [f"{kind}_{p.name}_{p.unit}".removesuffix("_1") for p in PARAMETERS for kind in ("bias", "rmse")]
     lines = [
         (
             *(c.increment_deg, c.signals, c.dictionary, c.difference, c.difference_95),
@@ -192,7 +198,8 @@ def write_comparisons(comparisons: list[Comparison], path: Path) -> None:
         )
         for c in comparisons
     ]
-    write_csv(path, ("increment_deg", "signals", "dictionary", "difference_median", "difference_p95", *names), lines)
+    columns = ("increment_deg", "signals", "dictionary", "difference_median", "difference_p95", *ERROR_COLUMNS)
+    write_csv(path, columns, lines)
 
 
 def draw_comparisons(protocol: Protocol, comparisons: list[Comparison], path: Path) -> None:

@@ -19,7 +19,7 @@ from mrfpipe.studies.drawing import REFERENCE_COLOURS, Column, MapRow, draw_maps
 from mrfpipe.studies.published import NETWORKS
 from mrfpipe.studies.scanned import MATCHINGS
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
-from mrfpipe.studies.tables import COLUMNS, beside, csv_line, markdown, metric_table, titled, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, beside, csv_line, markdown, metric_table, write_csv, write_text
 from mrfpipe.studies.trainings import describe_trainings
 from mrfpipe.studies.work import Work
 
@@ -142,5 +142,5 @@ def draw_methods(work: Work, path: Path) -> None:
     truth = work.truth(subject)
     columns = [Column(title="truth", maps=truth)]
     columns += [Column(title=method, maps=work.maps(method, subject)) for method in ALL_METHODS]
-    rows = [MapRow(label=titled(p), parameter=p, truth=truth, columns=columns) for p in PARAMETERS]
+    rows = [MapRow(label=p.heading, parameter=p, truth=truth, columns=columns) for p in PARAMETERS]
     draw_maps(rows, f"{subject.name}: the truth and all methods", path)
