@@ -19,16 +19,9 @@ _GROUPS = {"entries": "entries", "offsets": "edges", "representatives": "groups 
 def save_dictionary(
     dictionary: Dictionary, path: str | Path, groups: EntryGroups | None = None, *, force: bool = False
 ) -> None:
-    """Write a dictionary, its grid's axes in file units, its protocol and, if it has some, its groups.
+    """Write a dictionary, its grid's axes in file units, its protocol and, for group matching, groups of its entries.
 
-    Parameters
-    ----------
-    dictionary
-        What to write.
-    path, force
-        As for `atomic.writing`, and so are errors.
-    groups
-        Of the dictionary's entries, for group matching.
+    Errors as of `atomic.writing`.
     """
     with writing(path, force=force) as partial, creating(partial, DICTIONARY) as sink:
         sink.text("model", dictionary.model.spoiling)

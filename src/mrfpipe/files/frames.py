@@ -51,23 +51,10 @@ def save_frames(
     provenance: Callable[[], Provenance],
     force: bool = False,
 ) -> None:
-    """Write a frame series and the protocol it was reconstructed for.
+    """Write a frame series, or its slices one after the other, and the protocol whose sequence was measured.
 
-    Parameters
-    ----------
-    series
-        All slices; or one after the other, so that they need not be in memory at once.
-    path, force
-        As for `atomic.writing`, and so are other errors.
-    protocol
-        The protocol whose sequence was measured.
-    provenance
-        Says how the series was made; called after the last slice.
-
-    Raises
-    ------
-    ValueError
-        If the series and the protocol are not of one sequence.
+    `provenance` says how the series was made, and is called after the last slice. ValueError if series and protocol are
+    not of one sequence; other errors as of `atomic.writing`.
     """
     with writing(path, force=force) as partial, creating(partial, FRAMES) as sink:
         sink.protocol(protocol)

@@ -19,21 +19,10 @@ to 9 % higher errors, 10 up to 4 %."""
 
 
 def denoise_low_rank(coefficients: Tensor, block: int = BLOCK) -> Tensor:
-    """Denoise coefficients block by block.
+    """Denoise coefficients `(rank, y, x)` by blocks of so many voxels along either side.
 
     On phantoms of thigh, leg and shoulder, with rank 6 and 24 iterations, the errors of all maps were 1.2 to 1.4 times
     as large without denoising, and 1.6 to 1.8 times with four times the noise.
-
-    Parameters
-    ----------
-    coefficients
-        Shape `(rank, y, x)`.
-    block
-        Voxels along either side of a block.
-
-    Returns
-    -------
-        Shape `(rank, y, x)`.
     """
     threshold, shifts = _noise_floor(coefficients, block), (0, block // 2)
     shifted = (_shrunk(coefficients, block, top, left, threshold) for top, left in product(shifts, shifts))

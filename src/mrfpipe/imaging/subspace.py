@@ -42,20 +42,10 @@ def subspace_kernels(
     backend: Backend = "sigpy",
     device: torch.device = CPU,
 ) -> Tensor:
-    """Compute what `reconstruct_subspace` needs to know of the trajectory; the same for all slices.
+    """Compute what `reconstruct_subspace` needs to know of the trajectory, on a device; the same for all slices.
 
-    Parameters
-    ----------
-    trajectory, density, basis, readouts_per_frame, backend
-        As for `reconstruct_subspace`.
-    matrix
-        Voxels along x and along y.
-    device
-        Where to put them.
-
-    Returns
-    -------
-        Shape `(rank, rank, 2 y, 2 x)`, complex64: 250 MB for rank 8 and a matrix of 350.
+    Parameters are those of that function. Shape `(rank, rank, 2 y, 2 x)`, complex64: 250 MB for rank 8 and a matrix of
+    350.
     """
     readout_basis = np.repeat(basis, readouts_per_frame, axis=0)
     return toeplitz_kernels(trajectory, _weights(density, basis), readout_basis, matrix, backend=backend).to(device)
@@ -139,9 +129,7 @@ def normal_equations(
 ) -> tuple[Operator, Tensor]:
     """Set up the equations that `reconstruct_subspace` solves: parameters and errors as there.
 
-    Returns
-    -------
-        ``A' W A``, which takes and gives coefficient images `(rank, y, x)`, and ``A' W s``. Shape `(rank, y, x)`.
+    Returned are ``A' W A``, which takes and gives coefficient images, and ``A' W s``. Shape `(rank, y, x)`.
     """
     sizes = check_shape("trajectory", trajectory, "readouts samples 2")
     matrix = maps.shape[-1]

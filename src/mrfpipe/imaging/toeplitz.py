@@ -51,20 +51,9 @@ def toeplitz_kernels(
 
 
 def apply_normal(coefficients: Tensor, maps: Tensor, kernels: Tensor) -> Tensor:
-    """Sample coefficient images with all coils, weight the samples and sum them back.
+    """Sample coefficient images `(rank, y, x)` with all coils, weight the samples and sum them back.
 
-    Parameters
-    ----------
-    coefficients
-        Shape `(rank, y, x)`.
-    maps
-        Coil sensitivities. Shape `(coils, y, x)`.
-    kernels
-        From `toeplitz_kernels`. Shape `(rank, rank, 2 y, 2 x)`.
-
-    Returns
-    -------
-        Shape `(rank, y, x)`.
+    Coil sensitivities are `(coils, y, x)`, the kernels from `toeplitz_kernels`.
     """
     n_y, n_x = coefficients.shape[-2:]
     total = torch.zeros_like(coefficients)

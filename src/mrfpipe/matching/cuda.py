@@ -146,9 +146,7 @@ def _visit(
 ) -> tuple[float, int]:
     """Search this thread's pairs of a group for a score above `score`; its first signals are every `THREADS`-th.
 
-    Returns
-    -------
-        The score, and the entry's number within the group over second signals, first signals and shares.
+    Returned are the score, and the entry's number within the group over second signals, first signals and shares.
     """
     n_second, n_first = cross.shape
     number, slack = 0, 2 * rounding(signals.shape[0])

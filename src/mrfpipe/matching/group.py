@@ -211,23 +211,11 @@ def match_group(
     kept: float = DEFAULT_KEPT,
     device: torch.device | None = None,
 ) -> Matches:
-    """Find the best entry of the groups whose representatives correlate best with each voxel.
+    """Find the best entry of the groups whose representatives correlate best with each voxel; `pair_bytes` a voxel.
 
-    Memory is `pair_bytes` a voxel.
-
-    Parameters
-    ----------
-    coefficients, dictionary, device
-        As for `mrfpipe.matching.brute.match_brute`.
-    groups
-        The same entries in groups.
-    kept
-        Share of the groups to search, above 0 and up to 1, which is brute force; at least `LEAST_KEPT` groups are.
-
-    Raises
-    ------
-    ValueError
-        If the groups are not of this dictionary's size, or the share is not above 0 and up to 1.
+    Parameters but groups of the same entries are those of `mrfpipe.matching.brute.match_brute`. Searched is a share
+    `kept` of the groups, up to 1, which is brute force, and at least `LEAST_KEPT` of them. ValueError if the groups are
+    not of this dictionary's size, or the share is not above 0 and up to 1.
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
     check_shape("representatives", groups.representatives, "groups rank", {"rank": dictionary.rank})

@@ -113,19 +113,9 @@ class Cohort:
 
 
 def draw_cohort(n_subjects: int = PAPER_SIZE, *, seed: int) -> Cohort:
-    """Draw a cohort of patients, thighs or legs of each.
+    """Draw a cohort of patients, thighs or legs of each, splits having 94 : 20 : 50 of them, to within one subject.
 
-    Parameters
-    ----------
-    n_subjects
-        How many. Splits have 94 : 20 : 50 of them, to within one subject.
-    seed
-        Which cohort.
-
-    Raises
-    ------
-    ValueError
-        If there would be no subject.
+    ValueError if there would be no subject.
     """
     if n_subjects < 1:
         raise ValueError(f"No cohort of {n_subjects} subjects; at least one is needed.")

@@ -64,18 +64,10 @@ CLEARANCE = 2 * MM
 
 
 def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float = 40 * MM, seed: int = 0) -> Phantom:
-    """Draw the plates of the system phantom, the T2 array first, in turns.
+    """Draw the plates of the system phantom, a slice each, the T2 array first, in turns; every sphere has a region.
 
-    Parameters
-    ----------
-    matrix, fov, n_slices, slice_spacing
-        As for `mrfpipe.phantom.anatomy.draw`; a slice is a plate.
-    seed
-        Of how B1 varies, by about 10 %, and, but for 0, of what else the spheres are filled with.
-
-    Returns
-    -------
-        The truth, and a region of interest within every sphere.
+    Parameters are those of `mrfpipe.phantom.anatomy.draw`. The seed decides how B1 varies, by about 10 %, and, but for
+    0, what else the spheres are filled with.
     """
     axis: Double = np.asarray((np.arange(matrix) - matrix // 2) * (fov / matrix), np.float64)
     y, x = axis[:, None], axis[None, :]

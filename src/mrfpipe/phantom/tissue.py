@@ -71,23 +71,10 @@ class Mixture:
 
 
 def fill(tissue: LimbTissue, template: Template, place: Section, voxel: float) -> tuple[dict[str, Double], Byte]:
-    """Fill a limb's section with tissue.
+    """Fill a limb's section with tissue; surfaces are as soft as a voxel of this size in m makes them.
 
-    Parameters
-    ----------
-    tissue
-        What the limb is made of.
-    template
-        The limb's own template.
-    place
-        Where the points are.
-    voxel
-        Size of a voxel in m; surfaces are as soft as a voxel makes them.
-
-    Returns
-    -------
-        Values of proton density `m0`, fat fraction `ff`, `t1w` and `t1f`, and the number of the muscle, from 1, or 0.
-        Shape `(points)` each.
+    Returned are the values of the maps but for the fields, by name, in SI units, with proton density `m0`, and the
+    number of the muscle, from 1, or 0. Shape `(points)` each.
     """
     mixture = Mixture(place.x.size)
     water = tissue.water(place.x, place.y, place.z)

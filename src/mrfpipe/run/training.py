@@ -67,21 +67,9 @@ class TrainingJob:
     """Whether a network that is there is replaced."""
 
     def run(self, progress: Progress, tell: Epochs) -> TrainedModel | None:
-        """Train the network and write it; None for processes that are not to tell of it.
+        """Train the network and write it, telling of every epoch; None for processes that are not to tell of it.
 
-        Parameters
-        ----------
-        progress
-            Told of the stages before the training.
-        tell
-            Called after every epoch.
-
-        Raises
-        ------
-        InputError
-            If a scan, its truth or the dictionary cannot be read.
-        MrfpipeError
-            As `train_stages`.
+        InputError if a scan, its truth or the dictionary cannot be read; other errors as of `train_stages`.
         """
         if not self.resume and is_leader():
             _drop(self.checkpoint)

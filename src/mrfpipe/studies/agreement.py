@@ -37,12 +37,7 @@ Points = tuple[Double, Double]
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study: ``agreement.csv``, ``agreement-points.csv``, ``agreement.md`` and ``agreement.png``.
-
-    Returns
-    -------
-        The statistics in Markdown.
-    """
+    """Write ``agreement.csv``, ``.md``, ``.png`` and ``-points.csv``, and return the table in Markdown."""
     work.prepare(work.split("testing"))
     scores = {pair: compared(work, *pair) for pair in PAIRS}
     found = {

@@ -57,16 +57,9 @@ def price_assumptions(
     device: torch.device | None = None,
     progress: Steps = UNTOLD,
 ) -> list[Price]:
-    """Break every assumption in turn, the first line none.
+    """Break every assumption in turn, the first line none, for voxels drawn from `MUSCLE`.
 
-    Parameters
-    ----------
-    protocol
-        What the dictionary takes the scan to be.
-    n_voxels
-        How many voxels are drawn from `MUSCLE`.
-    seed, device, progress
-        As for `mrfpipe.studies.spoiling.compare_models`.
+    The protocol is what the dictionary takes the scan to be; `progress` is told of assumptions.
     """
     rng = np.random.default_rng(seed)
     truth = {name: rng.uniform(low, high, n_voxels) for name, (low, high) in MUSCLE.items()}

@@ -29,12 +29,7 @@ _REMARK = (
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``generalization.csv``, ``generalization.md`` and ``generalization.png``.
-
-    Returns
-    -------
-        R2 of unseen regions and of thighs and legs in Markdown.
-    """
+    """Run the study, write ``generalization.csv``, ``.md`` and ``.png``, and return the table in Markdown."""
     claim(work.folder / SETTINGS, {"n_unseen": work.scale.n_unseen})
     work.prepare([*work.split("testing"), *work.unseen()])
     methods = [*(network for network in NETWORKS_SHOWN if network in work.trained()), "match"]

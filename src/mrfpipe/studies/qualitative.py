@@ -18,12 +18,7 @@ _METRICS = ("NRMSE", "PSNR", "SSIM")
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``qualitative.csv``, ``qualitative.md`` and ``qualitative.png``.
-
-    Returns
-    -------
-        The errors in that patient in Markdown.
-    """
+    """Run the study, write ``qualitative.csv``, ``.md`` and ``.png``, and return the table in Markdown."""
     subject = most_alike(work.split("testing"))
     shown = [network for network in NETWORKS_SHOWN if network in work.trained()]
     rows = [row for network in shown for row in errors(work, network, subject) if row.metric in _METRICS]

@@ -55,12 +55,7 @@ class Point:
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``receptive-field.csv``, ``receptive-field.md`` and ``receptive-field.png``.
-
-    Returns
-    -------
-        R2 and NRMSE of T1H2O in Markdown.
-    """
+    """Run the study, write ``receptive-field.csv``, ``.md`` and ``.png``, and return the table in Markdown."""
     plan = work.scale.architectures
     claim(work.folder / SETTINGS, {"preset": asdict(plan.preset)})
     points = [train_point(work, field, budget) for budget in plan.budgets for field in plan.receptive_fields]

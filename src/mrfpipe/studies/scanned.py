@@ -43,21 +43,7 @@ def claim(path: Path, settings: Mapping[str, object]) -> None:
 
 
 class ScannedCohort:
-    """A cohort's truth, frames and matched maps.
-
-    Parameters
-    ----------
-    cohort
-        Who is scanned.
-    protocol
-        How.
-    n_slices, n_coils
-        Slices of every scan, and its receive coils.
-    folder
-        Where frames and maps are kept; what is there is read and not made again.
-    device
-        Where to match.
-    """
+    """A cohort's truth, frames and matched maps, kept in a folder; what is there is read and not made again."""
 
     def __init__(
         self, cohort: Cohort, protocol: Protocol, *, n_slices: int, n_coils: int, folder: Path, device: torch.device

@@ -98,13 +98,7 @@ architecture, for a GPU, never run so far, with 9 GB of coefficients in files an
 
 
 class CompressedFrames(Sequence[FrameSeries]):
-    """Frames of scans of which only the coefficients are kept in files: what the basis holds of the frames.
-
-    Parameters
-    ----------
-    paths
-        Files of coefficients.
-    """
+    """Frames of scans of which only the coefficients are kept in files: what the basis holds of the frames."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
@@ -128,23 +122,9 @@ class CompressedFrames(Sequence[FrameSeries]):
 def make_model(
     folder: Path, recipe: Recipe, protocol: Protocol, *, seed: int, device: torch.device, progress: Progress
 ) -> TrainedModel:
-    """Make the scans and train the network, and keep it in ``network`` below the folder.
+    """Make the scans, train the network and keep it in ``network`` below the folder; what is there is not made again.
 
-    Parameters
-    ----------
-    folder
-        Where everything is kept; what is there is not made again.
-    recipe
-        How large.
-    protocol
-        What is scanned.
-    seed, device, progress
-        As for `mrfpipe.studies.catalogue.run_study`.
-
-    Raises
-    ------
-    MismatchError
-        If the folder holds a model of another recipe.
+    MismatchError if the folder holds a model of another recipe.
     """
     made_of = {key: value for key, value in asdict(recipe).items() if key != "n_test"}
     claim(folder / "recipe.json", {"recipe": made_of, "seed": seed, "protocol": protocol.hash})

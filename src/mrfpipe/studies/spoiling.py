@@ -87,18 +87,9 @@ def compare_models(
     device: torch.device | None = None,
     progress: Steps = UNTOLD,
 ) -> list[Comparison]:
-    """Match every model's signals with the dictionaries of others.
+    """Match every model's signals with the dictionaries of others, for each of `INCREMENTS_DEG`.
 
-    Which voxels count, `mrfpipe.maps.ParameterMaps.counts` says.
-
-    Parameters
-    ----------
-    protocol
-        Sequence, components and grid; its increment is replaced by each of `INCREMENTS_DEG`.
-    n_voxels
-        How many voxels are drawn.
-    seed, device, progress
-        As for `mrfpipe.studies.catalogue.run_study`, but for the progress, which is told of comparisons.
+    Which voxels count, `mrfpipe.maps.ParameterMaps.counts` says; `progress` is told of comparisons.
     """
     truth = draw_voxels(protocol, n_voxels, seed)
     comparisons: list[Comparison] = []

@@ -33,12 +33,7 @@ _REMARK = (
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``table2.csv``, ``table2.md``, ``table2.png`` and ``table2-maps.png``.
-
-    Returns
-    -------
-        The table in Markdown.
-    """
+    """Run the study, write ``table2.csv``, ``.md``, ``.png`` and ``-maps.png``, and return the table in Markdown."""
     rows = compare_methods(work)
     text = format_table(rows, describe_trainings(work, networks()))
     write_csv(folder / "table2.csv", COLUMNS, [csv_line(row) for row in rows])

@@ -45,12 +45,7 @@ class Training:
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``training-size.csv``, ``training-size.md`` and ``training-size.png``.
-
-    Returns
-    -------
-        All metrics by the number of subjects in Markdown.
-    """
+    """Run the study, write ``training-size.csv``, ``.md`` and ``.png``, and return the table in Markdown."""
     plan = work.scale.subsets
     claim(work.folder / SETTINGS, {"n_epochs": plan.n_epochs})
     repeats = range(1, plan.n_repeats + 1)

@@ -36,21 +36,10 @@ WORK = "work"
 
 
 class Work:
-    """What studies share.
+    """What studies share, kept in a folder: frames, models, maps and scores.
 
-    Parameters
-    ----------
-    folder
-        Where frames, models, maps and scores are kept.
-    scale
-        How large the studies are.
-    seed, device, progress
-        As for `mrfpipe.studies.catalogue.run_study`.
-
-    Raises
-    ------
-    MismatchError
-        If the folder holds work of other settings.
+    Parameters but for the scale are those of `mrfpipe.studies.catalogue.run_study`. MismatchError if the folder holds
+    work of other settings.
     """
 
     def __init__(
