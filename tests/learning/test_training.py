@@ -46,9 +46,9 @@ def scans(make_scan):
 def run(protocol, tiny_preset, scans):
     """Return a function that trains the tiny preset on the two scans."""
 
-    def run_(**changes):
-        settings = {"preset": tiny_preset, "protocol": protocol, "device": CPU, "seed": 5} | changes
-        return train(*scans, **settings)
+    def run_(preset=tiny_preset, n_epochs=None, **changes):
+        preset = preset if n_epochs is None else replace(preset, n_epochs=n_epochs)
+        return train(*scans, **{"preset": preset, "protocol": protocol, "device": CPU, "seed": 5} | changes)
 
     return run_
 
@@ -173,7 +173,8 @@ def test_t1_of_water_in_fat_need_not_be_learned(protocol, tiny_preset, scans):
     for same in (True, False):
         preset = replace(tiny_preset, only_where_counts=same)
         right, misled = (
-            train(series, maps, preset=preset, protocol=protocol, device=CPU, n_epochs=1) for maps in (labels, wrong)
+            train(series, maps, preset=replace(preset, n_epochs=1), protocol=protocol, device=CPU)
+            for maps in (labels, wrong)
         )
         assert torch.equal(weights(right)["output.weight"], weights(misled)["output.weight"]) == same
 

@@ -21,8 +21,7 @@ from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import fingerprints as simulate
-from mrfpipe.report.comparison import MOST_POINTS, encode_comparison
-from mrfpipe.report.page import render, write_report
+from mrfpipe.report.page import MOST_POINTS, encode_comparison, render, write_report
 
 PRECISION = 1e-3
 """Four digits are read out."""

@@ -53,7 +53,7 @@ def is_leader() -> bool:
 
 @contextmanager
 def joined_team(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
-    """Join the team that ``torchrun`` started, if any, and give the device of this process: of GPUs that of its number."""
+    """Join the team that ``torchrun`` started, if any, and give the device of this process: the GPU of its number."""
     if not distributed.is_torchelastic_launched():
         yield Team(), device
         return

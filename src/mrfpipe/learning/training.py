@@ -54,7 +54,6 @@ def train(
     signal_model: SignalModel | None = None,
     device: torch.device,
     seed: int = 0,
-    n_epochs: int | None = None,
     progress: Epochs | None = None,
     checkpoint: Path | None = None,
     validation: tuple[Sequence[FrameSeries], Sequence[ParameterMaps]] | None = None,
@@ -84,8 +83,6 @@ def train(
         Where to train.
     seed
         Decides initial weights and patches.
-    n_epochs
-        How often to go through the data, if not as often as the preset says.
     progress
         Called after every epoch, when its checkpoint is written.
     checkpoint
@@ -116,7 +113,6 @@ def train(
     ResourceError
         If the device lacks the precision, or TensorBoard is not installed.
     """
-    n_epochs = preset.n_epochs if n_epochs is None else n_epochs
     signal_model = simulate.signal_model(protocol) if signal_model is None else signal_model
     _check_sequence(chain(series, () if validation is None else validation[0]), protocol)
     encoding = _encoding(series, preset, protocol, signal_model)
@@ -124,7 +120,7 @@ def train(
     architecture = replace(preset, rank=rank).architecture(protocol.sequence.n_frames, len(protocol.parameters))
     data = _data(series, labels, preset, protocol, encoding, architecture.margin)
     held_out = None if validation is None else _data(*validation, preset, protocol, encoding, architecture.margin)
-    settings = _settings(preset, protocol, seed, n_epochs, data, held_out)
+    settings = _settings(preset, protocol, seed, data, held_out)
     settings |= {
         "signal_model": str(signal_model),
         "input": series[0].kind,
@@ -146,7 +142,6 @@ def train(
             held_out=held_out,
             preset=preset,
             seed=seed,
-            n_epochs=n_epochs,
             team=team,
             autocast=torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bfloat16"),
         )
@@ -255,7 +250,7 @@ def _data(
 
 
 def _settings(
-    preset: Preset, protocol: Protocol, seed: int, n_epochs: int, data: TrainingData, held_out: TrainingData | None
+    preset: Preset, protocol: Protocol, seed: int, data: TrainingData, held_out: TrainingData | None
 ) -> dict[str, Any]:
     """Say what is trained, on what and how, in plain values; two trainings of equal settings end alike."""
 
@@ -269,7 +264,6 @@ def _settings(
         "preset": json.loads(json.dumps(asdict(preset))),  # as a checkpoint gives it back: tuples are lists
         "protocol": protocol.hash,
         "seed": seed,
-        "n_epochs": n_epochs,
         "scans": scans(data),
         "validation": [] if held_out is None else scans(held_out),
     }
