@@ -106,7 +106,7 @@ def maps_figure(
 ) -> Figure:
     """Draw one slice of all maps.
 
-    The five parameters stand in a row, in the units of files. With a reference, it and the difference from it follow
+    The parameters stand in a row, in the units of files. With a reference, it and the difference from it follow
     below in the same columns; without one, M0 and match follow below. Voxels outside the mask are grey. Letters say
     which sides of the patient the left and the upper edge are.
 
@@ -146,7 +146,7 @@ def maps_figure(
 
 
 def _parameters(maps: ParameterMaps, ranged: ParameterMaps, s: int) -> list[_Panel]:
-    """Panels of the five parameters in the ranges that fit `ranged`."""
+    """Panels of the parameters in the ranges that fit `ranged`."""
     return [
         _Panel(
             title=p.name,

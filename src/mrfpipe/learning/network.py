@@ -1,4 +1,4 @@
-"""FingerprintNetwork: the convolutional network that turns a neighbourhood of fingerprints into five maps.
+"""FingerprintNetwork: the convolutional network that turns a neighbourhood of fingerprints into maps.
 
 Every layer is convolution, ReLU, batch normalisation, in this order. A temporal block (1 x 1 convolutions) hands on its
 input together with the output of each of its layers; a spatial block is one valid 3 x 3 convolution; the last 1 x 1

@@ -1,6 +1,6 @@
 """Gap: how far the second-best explanation of a voxel falls behind the best.
 
-The best score of every point of the axes that components share makes a landscape: for T1-FF, over B1 and off-resonance.
+The best score of every point of the axes that components share makes a landscape, as over B1 and off-resonance.
 Its peaks are the points that no neighbour, along any of the axes or several, outdoes; all but the highest are
 explanations of another kind, as a swap of two components would be, and not the slope of the best. The gap is the
 correlation of the highest peak less that of the second, or all of it where there is only one: a small gap means that
