@@ -15,6 +15,7 @@ import numpy as np
 from mrfpipe.phantom.anatomy import ANATOMIES
 from mrfpipe.phantom.disease import Traits
 from mrfpipe.phantom.patient import draw_traits
+from mrfpipe.phantom.tables import load_table
 from mrfpipe.phantom.truth import Phantom
 
 SPLITS = ("training", "validation", "testing")
@@ -34,24 +35,8 @@ class Row(NamedTuple):
 
 
 TABLE_1 = {
-    "training": {
-        "BMD": Row(11, 11, 11, 45.7, 16.9),
-        "DMD": Row(14, 14, 8, 12.5, 2.3),
-        "IBM": Row(37, 16, 13, 65.3, 10.4),
-        "other": Row(32, 8, 15, 49.2, 14.6),
-    },
-    "validation": {
-        "BMD": Row(1, 1, 1, 64.0, 0.0),
-        "DMD": Row(4, 4, 1, 12.8, 2.5),
-        "IBM": Row(9, 4, 7, 66.3, 10.3),
-        "other": Row(6, 6, 4, 45.0, 16.0),
-    },
-    "testing": {
-        "BMD": Row(7, 7, 7, 42.3, 11.3),
-        "DMD": Row(7, 7, 3, 11.9, 2.0),
-        "IBM": Row(24, 10, 14, 62.6, 8.3),
-        "other": Row(12, 5, 7, 41.7, 12.8),
-    },
+    split: {disease: Row(*values) for disease, values in rows.items()}
+    for split, rows in load_table("tables/cohort").items()
 }
 """The paper's Table 1 by split and disease."""
 SPLIT_SIZES = {split: sum(row.n_subjects for row in rows.values()) for split, rows in TABLE_1.items()}

@@ -3,11 +3,10 @@
 Every region is a table in the folder ``regions``: muscles, tubes and bones a line each, lengths in mm.
 """
 
-import tomllib
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
+from mrfpipe.phantom.tables import load_table
 from mrfpipe.phantom.template import MM, Bone, Harmonics, Muscle, Template, Tube, both_sides, outline_through
 
 LIMB_PATTERNS = ("healthy", "BMD", "DMD", "IBM", "FSHD", "patchy")
@@ -44,8 +43,7 @@ class Region:
 
 def load_region(name: str) -> Region:
     """Read the table of a region that comes with mrfpipe."""
-    text = (resources.files("mrfpipe.phantom") / "regions" / f"{name}.toml").read_text(encoding="utf-8")
-    table = _tuples(tomllib.loads(text))
+    table = load_table(f"regions/{name}")
     halves = table.pop("both_sides", {})
     template: dict[str, Any] = {
         kind: (
@@ -59,9 +57,3 @@ def load_region(name: str) -> Region:
         table["outline"] = outline_through(table.pop("outline_through"), table.pop("n_harmonics", 9))
         template["outline"] = table["outline"]
     return Region(name=name, template=Template(**template), size=size, fat=fat, **table)
-
-
-def _tuples(value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
-    if isinstance(value, dict):
-        return {key: _tuples(part) for key, part in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

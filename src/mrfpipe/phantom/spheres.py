@@ -11,6 +11,7 @@ import numpy as np
 from mrfpipe.arrays import Byte, Double, Float
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.anatomy import axial
+from mrfpipe.phantom.tables import load_table
 from mrfpipe.phantom.template import MM
 from mrfpipe.phantom.truth import Phantom
 from mrfpipe.protocol import load_protocol
@@ -19,40 +20,9 @@ Filling = tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]
 """T1 and T2 in s of the spheres of both plates."""
 PARAMETERS = load_protocol("fisp").parameters
 """What the spheres have maps of."""
-T2_ARRAY = (
-    (2.480, 0.5813),
-    (2.173, 0.4035),
-    (1.907, 0.2781),
-    (1.604, 0.19094),
-    (1.332, 0.13327),
-    (1.044, 0.09689),
-    (0.8017, 0.06407),
-    (0.6086, 0.04642),
-    (0.4584, 0.03197),
-    (0.3365, 0.02256),
-    (0.2442, 0.01581),
-    (0.1769, 0.01124),
-    (0.1269, 0.00791),
-    (0.0909, 0.00559),
-)
-"""T1 and T2 in s of the spheres of manganese chloride, by number from 1."""
-T1_ARRAY = (
-    (1.989, 1.465),
-    (1.454, 1.077),
-    (0.9841, 0.7179),
-    (0.7060, 0.5101),
-    (0.4967, 0.3596),
-    (0.3515, 0.2555),
-    (0.24713, 0.1808),
-    (0.1753, 0.1273),
-    (0.1259, 0.0903),
-    (0.0890, 0.0643),
-    (0.0627, 0.0457),
-    (0.04453, 0.03186),
-    (0.03084, 0.02238),
-    (0.021719, 0.01583),
-)
-"""The same of the spheres of nickel chloride."""
+_TABLE = load_table("tables/spheres")
+T2_ARRAY, T1_ARRAY = _TABLE["t2_array"], _TABLE["t1_array"]
+"""T1 and T2 in s of the spheres of manganese chloride and of nickel chloride, by number from 1."""
 FILLED_T1, FILLED_T2 = (0.1, 3.0), (0.01, 0.6)
 """Ranges of T1 and T2 in s of spheres that are filled with something else."""
 BODY_RADIUS, RING_RADIUS, INNER_RADIUS = 100 * MM, 50 * MM, 22 * MM
