@@ -78,10 +78,7 @@ def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def resolve_device(device: str) -> "torch.device":
     """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a torch device; ``auto`` takes the first GPU if there is one.
 
-    Raises
-    ------
-    ResourceError
-        If a GPU is asked for that this machine does not have.
+    ResourceError if a GPU is asked for that this machine does not have.
     """
     import torch
 

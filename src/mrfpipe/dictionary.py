@@ -141,10 +141,7 @@ class Dictionary:
     def positions(self, numbers: Int) -> dict[str, Int]:
         """Return the positions of entries on every axis of the grid, by its name. Shape `(entries)` each.
 
-        Raises
-        ------
-        IndexError
-            If a number is outside the grid.
+        IndexError if a number is outside the grid.
         """
         if numbers.size and (numbers.min() < 0 or numbers.max() >= self.n_entries):
             raise IndexError(f"Entry numbers run from 0 to {self.n_entries - 1}.")
@@ -262,10 +259,7 @@ def _refuse_cancelling(dictionary: Dictionary) -> None:
     With u = (1 - share)|a| and v = share |b|, ``|d|^2 = (u - v)^2 + 2 u v (1 + cosine)``: pairs of signals that are not
     opposed need no look at their entries.
 
-    Raises
-    ------
-    InputError
-        If there is such an entry; the error names it.
+    InputError if there is such an entry; the error names it.
     """
     protocol, products = dictionary.protocol, dictionary.products()
     more_than_opposed = 1 + products.cosines()

@@ -46,10 +46,7 @@ def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Param
 def check_shapes(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None) -> None:
     """Refuse to compare what is not of one scan.
 
-    Raises
-    ------
-    MismatchError
-        If maps, reference and regions differ in shape, or the maps are of other parameters.
+    MismatchError if maps, reference and regions differ in shape, or the maps are of other parameters.
     """
     if tuple(maps) != tuple(reference):
         raise MismatchError(f"The maps are {', '.join(maps)}, those of the reference {', '.join(reference)}.")

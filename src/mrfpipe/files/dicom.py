@@ -54,14 +54,8 @@ def write_dicom(maps: ParameterMaps, folder: str | Path, *, name: str, provenanc
     Not atomic by itself; see `results.save_result`. The folder is made if it is missing; `name` is what the scan is
     called.
 
-    Raises
-    ------
-    ResourceError
-        If highdicom is not installed.
-    ValueError
-        If the maps' axes are not at right angles.
-    OSError
-        If the disk does not take the files.
+    ResourceError if highdicom is not installed; ValueError if the maps' axes are not at right angles; OSError if the
+    disk does not take the files.
     """
     require_highdicom()
     folder = Path(folder)

@@ -35,10 +35,7 @@ def save_maps(maps: ParameterMaps, path: str | Path, provenance: Provenance, *, 
 def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
     """Write parameter maps to a temporary path, as part of something larger that is renamed as a whole.
 
-    Raises
-    ------
-    OSError
-        If the disk does not take the file.
+    OSError if the disk does not take the file.
     """
     with creating(path, MAPS) as sink:
         sink.text("provenance", provenance.to_json())
@@ -54,10 +51,7 @@ def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
 def load_maps(path: str | Path) -> ParameterMaps:
     """Read parameter maps, back in SI units.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, of another kind or damaged, or a map is not finite inside the mask.
+    InputError if the file is missing, of another kind or damaged, or a map is not finite inside the mask.
     """
     with opening(path, MAPS) as source:
         mask = source.mask("mask")

@@ -18,10 +18,7 @@ def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) 
 
     Not atomic by itself; see `results.save_result`. The folder is made if it is missing.
 
-    Raises
-    ------
-    OSError
-        If the disk does not take the files.
+    OSError if the disk does not take the files.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

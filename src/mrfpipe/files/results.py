@@ -23,10 +23,7 @@ FINGERPRINTS_FILE = "fingerprints.h5"
 def scan_name(path: str | Path) -> str:
     """Return what a raw scan or frames file calls its scan: results are named after it.
 
-    Raises
-    ------
-    InputError
-        If there is no such file, or a frames file cannot be read.
+    InputError if there is no such file, or a frames file cannot be read.
     """
     path = Path(path)
     if not path.exists():
@@ -93,10 +90,7 @@ def save_result(
 def find_maps(path: str | Path) -> Path:
     """Return the maps file of a result: the file itself, that in a result folder, or that of the only result below it.
 
-    Raises
-    ------
-    InputError
-        If a folder holds no result or more than one.
+    InputError if a folder holds no result or more than one.
     """
     path = Path(path)
     if not path.is_dir():
@@ -118,12 +112,7 @@ def find_maps(path: str | Path) -> Path:
 def find_fingerprints(maps_file: Path, maps: ParameterMaps) -> Fingerprints | None:
     """Read the fingerprints that lie beside a maps file; None if the result keeps none.
 
-    Raises
-    ------
-    InputError
-        If they are damaged.
-    MismatchError
-        If they are not those of as many voxels.
+    InputError if they are damaged; MismatchError if they are not those of as many voxels.
     """
     path = maps_file.with_name(FINGERPRINTS_FILE)
     if not path.exists():

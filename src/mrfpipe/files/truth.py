@@ -50,10 +50,7 @@ def truth_path(path: str | Path) -> Path:
 def load_truth(path: str | Path, parameters: tuple[Parameter, ...]) -> ParameterMaps | None:
     """Return the truth, of these parameters unless it says of what, that lies beside a raw scan or frames file, if any.
 
-    Raises
-    ------
-    InputError
-        If there is one that cannot be read.
+    InputError if there is one that cannot be read.
     """
     truth = truth_path(path)
     return load_reference(truth, parameters)[0] if truth.exists() else None

@@ -132,10 +132,8 @@ def _is_kernel(tensor: Tensor) -> bool:
 def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
     """Read a model that `save_model` wrote; kernels of float16 become float32.
 
-    Raises
-    ------
-    InputError
-        If a file is missing or damaged, is of another kind or schema, or its tensors do not fit its architecture.
+    InputError if a file is missing or damaged, is of another kind or schema, or its tensors do not fit its
+    architecture.
     """
     folder = Path(folder)
     path = folder / DESCRIPTION_FILE

@@ -47,13 +47,7 @@ class SignalModel:
 
     @classmethod
     def of(cls, spoiling: str, *, slice_profile: bool) -> "SignalModel":
-        """Return the model that a file names.
-
-        Raises
-        ------
-        ValueError
-            If there is none of this name.
-        """
+        """Return the model that a file names; ValueError if there is none of this name."""
         for known in MODELS:
             if spoiling == known:
                 return cls(spoiling=known, slice_profile=slice_profile)

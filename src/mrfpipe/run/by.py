@@ -53,10 +53,7 @@ class NetworkBy:
     def file(self, scan: Path) -> Path:
         """Find the network: a frames file says what was measured, a raw scan is taken for what most are.
 
-        Raises
-        ------
-        MrfpipeError
-            If there is none for the scan.
+        MrfpipeError if there is none for the scan.
         """
         if self.model is not None:
             return self.model
@@ -84,10 +81,7 @@ BY_NETWORK = NetworkBy()
 def load_mapper(by: MapsBy, file: Path) -> "Mapper":
     """Read what maps are made by, once for many scans: again only if it has changed.
 
-    Raises
-    ------
-    InputError
-        If it is damaged, or not what it should be.
+    InputError if it is damaged, or not what it should be.
     """
     return _mapper(by, file, sha256_of(file))
 
