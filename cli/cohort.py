@@ -37,7 +37,6 @@ def command(
     from mrfpipe.phantom.cohort import Cohort, draw_cohort, draw_unseen
     from mrfpipe.phantom.scanner import scan
 
-    sequence = protocol.sequence
     if unseen:
         cohort = Cohort(subjects=draw_unseen(subjects, seed=settings.seed), seed=settings.seed)
     else:
@@ -53,12 +52,7 @@ def command(
     for done, subject in enumerate(cohort.subjects, start=1):
         path = folder / f"{subject.name}.h5"
         if settings.force or not (truth_beside(path).exists() and _is_made(path, slices, coils)):
-            phantom = subject.phantom(
-                matrix=sequence.matrix,
-                fov=sequence.fov,
-                slice_spacing=1.5 * sequence.slice_thickness,
-                n_slices=slices,
-            )
+            phantom = subject.as_scanned(protocol.sequence, slices)
             raw = scan(phantom, protocol, n_coils=coils, seed=subject.seed, name=subject.name)
             write_scan(path, phantom, raw, protocol, force=True)
             n_made += 1

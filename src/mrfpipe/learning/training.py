@@ -66,21 +66,17 @@ def train(
 
     Parameters
     ----------
-    series
-        The scans; may read them when indexed. If they hold coefficients, the network reads as many of those as the
-        preset's rank, in the place of coefficients made from frames.
-    labels
-        The maps of each scan.
-    preset
-        The network and how to train it.
+    series, labels
+        The scans, which may be read when they are indexed, and the maps of each. If they hold coefficients, the network
+        reads as many of those as the preset's rank, in the place of coefficients made from frames.
+    preset, device
+        The network and how and where to train it.
     protocol
         The protocol of all scans; the ends of its grid scale the maps.
     signal_model
         How the signals are simulated that the labels mean: that of the dictionary they were matched with, or of the
         phantoms' scans; as `mrfpipe.physics.simulate.signal_model` says if not given. The network encodes frames, and
         judges its maps, by the same.
-    device
-        Where to train.
     seed
         Decides initial weights and patches.
     progress
@@ -94,10 +90,8 @@ def train(
         Tensors to begin with in the place of random ones, by their names in the network; those it lacks are ignored.
     precision
         What to compute all layers but the last in; that, weights, losses and updates are float32 in any case.
-    log
-        File to write one line of JSON an epoch to: loss, learning rate, validation, duration and time left in s.
-    board
-        Folder to write the same to for TensorBoard.
+    log, board
+        As for `mrfpipe.learning.journal.Journal`: loss, learning rate, validation, duration and time left in s.
 
     Returns
     -------

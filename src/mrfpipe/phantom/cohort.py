@@ -17,6 +17,7 @@ from mrfpipe.phantom.disease import Traits
 from mrfpipe.phantom.patient import draw_traits
 from mrfpipe.phantom.tables import load_table
 from mrfpipe.phantom.truth import Phantom
+from mrfpipe.protocol import Sequence
 
 SPLITS = ("training", "validation", "testing")
 UNSEEN_REGIONS = ("shoulder", "abdomen", "pelvis")
@@ -70,6 +71,11 @@ class Subject:
         return ANATOMIES[self.region](
             matrix=matrix, fov=fov, n_slices=n_slices, slice_spacing=slice_spacing, seed=self.seed, traits=self.traits
         )
+
+    def as_scanned(self, sequence: Sequence, n_slices: int) -> Phantom:
+        """Draw the anatomy where a sequence scans it, slices half their thickness apart."""
+        spacing = 1.5 * sequence.slice_thickness
+        return self.phantom(matrix=sequence.matrix, fov=sequence.fov, slice_spacing=spacing, n_slices=n_slices)
 
     def row(self) -> dict[str, str]:
         """Return the subject's line of a table, by the names of `COLUMNS`."""

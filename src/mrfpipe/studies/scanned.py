@@ -53,9 +53,7 @@ class ScannedCohort:
 
     def phantom(self, subject: Subject) -> Phantom:
         """Draw the anatomy of a subject, which is the truth."""
-        sequence = self.protocol.sequence
-        spacing = 1.5 * sequence.slice_thickness
-        return subject.phantom(matrix=sequence.matrix, fov=sequence.fov, slice_spacing=spacing, n_slices=self._n_slices)
+        return subject.as_scanned(self.protocol.sequence, self._n_slices)
 
     def make(self, subject: Subject) -> None:
         """Scan a subject and reconstruct the frames, unless they are there."""

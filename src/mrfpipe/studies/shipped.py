@@ -171,9 +171,7 @@ def _weighted(protocol: Protocol) -> Protocol:
 
 def subject_phantom(subject: Subject, recipe: Recipe, protocol: Protocol) -> Phantom:
     """Draw a subject; those of an odd seed, about half, have texture."""
-    sequence = protocol.sequence
-    spacing = 1.5 * sequence.slice_thickness
-    phantom = subject.phantom(matrix=sequence.matrix, fov=sequence.fov, slice_spacing=spacing, n_slices=recipe.n_slices)
+    phantom = subject.as_scanned(protocol.sequence, recipe.n_slices)
     return textured(phantom, protocol.grid, seed=subject.seed) if subject.seed % 2 else phantom
 
 
