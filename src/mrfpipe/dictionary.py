@@ -119,16 +119,9 @@ class Dictionary:
         return compressed
 
     def in_basis(self, basis: Complex) -> "Dictionary":
-        """Express the entries in another orthonormal basis, for signals that are known in that alone.
+        """Express the entries in another orthonormal basis `(frames, rank)`, for signals that are known in that alone.
 
-        Parameters
-        ----------
-        basis
-            Shape `(frames, rank)`; as the leading vectors of this dictionary's.
-
-        Returns
-        -------
-            The same entries, less what lies outside the basis.
+        The basis may be the leading vectors of this dictionary's; what lies outside of it is left out.
         """
         turn = self.basis.T @ basis.conj()
         turned = tuple(signals @ turn for signals in self.components)
@@ -149,21 +142,9 @@ class Dictionary:
         return dict(zip(grid, np.unravel_index(numbers, grid.shape), strict=True))
 
     def entries(self, numbers: Int) -> Complex:
-        """Make entries by number.
+        """Make entries, compressed fingerprints, by number from 0 on. Shape `(entries)` to `(entries, rank)`.
 
-        Parameters
-        ----------
-        numbers
-            Entry numbers, 0 to `n_entries` - 1. Shape `(entries)`.
-
-        Returns
-        -------
-            Compressed fingerprints. Shape `(entries, rank)`.
-
-        Raises
-        ------
-        IndexError
-            If a number is outside the grid.
+        IndexError if a number is outside the grid.
         """
         at, protocol = self.positions(numbers), self.protocol
         made = [

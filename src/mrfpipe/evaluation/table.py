@@ -65,12 +65,13 @@ def _align(cell: str, column: int, width: int) -> str:
     return cell.ljust(width) if column < 2 else cell.rjust(width)
 
 
+def plain(value: object) -> object:
+    """Return a value for JSON, which knows no NaN and nothing infinite: None in the place of those."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def as_json(errors: Mapping[str, MapError], parameters: Sequence[Parameter]) -> str:
     """Write errors as JSON, one object a map; a metric that is not defined, or infinite as the PSNR can be, is null."""
-
-    def plain(value: object) -> object:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
     content = {
         p.name: {"unit": p.unit} | {key: plain(value) for key, value in asdict(errors[p.name]).items()}
         for p in parameters

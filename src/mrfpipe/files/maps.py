@@ -17,17 +17,7 @@ _AXES = "slices y x"
 
 
 def save_maps(maps: ParameterMaps, path: str | Path, provenance: Provenance, *, force: bool = False) -> None:
-    """Write parameter maps.
-
-    Parameters
-    ----------
-    maps
-        What to write.
-    path, force
-        As for `atomic.writing`, and so are errors.
-    provenance
-        How the maps were made.
-    """
+    """Write parameter maps, and how they were made; errors as of `atomic.writing`."""
     with writing(path, force=force) as partial:
         write_maps(maps, partial, provenance)
 

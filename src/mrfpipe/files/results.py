@@ -48,12 +48,8 @@ def save_result(
     ----------
     folder
         The folder to be; its name is the scan's, or that of its subject or session.
-    maps
-        What to write.
-    provenance
-        How the maps were made.
-    fingerprints
-        Signals of the voxels inside the mask, if they are to be kept.
+    maps, provenance, fingerprints
+        What to write, how it was made, and the signals of the voxels inside the mask, if they are to be kept.
     bids
         Whether the folder is a scan of a BIDS derivative dataset, as `bids.scan_folder` gives it.
     dicom

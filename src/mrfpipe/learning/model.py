@@ -71,20 +71,8 @@ class TrainedModel:
 def save_model(model: TrainedModel, folder: str | Path, *, half: bool = False) -> None:
     """Write a model into a folder, which is made if it is not there.
 
-    Parameters
-    ----------
-    model
-        What to write.
-    folder
-        Where to.
-    half
-        Whether to round the kernels to float16, half the size. Biases, and what batches are normalised by, which may
-        leave float16's range, stay as they are.
-
-    Raises
-    ------
-    InputError
-        If a kernel leaves the range of float16.
+    With `half`, kernels are rounded to float16, half the size. Biases, and what batches are normalised by, which may
+    leave float16's range, stay as they are. InputError if a kernel leaves that range.
     """
     from safetensors.torch import save_file
 

@@ -15,6 +15,7 @@ from mrfpipe.appearance import side_letters
 from mrfpipe.arrays import Bool, Int, check_shape
 from mrfpipe.errors import MismatchError
 from mrfpipe.evaluation.comparison import Comparison, compare
+from mrfpipe.evaluation.table import plain
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.fingerprints import STEPS, parts, rounded
 from mrfpipe.files.provenance import Provenance
@@ -147,18 +148,13 @@ def encode_comparison(comparison: Comparison) -> dict[str, Any]:
     return {
         "name": comparison.name,
         "unit": "" if comparison.unit == "1" else comparison.unit,
-        "errors": {name: _plain(value) for name, value in comparison.errors.items()},
+        "errors": {name: plain(value) for name, value in comparison.errors.items()},
         "points": comparison.points,
         "n": int(comparison.estimate.size),
         "estimate": pack(comparison.estimate[::every].astype(np.float32)),
         "reference": pack(comparison.reference[::every].astype(np.float32)),
-        "lines": {name: _plain(value) for name, value in comparison.lines.items()},
+        "lines": {name: plain(value) for name, value in comparison.lines.items()},
     }
-
-
-def _plain(value: float) -> float | None:
-    """JSON knows no NaN and nothing infinite."""
-    return float(value) if math.isfinite(value) else None
 
 
 def _resource(name: str) -> str:
