@@ -261,7 +261,7 @@ def test_scan_of_another_sequence_is_refused(run, protocol, tiny_preset, make_sc
 def test_checkpoint_of_another_training_is_refused(run, tmp_path):
     checkpoint = tmp_path / "run.checkpoint"
     run(n_epochs=1, checkpoint=checkpoint)
-    with pytest.raises(MismatchError, match=r"another training \(its n_epochs and seed differ\); delete it"):
+    with pytest.raises(MismatchError, match=r"another training \(its n_epochs and preset and seed differ\); delete it"):
         run(n_epochs=2, seed=1, checkpoint=checkpoint)
 
 

@@ -258,6 +258,7 @@ def _settings(
         "preset": json.loads(json.dumps(asdict(preset))),  # as a checkpoint gives it back: tuples are lists
         "protocol": protocol.hash,
         "seed": seed,
+        "n_epochs": preset.n_epochs,
         "scans": scans(data),
         "validation": [] if held_out is None else scans(held_out),
     }
