@@ -41,7 +41,7 @@ COHORT = 11
 """Seed; no other."""
 RANKS = (5, 6, 8, 10, 12)
 ITERATIONS = (8, 16, 24, 32)
-BLOCKS = (0, 5, 7, 10)
+BLOCKS = (0, 4, 5, 7)
 """Voxels along a block; 0 for no denoising."""
 SNRS = (4000.0, 1000.0)
 EVERY = 17

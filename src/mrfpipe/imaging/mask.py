@@ -9,6 +9,9 @@ from mrfpipe.arrays import Bool, Complex, Float, check_shape
 N_CONTRASTS = 7
 """Stretches of the train that are averaged each by itself: long enough to be free of undersampling, short enough that
 no tissue is cancelled by the inversion or by two components in opposite phase in all of them."""
+DARKEST = 0.01
+"""Share of the brightest percentile below which nothing is told apart: how dark air is, from which denoising takes
+everything, does not decide where tissue ends."""
 SMALLEST_ISLAND = 2e-4
 """Islands smaller than this share of the image are not tissue; holes of that size are."""
 
@@ -35,7 +38,7 @@ def tissue_mask(images: Complex, basis: Complex | None = None) -> Bool:
     seen = brightness > 0
     if np.unique(brightness[seen]).size < 2:
         return seen
-    logarithm = np.log(brightness, out=np.full(brightness.shape, -np.inf, np.float32), where=seen)
+    logarithm = np.log(np.maximum(brightness, DARKEST * np.percentile(brightness[seen], 99)))
     mask = seen & (logarithm > threshold_otsu(logarithm[seen]))  # type: ignore[no-untyped-call]
     smallest = int(SMALLEST_ISLAND * mask.size)
     mask = remove_small_objects(mask, max_size=smallest)
