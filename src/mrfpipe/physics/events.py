@@ -150,12 +150,26 @@ def _block(block: Block) -> Steps:
         case Delay():
             return _steps(1, duration=block.duration)
         case Pulses():
-            played = {"is_pulse": True, "phase": block.phase, "duration": block.duration}
-            return _steps(block.flip.size, angle=block.flip, cycles=block.dephasing, **played)
+            return _steps(
+                block.flip.size,
+                angle=block.flip,
+                duration=block.duration,
+                cycles=block.dephasing,
+                is_pulse=True,
+                phase=block.phase,
+            )
         case Excitations():
-            played = {"is_pulse": True, "phase": block.phase, "increment": block.rf_spoiling_increment}
-            echo = {"te": block.te, "duration": block.tr, "frame": _READ}
-            return _steps(block.flip.size, angle=block.flip, cycles=block.dephasing, **played, **echo)
+            return _steps(
+                block.flip.size,
+                angle=block.flip,
+                te=block.te,
+                duration=block.tr,
+                cycles=block.dephasing,
+                is_pulse=True,
+                phase=block.phase,
+                increment=block.rf_spoiling_increment,
+                frame=_READ,
+            )
 
 
 def _steps(n: int, **columns: float | Double) -> Steps:

@@ -69,8 +69,8 @@ def signal_model(protocol: Protocol, spoiling: Spoiling | None = None, *, slice_
     prepares = any(isinstance(block, Pulses) for block in protocol.sequence.blocks)
     if prepares and spoiling == "spoiled":
         raise MismatchError(
-            f"Protocol '{protocol.name}' plays preparations pulse by pulse, of which the model spoiled loses the signal "
-            "between the pulses; take the model epg or bloch."
+            f"Protocol '{protocol.name}' plays preparations pulse by pulse, and the model spoiled loses the signal "
+            "between their pulses; take the model epg or bloch."
         )
     default: Spoiling = "spoiled" if spoiled and not prepares else "epg"
     return SignalModel(spoiling=default if spoiling is None else spoiling, slice_profile=slice_profile)

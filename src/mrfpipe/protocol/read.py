@@ -163,7 +163,9 @@ def _pulses(table: Table) -> Pulses:
     flip = table.number_or_list("flip_deg", 0, 720)
     phase = table.number_or_list("phase_deg", -1e6, 1e6, default=0.0)
     duration = table.number_or_list("duration_ms", 0, np.inf)
-    flip, phase, duration = _as_many(table, "pulses", table.count("count") if table.has("count") else 0, flip, phase, duration)
+    flip, phase, duration = _as_many(
+        table, "pulses", table.count("count") if table.has("count") else 0, flip, phase, duration
+    )
     return Pulses(
         flip=np.deg2rad(flip),
         phase=np.deg2rad(phase),

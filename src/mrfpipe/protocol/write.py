@@ -86,7 +86,12 @@ def _block(block: Block) -> Iterator[Lines]:
                 "duration_ms": [_number(value, MILLI) for value in block.duration.tolist()],
             }
             dephasing = [f"dephasing_cycles = {block.dephasing}"] if block.dephasing else []
-            yield ['block = "pulses"', f"count = {block.flip.size}", *(f"{key} = {_list(v)}" for key, v in columns.items()), *dephasing]
+            yield [
+                'block = "pulses"',
+                f"count = {block.flip.size}",
+                *(f"{key} = {_list(v)}" for key, v in columns.items()),
+                *dephasing,
+            ]
         case Excitations():
             yield from _train(block)
 
