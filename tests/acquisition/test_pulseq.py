@@ -23,7 +23,8 @@ from pulseq_files import (
 
 from mrfpipe.acquisition.pulseq import Searched, protocol_from_pulseq
 from mrfpipe.errors import InputError, MismatchError, ResourceError
-from mrfpipe.protocol import Excitations, Inversion, Protocol, load_protocol, parse_protocol
+from mrfpipe.physics.events import events_of
+from mrfpipe.protocol import Delay, Excitations, History, Inversion, Protocol, load_protocol, parse_protocol
 
 pytest.importorskip("pypulseq")
 
@@ -65,6 +66,22 @@ def test_train_comes_back(written):
     # What is searched for is T1-FF's: with its sequence, it is that protocol.
     assert replace(protocol, sequence=known.sequence).hash == known.hash
     assert protocol.toml.count('block = "excitations"') == 3
+
+
+def test_events_are_those_of_a_protocol_written_by_hand(written):
+    """Of adiabatic inversion, train and recovery, as T1-FF's file has them."""
+    derived = derive(written)
+    train = Excitations(
+        flip=np.deg2rad(FLIP_DEG),
+        te=TE_MS * 1e-3,
+        tr=TR_MS * 1e-3,
+        phase=np.zeros(FLIP_DEG.size),
+        rf_spoiling_increment=np.deg2rad(INCREMENT_DEG),
+    )
+    blocks = (Inversion(), Delay(duration=TI_MS * 1e-3), train, Delay(duration=RECOVERY_MS * 1e-3))
+    by_hand = events_of(replace(derived.sequence, blocks=blocks), History(kind="repeated"))
+    for name, values in events_of(derived.sequence, derived.history)._asdict().items():
+        np.testing.assert_allclose(values, getattr(by_hand, name), atol=2 * TIME_TOLERANCE, err_msg=name)
 
 
 def test_one_shot(tmp_path):

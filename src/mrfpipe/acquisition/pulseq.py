@@ -131,6 +131,8 @@ def _readout(readouts: Readouts, blocks: Sequence[Block], events: Events) -> Rea
         readouts_per_frame=_per_frame([block for block in blocks if isinstance(block, Excitations)]),
         angle_increment=float(np.deg2rad(round(float(np.rad2deg(readouts.spokes.increment)), 5))),
         oversampling=readouts.spokes.oversampling,
+        pulseq=events.path.name,
+        sha256=events.sha256,
     )
 
 

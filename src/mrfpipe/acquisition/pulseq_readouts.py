@@ -14,6 +14,7 @@ _AWAY = 2.0  # cycles/FOV beyond which it has left it
 _SAME = 0.01  # cycles/FOV
 _SAME_SIZE = 0.02  # relative
 _SAME_ANGLE = np.deg2rad(0.1)
+_MOST_VOXELS = 4096  # along x and along y
 _REFOCUSED = 0.1  # cycles over the slice that a readout may be off the plane kz = 0
 
 
@@ -87,8 +88,9 @@ def readouts_of(events: Events, part: Part, slice_thickness: float) -> Readouts:
     spokes, te = _spokes(k[..., :2], fov, excitations)
     n_samples = k.shape[1]
     matrix = n_samples // spokes.oversampling if spokes else 2 * int(radius.max() + 0.1)
-    if matrix < 2:
-        raise InputError(f"{events.path}: its readouts reach {radius.max():.2g} cycles/FOV; there is no image to make.")
+    if not 2 <= matrix <= _MOST_VOXELS:
+        reach = f"its readouts reach {radius.max():.2g} cycles/FOV of a FOV of {fov * 1e3:g} mm"
+        raise InputError(f"{events.path}: {reach}; no image can be made of that, check the definition FOV, in m.")
     return Readouts(k=k[..., :2], te=te, fov=fov, matrix=matrix, spokes=spokes)
 
 

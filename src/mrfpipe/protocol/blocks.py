@@ -140,7 +140,7 @@ class Readout:
     oversampling: int | None = None
     """Samples of a spoke for each voxel of the matrix."""
     pulseq: str | None = None
-    """Name of the Pulseq file that was played, where stored readouts are read from it."""
+    """Name of the Pulseq file that was played, if it is known."""
     sha256: str | None = None
     """Of that file."""
 
@@ -150,5 +150,5 @@ class Readout:
             raise ValueError(
                 "Golden-angle radial readouts, and no others, have an angle increment and an oversampling."
             )
-        if (self.pulseq is None) != (self.sha256 is None) or (computed and self.pulseq is not None):
-            raise ValueError("Stored readouts, and no others, have a Pulseq file and its sha256, or neither.")
+        if (self.pulseq is None) != (self.sha256 is None):
+            raise ValueError("Readouts have a Pulseq file and its sha256, or neither.")

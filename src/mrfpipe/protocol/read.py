@@ -113,19 +113,17 @@ def _sequence(top: Table, folder: Path | None) -> Sequence:
 
 def _readout(table: Table) -> Readout:
     per_frame = table.count("readouts_per_frame")
+    pulseq, sha256 = (table.text(key) if table.has(key) else None for key in ("pulseq", "sha256"))
     if table.choice("kind", ("golden-radial", "stored")) == "stored":
-        readout = Readout(
-            kind="stored",
-            readouts_per_frame=per_frame,
-            pulseq=table.text("pulseq") if table.has("pulseq") else None,
-            sha256=table.text("sha256") if table.has("sha256") else None,
-        )
+        readout = Readout(kind="stored", readouts_per_frame=per_frame, pulseq=pulseq, sha256=sha256)
     else:
         readout = Readout(
             kind="golden-radial",
             readouts_per_frame=per_frame,
             angle_increment=float(np.deg2rad(table.number("angle_increment_deg", -360, 360))),
             oversampling=table.count("oversampling"),
+            pulseq=pulseq,
+            sha256=sha256,
         )
     table.refuse_unknown()
     return readout

@@ -1,0 +1,259 @@
+"""Sequences of other kinds: preparations played pulse by pulse, slices, soft delays, and what is named instead."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrfpipe.acquisition.pulseq import protocol_from_pulseq
+from mrfpipe.errors import InputError
+from mrfpipe.protocol import Delay, Excitations, History, Inversion, Pulses, Sequence, Spoiling, T2Preparation
+
+pp = pytest.importorskip("pypulseq")
+
+FOV, THICKNESS, N = 0.2, 5e-3, 32
+SYSTEM = pp.Opts(max_grad=60, grad_unit="mT/m", max_slew=180, slew_unit="T/m/s")
+TIME = 2e-6  # s: microseconds in the protocol, and the raster's half
+
+
+class Played:
+    """A sequence of slice-selective excitations with a spoke each, and whatever else a test plays between."""
+
+    def __init__(self) -> None:
+        self.sequence = pp.Sequence(SYSTEM)
+        self.sequence.set_definition("FOV", [FOV, FOV, THICKNESS])
+
+    def excite(
+        self,
+        flip_deg: float = 20.0,
+        *,
+        place: float = 0.0,
+        angle_deg: float = 0.0,
+        spoiler_cycles: float = 4.0,
+        receiver_deg: float = 0.0,
+        line: float = 0.0,
+        echoes: int = 1,
+        use: str = "excitation",
+    ) -> None:
+        pulse, select, _ = pp.make_sinc_pulse(
+            np.deg2rad(flip_deg), duration=1e-3, slice_thickness=THICKNESS, system=SYSTEM, return_gz=True, use=use
+        )
+        pulse.freq_offset = select.amplitude * place
+        pulse.phase_offset = -2 * np.pi * pulse.freq_offset * pulse.center
+        self.sequence.add_block(pulse, select)
+        read = pp.make_trapezoid("x", flat_area=N / FOV, flat_time=N * 2e-5, system=SYSTEM)
+        adc = pp.make_adc(N, dwell=2e-5, delay=read.rise_time, phase_offset=np.deg2rad(receiver_deg), system=SYSTEM)
+        rephase = pp.make_trapezoid("z", area=-select.area / 2, duration=1e-3, system=SYSTEM)
+        half_step = 0.5 / FOV
+        before, after = -read.area / 2 - half_step, -read.area / 2 + half_step
+
+        def along(gradient: object) -> list[object]:
+            return pp.rotate(gradient, angle=np.deg2rad(angle_deg), axis="z")
+
+        blip = [pp.make_trapezoid("y", area=line / FOV, duration=1e-3, system=SYSTEM)] if line else []
+        self.sequence.add_block(
+            *along(pp.make_trapezoid("x", area=before, duration=1e-3, system=SYSTEM)), rephase, *blip
+        )
+        for echo in range(echoes):
+            if echo:
+                self.sequence.add_block(*along(pp.make_trapezoid("x", area=-read.area, duration=1e-3, system=SYSTEM)))
+            self.sequence.add_block(*along(read), adc)
+        spoil = pp.make_trapezoid(
+            "z", area=spoiler_cycles / THICKNESS - select.area / 2, duration=1.5e-3, system=SYSTEM
+        )
+        unblip = [pp.make_trapezoid("y", area=-line / FOV, duration=1.5e-3, system=SYSTEM)] if line else []
+        back = pp.make_trapezoid("x", area=after, duration=1.5e-3, system=SYSTEM)
+        self.sequence.add_block(*along(back), spoil, *unblip)
+
+    def train(self, n: int = 6, **options: float) -> None:
+        for i in range(n):
+            self.excite(angle_deg=i * 111.246, **options)
+
+    def hard(self, flip_deg: float, phase_deg: float = 0.0, use: str = "preparation", frequency: float = 0.0) -> None:
+        pulse = pp.make_block_pulse(
+            np.deg2rad(flip_deg),
+            duration=2e-4,
+            phase_offset=np.deg2rad(phase_deg),
+            freq_offset=frequency,
+            system=SYSTEM,
+            use=use,
+        )
+        self.sequence.add_block(pulse)
+
+    def adiabatic(self, use: str = "inversion") -> None:
+        self.sequence.add_block(
+            pp.make_adiabatic_pulse("hypsec", duration=8e-3, adiabaticity=6, system=SYSTEM, use=use)
+        )
+
+    def gradient(self, cycles: float, duration: float = 2e-3) -> None:
+        """Dephase over the slice."""
+        self.sequence.add_block(pp.make_trapezoid("z", area=cycles / THICKNESS, duration=duration, system=SYSTEM))
+
+    def wait(self, duration: float, *others: object) -> None:
+        self.sequence.add_block(pp.make_delay(duration), *others)
+
+
+@pytest.fixture
+def played() -> Played:
+    return Played()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "played.seq"
+
+
+def derive(played: Played, path: Path, **options: object) -> Sequence:
+    played.sequence.write(str(path))
+    return protocol_from_pulseq(path, **options).sequence
+
+
+def named(played: Played, path: Path, match: str) -> None:
+    with pytest.raises(InputError, match=match) as raised:
+        derive(played, path)
+    assert str(raised.value).startswith(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def kinds(sequence: Sequence) -> list[type]:
+    return [type(block) for block in sequence.blocks]
+
+
+def test_a_t2_preparation_of_hard_pulses_is_played_pulse_by_pulse(played, path):
+    for flip_deg, phase_deg in ((90, 0), (180, 90), (90, 180)):
+        played.hard(flip_deg, phase_deg)
+        if flip_deg != 90 or not phase_deg:
+            played.wait(9.8e-3 - SYSTEM.rf_ringdown_time - SYSTEM.rf_dead_time)
+    played.gradient(11.3)
+    played.train()
+    sequence = derive(played, path)
+    assert kinds(sequence) == [Pulses, Spoiling, Excitations]
+    pulses = sequence.blocks[0]
+    np.testing.assert_allclose(np.rad2deg(pulses.flip), [90, 180, 90], atol=1e-3)
+    np.testing.assert_allclose(np.rad2deg(pulses.phase), [0, 90, 180], atol=1e-3)
+    np.testing.assert_allclose(pulses.duration[:2], 0.01, atol=TIME)
+    assert pulses.dephasing == 0
+    assert sequence.trains[0].dephasing == 4
+
+
+def test_crushers_of_a_preparation_dephase_alike(played, path):
+    for flip_deg, phase_deg, cycles in ((90, 0, 6.2), (180, 90, 6.2), (90, 180, 13.1)):
+        played.hard(flip_deg, phase_deg)
+        played.gradient(cycles)
+    played.train()
+    assert [block.dephasing for block in derive(played, path).blocks if isinstance(block, Pulses)] == [6]
+
+
+def test_an_adiabatic_t2_preparation_is_what_it_does(played, path):
+    played.hard(90)
+    for _ in range(2):
+        played.wait(5e-3)
+        played.adiabatic(use="refocusing")
+    played.wait(5e-3)
+    played.hard(90, 180)
+    played.gradient(11.3)
+    played.train()
+    sequence = derive(played, path)
+    assert kinds(sequence) == [T2Preparation, Delay, Excitations]
+    pulses = protocol_times(path)
+    assert sequence.blocks[0].duration == pytest.approx(pulses[3] - pulses[0], abs=TIME)
+
+
+def protocol_times(path: Path) -> list[float]:
+    """Centres of the pulses, as pypulseq has them."""
+    sequence = pp.Sequence()
+    sequence.read(str(path))
+    times, start = [], 0.0
+    for number, duration in sequence.block_durations.items():
+        block = sequence.get_block(number)
+        if block.rf is not None:
+            times.append(start + block.rf.delay + block.rf.center)
+        start += duration
+    return times
+
+
+def test_trains_after_each_other_wait_as_played(played, path):
+    played.train(4)
+    played.wait(0.3)
+    played.adiabatic()
+    played.gradient(10)
+    played.train(4)
+    sequence = derive(played, path)
+    assert kinds(sequence) == [Excitations, Delay, Inversion, Delay, Excitations]
+    times = protocol_times(path)
+    first, waited = sequence.trains[0], sequence.blocks[1].duration
+    assert first.tr[-1] + waited == pytest.approx(times[4] - times[3], abs=TIME)
+    assert sequence.blocks[3].duration == pytest.approx(times[5] - times[4], abs=TIME)
+
+
+def test_slices_one_after_the_other(played, path):
+    """The inversion reaches all of them; each has its own excitations."""
+    for place in (0.0, 0.01, -0.01):
+        played.adiabatic()
+        played.gradient(10)
+        played.train(place=place)
+        played.wait(0.2)
+    played.sequence.write(str(path))
+    protocol = protocol_from_pulseq(path)
+    assert protocol.history == History(kind="multislice", slices=2)
+    assert kinds(protocol.sequence) == [Inversion, Delay, Excitations, Delay]
+    assert protocol.sequence.n_readouts == 6
+
+
+def test_slices_in_turn(played, path):
+    """An excitation of the other slice is time, and its gradients dephase."""
+    for i in range(6):
+        for place in (0.0, 0.01):
+            played.excite(place=place, angle_deg=i * 111.246)
+    played.sequence.write(str(path))
+    protocol = protocol_from_pulseq(path)
+    times = protocol_times(path)
+    assert protocol.history.kind == "equilibrium"
+    assert protocol.sequence.n_readouts == 6
+    assert protocol.sequence.tr[0] == pytest.approx(times[2] - times[0], abs=TIME)
+    assert protocol.sequence.trains[0].dephasing == 8
+
+
+def test_delays_that_the_operator_sets(played, path):
+    played.train(3)
+    soft = pp.make_soft_delay("trigger", default_duration=0.2)
+    played.sequence.add_block(soft)
+    played.train(3)
+    as_in_file, as_set = derive(played, path), derive(played, path, soft_delays={"trigger": 0.5})
+    assert as_set.duration - as_in_file.duration == pytest.approx(0.3, abs=TIME)
+    with pytest.raises(InputError, match="has no soft delay other; its delays are trigger"):
+        derive(played, path, soft_delays={"other": 0.5})
+
+
+def test_fat_saturation_is_named(played, path):
+    played.hard(90, use="saturation", frequency=-440.0)
+    played.gradient(10)
+    played.train()
+    named(played, path, r"at 0\.\d+ ms a pulse -440 Hz off resonance selects frequencies")
+
+
+NAMED = {
+    "lines of a grid": ({"line": 6.0}, r"at \d+\.\d+ ms a readout passes the centre of k-space 6 cycles/FOV away"),
+    "two echoes": ({"echoes": 2, "spoiler_cycles": 4.0}, "a readout passes the centre of k-space 2 times"),
+    "receiver": ({"receiver_deg": 30.0}, "the phase of the receiver does not follow"),
+    "spin echo": ({"use": "refocusing"}, "a refocusing pulse has readouts"),
+    "partial": ({"spoiler_cycles": 0.4}, r"dephases by 0\.4 of a cycle over a voxel"),
+    "changing": ({"spoiler_cycles": 5.3}, r"dephases by \(.*5\.30\) cycles over a voxel, others by \(.*4\.00\)"),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_what_cannot_be_simulated_is_named(played, path, case):
+    changes, match = NAMED[case]
+    played.train(5)
+    played.excite(angle_deg=5 * 111.246, **changes)
+    played.excite(angle_deg=6 * 111.246)
+    named(played, path, match)
+
+
+def test_gradients_within_a_preparation_that_dephase_in_part_are_named(played, path):
+    for flip_deg, phase_deg in ((90, 0), (180, 90), (90, 180)):
+        played.hard(flip_deg, phase_deg)
+        played.gradient(0.5)
+    played.train()
+    named(played, path, r"at 0\.\d+ ms a pulse begins an interval that dephases by 0\.5 of a cycle over a voxel")
