@@ -75,6 +75,12 @@ class Vectors:
         self.turn(np.pi / 2)
         self.crush()
 
+    def play_pulses(self, block: Pulses, *, ideal: bool) -> None:
+        for flip, phase, duration in zip(block.flip, block.phase, block.duration, strict=True):
+            self.m = self.m * [0, 0, 1] if ideal else self.m
+            self.turn(self.b1 * flip, phase)
+            self.wait(duration, block.dephasing)
+
     def play(self, sequence: Sequence, *, ideal: bool, selected: bool = True) -> np.ndarray:
         """Play a sequence and return its echoes; another slice's, if this one is not selected."""
         n, echoes = 0, []
@@ -91,11 +97,7 @@ class Vectors:
                 case Spoiling():
                     self.crush()
                 case Pulses():
-                    for flip, phase, duration in zip(block.flip, block.phase, block.duration, strict=True):
-                        if ideal:
-                            self.crush()
-                        self.turn(self.b1 * flip, phase)
-                        self.wait(duration, block.dephasing)
+                    self.play_pulses(block, ideal=ideal)
                 case Excitations() if not selected:
                     self.wait(block.tr.sum())
                 case Excitations():

@@ -86,12 +86,27 @@ def protocol_from_pulseq(
     known = _searched(searched)
     events = read_events(path, soft_delays)
     measured = sort_events(events)
+    try:
+        sequence = _sequence(events, measured)
+    except ValueError as e:
+        raise InputError(f"{path}: plays what is no sequence to mrfpipe: {e}") from e
+    return replace(
+        known,
+        name=path.stem,
+        description=f"Derived from the Pulseq file {path.name}",
+        sequence=sequence,
+        history=_history(measured, sequence.blocks),
+        subspace_rank=None,
+    )
+
+
+def _sequence(events: Events, measured: Measured) -> Played:
     part = measured.parts[0]
     thickness, time_bandwidth = _slice(events, measured)
     readouts = readouts_of(events, part, thickness)
     voxel = np.array([readouts.fov / readouts.matrix, readouts.fov / readouts.matrix, thickness])
     blocks = blocks_of(events, part, readouts.te, voxel)
-    sequence = Played(
+    return Played(
         blocks=blocks,
         readout=_readout(readouts, blocks, events),
         matrix=readouts.matrix,
@@ -99,19 +114,11 @@ def protocol_from_pulseq(
         slice_thickness=thickness,
         excitation_time_bandwidth=time_bandwidth,
     )
-    return replace(
-        known,
-        name=path.stem,
-        description=f"Derived from the Pulseq file {path.name}",
-        sequence=sequence,
-        history=_history(measured, blocks),
-        subspace_rank=None,
-    )
 
 
 def _slice(events: Events, measured: Measured) -> tuple[float, float]:
     """Return the slice thickness in m, and the time-bandwidth product of the excitation that selects it."""
-    pulse = measured.parts[0].excitations[0].pulse
+    pulse = max((one.pulse for one in measured.parts[0].excitations), key=lambda pulse: pulse.flip)
     defined = events.fov[2] if len(events.fov) > 2 else None
     if not pulse.gradient:
         if defined is None:

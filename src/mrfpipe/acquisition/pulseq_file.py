@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,7 @@ class Adc:
     @property
     def times(self) -> Double:
         """Middle of its samples in s. Shape `(samples)`."""
-        times: Double = self.start + (np.arange(self.n_samples) + 0.5) * self.dwell
-        return times
+        return self.start + (np.arange(self.n_samples, dtype=np.float64) + 0.5) * self.dwell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -151,7 +151,8 @@ def _set_delays(sequence: Any, delays: Mapping[str, float], path: Path) -> None:
         if name not in known:
             has = f"its delays are {', '.join(sorted(known))}" if known else "it has none"
             raise InputError(f"{path}: has no soft delay {name}; {has}.")
-    sequence.apply_soft_delay(**delays)
+    if delays:
+        sequence.apply_soft_delay(**delays)
 
 
 def _events(sequence: Any, path: Path, sha256: str) -> Events:  # noqa: ANN401 - pypulseq is untyped
@@ -176,7 +177,7 @@ def _events(sequence: Any, path: Path, sha256: str) -> Events:  # noqa: ANN401 -
     for rf, begin in played:
         pulses.append(pulse_of(rf, begin, moments))
     fov = np.ravel(sequence.definitions.get("FOV", ()))
-    usable = fov.dtype.kind == "f" and bool(np.all((fov > 0) & (fov < np.inf)))
+    sizes = fov.tolist() if fov.dtype.kind == "f" else []
     return Events(
         path=path,
         sha256=sha256,
@@ -184,7 +185,7 @@ def _events(sequence: Any, path: Path, sha256: str) -> Events:  # noqa: ANN401 -
         readouts=tuple(readouts),
         moments=moments,
         duration=start,
-        fov=tuple(fov.tolist()) if usable else (),
+        fov=tuple(takewhile(lambda size: 0 < size < np.inf, sizes)),
     )
 
 
