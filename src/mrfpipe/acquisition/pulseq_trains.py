@@ -17,6 +17,7 @@ from mrfpipe.arrays import Double
 _SAME_TIME = 1e-5  # s: a scanner's raster
 _SAME_ANGLE = np.deg2rad(0.1)
 _SAME_PLACE = 1e-5  # m
+_NOWHERE = 1e9  # m: of pulses that select no slice
 _SAME_K = 1.0  # 1/m: a third of a cycle/FOV of the largest
 
 
@@ -88,8 +89,7 @@ def sort_events(events: Events) -> Measured:
     keys = _keys(excitations)
     slices = list(dict.fromkeys(key[0] for key in keys))
     runs = [len(list(run)) for _, run in groupby(keys)]
-    # Slices in turn, a pulse each, are interleaved; a run that lasts is a train.
-    interleaved = len(slices) > 1 and len(runs) > 1 and max(runs) < len(keys) // len(slices)
+    interleaved = len(slices) > 1 and max(runs) == 1
     if interleaved:
         parts = _interleaved(events, played, keys, slices)
     elif len(runs) > 1:
@@ -118,13 +118,12 @@ def _played(events: Events) -> tuple[tuple[int, ...], tuple[Excited, ...]]:
 
 def _keys(excitations: Sequence[Excited]) -> list[tuple[object, int]]:
     """Return which slice and repetition every excitation is of."""
-    places = [one.pulse.place for one in excitations]
-    keys: list[tuple[object, int]] = []
-    for one, place in zip(excitations, places, strict=True):
-        labels = one.readouts[0].labels
-        where = None if place is None else round(place / _SAME_PLACE)
-        keys.append(((where, labels.get("SLC", 0)), labels.get("REP", 0)))
-    return keys
+    places = np.array([_NOWHERE if one.pulse.place is None else one.pulse.place for one in excitations])
+    different = np.unique(places)
+    apart = np.diff(different, prepend=different[0]) > _SAME_PLACE
+    where = np.cumsum(apart)[np.searchsorted(different, places)].tolist()
+    labels = [one.readouts[0].labels for one in excitations]
+    return [((number, of.get("SLC", 0)), of.get("REP", 0)) for number, of in zip(where, labels, strict=True)]
 
 
 def _interleaved(
