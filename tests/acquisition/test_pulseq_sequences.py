@@ -50,10 +50,9 @@ class Played:
         def along(gradient: object) -> list[object]:
             return pp.rotate(gradient, angle=np.deg2rad(angle_deg), axis="z")
 
-        blip = [pp.make_trapezoid("y", area=line / FOV, duration=1e-3, system=SYSTEM)] if line else []
-        self.sequence.add_block(
-            *along(pp.make_trapezoid("x", area=before, duration=1e-3, system=SYSTEM)), rephase, *blip
-        )
+        self.sequence.add_block(*along(pp.make_trapezoid("x", area=before, duration=1e-3, system=SYSTEM)), rephase)
+        if line:
+            self.sequence.add_block(*along(pp.make_trapezoid("y", area=line / FOV, duration=1e-3, system=SYSTEM)))
         for echo in range(echoes):
             if echo:
                 self.sequence.add_block(*along(pp.make_trapezoid("x", area=-read.area, duration=1e-3, system=SYSTEM)))
@@ -61,9 +60,8 @@ class Played:
         spoil = pp.make_trapezoid(
             "z", area=spoiler_cycles / THICKNESS - select.area / 2, duration=1.5e-3, system=SYSTEM
         )
-        unblip = [pp.make_trapezoid("y", area=-line / FOV, duration=1.5e-3, system=SYSTEM)] if line else []
         back = pp.make_trapezoid("x", area=after, duration=1.5e-3, system=SYSTEM)
-        self.sequence.add_block(*along(back), spoil, *unblip)
+        self.sequence.add_block(*along(back), spoil)
 
     def train(self, n: int = 6, **options: float) -> None:
         for i in range(n):
@@ -234,9 +232,9 @@ def test_fat_saturation_is_named(played, path):
 
 NAMED = {
     "lines of a grid": ({"line": 6.0}, r"at \d+\.\d+ ms a readout passes the centre of k-space 6 cycles/FOV away"),
-    "two echoes": ({"echoes": 2, "spoiler_cycles": 4.0}, "a readout passes the centre of k-space 2 times"),
+    "another number of readouts": ({"echoes": 2}, "the readouts of a pulse have 64 samples, before they had 32"),
     "receiver": ({"receiver_deg": 30.0}, "the phase of the receiver does not follow"),
-    "spin echo": ({"use": "refocusing"}, "a refocusing pulse has readouts"),
+    "spin echo": ({"use": "refocusing", "flip_deg": 120.0}, "a refocusing pulse has readouts"),
     "partial": ({"spoiler_cycles": 0.4}, r"dephases by 0\.4 of a cycle over a voxel"),
     "changing": ({"spoiler_cycles": 5.3}, r"dephases by \(.*5\.30\) cycles over a voxel, others by \(.*4\.00\)"),
 }
@@ -249,6 +247,11 @@ def test_what_cannot_be_simulated_is_named(played, path, case):
     played.excite(angle_deg=5 * 111.246, **changes)
     played.excite(angle_deg=6 * 111.246)
     named(played, path, match)
+
+
+def test_several_echoes_are_named(played, path):
+    played.train(echoes=2)
+    named(played, path, r"at \d+\.\d+ ms a readout passes the centre of k-space 2 times")
 
 
 def test_gradients_within_a_preparation_that_dephase_in_part_are_named(played, path):

@@ -192,6 +192,6 @@ class StoredTrajectory:
         """Name the unit in which the stored extent would be half the matrix, if there is one."""
         edge = self.sequence.matrix / 2
         for name, scale in units(self.sequence).items():
-            if name != self.declared and abs(stored * scale / edge - 1) < 1 - _LEAST_EXTENT:
+            if name != (self.declared or CYCLES_PER_FOV) and abs(stored * scale / edge - 1) < 1 - _LEAST_EXTENT:
                 return name
         return None
