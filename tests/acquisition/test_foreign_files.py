@@ -201,7 +201,9 @@ def test_a_stored_trajectory_is_held_against_the_sequence(path, played):
     assert "is taken to be in 1/m, which fits" in got.remarks[0]
     path.unlink()
     write_file(path, with_trajectory(protocol, 1.0, turn=-1.0), header)
-    with pytest.raises(MismatchError, match=r"trajectory of readout \d+ is up to 3\d(\.\d)? cycles/FOV from that of the"):
+    with pytest.raises(
+        MismatchError, match=r"trajectory of readout \d+ is up to 3\d(\.\d)? cycles/FOV from that of the"
+    ):
         read_ismrmrd(path, protocol.sequence)
 
 
