@@ -67,6 +67,12 @@ def settings_of(form: str) -> Callable[[click.Context, click.Parameter, tuple[st
     multiple=True,
     help="A delay that the operator sets, as it was set; the file's default otherwise.",
 )
+@click.option(
+    "--heartbeat",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="Time from trigger to trigger; without it a trigger comes as soon as it is waited for.",
+)
 @common_options
 def command(
     settings: Settings,
@@ -76,6 +82,7 @@ def command(
     parameters: str | None,
     ranges: Settled,
     soft_delays: Settled,
+    heartbeat: float | None,
 ) -> None:
     """Derive a protocol from SCAN.seq, a Pulseq sequence.
 
@@ -93,7 +100,12 @@ def command(
     names = tuple(parameters.split(",")) if parameters else ()
     searched = Searched(components=components, parameters=names, ranges=axes)
     delays = {name: milliseconds * 1e-3 for name, (milliseconds,) in soft_delays}
-    protocol = protocol_from_pulseq(sequence, searched=searched, soft_delays=delays)
+    protocol = protocol_from_pulseq(
+        sequence,
+        searched=searched,
+        soft_delays=delays,
+        heartbeat=None if heartbeat is None else heartbeat * 1e-3,
+    )
     with writing(output, force=settings.force) as partial:
         partial.write_text(protocol.toml, encoding="utf-8")
     train = protocol.sequence

@@ -223,6 +223,18 @@ def test_delays_that_the_operator_sets(played, path):
         derive(played, path, soft_delays={"other": 0.5})
 
 
+def test_a_trigger_is_waited_for(played, path):
+    """It comes at once, and lasts what the file says, or with the next heartbeat: here every second one is missed."""
+    for _ in range(3):
+        played.sequence.add_block(pp.make_trigger("physio1", duration=0.02, system=SYSTEM))
+        played.train(3)
+    at_once, beating = derive(played, path), derive(played, path, heartbeat=0.025)
+    # Three spokes of 4.44 ms after 20 ms.
+    begins = [np.cumsum(sequence.tr)[[2, 5]] for sequence in (at_once, beating)]
+    np.testing.assert_allclose(begins[0], [0.02 + 3 * 4.44e-3, 2 * (0.02 + 3 * 4.44e-3)], atol=TIME)
+    np.testing.assert_allclose(begins[1], [0.05, 0.1], atol=TIME)
+
+
 def test_fat_saturation_is_named(played, path):
     played.hard(90, use="saturation", frequency=-440.0)
     played.gradient(10)
@@ -260,3 +272,77 @@ def test_gradients_within_a_preparation_that_dephase_in_part_are_named(played, p
         played.gradient(0.5)
     played.train()
     named(played, path, r"at 0\.\d+ ms a pulse begins an interval that dephases by 0\.5 of a cycle over a voxel")
+
+
+OLD = """\
+[VERSION]
+major 1
+minor {minor}
+revision 0
+
+[DEFINITIONS]
+FOV 0.2 0.2 0.005
+
+[BLOCKS]
+{blocks}
+
+[RF]
+1 5000 1 2 0 0 0
+2 {amplitude:.6f} 1 2 0 0 0
+
+[TRAP]
+1 1000000 100 1900 100 0
+{gradients}
+
+[ADC]
+1 64 10000 0 0 0
+
+[DELAYS]
+1 10000
+
+[SHAPES]
+
+shape_id 1
+num_samples 100
+1
+0
+0
+97
+
+shape_id 2
+num_samples 100
+0
+0
+98
+"""
+"""An inversion and three spokes of the old formats: RF, gradients, ADC and delays by number, all durations in us."""
+
+
+@pytest.mark.parametrize("minor", [2, 3])
+def test_files_of_before_pulseq_1_4(path, minor):
+    """The delay is played with the first gradient, no block has a duration, and no pulse says what it is for."""
+    blocks = ["0 1 0 0 0 0", "1 0 0 0 1 0"]
+    gradients, n_spokes, turn = [], 3, np.deg2rad(120)
+    for i in range(n_spokes):
+        first = 2 + 6 * i
+        along = np.array([np.cos(i * turn), np.sin(i * turn)])
+        for area, ramp, flat in ((-81.25, 100, 900), (160, 0, 640), (-78.75, 100, 900)):
+            for amplitude in area / ((ramp + flat) * 1e-6) * along:
+                gradients.append(f"{len(gradients) + 2} {amplitude:.6f} {ramp} {flat} {ramp} 0")
+        x, y = first, first + 1
+        blocks += ["0 2 0 0 0 0", f"0 0 {x} {y} 0 0", f"0 0 {x + 2} {y + 2} 0 1", f"0 0 {x + 4} {y + 4} 1 0"]
+    numbered = [f"{n} {block}{' 0' if minor > 2 else ''}" for n, block in enumerate(blocks, start=1)]
+    path.write_text(
+        OLD.format(minor=minor, blocks="\n".join(numbered), gradients="\n".join(gradients), amplitude=30 / 360 / 100e-6)
+    )
+    sequence = protocol_from_pulseq(path).sequence
+    assert kinds(sequence) == [Inversion, Delay, Excitations]
+    assert sequence.blocks[0] == Inversion(scales_with_b1=True)
+    assert sequence.inversion_time == pytest.approx(10.1e-3, abs=TIME)
+    train = sequence.trains[0]
+    np.testing.assert_allclose(np.rad2deg(train.flip), 30, atol=1e-3)
+    np.testing.assert_allclose(train.te, 0.05e-3 + 1.1e-3 + 325e-6, atol=TIME)
+    np.testing.assert_allclose(train.tr[:-1], 0.1e-3 + 1.1e-3 + 0.64e-3 + 2.1e-3, atol=TIME)
+    assert train.dephasing == 10
+    assert (sequence.matrix, sequence.readout.oversampling) == (32, 2)
+    assert np.rad2deg(sequence.readout.angle_increment) == pytest.approx(120, abs=1e-3)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from vials import AT_MOST, errors, needs, run, scanned
 
-from mrfpipe.protocol import Excitations, Inversion, Pulses, load_protocol
+from mrfpipe.protocol import Inversion, Pulses, load_protocol
 
 FOV, MATRIX = 0.128, 128
 
@@ -19,11 +19,11 @@ pytestmark = [pytest.mark.slow, needs("MRzeroCore", "mrseq")]
 
 
 def write_sequence() -> Path:
-    """Write the sequence below the current folder, as its authors do."""
+    """Write the sequence into the current folder, to lie beside the scan."""
     from mrseq.sequences.t1_t2_spiral_cmrf import main
 
     _, path = main(show_plots=False, test_report=False, timing_check=False, v141_compatibility=False)
-    return path.with_suffix(".seq")
+    return path.with_suffix(".seq").rename("cmrf.seq")
 
 
 def write_scan(sequence: Path, path: Path) -> None:
@@ -40,12 +40,13 @@ def write_scan(sequence: Path, path: Path) -> None:
 @pytest.mark.filterwarnings("default")
 def test_three_commands_lead_to_the_vials_t1_and_t2(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    sequence, scan, protocol, dictionary = write_sequence(), Path("vials.h5"), Path("cmrf.toml"), Path("dictionary.h5")
-    write_scan(sequence, scan)
-    run("protocol", sequence, "-o", protocol)
-    blocks = load_protocol(protocol).sequence.blocks
-    assert [sum(isinstance(block, kind) for block in blocks) for kind in (Inversion, Excitations)] == [3, 15]
-    assert sum(block.flip.size for block in blocks if isinstance(block, Pulses)) == 9 * 15
+    written, scan, protocol, dictionary = write_sequence(), Path("vials.h5"), Path("cmrf.toml"), Path("dictionary.h5")
+    write_scan(written, scan)
+    run("protocol", written, "-o", protocol)
+    sequence = load_protocol(protocol).sequence
+    assert sequence.n_readouts == 15 * 47
+    assert sum(isinstance(block, Inversion) for block in sequence.blocks) == 3
+    assert sum(block.flip.size for block in sequence.blocks if isinstance(block, Pulses)) == 9 * 15
     run("simulate", protocol, "-o", dictionary)
     done = run("match", scan, "-d", dictionary, "-o", ".", "--recon", "subspace", "--nufft", "finufft")
     assert "is taken to be in 1/m, which fits" in done

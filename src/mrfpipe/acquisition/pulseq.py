@@ -53,7 +53,11 @@ TISSUE = Searched()
 
 
 def protocol_from_pulseq(
-    path: str | Path, *, searched: Searched = TISSUE, soft_delays: Mapping[str, float] | None = None
+    path: str | Path,
+    *,
+    searched: Searched = TISSUE,
+    soft_delays: Mapping[str, float] | None = None,
+    heartbeat: float | None = None,
 ) -> Protocol:
     """Derive a protocol.
 
@@ -68,6 +72,8 @@ def protocol_from_pulseq(
         What is to be searched for.
     soft_delays
         Values in s of the delays that the operator sets, by name; the file's for those that are not given.
+    heartbeat
+        Time in s from trigger to trigger; without it a trigger comes as soon as it is waited for.
 
     Returns
     -------
@@ -84,7 +90,7 @@ def protocol_from_pulseq(
     """
     path = Path(path)
     known = _searched(searched)
-    events = read_events(path, soft_delays)
+    events = read_events(path, soft_delays, heartbeat)
     measured = sort_events(events)
     try:
         sequence = _sequence(events, measured)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import math
 import re
 import tempfile
 import traceback
@@ -21,6 +22,7 @@ from mrfpipe.arrays import Double
 from mrfpipe.errors import InputError, ResourceError
 
 _LATE = 1e-6  # s by which an event may end after its block
+_SAME_BEAT = 1e-6  # of a heartbeat, by which a trigger may be late
 _MOST_SAMPLES = 10**8  # of all readouts, and of a shape: what a damaged count goes beyond
 _WRITE = "write it with a Pulseq of 1.2 to 1.5"
 
@@ -72,7 +74,7 @@ class Events:
         return InputError(f"{self.path}: at {time * 1e3:.3f} ms {complaint}.")
 
 
-def read_events(path: Path, soft_delays: Mapping[str, float] | None = None) -> Events:
+def read_events(path: Path, soft_delays: Mapping[str, float] | None = None, heartbeat: float | None = None) -> Events:
     """Read the events of a Pulseq file.
 
     Parameters
@@ -81,6 +83,8 @@ def read_events(path: Path, soft_delays: Mapping[str, float] | None = None) -> E
         The file.
     soft_delays
         Values in s of the delays that the operator sets, by name; the file's for those that are not given.
+    heartbeat
+        Time in s from trigger to trigger; without it a trigger comes as soon as it is waited for.
 
     Raises
     ------
@@ -105,7 +109,7 @@ def read_events(path: Path, soft_delays: Mapping[str, float] | None = None) -> E
             warnings.simplefilter("ignore")
             sequence = _read(pypulseq.Sequence(), content)
             _set_delays(sequence, soft_delays or {}, path)
-            return _events(sequence, path, hashlib.sha256(content).hexdigest())
+            return _events(sequence, path, hashlib.sha256(content).hexdigest(), heartbeat)
     except InputError:
         raise
     except Exception as e:
@@ -155,13 +159,22 @@ def _set_delays(sequence: Any, delays: Mapping[str, float], path: Path) -> None:
         sequence.apply_soft_delay(**delays)
 
 
-def _events(sequence: Any, path: Path, sha256: str) -> Events:  # noqa: ANN401 - pypulseq is untyped
+def _events(
+    sequence: Any,  # noqa: ANN401 - pypulseq is untyped
+    path: Path,
+    sha256: str,
+    heartbeat: float | None,
+) -> Events:
+    """Play a sequence block by block."""
     moments, pulses, readouts, labels = Moments(), [], [], dict[str, int]()
-    start, n_samples, played = 0.0, 0, []
+    start, first_beat, n_samples, played = 0.0, None, 0, []
     for number, length in sequence.block_durations.items():
         block, duration = sequence.get_block(number), float(length)
         if not 0 <= duration < np.inf:
             raise ValueError(f"block {number} lasts {duration:g} s")
+        if heartbeat is not None and _waits_for_trigger(block):
+            first_beat = start if first_beat is None else first_beat
+            start = first_beat + heartbeat * math.ceil((start - first_beat) / heartbeat - _SAME_BEAT)
         ends = [moments.add(block, start)]
         _follow(labels, block.label)
         if block.rf is not None:
@@ -187,6 +200,11 @@ def _events(sequence: Any, path: Path, sha256: str) -> Events:  # noqa: ANN401 -
         duration=start,
         fov=tuple(takewhile(lambda size: 0 < size < np.inf, sizes)),
     )
+
+
+def _waits_for_trigger(block: Any) -> bool:  # noqa: ANN401 - pypulseq is untyped
+    """Whether a block waits for a heart to beat, which only blocks with triggers can."""
+    return any(trigger.type == "trigger" for trigger in getattr(block, "trigger", {}).values())
 
 
 def _adc(adc: Any, start: float, labels: dict[str, int]) -> Adc:  # noqa: ANN401 - pypulseq is untyped
