@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mrfpipe.acquisition.pulseq import protocol_from_pulseq
+from mrfpipe.acquisition.pulseq_scan import find_pulseq
 from mrfpipe.errors import InputError
 from mrfpipe.protocol import Delay, Excitations, History, Inversion, Pulses, Sequence, Spoiling, T2Preparation
 
@@ -33,6 +34,7 @@ class Played:
         receiver_deg: float = 0.0,
         line: float = 0.0,
         echoes: int = 1,
+        pieces: int = 1,
         use: str = "excitation",
     ) -> None:
         pulse, select, _ = pp.make_sinc_pulse(
@@ -56,7 +58,14 @@ class Played:
         for echo in range(echoes):
             if echo:
                 self.sequence.add_block(*along(pp.make_trapezoid("x", area=-read.area, duration=1e-3, system=SYSTEM)))
-            self.sequence.add_block(*along(read), adc)
+            if pieces == 1:
+                self.sequence.add_block(*along(read), adc)
+                continue
+            half = read.rise_time + N // 2 * 2e-5
+            first, second = pp.split_gradient_at(read, half, system=SYSTEM)
+            second.delay = 0.0
+            for gradient, delay in ((first, read.rise_time), (second, 0.0)):
+                self.sequence.add_block(gradient, pp.make_adc(N // 2, dwell=2e-5, delay=delay, system=SYSTEM))
         spoil = pp.make_trapezoid(
             "z", area=spoiler_cycles / THICKNESS - select.area / 2, duration=1.5e-3, system=SYSTEM
         )
@@ -86,6 +95,9 @@ class Played:
     def gradient(self, cycles: float, duration: float = 2e-3) -> None:
         """Dephase over the slice."""
         self.sequence.add_block(pp.make_trapezoid("z", area=cycles / THICKNESS, duration=duration, system=SYSTEM))
+
+    def label(self, **values: int) -> None:
+        self.sequence.add_block(*(pp.make_label(name, "SET", value) for name, value in values.items()))
 
     def wait(self, duration: float, *others: object) -> None:
         self.sequence.add_block(pp.make_delay(duration), *others)
@@ -210,6 +222,55 @@ def test_slices_in_turn(played, path):
     assert protocol.sequence.n_readouts == 6
     assert protocol.sequence.tr[0] == pytest.approx(times[2] - times[0], abs=TIME)
     assert protocol.sequence.trains[0].dephasing == 8
+
+
+@pytest.mark.parametrize(
+    ("label", "history"),
+    [
+        ("REP", History(kind="repeated")),
+        ("SLC", History(kind="equilibrium")),
+    ],
+)
+def test_labels_tell_repetitions_and_slices_apart(played, path, label, history):
+    """Of trains that select no place and follow no preparation, which without labels are one."""
+    for value in range(2):
+        played.label(**{label: value})
+        played.train()
+    played.sequence.write(str(path))
+    protocol = protocol_from_pulseq(path)
+    assert protocol.history == history
+    assert protocol.sequence.n_readouts == 6
+
+
+def test_trains_without_labels_are_one(played, path):
+    played.train()
+    played.train()
+    assert derive(played, path).n_readouts == 12
+
+
+def test_readouts_that_are_labelled_noise_measure_it(played, path):
+    played.train(3)
+    played.label(NOISE=1)
+    played.sequence.add_block(pp.make_adc(N, dwell=2e-5, system=SYSTEM))
+    played.label(NOISE=0)
+    played.train(3)
+    sequence = derive(played, path)
+    assert sequence.n_readouts == 6
+    assert (sequence.readout.kind, sequence.matrix) == ("stored", N)
+
+
+def test_receiver_events_of_a_pulse_are_one_readout(played, path):
+    """They end in the middle of a spoke, and the next begins there, with the gradient."""
+    for _ in range(4):
+        played.excite(pieces=2)
+    sequence = derive(played, path)
+    scan = find_pulseq(sequence, path)
+    np.testing.assert_array_equal(scan.n_samples, 8 * [N // 2])
+    np.testing.assert_array_equal(scan.readouts, [0, 0, 1, 1, 2, 2, 3, 3])
+    assert scan.trajectory.shape == (4, N, 2)
+    # From the edge through the centre, which is sample N / 2, in cycles/FOV; six digits in the file.
+    np.testing.assert_allclose(scan.trajectory[:, :, 0], np.tile(np.arange(N) - N / 2, (4, 1)), atol=1e-3)
+    np.testing.assert_allclose(scan.trajectory[:, :, 1], 0, atol=1e-3)
 
 
 def test_delays_that_the_operator_sets(played, path):
