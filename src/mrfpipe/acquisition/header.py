@@ -82,16 +82,18 @@ def believed(header: Header, sequence: Sequence) -> Header:
     is_dummy = (header.te_ms, header.tr_ms, header.flip_deg) == ((10.0,), (100.0,), (15.0,))
     if not is_dummy and sequence.readout.sha256 is None:
         return header
-    lists = {
-        name: getattr(header, name) if len(getattr(header, name)) == n > 1 else ()
-        for name in ("te_ms", "tr_ms", "flip_deg")
-    }
+
+    def listed(values: tuple[float, ...]) -> tuple[float, ...]:
+        return values if len(values) == n > 1 else ()
+
     return replace(
         _UNSAID,
         trajectory_unit=header.trajectory_unit,
         angle_increment_deg=header.angle_increment_deg,
         readouts_per_frame=header.readouts_per_frame,
-        **lists,
+        te_ms=listed(header.te_ms),
+        tr_ms=listed(header.tr_ms),
+        flip_deg=listed(header.flip_deg),
     )
 
 
