@@ -322,6 +322,13 @@ def test_what_cannot_be_simulated_is_named(played, path, case):
     named(played, path, match)
 
 
+def test_a_pulse_of_many_turns_is_named(played, path):
+    played.hard(1000)
+    played.gradient(10)
+    played.train()
+    named(played, path, r"at 0\.\d+ ms a pulse turns by 1000 degrees, above 720")
+
+
 def test_several_echoes_are_named(played, path):
     played.train(echoes=2)
     named(played, path, r"at \d+\.\d+ ms a readout passes the centre of k-space 2 times")

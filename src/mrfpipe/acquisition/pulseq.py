@@ -25,6 +25,7 @@ from mrfpipe.protocol import (
     Readout,
     T2Preparation,
     load_protocol,
+    parse_protocol,
 )
 from mrfpipe.protocol import Sequence as Played
 
@@ -96,7 +97,7 @@ def protocol_from_pulseq(
         sequence = _sequence(events, measured)
     except ValueError as e:
         raise InputError(f"{path}: plays what is no sequence to mrfpipe: {e}") from e
-    return replace(
+    protocol = replace(
         known,
         name=path.stem,
         description=f"Derived from the Pulseq file {path.name}",
@@ -104,6 +105,8 @@ def protocol_from_pulseq(
         history=_history(measured, sequence.blocks),
         subspace_rank=None,
     )
+    # What a protocol's file cannot say, such as echoes after the next pulse, is no sequence either.
+    return parse_protocol(protocol.toml, str(path))
 
 
 def _sequence(events: Events, measured: Measured) -> Played:

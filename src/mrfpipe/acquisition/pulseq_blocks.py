@@ -22,6 +22,7 @@ _DEPHASED = 0.95  # cycles: rounding keeps a full one from being one
 _SAME = 0.1  # cycles by which two intervals dephase alike
 _INVERTS = -0.9  # Mz that an adiabatic pulse leaves, at the most
 _SAME_ANGLE = np.deg2rad(1.0)
+_MOST = np.deg2rad(720.0)
 _REFOCUSES = np.deg2rad(150.0)
 _NO_PHASE = np.deg2rad(0.05)
 _CRUSHED = -1
@@ -79,6 +80,8 @@ def _kinds(events: Events, played: Sequence[Excited], turns: Double) -> list[str
     kinds = []
     for i, one in enumerate(played):
         pulse = one.pulse
+        if not pulse.modulated and pulse.flip > _MOST:
+            raise events.error(pulse.time, f"a pulse turns by {np.rad2deg(pulse.flip):.4g} degrees, above 720")
         if pulse.frequency and not pulse.gradient:
             raise events.error(
                 pulse.time, f"a pulse {pulse.frequency:g} Hz off resonance selects frequencies, which is not simulated"
