@@ -79,6 +79,16 @@ def test_damage_is_found_by_the_signature(whole, tmp_path):
     assert protocol_from_pulseq(path).sequence.n_readouts == 24
 
 
+def test_what_is_referred_to_and_is_not_there_is_named_by_its_number(whole, tmp_path):
+    path, unsigned = tmp_path / "scan.seq", whole[: whole.index(b"[SIGNATURE]")]
+    lines = re.sub(rb"(\[BLOCKS\]\n\s*1\s+\d+\s+0\s+0\s+0\s+0\s+)1", rb"\g<1>77", unsigned)
+    path.write_bytes(lines)
+    with pytest.raises(
+        InputError, match=r"cannot be read as Pulseq \(nothing has the number 77, which is referred to\)"
+    ):
+        protocol_from_pulseq(path)
+
+
 def test_a_shape_that_is_cut_off_ends(whole, tmp_path):
     """pypulseq would go on reading for ever."""
     shape = whole.index(b"num_samples")

@@ -113,8 +113,16 @@ def read_events(path: Path, soft_delays: Mapping[str, float] | None = None, hear
     except InputError:
         raise
     except Exception as e:
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0].rstrip(". ")
-        raise InputError(f"{path}: cannot be read as Pulseq ({reason}); {_WRITE}.") from e
+        raise InputError(f"{path}: cannot be read as Pulseq ({_reason(e)}); {_WRITE}.") from e
+
+
+def _reason(error: Exception) -> str:
+    """Say in words what pypulseq found, which looks events and shapes up by number, and asserts what it can."""
+    if isinstance(error, KeyError) and error.args:
+        return f"nothing has the number {error.args[0]}, which is referred to"
+    if isinstance(error, AssertionError):
+        return "its events do not fit each other"
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
 
 
 def _check_signature(content: bytes, path: Path) -> None:
