@@ -117,11 +117,12 @@ def read_events(path: Path, soft_delays: Mapping[str, float] | None = None, hear
 
 
 def _reason(error: Exception) -> str:
-    """Say in words what pypulseq found, which looks events and shapes up by number, and asserts what it can."""
+    """Say in words what pypulseq found, which looks events up by number, and asserts that shapes are complete."""
     if isinstance(error, KeyError) and error.args:
-        return f"nothing has the number {error.args[0]}, which is referred to"
+        key = error.args[0]
+        return f"nothing has the number {key:g}" if isinstance(key, int | float | np.number) else f"it lacks {key}"
     if isinstance(error, AssertionError):
-        return "its events do not fit each other"
+        return "a shape has not the samples that it says"
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
 
 
