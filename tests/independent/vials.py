@@ -91,9 +91,26 @@ def scanned(path: Path, fov: float) -> np.ndarray:
             rounded(one_pulse)
         graph = MRzeroCore.compute_graph(of_one_time(played), vials, max_state_count=200, min_state_mag=1e-4)
         signals = MRzeroCore.execute_graph(
-            graph, played, vials, min_emitted_signal=1e-3, min_latent_signal=1e-3, print_progress=False
+            Forgetting(graph), played, vials, min_emitted_signal=1e-3, min_latent_signal=1e-3, print_progress=False
         )
     return signals.numpy()
+
+
+class Forgetting(list):
+    """A graph that forgets the moments of states that were played, which keep gigabytes from being used again."""
+
+    def __getitem__(self, index):
+        found = super().__getitem__(index)
+        return self.forgotten(found) if isinstance(index, slice) else found
+
+    @staticmethod
+    def forgotten(repetitions):
+        before = []
+        for states in repetitions:
+            yield states
+            for state in before:
+                state.kt_vec = None
+            before = states
 
 
 def rounded(repetition) -> None:
