@@ -1,4 +1,4 @@
-"""Cardiac fingerprinting by spirals, as others write it (mrseq, Pulseq 1.5), on vials of T1 and T2.
+"""Cardiac fingerprinting by spirals, as others write it (mrseq 0.260810, Pulseq 1.5), on vials of T1 and T2.
 
 Fifteen heartbeats of 47 spirals after an adiabatic inversion, nothing, or a T2 preparation of composite pulses; each
 waits for a trigger and a soft delay, which last what the file says. The scan is written by the simulator: trajectory in

@@ -1,4 +1,4 @@
-"""Vials of T1 and T2, scanned by a simulator of others: MRzeroCore, by phase distribution graphs.
+"""Vials of T1 and T2, scanned by a simulator of others: MRzeroCore 1.2.0, by phase distribution graphs.
 
 It reads a Pulseq file by itself. Its pulses are instantaneous and scale with B1, which is 1 here; off-resonance is 0.
 """
