@@ -33,7 +33,7 @@ AT_MOST = {"T1": 0.03, "T2": 0.05}
 
 def needs(*packages: str) -> pytest.MarkDecorator:
     lacking = [name for name in packages if name in MISSING]
-    return pytest.mark.skipif(bool(lacking), reason=f"{' and '.join(lacking)} is not installed")
+    return pytest.mark.skipif(bool(lacking), reason=f"not installed: {', '.join(lacking)}")
 
 
 def run(*words: object) -> str:
