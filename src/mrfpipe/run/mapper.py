@@ -1,13 +1,13 @@
 """Mapper: a series of images in, maps out, by matching or by a network.
 
-Nothing above the mappers knows which of them ran.
+Nothing above the mappers knows which of them ran: both say of what the scan is to be a scan, how the signals are
+simulated that their maps mean, in which basis a subspace reconstruction is done for them, and what they were read from.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol as Interface
 
 import numpy as np
 import torch
@@ -18,10 +18,10 @@ from mrfpipe.errors import ResourceError
 from mrfpipe.files.provenance import Recipe, Setting
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.learning.inference import Precision, reconstruct_signals
+from mrfpipe.learning.inference import Precision, reconstruct
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.maps import Fingerprints, ParameterMaps
-from mrfpipe.matching.match import match_signals
+from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol, parse_protocol
@@ -36,50 +36,6 @@ class Origin:
     """File or folder."""
     sha256: str
     """Its digest."""
-
-
-class Mapper(Interface):
-    """What turns the images of a scan into maps."""
-
-    @property
-    def protocol(self) -> Protocol:
-        """What the scan is to be a scan of."""
-
-    @property
-    def signal_model(self) -> SignalModel:
-        """How the signals are simulated that its maps mean."""
-
-    @property
-    def basis(self) -> Complex | None:
-        """Of the coefficients to reconstruct if a raw scan is reconstructed in a subspace. Shape `(frames, rank)`."""
-
-    @property
-    def origin(self) -> Origin | None:
-        """What it was read from; None if it was made in memory."""
-
-    @property
-    def kind(self) -> str:
-        """What it does, in a word for records."""
-
-    def imaging(self, asked: Imaging) -> Imaging:
-        """Say how a raw scan becomes images that it can read, as far as possible as asked."""
-
-    def map(
-        self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
-    ) -> tuple[ParameterMaps, Fingerprints]:
-        """Turn the images of slices, each looked at as it comes, into maps and what they were read from.
-
-        Raises
-        ------
-        MrfpipeError
-            If the images are not what it can read, or the machine lacks what it takes.
-        """
-
-    def describe(self, rank: int) -> str:
-        """Say in words how the maps are made, of signals that were compared by so many coefficients."""
-
-    def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
-        """Return all that decides the maps of a scan of this sha256 whose images were made so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,14 +68,14 @@ class MatchMapper:
         return self.dictionary.subspace
 
     def imaging(self, asked: Imaging) -> Imaging:
-        """Take what is asked for: frames and coefficients are matched alike."""
+        """Say how a raw scan becomes images that it can read: as asked, frames and coefficients are matched alike."""
         return asked
 
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
     ) -> tuple[ParameterMaps, Fingerprints]:
-        """Match every voxel inside the mask; errors as of `match_signals`."""
-        return match_signals(
+        """Match every voxel inside the mask, slices being looked at as they come; errors as of `match_series`."""
+        return match_series(
             slices,
             self.dictionary,
             self.matching.method,
@@ -132,13 +88,13 @@ class MatchMapper:
         )
 
     def describe(self, rank: int) -> str:
-        """Name method, entries and signal model."""
+        """Name method, entries and signal model, for signals that were compared by so many coefficients."""
         how = f"{'refined' if self.matching.refined else 'on the grid'}{', with gap' if self.matching.gap else ''}"
         entries = f"{self.dictionary.n_entries:,} entries, rank {rank}, {self.signal_model}"
         return f"dictionary matching ({self.matching.method}, {how}, {entries})"
 
     def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
-        """Return all that decides the maps; the memory does not."""
+        """Return all that decides the maps of a scan of this sha256 whose images were made so; memory does not."""
         how = self.matching
         return Recipe(
             kind=self.kind,
@@ -185,12 +141,12 @@ class NetworkMapper:
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
     ) -> tuple[ParameterMaps, Fingerprints]:
-        """Estimate the maps; errors as of `reconstruct_signals`.
+        """Estimate the maps; errors as of `reconstruct`.
 
         Frames that a model without encoding is to read twice lie in a temporary file meanwhile.
         """
         with TemporaryDirectory(prefix="mrfpipe-") as folder:
-            return reconstruct_signals(
+            return reconstruct(
                 slices if self.model.encoding is not None else _on_disk(slices, Path(folder)),
                 self.model,
                 self.protocol,
@@ -215,6 +171,10 @@ class NetworkMapper:
             imaging=imaging,
             options={"precision": self.precision},
         )
+
+
+Mapper = MatchMapper | NetworkMapper
+"""What turns the images of a scan into maps."""
 
 
 def model_protocol(model: TrainedModel) -> Protocol:
