@@ -84,7 +84,7 @@ def _protocol(path: Path) -> Mapping[str, object]:
 def _played(blocks: "Iterable[Block]") -> "Iterator[tuple[str, str]]":
     import numpy as np
 
-    from mrfpipe.protocol import Delay, Excitations, Inversion, T2Preparation
+    from mrfpipe.protocol import Delay, Excitations, Inversion, Pulses, T2Preparation
 
     for number, block in enumerate(blocks, start=1):
         match block:
@@ -93,6 +93,9 @@ def _played(blocks: "Iterable[Block]") -> "Iterator[tuple[str, str]]":
                 yield f"{number} inversion", f"{block.efficiency:.0%} inverted{scales}"
             case T2Preparation():
                 yield f"{number} T2 preparation", f"{1e3 * block.duration:g} ms"
+            case Pulses():
+                seconds = float(block.duration.sum())
+                yield f"{number} pulses", f"{block.flip.size} without readouts in {1e3 * seconds:g} ms"
             case Delay():
                 yield f"{number} delay", f"{1e3 * block.duration:g} ms"
             case Excitations():
@@ -109,7 +112,7 @@ def _readout(readout: "Readout") -> str:
     import numpy as np
 
     if readout.angle_increment is None:
-        return f"{readout.kind}, from the scan"
+        return f"{readout.kind}, from the scan" + (f" or {readout.pulseq}" if readout.pulseq else "")
     return f"{readout.kind}, {np.rad2deg(readout.angle_increment):.11g} deg, oversampling {readout.oversampling}"
 
 

@@ -136,13 +136,6 @@ def test_sample_is_found_in_such_a_scan(tmp_path, change: Callable[[np.ndarray],
         read_raw(write_shuffled(tmp_path / "scan.h5", damaged), small_sequence())
 
 
-def test_silent_noise_is_read(tmp_path):
-    """Some simulators write a measurement of zeros."""
-    scan = small_scan()
-    silent = replace(scan, noise=np.zeros_like(scan.noise))
-    assert not read_raw(write_shuffled(tmp_path / "scan.h5", silent), small_sequence()).noise.any()
-
-
 def positions() -> tuple[np.ndarray, np.ndarray]:
     k = (np.arange(N_LONG) - N_LONG // 2) * MATRIX / N_LONG
     return k * np.cos(ANGLES)[:, None], k * np.sin(ANGLES)[:, None]

@@ -114,15 +114,20 @@ def test_spokes_as_stored_readouts(path):
 def test_spirals_for_a_protocol_of_spokes(path):
     scan = spiral_scan(trajectory=golden_angle_spirals(stored_sequence(), n_samples=32))
     write_ismrmrd(scan, stored_sequence(), path)
-    line = "not a radial scan, its trajectory is 'other'; needed is one of radial, goldenangle, or a protocol of stored"
-    refused(path, InputError, line, small_sequence())
-    made = [acquisition(scan, s, i) for s in range(2) for i in range(N_SPOKES)]
-    path.unlink()
-    write_file(path, made, small_header(trajectory="radial"))
     line = (
         "its readouts are no straight, evenly sampled spokes through the centre of k-space, the protocol's are; use the"
     )
     refused(path, MismatchError, line, small_sequence())
+    made = [acquisition(scan, s, i) for s in range(2) for i in range(N_SPOKES)]
+    path.unlink()
+    write_file(path, made, small_header(trajectory="radial"))
+    refused(path, MismatchError, line, small_sequence())
+    path.unlink()
+    write_file(path, made, small_header(trajectory="spiral"))
+    line = (
+        "not a radial scan, its trajectory is 'spiral'; needed is one of radial, goldenangle, or a protocol of stored"
+    )
+    refused(path, InputError, line, small_sequence())
 
 
 def test_no_trajectory(path):

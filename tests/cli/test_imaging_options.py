@@ -105,6 +105,19 @@ def test_protocol_of_a_pulseq_sequence(run, tmp_path):
     assert not (tmp_path / "no.toml").exists()
 
 
+def test_what_a_protocol_of_a_pulseq_sequence_searches_for(run, tmp_path):
+    sequence = write_sequence(tmp_path / "scan.seq", shots=2)
+    line = ("protocol", sequence, "-o", tmp_path / "scan.toml", "--force")
+    ranges = ("--range", "FF=0:1:0.5", "--range", "T1H2O=500:700:100", "--range", "T1H2O=1000:1500:500")
+    run(*line, "--components", "water-fat", "--parameters", "T1fat,FF,T1H2O", *ranges)
+    protocol = load_protocol(tmp_path / "scan.toml")
+    assert list(protocol.grid) == ["FF", "T1H2O", "T1fat"]
+    np.testing.assert_allclose(protocol.grid["T1H2O"], [0.5, 0.6, 0.7, 1.0, 1.5])
+    assert "is not of the form NAME=START:STOP:STEP" in run(*line, "--range", "T1=300", code=2).stderr
+    assert "FF is none of tissue" in run(*line, "--parameters", "FF", code=4).stderr
+    assert "has no soft delay wait; it has none" in run(*line, "--soft-delay", "wait=20", code=3).stderr
+
+
 def test_what_nothing_has_checked_is_said_once(run, study, tmp_path):
     """Of a scan whose header lists TE and TR, but no flip angles and no TI."""
     raw, frames = tmp_path / "leg.h5", tmp_path / "leg.frames.h5"

@@ -19,6 +19,7 @@ from mrfpipe.protocol import (
     Excitations,
     History,
     Inversion,
+    Pulses,
     Sequence,
     Spoiling,
     T2Preparation,
@@ -74,6 +75,12 @@ class Vectors:
         self.turn(np.pi / 2)
         self.crush()
 
+    def play_pulses(self, block: Pulses, *, ideal: bool) -> None:
+        for flip, phase, duration in zip(block.flip, block.phase, block.duration, strict=True):
+            self.m = self.m * [0, 0, 1] if ideal else self.m
+            self.turn(self.b1 * flip, phase)
+            self.wait(duration, block.dephasing)
+
     def play(self, sequence: Sequence, *, ideal: bool, selected: bool = True) -> np.ndarray:
         """Play a sequence and return its echoes; another slice's, if this one is not selected."""
         n, echoes = 0, []
@@ -89,6 +96,8 @@ class Vectors:
                     self.wait(block.duration)
                 case Spoiling():
                     self.crush()
+                case Pulses():
+                    self.play_pulses(block, ideal=ideal)
                 case Excitations() if not selected:
                     self.wait(block.tr.sum())
                 case Excitations():
@@ -114,7 +123,7 @@ def slowly(model, sequence: Sequence, history: History, tissue: dict[str, np.nda
                 voxel.play(sequence, ideal=model is spoiled_signals)
         if history.kind == "multislice":
             for _ in range(history.slices):
-                voxel.play(sequence, ideal=True, selected=False)
+                voxel.play(sequence, ideal=model is spoiled_signals, selected=False)
         signals.append(voxel.play(sequence, ideal=model is spoiled_signals))
     return np.array(signals)
 
@@ -134,7 +143,13 @@ def random_sequence(rng: np.random.Generator) -> Sequence:
             dephasing=int(rng.integers(0, 4)),
         )
 
+    def random_pulses() -> Pulses:
+        flip, phase, duration = rng.uniform(0, [[np.pi], [2 * np.pi], [0.02]], (3, 4))
+        return Pulses(flip=flip, phase=phase, duration=duration, dephasing=int(rng.integers(0, 4)))
+
     blocks = [
+        random_pulses(),
+        random_pulses(),
         Inversion(efficiency=rng.uniform(0.5, 1)),
         Inversion(efficiency=rng.uniform(0.5, 1), scales_with_b1=True),
         T2Preparation(duration=rng.uniform(0.01, 0.1)),
@@ -155,7 +170,7 @@ def test_any_blocks_after_any_history_are_the_vectors_turned_by_hand(model, seed
     rng = np.random.default_rng(seed)
     sequence, tissue = random_sequence(rng), random_tissue(rng, 2)
     ours, theirs = (simulate(model, sequence, history, tissue) for simulate in (on_all, slowly))
-    # Double precision through up to 64 pulses and some rounding of angles of many turns.
+    # Double precision through up to 72 pulses and some rounding of angles of many turns.
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-11)
 
 
@@ -209,6 +224,26 @@ def test_closed_forms_of_what_comes_before_a_pulse(model):
         Inversion(), Delay(duration=ti), read, Delay(duration=wait), history=History(kind="multislice", slices=2)
     )
     assert other == pytest.approx(1 - (1 + mz) * recovered, abs=1e-7)
+
+
+@pytest.mark.parametrize("model", [epg_signals, bloch_signals])
+def test_closed_form_of_a_t2_preparation_played_pulse_by_pulse(model):
+    """90 about one axis, 180 about the other, 90 back: off-resonance is refocused, T2 is left, and B1 shows."""
+    t2, wait = 0.07, 0.02
+    pulses = Pulses(
+        flip=np.deg2rad([90, 180, 90]), phase=np.deg2rad([0, 90, 180]), duration=np.array([wait, wait, 0.0])
+    )
+    read = train(np.array([np.pi / 2]), te=1e-9, tr=2e-9)
+
+    def echo(b1: float, *, pulses: Pulses = pulses) -> complex:
+        tissue = {"t1": np.array([1e3]), "t2": np.array([t2]), "b1": np.array([b1]), "df": np.array([30.0])}
+        return on_all(model, sequence_of(pulses, Spoiling(), read), EQUILIBRIUM, tissue)[0, 0]
+
+    assert echo(1.0) == pytest.approx(np.exp(-2 * wait / t2), abs=1e-4)  # recovery is 4e-5
+    # Back with the other phase it ends upside down.
+    other = replace(pulses, phase=np.deg2rad([0.0, 90, 0]))
+    assert echo(1.0, pulses=other) == pytest.approx(-np.exp(-2 * wait / t2), abs=1e-4)
+    assert abs(echo(0.9)) < 0.99 * abs(echo(1.0))
 
 
 @pytest.mark.parametrize("model", [epg_signals, bloch_signals])

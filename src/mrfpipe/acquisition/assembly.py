@@ -6,10 +6,12 @@ import ismrmrd
 import numpy as np
 
 from mrfpipe.acquisition.geometry import affine_of, in_order_of_place
-from mrfpipe.acquisition.header import Header, check_angle_increment, check_header, trains_of
+from mrfpipe.acquisition.header import Header, believed, check_angle_increment, check_header, trains_of
 from mrfpipe.acquisition.heads import Acquisition, Heads, RawFile
 from mrfpipe.acquisition.implausible import check_plausible, check_plausible_noise
 from mrfpipe.acquisition.ismrmrd_trajectory import StoredTrajectory
+from mrfpipe.acquisition.joined import readouts_in_order
+from mrfpipe.acquisition.pulseq_scan import find_pulseq
 from mrfpipe.acquisition.readouts import (
     check_alike,
     check_complete,
@@ -23,7 +25,7 @@ from mrfpipe.acquisition.readouts import (
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes, is_one_readout_turned
 from mrfpipe.arrays import Complex, Int, available_memory
-from mrfpipe.errors import InputError, ResourceError
+from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.protocol import Sequence
 
 
@@ -54,10 +56,12 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
     ResourceError
         If it does not fit into memory.
     """
-    path = file.path
+    path, header = file.path, believed(header, sequence)
     if imaging.size == 0:
         raise InputError(f"{path}: holds no acquisitions for an image; measure or convert the scan again.")
     check_header(header, sequence, path)
+    played = find_pulseq(sequence, path)
+    file, imaging, unmarked, decided = readouts_in_order(file, imaging, sequence, played)
     n_repeated, imaging = n_repetitions(imaging), last_repetition(imaging, path)
     check_alike(imaging, path)
     n_slices = check_complete(imaging, sequence.n_readouts, header.n_slices, path)
@@ -67,16 +71,30 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
     affine = affine_of(imaging, sequence.matrix, sequence.fov * 1e3, _thickness_mm(header, sequence), path)
     stored = None
     if imaging["trajectory_dimensions"][0]:
-        stored = StoredTrajectory(header, sequence, n_samples, path)
-    else:
+        stored = StoredTrajectory(header, sequence, n_samples, path, None if played is None else played.trajectory)
+    elif played is None:
         _check_can_compute(imaging, n_repeated, header, sequence, path)
+    elif played.trajectory.shape[1] != n_samples:
+        raise MismatchError(
+            f"{path}: readouts have {n_samples} samples, those of its Pulseq file {played.trajectory.shape[1]}."
+        )
     shape = (n_slices, int(imaging["active_channels"][0]), sequence.n_readouts, n_samples)
     kspace = _read_kspace(file, imaging, shape, stored)
+    noise, n_silent = _read_noise(file, np.concatenate([noise_of(file.heads), unmarked]), kspace.shape[1])
+    if stored is not None:
+        trajectory = stored.result()
+    else:
+        trajectory = golden_angle_spokes(sequence) if played is None else played.trajectory
+    remarks = (
+        decided,
+        stored and stored.decided,
+        n_silent and f"{n_silent} noise measurement(s) of nothing but zeros are left out",
+    )
     return RawScan(
         name=path.stem,
         kspace=kspace,
-        trajectory=golden_angle_spokes(sequence) if stored is None else stored.result(),
-        noise=_read_noise(file, kspace.shape[1]),
+        trajectory=trajectory,
+        noise=noise,
         affine=affine,
         matrix=sequence.matrix,
         fov=sequence.fov,
@@ -86,6 +104,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
         te=trains.te,
         tr=trains.tr,
         inversion_time=trains.inversion_time,
+        remarks=tuple(str(remark) for remark in remarks if remark),
     )
 
 
@@ -97,9 +116,15 @@ def _thickness_mm(header: Header, sequence: Sequence) -> float:
 def _check_can_compute(imaging: Heads, n_repeated: int, header: Header, sequence: Sequence, path: Path) -> None:
     """Check that a trajectory that is not stored is known from the sequence."""
     if sequence.n_samples is None:
+        name = sequence.readout.pulseq
+        where = f"put {name} beside it, or in the current folder, or " if name else ""
         raise InputError(
-            f"{path}: stores no trajectory, and the protocol's readouts are those that the scan stores; convert it to "
-            "ISMRMRD with its trajectory."
+            f"{path}: stores no trajectory, and the protocol's readouts are those that the scan stores; {where}convert "
+            "it to ISMRMRD with its trajectory."
+        )
+    if header.trajectory == "other":
+        raise InputError(
+            f"{path}: not a radial scan, its trajectory is 'other', and it stores none; convert it with one."
         )
     check_angle_increment(header, sequence, path)
     if n_repeated > 1:
@@ -157,9 +182,8 @@ def _as_on_the_grid(acquisition: Acquisition) -> Acquisition:
     return Acquisition(head=head, samples=samples, trajectory=trajectory)
 
 
-def _read_noise(file: RawFile, n_coils: int) -> Complex | None:
-    """Read all noise measurements one behind the other, shape `(coils, samples)`."""
-    noise = noise_of(file.heads)
+def _read_noise(file: RawFile, noise: Heads, n_coils: int) -> tuple[Complex | None, int]:
+    """Read noise measurements one behind the other, shape `(coils, samples)`, and count those of zeros, left out."""
     wrong = np.flatnonzero(noise["active_channels"] != n_coils)
     if wrong.size:
         head = noise[wrong[0]]
@@ -167,16 +191,18 @@ def _read_noise(file: RawFile, n_coils: int) -> Complex | None:
             f"{file.path}: acquisition {head['number']} measures the noise of {head['active_channels']} coils, "
             f"the image has {n_coils}; measure or convert the scan again."
         )
-    measured = list(file.acquisitions(noise))
-    for acquisition in measured:
+    found = list(file.acquisitions(noise))
+    for acquisition in found:
         if not np.isfinite(acquisition.samples).all():
             raise InputError(
                 f"{file.path}: acquisition {acquisition.head['number']}, noise, is not finite; measure again."
             )
+    measured = [acquisition for acquisition in found if acquisition.samples.any()]
+    n_silent = len(found) - len(measured)
     if not measured:
-        return None
+        return None, n_silent
     check_plausible_noise(measured, file.path)
-    return np.concatenate([acquisition.samples for acquisition in measured], axis=1)
+    return np.concatenate([acquisition.samples for acquisition in measured], axis=1), n_silent
 
 
 def describe(heads: Heads, imaging: Heads, header: Header) -> dict[str, object]:

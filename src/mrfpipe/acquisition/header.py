@@ -1,6 +1,6 @@
 """What a raw scan's header says, whatever its format: held against the sequence that it should belong to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,49 @@ class Header:
     """Flip angles, as many as the header lists."""
 
 
+_UNSAID = Header(
+    vendor=None,
+    field_strength=None,
+    protocol_name=None,
+    trajectory=None,
+    trajectory_unit=None,
+    angle_increment_deg=None,
+    readouts_per_frame=None,
+    n_slices=None,
+    matrix=None,
+    fov_mm=None,
+    te_ms=(),
+    tr_ms=(),
+    ti_ms=(),
+    flip_deg=(),
+)
+
+
+def believed(header: Header, sequence: Sequence) -> Header:
+    """Return what of a header can be believed.
+
+    What plays a Pulseq file knows nothing of it and writes a Cartesian sequence of its own: TE 10 ms, TR 100 ms,
+    15 degrees. Of a scan whose protocol is derived from a Pulseq file only lists of a value a readout are compared.
+    """
+    n = sequence.n_readouts
+    is_dummy = (header.te_ms, header.tr_ms, header.flip_deg) == ((10.0,), (100.0,), (15.0,))
+    if not is_dummy and sequence.readout.sha256 is None:
+        return header
+
+    def listed(values: tuple[float, ...]) -> tuple[float, ...]:
+        return values if len(values) == n > 1 else ()
+
+    return replace(
+        _UNSAID,
+        trajectory_unit=header.trajectory_unit,
+        angle_increment_deg=header.angle_increment_deg,
+        readouts_per_frame=header.readouts_per_frame,
+        te_ms=listed(header.te_ms),
+        tr_ms=listed(header.tr_ms),
+        flip_deg=listed(header.flip_deg),
+    )
+
+
 def check_header(header: Header, sequence: Sequence, path: Path) -> None:
     """Check that a header is of a scan with the readouts, matrix and field of view of the sequence.
 
@@ -64,7 +107,8 @@ def check_header(header: Header, sequence: Sequence, path: Path) -> None:
     MismatchError
         If matrix or field of view are others than the sequence's.
     """
-    is_radial = header.trajectory is None or header.trajectory in RADIAL_TYPES
+    # Of another type the file must store its trajectory, which is looked at.
+    is_radial = header.trajectory in {None, "other", *RADIAL_TYPES}
     if sequence.readout.kind == "golden-radial" and not is_radial:
         raise InputError(
             f"{path}: not a radial scan, its trajectory is '{header.trajectory}'; "

@@ -37,6 +37,7 @@ HEAD = np.dtype(
         ("average", "i8"),
         ("slice", "i8"),
         ("repetition", "i8"),
+        ("set", "i8"),
     ]
 )
 """What is used of an acquisition's head; `number` counts the acquisitions of the file from 0."""

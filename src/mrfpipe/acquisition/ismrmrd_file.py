@@ -21,7 +21,7 @@ from mrfpipe.acquisition.ismrmrd_table import Table
 from mrfpipe.arrays import Float
 from mrfpipe.errors import InputError
 
-_COUNTERS = ("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "repetition")
+_COUNTERS = ("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "repetition", "set")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

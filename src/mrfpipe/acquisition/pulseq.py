@@ -1,196 +1,211 @@
-"""Make a protocol from a Pulseq sequence (``.seq``): what is measured is taken from what the scanner plays.
+"""Make a protocol from a Pulseq sequence (``.seq``): what is measured is taken from what the scanner plays."""
 
-The sequence must be that of mrfpipe: an inversion, a train of excitations each with one golden-angle radial readout,
-recovery; repeated for slices or measurements at will. A pulse with no readout before the next one is the inversion.
-"""
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from mrfpipe.acquisition.pulseq_file import Adc, Events, Pulse, read_events
+from mrfpipe.acquisition.pulseq_blocks import blocks_of
+from mrfpipe.acquisition.pulseq_file import Events, read_events
+from mrfpipe.acquisition.pulseq_readouts import Readouts, readouts_of
+from mrfpipe.acquisition.pulseq_trains import Measured, sort_events
 from mrfpipe.arrays import Double
-from mrfpipe.errors import InputError
-from mrfpipe.protocol import Delay, Excitations, Inversion, Readout, load_protocol
+from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.protocol import (
+    Block,
+    Excitations,
+    Grid,
+    History,
+    Inversion,
+    Protocol,
+    Pulses,
+    Readout,
+    T2Preparation,
+    load_protocol,
+    parse_protocol,
+)
+from mrfpipe.protocol import Sequence as Played
 
-_SAME_TIME = 1e-5  # s: a scanner's raster
-_SAME_ANGLE = np.deg2rad(0.1)
-_SAME_SIZE = 0.02  # relative
-_NO_EXCITATION = ("refocusing", "saturation", "preparation")
+Components = Literal["tissue", "water-fat"]
+_MOST_PER_FRAME = 8  # readouts of a frame that differ in nothing but their place in k-space
+_SAME_THICKNESS = 0.25  # relative: between what a file defines and what its pulse selects
+_BASES = {"tissue": ("fisp", ("T1", "T2")), "water-fat": ("t1ff", ("FF", "T1H2O", "T1fat", "df", "B1"))}
+"""The protocol whose components and grid are taken, and the parameters that are searched for unless told otherwise."""
+_NEEDED = {"tissue": ("T1", "T2"), "water-fat": ("FF", "T1H2O", "T1fat")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shot:
-    """An inversion and the train after it."""
+class Searched:
+    """What is to be searched for."""
 
-    inversion: Pulse
-    spokes: list[tuple[Pulse, Adc]]
+    components: Components = "tissue"
+    """What a voxel's signal is the sum of."""
+    parameters: tuple[str, ...] = ()
+    """Names of the parameters; those that the components need at least, and B1 and df at will."""
+    ranges: Mapping[str, Sequence[tuple[float, ...]]] | None = None
+    """Start, stop and step of a parameter's grid, by name, in the unit of files."""
 
 
-def protocol_from_pulseq(path: str | Path, *, base: str | Path = "t1ff") -> str:
+TISSUE = Searched()
+"""T1 and T2."""
+
+
+def protocol_from_pulseq(
+    path: str | Path,
+    *,
+    searched: Searched = TISSUE,
+    soft_delays: Mapping[str, float] | None = None,
+    heartbeat: float | None = None,
+) -> Protocol:
     """Derive a protocol.
 
-    Flip angles, echo and repetition times, inversion time, recovery, RF spoiling, spokes, angle increment, matrix,
-    oversampling and field of view are the sequence's. It does not say what its field of view is if it defines none;
-    the oversampling is the base's then. The last repetition time is taken to be that of the spoke before.
+    Everything of the sequence is the file's: pulses, delays, dephasing, readouts, field of view. The matrix is what the
+    readouts resolve.
 
     Parameters
     ----------
     path
         The Pulseq file.
-    base
-        Protocol that the rest is taken from: its inversion, time-bandwidth product, readouts per frame, slice
-        thickness, dephasing, history, parameters and components.
+    searched
+        What is to be searched for.
+    soft_delays
+        Values in s of the delays that the operator sets, by name; the file's for those that are not given.
+    heartbeat
+        Time in s from trigger to trigger; without it a trigger comes as soon as it is waited for.
 
     Returns
     -------
-        The protocol as TOML text, named after the file.
+        The protocol, named after the file.
 
     Raises
     ------
     InputError
-        If the file is not Pulseq, or its sequence is another than mrfpipe's.
+        If the file is not Pulseq, or plays what cannot be simulated.
+    MismatchError
+        If the parameters are not those of the components.
     ResourceError
         If pypulseq is not installed.
     """
     path = Path(path)
-    events = read_events(path)
-    shots = _shots(events, path)
-    first = shots[0]
-    flip = np.array([pulse.flip for pulse, _ in first.spokes])
-    start = np.array([pulse.time for pulse, _ in first.spokes])
-    te, angle, step = np.array([_echo(pulse, readout, path) for pulse, readout in first.spokes]).T
-    tr = np.diff(start, append=2 * start[-1] - start[-2])
-    end = shots[1].inversion.time if len(shots) > 1 else events.duration
-    n_samples = first.spokes[0][1].k.shape[0]
-    known = load_protocol(base)
-    of_base = known.sequence
-    fov, oversampling = _resolution(float(np.median(step)), events.fov, of_base.readout.oversampling, path)
-    if n_samples % oversampling:
-        raise InputError(f"{path}: readouts of {n_samples} samples are no multiple of oversampling {oversampling}.")
-    if start.size % of_base.readouts_per_frame:
-        raise InputError(f"{path}: has {start.size} spokes, no multiple of {of_base.readouts_per_frame} a frame.")
-    train = Excitations(
-        flip=np.deg2rad(np.round(np.rad2deg(flip), 3)),
-        te=_rounded(te, 6),
-        tr=_rounded(tr, 6),
-        phase=np.zeros(flip.size),
-        rf_spoiling_increment=_rf_increment(np.array([pulse.phase for pulse, _ in first.spokes]), path),
-        dephasing=of_base.trains[0].dephasing,
+    known = _searched(searched)
+    events = read_events(path, soft_delays, heartbeat)
+    measured = sort_events(events)
+    try:
+        sequence = _sequence(events, measured)
+    except ValueError as e:
+        raise InputError(f"{path}: plays what is no sequence to mrfpipe: {e}") from e
+    protocol = replace(
+        known,
+        name=path.stem,
+        description=f"Derived from the Pulseq file {path.name}",
+        sequence=sequence,
+        history=_history(measured, sequence.blocks),
+        subspace_rank=None,
     )
-    blocks = (
-        next((block for block in of_base.blocks if isinstance(block, Inversion)), Inversion()),
-        Delay(duration=round(start[0] - first.inversion.time, 7)),
-        train,
-        Delay(duration=round(max(end - start[-1] - tr[-1], 0.0), 7)),
+    # What a protocol's file cannot say, such as echoes after the next pulse, is no sequence either.
+    return parse_protocol(protocol.toml, str(path))
+
+
+def _sequence(events: Events, measured: Measured) -> Played:
+    part = measured.parts[0]
+    thickness, time_bandwidth = _slice(events, measured)
+    readouts = readouts_of(events, part, thickness)
+    voxel = np.array([readouts.fov / readouts.matrix, readouts.fov / readouts.matrix, thickness])
+    blocks = blocks_of(events, part, readouts.te, voxel)
+    return Played(
+        blocks=blocks,
+        readout=_readout(readouts, blocks, events),
+        matrix=readouts.matrix,
+        fov=round(readouts.fov, 6),
+        slice_thickness=thickness,
+        excitation_time_bandwidth=time_bandwidth,
     )
-    spokes = Readout(
+
+
+def _slice(events: Events, measured: Measured) -> tuple[float, float]:
+    """Return the slice thickness in m, and the time-bandwidth product of the excitation that selects it."""
+    pulse = max((one.pulse for one in measured.parts[0].excitations), key=lambda pulse: pulse.flip)
+    defined = events.fov[2] if len(events.fov) > 2 else None
+    if not pulse.gradient:
+        if defined is None:
+            raise InputError(f"{events.path}: selects no slice and defines no FOV along z; write it with one, in m.")
+        return round(defined, 6), round(pulse.bandwidth * pulse.duration, 3)
+    selected = pulse.bandwidth / abs(pulse.gradient)
+    agrees = defined is not None and abs(selected / defined - 1) <= _SAME_THICKNESS
+    thickness = defined if defined is not None and agrees else round(selected, 5)
+    return round(thickness, 6), round(abs(pulse.gradient) * thickness * pulse.duration, 3)
+
+
+def _readout(readouts: Readouts, blocks: Sequence[Block], events: Events) -> Readout:
+    if readouts.spokes is None:
+        return Readout(kind="stored", readouts_per_frame=1, pulseq=events.path.name, sha256=events.sha256)
+    return Readout(
         kind="golden-radial",
-        readouts_per_frame=of_base.readouts_per_frame,
-        angle_increment=_angle_increment(angle, path),
-        oversampling=oversampling,
+        readouts_per_frame=_per_frame([block for block in blocks if isinstance(block, Excitations)]),
+        angle_increment=float(np.deg2rad(round(float(np.rad2deg(readouts.spokes.increment)), 5))),
+        oversampling=readouts.spokes.oversampling,
+        pulseq=events.path.name,
+        sha256=events.sha256,
     )
-    sequence = replace(of_base, blocks=blocks, readout=spokes, matrix=n_samples // oversampling, fov=round(fov, 6))
-    described = f"Derived from the Pulseq file {path.name}"
-    return replace(known, name=path.stem, description=described, sequence=sequence).toml
 
 
-def _shots(events: Events, path: Path) -> list[_Shot]:
-    """Sort pulses into inversions and excitations, and check that all trains are the first one."""
-    shots: list[_Shot] = []
-    next_times = [pulse.time for pulse in events.pulses[1:]] + [np.inf]
-    readouts = iter([*events.readouts, None])
-    readout = next(readouts)
-    for pulse, next_time in zip(events.pulses, next_times, strict=True):
-        of_pulse = []
-        while readout is not None and readout.times[0] < next_time:
-            of_pulse.append(readout)
-            readout = next(readouts)
-        where = f"{path}: the pulse at {pulse.time * 1e3:.3f} ms"
-        if len(of_pulse) > 1:
-            raise InputError(f"{where} has {len(of_pulse)} readouts; mrfpipe needs one.")
-        if pulse.use in _NO_EXCITATION:
-            raise InputError(f"{where} is for {pulse.use}; mrfpipe knows inversions and excitations.")
-        if not of_pulse:
-            shots.append(_Shot(inversion=pulse, spokes=[]))
-        elif not shots or pulse.use == "inversion":
-            raise InputError(f"{where} has a readout but no inversion before it; mrfpipe needs an inverted train.")
-        else:
-            shots[-1].spokes.append((pulse, of_pulse[0]))
-    if not shots or len(shots[0].spokes) < 2:
-        raise InputError(f"{path}: has no inversion with a train of spokes after it.")
-    for number, shot in enumerate(shots):
-        if not _is_alike(shot, shots[0]):
-            raise InputError(f"{path}: train {number} differs from the first; mrfpipe needs one train, repeated.")
-    return shots
+def _per_frame(trains: Sequence[Excitations]) -> int:
+    """Return the most readouts of which frames can be made that have one flip angle and echo time."""
+    rows = [row for train in trains for row in zip(train.flip.tolist(), train.te.tolist(), strict=True)]
+    lengths = np.gcd.reduce([len(list(run)) for _, run in groupby(rows)])
+    return max(n for n in range(1, _MOST_PER_FRAME + 1) if lengths % n == 0)
 
 
-def _is_alike(shot: _Shot, first: _Shot) -> bool:
-    def values(of: _Shot) -> Double:
-        return np.array([(pulse.time - of.inversion.time, pulse.flip) for pulse, _ in of.spokes])
+def _history(measured: Measured, blocks: Sequence[Block]) -> History:
+    """Return what comes before a part: the same again, the other slices, or nothing."""
+    prepares = any(isinstance(block, Inversion | T2Preparation | Pulses) for block in blocks)
+    n_slices = measured.n_slices
+    if n_slices == 1 and len(measured.parts) > 1:
+        return History(kind="repeated")
+    if n_slices > 1 and prepares and not measured.interleaved and not _selects(measured):
+        return History(kind="multislice", slices=n_slices - 1)
+    return History(kind="equilibrium")
 
-    n_samples = {readout.times.size for s in (shot, first) for _, readout in s.spokes}
-    if len(shot.spokes) != len(first.spokes) or len(n_samples) > 1:
-        return False
-    return bool(np.abs(values(shot) - values(first)).max() <= _SAME_TIME)
+
+def _selects(measured: Measured) -> bool:
+    """Whether the preparations reach one slice only."""
+    return all(one.pulse.gradient for one in measured.parts[0].played if not one.readouts)
 
 
-def _echo(pulse: Pulse, readout: Adc, path: Path) -> tuple[float, float, float]:
-    """Echo time in s, direction in rad and step in 1/m of a spoke."""
-    steps = np.diff(readout.k, axis=0)
-    mean = steps.mean(axis=0)
-    step = float(np.hypot(*mean))
-    along = readout.k @ mean / max(step, 1e-30)
-    across = readout.k @ np.array([-mean[1], mean[0]]) / max(step, 1e-30)
-    is_straight = np.abs(steps - mean).max() < _SAME_SIZE * step and np.abs(across).max() < step
-    if not is_straight or not along[0] < 0 < along[-1]:
-        raise InputError(
-            f"{path}: the readout at {readout.times[0] * 1e3:.3f} ms is no straight spoke through the centre."
+def _searched(searched: Searched) -> Protocol:
+    """Take components and grid from a protocol that comes with mrfpipe."""
+    base, usual = _BASES[searched.components]
+    known, other = load_protocol(base), load_protocol("t1ff")
+    names = searched.parameters or usual
+    possible = {p.name: (p, known.grid[p.name]) for p in known.parameters}
+    possible |= {p.name: (p, other.grid[p.name]) for p in other.parameters if p.name in {"df", "B1"} - set(possible)}
+    for name in {*names, *(searched.ranges or {})}:
+        if name not in possible:
+            raise MismatchError(f"Parameter {name} is none of {searched.components}; it has {', '.join(possible)}.")
+    missing = [name for name in _NEEDED[searched.components] if name not in names]
+    if missing:
+        raise MismatchError(f"Parameter {missing[0]} is missing; {searched.components} needs it.")
+    axes: dict[str, Double] = {}
+    for name in (name for name in possible if name in names):
+        parameter, axis = possible[name]
+        given = (searched.ranges or {}).get(name)
+        axes[name] = axis if given is None else _axis(name, given) / parameter.scale
+    try:
+        return replace(
+            known, parameters=tuple(possible[name][0] for name in axes), grid=Grid(axes=axes), subspace_rank=None
         )
-    return float(np.interp(0.0, along, readout.times)) - pulse.time, float(np.arctan2(mean[1], mean[0])), step
+    except ValueError as e:
+        raise MismatchError(str(e)) from e
 
 
-def _resolution(step: float, fov: float | None, oversampling: int | None, path: Path) -> tuple[float, int]:
-    """Field of view in m, and oversampling, that a step in k-space means."""
-    if fov is None:
-        if oversampling is None:
-            raise InputError(f"{path}: defines no FOV; define it, or take a base whose readout has an oversampling.")
-        return 1 / (step * oversampling), oversampling
-    ratio = 1 / (step * fov)
-    if ratio < 1 - _SAME_SIZE or abs(ratio / round(ratio) - 1) > _SAME_SIZE:
-        raise InputError(f"{path}: defines a FOV of {fov * 1e3:g} mm, but samples {1 / step * 1e3:g} mm.")
-    return fov, round(ratio)
-
-
-def _angle_increment(angle: Double, path: Path) -> float:
-    """Angle from spoke to spoke in rad, 0 to 2 pi; the first spoke must point along +kx."""
-    increment = _constant_increment(angle)
-    if increment is None or abs(angle[0]) > _SAME_ANGLE:
-        raise InputError(f"{path}: its spokes do not turn by one angle, from +kx on; mrfpipe needs a golden angle.")
-    return float(np.deg2rad(round(float(np.rad2deg(increment)), 5)))
-
-
-def _rf_increment(phase: Double, path: Path) -> float:
-    """Increment of the quadratic RF phase in rad, 0 to 2 pi; 0 where the phase rises evenly or not at all."""
-    increment = _constant_increment(np.diff(phase)) if phase.size > 2 else 0.0
-    if increment is None:
-        raise InputError(f"{path}: the phase of its pulses is not quadratic; mrfpipe knows no other RF spoiling.")
-    return float(np.deg2rad(round(float(np.rad2deg(increment)), 3) % 360.0))
-
-
-def _constant_increment(angle: Double) -> float | None:
-    """Increment, 0 to 2 pi, of angles that rise evenly; None if they do not."""
-    rough = np.angle(np.exp(1j * np.diff(angle)).mean())
-    index = np.arange(angle.size)
-    rest = np.unwrap(angle - rough * index - angle[0])
-    slope, _ = np.polyfit(index, rest, 1)
-    even = angle[0] + (rough + slope) * index
-    if np.abs(np.angle(np.exp(1j * (angle - even)))).max() > _SAME_ANGLE:
-        return None
-    return float((rough + slope) % (2 * np.pi))
-
-
-def _rounded(times: Double, decimals: int) -> Double:
-    """Take off the digits that the raster of a file does not have."""
-    return np.array([round(time, decimals) for time in times.tolist()])
+def _axis(name: str, ranges: Sequence[tuple[float, ...]]) -> Double:
+    """Expand ranges; both ends are included."""
+    parts = []
+    for start, stop, step in ranges:
+        if not (step > 0 and start <= stop < np.inf) or not (stop - start) / step < 1e5:
+            raise MismatchError(f"Range {start:g}:{stop:g}:{step:g} of {name} does not rise, or in too many steps.")
+        parts.append(start + step * np.arange(int((stop - start) / step + 1e-6) + 1))
+    return np.concatenate(parts)

@@ -1,64 +1,95 @@
-"""The pulses and readouts of a Pulseq file (``.seq``), as pypulseq plays it."""
+"""The pulses and readouts of a Pulseq file (``.seq``), as pypulseq reads and this module plays them."""
 
 import contextlib
+import hashlib
 import io
+import math
+import re
+import tempfile
 import traceback
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mrfpipe.acquisition.pulseq_gradients import Moments
+from mrfpipe.acquisition.pulseq_pulses import Pulse, pulse_of
 from mrfpipe.arrays import Double
 from mrfpipe.errors import InputError, ResourceError
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pulse:
-    """One RF pulse."""
-
-    time: float
-    """Of its centre, in s."""
-    flip: float
-    """Flip angle on resonance of a pulse of constant phase, in rad."""
-    phase: float
-    """In rad."""
-    use: str
-    """What it is for, in Pulseq's words; 'undefined' in files older than 1.5."""
+_LATE = 1e-6  # s by which an event may end after its block
+_SAME_BEAT = 1e-6  # of a heartbeat, by which a trigger may be late
+_MOST_SAMPLES = 10**8  # of all readouts, and of a shape: what a damaged count goes beyond
+_WRITE = "write it with a Pulseq of 1.2 to 1.5"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Adc:
     """One readout, an event of the receiver."""
 
-    times: Double
-    """Of its samples, in s. Shape `(samples)`."""
-    k: Double
-    """(kx, ky) of its samples in 1/m. Shape `(samples, 2)`."""
+    start: float
+    """Of its first sample's dwell time, in s."""
+    n_samples: int
+    """Samples."""
+    dwell: float
+    """Time a sample, in s."""
+    phase: float
+    """Phase of the receiver in rad."""
+    frequency: float
+    """Frequency offset of the receiver in Hz."""
+    labels: Mapping[str, int] = field(default_factory=dict)
+    """Pulseq's labels as they stand, by name."""
+
+    @property
+    def times(self) -> Double:
+        """Middle of its samples in s. Shape `(samples)`."""
+        return self.start + (np.arange(self.n_samples, dtype=np.float64) + 0.5) * self.dwell
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Events:
     """All that a sequence sends and receives, in time."""
 
-    pulses: list[Pulse]
+    path: Path
+    """The file."""
+    sha256: str
+    """Of the file."""
+    pulses: tuple[Pulse, ...]
     """Its pulses."""
-    readouts: list[Adc]
+    readouts: tuple[Adc, ...]
     """Its readouts."""
+    moments: Moments
+    """Its gradients."""
     duration: float
     """Of the whole sequence, in s."""
-    fov: float | None
-    """Field of view along x in m, if the file defines it."""
+    fov: tuple[float, ...]
+    """Field of view along x, y and z in m, as far as the file defines it."""
+
+    def error(self, time: float, complaint: str) -> InputError:
+        """Make the error of an event, by its time in s."""
+        return InputError(f"{self.path}: at {time * 1e3:.3f} ms {complaint}.")
 
 
-def read_events(path: Path) -> Events:
+def read_events(path: Path, soft_delays: Mapping[str, float] | None = None, heartbeat: float | None = None) -> Events:
     """Read the events of a Pulseq file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    soft_delays
+        Values in s of the delays that the operator sets, by name; the file's for those that are not given.
+    heartbeat
+        Time in s from trigger to trigger; without it a trigger comes as soon as it is waited for.
 
     Raises
     ------
     InputError
-        If the file is missing, or not Pulseq.
+        If the file is missing, damaged, or not Pulseq, or has no such delay.
     ResourceError
         If pypulseq is not installed.
     """
@@ -69,48 +100,141 @@ def read_events(path: Path) -> Events:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the path.")
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            return _events(_played(pypulseq.Sequence(), path))
-    except Exception as e:
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0].rstrip(". ")
-        raise InputError(f"{path}: cannot be read as Pulseq ({reason}); write it with a Pulseq of 1.3 to 1.5.") from e
-
-
-def _played(sequence: Any, path: Path) -> Any:  # noqa: ANN401 - pypulseq is untyped
+        content = path.read_bytes()
+    except OSError as e:
+        raise InputError(f"{path}: cannot be read ({e.strerror}); check its permissions.") from e
+    _check_signature(content, path)
     try:
-        sequence.read(str(path))
-    except Exception as e:
-        traceback.clear_frames(e.__traceback__)  # closes the file that pypulseq leaves open then
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            sequence = _read(pypulseq.Sequence(), content)
+            _set_delays(sequence, soft_delays or {}, path)
+            return _events(sequence, path, hashlib.sha256(content).hexdigest(), heartbeat)
+    except InputError:
         raise
+    except Exception as e:
+        raise InputError(f"{path}: cannot be read as Pulseq ({_reason(e)}); {_WRITE}.") from e
+
+
+def _reason(error: Exception) -> str:
+    """Say in words what pypulseq found, which looks events up by number, and asserts that shapes are complete."""
+    if isinstance(error, KeyError) and error.args:
+        key = error.args[0]
+        return f"nothing has the number {key:g}" if isinstance(key, int | float | np.number) else f"it lacks {key}"
+    if isinstance(error, AssertionError):
+        return "a shape has not the samples that it says"
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
+
+
+def _check_signature(content: bytes, path: Path) -> None:
+    """Hold a signed file against its signature; files before Pulseq 1.4 have none."""
+    signed, found, signature = content.replace(b"\r\n", b"\n").rpartition(b"\n[SIGNATURE]")
+    if not found:
+        return
+    values = dict(line.split(None, 1) for line in signature.splitlines() if line[:4] in {b"Type", b"Hash"})
+    kind, stated = (values.get(key, b"").strip().decode("ascii", "replace") for key in (b"Type", b"Hash"))
+    made = hashlib.md5(signed, usedforsecurity=False).hexdigest()
+    if kind != "md5" or stated != made:
+        raise InputError(
+            f"{path}: does not match its own signature, it is damaged or was edited; copy it again, or delete its "
+            "section [SIGNATURE] if the change is meant."
+        )
+
+
+def _read(sequence: Any, content: bytes) -> Any:  # noqa: ANN401 - pypulseq is untyped
+    """Let pypulseq read a copy that ends with an empty line; it would read a shape without one for ever."""
+    for count in re.findall(rb"^\s*num_samples\s+(\d+)", content, re.MULTILINE):
+        if int(count) > _MOST_SAMPLES:
+            raise ValueError(f"a shape of {int(count)} samples")
+    with tempfile.NamedTemporaryFile(suffix=".seq") as copy:
+        copy.write(content.replace(b"\r\n", b"\n") + b"\n\n")
+        copy.flush()
+        try:
+            # What older files' pulses are for is not said; pypulseq's guess is not asked for.
+            sequence.read(copy.name, detect_rf_use=False)
+        except Exception as e:
+            traceback.clear_frames(e.__traceback__)  # closes the file that pypulseq leaves open then
+            raise
     return sequence
 
 
-def _events(played: Any) -> Events:  # noqa: ANN401 - pypulseq is untyped
-    k = played.calculate_kspace()[0]
-    pulses, readouts, start, n_read = [], [], 0.0, 0
-    for number, duration in played.block_durations.items():
-        block = played.get_block(number)
+def _set_delays(sequence: Any, delays: Mapping[str, float], path: Path) -> None:  # noqa: ANN401 - pypulseq is untyped
+    known = set(sequence.soft_delay_hints)
+    for name in delays:
+        if name not in known:
+            has = f"its delays are {', '.join(sorted(known))}" if known else "it has none"
+            raise InputError(f"{path}: has no soft delay {name}; {has}.")
+    if delays:
+        sequence.apply_soft_delay(**delays)
+
+
+def _events(
+    sequence: Any,  # noqa: ANN401 - pypulseq is untyped
+    path: Path,
+    sha256: str,
+    heartbeat: float | None,
+) -> Events:
+    """Play a sequence block by block."""
+    moments, pulses, readouts, labels = Moments(), [], [], dict[str, int]()
+    start, first_beat, n_samples, played = 0.0, None, 0, []
+    for number, length in sequence.block_durations.items():
+        block, duration = sequence.get_block(number), float(length)
+        if not 0 <= duration < np.inf:
+            raise ValueError(f"block {number} lasts {duration:g} s")
+        if heartbeat is not None and _waits_for_trigger(block):
+            first_beat = start if first_beat is None else first_beat
+            start = first_beat + heartbeat * math.ceil((start - first_beat) / heartbeat - _SAME_BEAT)
+        ends = [moments.add(block, start)]
+        _follow(labels, block.label)
         if block.rf is not None:
-            pulses.append(_pulse(block.rf, start))
+            played.append((block.rf, start))
+            ends.append(start + block.rf.delay + block.rf.shape_dur)
         if block.adc is not None:
-            n = int(block.adc.num_samples)
-            times = start + block.adc.delay + (np.arange(n) + 0.5) * block.adc.dwell
-            readouts.append(Adc(times=times, k=k[:2, n_read : n_read + n].T))
-            n_read += n
-        start += float(duration)
-    defined = np.ravel(played.definitions.get("FOV", ()))
-    return Events(pulses=pulses, readouts=readouts, duration=start, fov=float(defined[0]) if defined.size else None)
-
-
-def _pulse(rf: Any, start: float) -> Pulse:  # noqa: ANN401 - pypulseq is untyped
-    """Integrate a pulse, whose samples are in Hz, from edge to edge of its raster."""
-    step = np.diff(rf.t).mean() if rf.t.size > 1 else rf.shape_dur
-    is_block = rf.t.size == 2  # its two corners
-    area = np.trapezoid(rf.signal, rf.t) if is_block else rf.signal.sum() * step
-    return Pulse(
-        time=float(start + rf.delay + rf.center),
-        flip=float(2 * np.pi * np.abs(area)),
-        phase=float(rf.phase_offset),
-        use=str(getattr(rf, "use", "undefined")),
+            readouts.append(_adc(block.adc, start, dict(labels)))
+            ends.append(readouts[-1].start + readouts[-1].n_samples * readouts[-1].dwell)
+            n_samples += readouts[-1].n_samples
+        if not max(ends) <= start + duration + _LATE or n_samples > _MOST_SAMPLES:
+            raise ValueError(f"block {number}, at {start * 1e3:.3f} ms, ends before its events")
+        start += duration
+    for rf, begin in played:
+        pulses.append(pulse_of(rf, begin, moments))
+    fov = np.ravel(sequence.definitions.get("FOV", ()))
+    sizes = fov.tolist() if fov.dtype.kind == "f" else []
+    return Events(
+        path=path,
+        sha256=sha256,
+        pulses=tuple(pulses),
+        readouts=tuple(readouts),
+        moments=moments,
+        duration=start,
+        fov=tuple(takewhile(lambda size: 0 < size < np.inf, sizes)),
     )
+
+
+def _waits_for_trigger(block: Any) -> bool:  # noqa: ANN401 - pypulseq is untyped
+    """Whether a block waits for a heart to beat, which only blocks with triggers can."""
+    return any(trigger.type == "trigger" for trigger in getattr(block, "trigger", {}).values())
+
+
+def _adc(adc: Any, start: float, labels: dict[str, int]) -> Adc:  # noqa: ANN401 - pypulseq is untyped
+    n = int(adc.num_samples)
+    values = (adc.dwell, adc.delay, adc.phase_offset, adc.freq_offset, adc.freq_ppm, adc.phase_ppm)
+    if not 1 <= n <= _MOST_SAMPLES or not np.isfinite(values).all() or adc.dwell <= 0 or adc.delay < 0:
+        raise ValueError(f"the readout at {start * 1e3:.3f} ms is none")
+    if np.size(adc.phase_modulation) or adc.freq_ppm or adc.phase_ppm:
+        raise ValueError(f"the readout at {start * 1e3:.3f} ms modulates its phase, which mrfpipe does not know")
+    return Adc(
+        start=float(start + adc.delay),
+        n_samples=n,
+        dwell=float(adc.dwell),
+        phase=float(adc.phase_offset),
+        frequency=float(adc.freq_offset),
+        labels=labels,
+    )
+
+
+def _follow(labels: dict[str, int], changes: Any) -> None:  # noqa: ANN401 - pypulseq is untyped
+    """Set and count the labels that a block changes."""
+    for change in (changes or {}).values():
+        before = labels.get(change.label, 0) if change.type == "labelinc" else 0
+        labels[change.label] = before + int(change.value)

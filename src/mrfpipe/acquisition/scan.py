@@ -46,6 +46,8 @@ class RawScan:
     """Repetition time in s, if the file has it. Shape `(readouts)`."""
     inversion_time: float | None = None
     """Inversion time in s, if the file has it."""
+    remarks: tuple[str, ...] = ()
+    """What was decided where the file does not say it, or says what cannot be."""
 
     def __post_init__(self) -> None:
         sizes = check_shape("kspace", self.kspace, "slices coils readouts samples")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mrfpipe.acquisition.assembly import assemble, describe
-from mrfpipe.acquisition.header import Header
+from mrfpipe.acquisition.header import Header, believed
 from mrfpipe.acquisition.readouts import imaging_of
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.twix_file import open_twix
@@ -40,7 +40,7 @@ def read_twix(path: str | Path, sequence: Sequence) -> RawScan:
             raise InputError(f"{path}: positions or directions are not there or not finite; copy the scan again.")
         imaging["position"] += table_position_mm(file.buffers)
         scan = assemble(file, imaging, header, sequence)
-    _check_thickness(header, sequence, path)
+    _check_thickness(believed(header, sequence), sequence, path)
     return scan
 
 

@@ -28,6 +28,8 @@ from mrfpipe.protocol import Sequence
 
 UNSTATED = "not_listed_by_the_scan_and_not_compared_with_the_protocol"
 """Name of the note that says what of the sequence nothing has checked."""
+REMARKS = "decided_where_the_scan_does_not_say_it"
+"""Name of the note that says how a scan was taken to be read."""
 CPU = torch.device("cpu")
 
 
@@ -128,6 +130,8 @@ class Reconstruction:
         notes: dict[str, object] = {} if self._delays is None else self._delays.notes()
         if unstated := self._scan.unstated(self._sequence):
             notes |= {UNSTATED: ", ".join(unstated)}
+        if self._scan.remarks:
+            notes |= {REMARKS: "; ".join(self._scan.remarks)}
         if self._imaging.noise == "scan" and self._scan.noise is not None:
             notes |= {"noise_of_coils_over_their_mean": describe_noise(self._scan.noise)}
         if self._energies:

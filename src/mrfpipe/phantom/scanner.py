@@ -4,8 +4,11 @@ Every readout has a signal of its own. Receive coils are smooth and complex, the
 measurement of the noise alone comes with the scan.
 """
 
+from pathlib import Path
+
 import numpy as np
 
+from mrfpipe.acquisition.pulseq_scan import find_pulseq
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.arrays import Complex, Float
@@ -174,7 +177,13 @@ def _temporal_basis(signals: Complex) -> Complex:
 
 
 def _trajectory(sequence: Sequence) -> Float:
-    """Where a scan of this sequence is measured: spirals stand for trajectories that a protocol leaves to the scan."""
+    """Where a scan of this sequence is measured: spirals stand for trajectories that a protocol leaves to the scan.
+
+    The Pulseq file that a protocol is derived from is taken, where it lies in the current folder.
+    """
+    played = find_pulseq(sequence, Path())
+    if played is not None:
+        return played.trajectory
     return golden_angle_spokes(sequence) if sequence.readout.kind == "golden-radial" else golden_angle_spirals(sequence)
 
 

@@ -1,7 +1,8 @@
 """A sequence and what came before it, compiled to one list of events that every kernel plays in order.
 
 Two kinds of events are enough. An excitation is a pulse, an echo and the time until the next event, in which the
-magnetisation relaxes, precesses and is dephased; a delay is one without pulse and echo. A preparation multiplies the
+magnetisation relaxes, precesses and is dephased; a pulse of a preparation that is played pulse by pulse is one without
+echo, a delay one without either. A preparation multiplies the
 longitudinal magnetisation by a factor and crushes the transverse; inversions, T2 preparations and spoilers are ones.
 History is more events before, whose echoes nobody reads.
 
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from numba import njit
 
 from mrfpipe.arrays import Double, Int
-from mrfpipe.protocol import Block, Delay, Excitations, History, Inversion, Sequence, Spoiling, T2Preparation
+from mrfpipe.protocol import Block, Delay, Excitations, History, Inversion, Pulses, Sequence, Spoiling, T2Preparation
 
 STEADY_AFTER = 10.0
 """A repeated sequence is played from equilibrium for so many seconds, and once more, which is kept. The second time it
@@ -32,6 +33,8 @@ is played the signals of T1-FF change by less than 3e-5 in norm; the first diffe
 EXCITATION, PREPARATION = 0, 1
 UNREAD = -1
 """Frame of an event whose echo is not read."""
+_READ = 0
+"""Frame of an event whose echo is read, until frames are counted."""
 
 Steps = npt.NDArray[Any]
 """Events before tables are made of them. Shape `(events)`."""
@@ -43,6 +46,10 @@ _STEP = np.dtype(
         ("te", np.float64),
         ("duration", np.float64),
         ("cycles", np.int64),
+        ("is_pulse", np.bool_),
+        ("phase", np.float64),
+        ("increment", np.float64),
+        ("times_increment", np.int64),
         ("turn", np.float64),
         ("frame", np.int64),
     ]
@@ -92,7 +99,7 @@ def recover(mz: float, decay: float, equilibrium: float) -> float:
 
 def events_of(sequence: Sequence, history: History) -> Events:
     """Compile a sequence and its history, which begins in equilibrium, to events."""
-    played = _played(sequence)
+    played = _played(sequence.blocks, sequence.readouts_per_frame)
     match history.kind:
         case "equilibrium":
             before = []
@@ -100,7 +107,7 @@ def events_of(sequence: Sequence, history: History) -> Events:
             before = [_unread(played)] * repetitions_before(sequence)
         case "multislice":
             before = [_in_another_slice(sequence)] * history.slices
-    return _tables(_cut(np.concatenate([*before, played])), sequence)
+    return _tables(_cut(_turned(np.concatenate([*before, played]))), sequence)
 
 
 def repetitions_before(sequence: Sequence) -> int:
@@ -108,12 +115,13 @@ def repetitions_before(sequence: Sequence) -> int:
     return math.ceil(STEADY_AFTER / sequence.duration)
 
 
-def _played(sequence: Sequence) -> Steps:
+def _played(blocks: tuple[Block, ...], readouts_per_frame: int) -> Steps:
     """Play all blocks; the echoes are read."""
-    steps = np.concatenate([_block(block) for block in sequence.blocks])
-    read = steps["frame"] != UNREAD
-    steps["frame"][read] = np.arange(sequence.n_readouts) // sequence.readouts_per_frame
-    steps["turn"][read] = _turns(sequence)
+    steps = np.concatenate([_block(block) for block in blocks])
+    read = steps["frame"] == _READ
+    n = np.arange(np.count_nonzero(read))
+    steps["times_increment"][read] = n * (n + 1) // 2
+    steps["frame"][read] = n // readouts_per_frame
     return steps
 
 
@@ -126,7 +134,7 @@ def _unread(steps: Steps) -> Steps:
 def _in_another_slice(sequence: Sequence) -> Steps:
     """Play what is not slice-selective; trains of excitations are nothing but time."""
     waited = (Delay(duration=float(b.tr.sum())) if isinstance(b, Excitations) else b for b in sequence.blocks)
-    return np.concatenate([_block(block) for block in waited])
+    return _played(tuple(waited), sequence.readouts_per_frame)
 
 
 def _block(block: Block) -> Steps:
@@ -141,9 +149,26 @@ def _block(block: Block) -> Steps:
             return _steps(1, kind=PREPARATION, gain=1.0)
         case Delay():
             return _steps(1, duration=block.duration)
+        case Pulses():
+            return _steps(
+                block.flip.size,
+                angle=block.flip,
+                duration=block.duration,
+                cycles=block.dephasing,
+                is_pulse=True,
+                phase=block.phase,
+            )
         case Excitations():
             return _steps(
-                block.flip.size, angle=block.flip, te=block.te, duration=block.tr, cycles=block.dephasing, frame=0
+                block.flip.size,
+                angle=block.flip,
+                te=block.te,
+                duration=block.tr,
+                cycles=block.dephasing,
+                is_pulse=True,
+                phase=block.phase,
+                increment=block.rf_spoiling_increment,
+                frame=_READ,
             )
 
 
@@ -155,20 +180,18 @@ def _steps(n: int, **columns: float | Double) -> Steps:
     return steps
 
 
-def _turns(sequence: Sequence) -> Double:
-    """From the RF phase of each pulse to the next one's, after the last to the first one's of a repetition, in rad.
+def _turned(steps: Steps) -> Steps:
+    """Find the angle from the RF phase of each pulse to the next one's, in rad; there is none after the last.
 
     Differences are taken of whole numbers, of which ``n (n + 1) / 2`` is one, before they are multiplied: angles of
     many turns have few digits left.
     """
-    phase = np.concatenate([train.phase for train in sequence.trains])
-    increment = np.concatenate([np.full(t.flip.size, t.rf_spoiling_increment) for t in sequence.trains])
-    n = np.arange(sequence.n_readouts)
-    square = n * (n + 1) // 2
-    following, next_increment = np.roll(square, -1), np.roll(increment, -1)
-    turn = np.roll(phase, -1) - phase + (following - square) * increment + following * (next_increment - increment)
-    turned: Double = np.mod(turn, 2 * np.pi)
-    return turned
+    pulses = np.flatnonzero(steps["is_pulse"])
+    one, following = steps[pulses[:-1]], steps[pulses[1:]]
+    same = (following["times_increment"] - one["times_increment"]) * one["increment"]
+    other = following["times_increment"] * (following["increment"] - one["increment"])
+    steps["turn"][pulses[:-1]] = np.mod(following["phase"] - one["phase"] + same + other, 2 * np.pi)
+    return steps
 
 
 def _cut(steps: Steps) -> Steps:

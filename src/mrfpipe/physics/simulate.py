@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from mrfpipe.arrays import Complex, Double, check_shape
+from mrfpipe.errors import MismatchError
 from mrfpipe.physics.bloch import bloch_signals
 from mrfpipe.physics.epg import epg_signals
 from mrfpipe.physics.events import Events, events_of
@@ -27,7 +28,7 @@ from mrfpipe.physics.slice_profile import layers_of
 from mrfpipe.physics.spoiled import spoiled_signals
 from mrfpipe.physics.tissue import WHOLE, Parts
 from mrfpipe.progress import UNTOLD, Steps
-from mrfpipe.protocol import Component, Protocol
+from mrfpipe.protocol import Component, Protocol, Pulses
 
 AT_ONCE = 4096
 """Signals or voxels that are simulated between two reports of progress."""
@@ -66,9 +67,20 @@ def signal_model(protocol: Protocol, spoiling: Spoiling | None = None, *, slice_
 
     Unless told otherwise, that is under ideal spoiling if the gradients dephase the transverse magnetisation of all
     trains and the phase of their pulses spoils it, and with phase graphs if not: then ideal spoiling is a mistake.
+
+    Raises
+    ------
+    MismatchError
+        If the protocol plays pulses with transverse magnetisation between them, and it is to be taken for gone.
     """
     spoiled = all(train.rf_spoiling_increment != 0 and train.dephasing > 0 for train in protocol.sequence.trains)
-    default: Spoiling = "spoiled" if spoiled else "epg"
+    prepares = any(isinstance(block, Pulses) for block in protocol.sequence.blocks)
+    if prepares and spoiling == "spoiled":
+        raise MismatchError(
+            f"Protocol '{protocol.name}' plays preparations pulse by pulse, and the model spoiled loses the signal "
+            "between their pulses; take the model epg or bloch."
+        )
+    default: Spoiling = "spoiled" if spoiled and not prepares else "epg"
     return SignalModel(spoiling=default if spoiling is None else spoiling, slice_profile=slice_profile)
 
 

@@ -4,7 +4,7 @@ Every number of a protocol is written once, in its TOML file (``dictionaries/*.t
 the key names there and are turned into SI in `mrfpipe.protocol.read` and nowhere else.
 """
 
-from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Readout, Spoiling, T2Preparation
+from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Pulses, Readout, Spoiling, T2Preparation
 from mrfpipe.protocol.protocol import Component, Grid, History, Protocol
 from mrfpipe.protocol.read import built_in_protocols, load_protocol, parse_protocol
 from mrfpipe.protocol.sequence import Sequence
@@ -18,6 +18,7 @@ __all__ = [
     "History",
     "Inversion",
     "Protocol",
+    "Pulses",
     "Readout",
     "Sequence",
     "Spoiling",

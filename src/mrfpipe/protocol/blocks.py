@@ -54,6 +54,32 @@ class Spoiling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pulses:
+    """Pulses without readouts, as they are played: those of a preparation, between which there is transverse signal.
+
+    What they leave of it is not crushed; a block `Spoiling` after them does that. They reach all slices.
+    """
+
+    flip: Double
+    """Nominal flip angle in rad. Shape `(pulses)`."""
+    phase: Double
+    """Phase of the pulse in rad, in the frame of the phases of `Excitations`. Shape `(pulses)`."""
+    duration: Double
+    """From the pulse to the next, or to the end of the block, in s. Shape `(pulses)`."""
+    dephasing: int = 0
+    """Cycles by which the gradients dephase the transverse magnetisation over a voxel after each pulse."""
+
+    def __post_init__(self) -> None:
+        sizes = check_shape("flip", self.flip, "pulses")
+        for name in ("flip", "phase", "duration"):
+            array = getattr(self, name)
+            check_shape(name, array, "pulses", sizes)
+            object.__setattr__(self, name, frozen(array))
+        if not np.all((self.duration >= 0) & np.isfinite(self.duration) & np.isfinite(self.flip + self.phase)):
+            raise ValueError("Every duration must be 0 or more, and every angle be finite.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Excitations:
     """A train of pulses with a readout each: excitation by `flip`, echo `te` after it, the next `tr` after it.
 
@@ -97,7 +123,7 @@ def _check_duration(duration: float) -> None:
         raise ValueError(f"A duration must be 0 or more and finite, not {duration:g} s.")
 
 
-Block = Inversion | T2Preparation | Delay | Spoiling | Excitations
+Block = Inversion | T2Preparation | Pulses | Delay | Spoiling | Excitations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +132,17 @@ class Readout:
 
     kind: Literal["golden-radial", "stored"]
     """``golden-radial`` for spokes through the centre that turn by one angle from readout to readout; ``stored`` for a
-    trajectory that the scan brings along."""
+    trajectory that the scan brings along, or the Pulseq file that was played."""
     readouts_per_frame: int
     """Consecutive readouts that make one frame."""
     angle_increment: float | None = None
     """Angle from spoke to spoke, in rad, never reset."""
     oversampling: int | None = None
     """Samples of a spoke for each voxel of the matrix."""
+    pulseq: str | None = None
+    """Name of the Pulseq file that was played, if it is known."""
+    sha256: str | None = None
+    """Of that file."""
 
     def __post_init__(self) -> None:
         computed = self.angle_increment is not None and self.oversampling is not None
@@ -120,3 +150,5 @@ class Readout:
             raise ValueError(
                 "Golden-angle radial readouts, and no others, have an angle increment and an oversampling."
             )
+        if (self.pulseq is None) != (self.sha256 is None):
+            raise ValueError("Readouts have a Pulseq file and its sha256, or neither.")

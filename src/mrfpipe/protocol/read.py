@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from mrfpipe.arrays import Double
 from mrfpipe.errors import InputError
-from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Readout, Spoiling, T2Preparation
+from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Pulses, Readout, Spoiling, T2Preparation
 from mrfpipe.protocol.protocol import Component, Grid, History, Protocol
 from mrfpipe.protocol.sequence import Sequence
 from mrfpipe.protocol.table import Table
 from mrfpipe.quantities import QUANTITIES, Condition, Parameter
 
-_BLOCKS = ("inversion", "t2-preparation", "delay", "spoiling", "excitations")
+_BLOCKS = ("inversion", "t2-preparation", "pulses", "delay", "spoiling", "excitations")
 _COLUMNS = ("flip_deg", "phase_deg", "te_ms", "tr_ms")
 _OLD = "is of an older mrfpipe; write it again as docs/your-protocol.md says, from dictionaries/t1ff.toml"
 
@@ -112,14 +113,17 @@ def _sequence(top: Table, folder: Path | None) -> Sequence:
 
 def _readout(table: Table) -> Readout:
     per_frame = table.count("readouts_per_frame")
+    pulseq, sha256 = (table.text(key) if table.has(key) else None for key in ("pulseq", "sha256"))
     if table.choice("kind", ("golden-radial", "stored")) == "stored":
-        readout = Readout(kind="stored", readouts_per_frame=per_frame)
+        readout = Readout(kind="stored", readouts_per_frame=per_frame, pulseq=pulseq, sha256=sha256)
     else:
         readout = Readout(
             kind="golden-radial",
             readouts_per_frame=per_frame,
             angle_increment=float(np.deg2rad(table.number("angle_increment_deg", -360, 360))),
             oversampling=table.count("oversampling"),
+            pulseq=pulseq,
+            sha256=sha256,
         )
     table.refuse_unknown()
     return readout
@@ -135,6 +139,8 @@ def _block(table: Table, folder: Path | None) -> Block:
             )
         case "t2-preparation":
             block = T2Preparation(duration=table.number("duration_ms", above=0) * 1e-3)
+        case "pulses":
+            block = _pulses(table)
         case "delay":
             block = Delay(duration=table.number("duration_ms", least=0) * 1e-3)
         case "spoiling":
@@ -147,23 +153,43 @@ def _block(table: Table, folder: Path | None) -> Block:
 
 def _excitations(table: Table, folder: Path | None) -> Excitations:
     if table.has("file"):
-        return _train(table, Table(_columns(table, folder), table.source, f"{table.path}file: "), count=None)
-    return _train(table, table, count=table.count("count") if table.has("count") else None)
+        return _train(table, Table(_columns(table, folder), table.source, f"{table.path}file: "), count=0)
+    return _train(table, table, count=table.count("count") if table.has("count") else 0)
 
 
-def _train(table: Table, columns: Table, count: int | None) -> Excitations:
+def _pulses(table: Table) -> Pulses:
+    flip = table.number_or_list("flip_deg", 0, 720)
+    phase = table.number_or_list("phase_deg", -1e6, 1e6, default=0.0)
+    duration = table.number_or_list("duration_ms", 0, np.inf)
+    flip, phase, duration = _as_many(
+        table, "pulses", table.count("count") if table.has("count") else 0, flip, phase, duration
+    )
+    return Pulses(
+        flip=np.deg2rad(flip),
+        phase=np.deg2rad(phase),
+        duration=duration * 1e-3,
+        dephasing=table.count("dephasing_cycles", least=0, default=0),
+    )
+
+
+def _as_many(table: Table, what: str, count: int, *columns: Double) -> tuple[Double, ...]:
+    """Repeat columns of one value as often as others have values, or as `count` says, which is 0 if it is not known."""
+    sizes = {column.size for column in columns if column.size > 1} | ({count} if count else set())
+    if len(sizes) > 1:
+        raise table.error(what, f"have columns of {' and '.join(map(str, sorted(sizes)))} values")
+    if not sizes:
+        raise table.error("count", "is missing")
+    n = sizes.pop()
+    return tuple(np.broadcast_to(column, n) for column in columns)
+
+
+def _train(table: Table, columns: Table, count: int) -> Excitations:
     """Make a train of columns of one value or as many as there are readouts."""
     flip = columns.number_or_list("flip_deg", 0, 360)
     te = columns.number_or_list("te_ms", 0, np.inf)
     tr = columns.number_or_list("tr_ms", 0, np.inf)
     phase = columns.number_or_list("phase_deg", -1e6, 1e6, default=0.0)
-    sizes = {array.size for array in (flip, te, tr, phase) if array.size > 1} | ({count} if count else set())
-    if len(sizes) > 1:
-        raise table.error("excitations", f"have columns of {' and '.join(map(str, sorted(sizes)))} values")
-    if not sizes:
-        raise table.error("count", "is missing")
-    n = sizes.pop()
-    flip, te, tr, phase = (np.broadcast_to(array, n) for array in (flip, te, tr, phase))
+    flip, te, tr, phase = _as_many(table, "excitations", count, flip, te, tr, phase)
     if np.any(te <= 0):
         raise columns.error("te_ms", f"must be above 0, not {te.min():g}")
     if np.any(tr <= te):

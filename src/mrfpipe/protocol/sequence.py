@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mrfpipe.arrays import Double, frozen
-from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Readout, T2Preparation
+from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Pulses, Readout, T2Preparation
 from mrfpipe.protocol.write import sequence_tables
 
 FORM = "mrfpipe protocol, canonical form 1"
@@ -104,6 +104,8 @@ class Sequence:
                 waited, found = 0.0, block
             elif isinstance(block, Delay | T2Preparation):
                 waited += block.duration
+            elif isinstance(block, Pulses):
+                waited += float(block.duration.sum())
         return None
 
     @property
@@ -115,7 +117,8 @@ class Sequence:
     def duration(self) -> float:
         """Of all blocks, in s."""
         waits = sum(block.duration for block in self.blocks if isinstance(block, Delay | T2Preparation))
-        return waits + float(self.tr.sum())
+        pulses = sum(float(block.duration.sum()) for block in self.blocks if isinstance(block, Pulses))
+        return waits + pulses + float(self.tr.sum())
 
 
 def _joined(blocks: tuple[Block, ...]) -> tuple[Block, ...]:

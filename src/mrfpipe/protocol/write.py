@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrfpipe.arrays import Double
-from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Spoiling, T2Preparation
+from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Pulses, Spoiling, T2Preparation
 from mrfpipe.quantities import Parameter
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def write_toml(protocol: "Protocol") -> str:
         lines.append(f"description = {json.dumps(protocol.description)}")
     *searched, field = searched_tables(protocol, described=True)
     rank = [] if protocol.subspace_rank is None else [f"[reconstruction]\nsubspace_rank = {protocol.subspace_rank}"]
-    tables = [*sequence_tables(protocol.sequence), *rank, *searched]
+    tables = [*sequence_tables(protocol.sequence, described=True), *rank, *searched]
     return "\n\n".join(["\n".join([*lines, field]), *tables]) + "\n"
 
 
-def sequence_tables(sequence: "Sequence") -> Lines:
-    """Write the tables of what is measured."""
+def sequence_tables(sequence: "Sequence", *, described: bool = False) -> Lines:
+    """Write the tables of what is measured; the name of a file it is read from only if it is to be described."""
     readout = sequence.readout
     geometry = [
         "[geometry]",
@@ -59,6 +59,10 @@ def sequence_tables(sequence: "Sequence") -> Lines:
         read.append(f"angle_increment_deg = {_number(readout.angle_increment, DEGREES)}")
     if readout.oversampling is not None:
         read.append(f"oversampling = {readout.oversampling}")
+    if readout.pulseq is not None and described:
+        read.append(f"pulseq = {json.dumps(readout.pulseq)}")
+    if readout.sha256 is not None:
+        read.append(f'sha256 = "{readout.sha256}"')
     blocks = [["[[sequence]]", *lines] for block in sequence.blocks for lines in _block(block)]
     return ["\n".join(table) for table in (geometry, read, *blocks)]
 
@@ -75,6 +79,19 @@ def _block(block: Block) -> Iterator[Lines]:
             yield ['block = "delay"', f"duration_ms = {_number(block.duration, MILLI)}"]
         case Spoiling():
             yield ['block = "spoiling"']
+        case Pulses():
+            columns = {
+                "flip_deg": [_number(value, DEGREES) for value in block.flip.tolist()],
+                "phase_deg": [_number(value, DEGREES) for value in block.phase.tolist()],
+                "duration_ms": [_number(value, MILLI) for value in block.duration.tolist()],
+            }
+            dephasing = [f"dephasing_cycles = {block.dephasing}"] if block.dephasing else []
+            yield [
+                'block = "pulses"',
+                f"count = {block.flip.size}",
+                *(f"{key} = {_list(v)}" for key, v in columns.items()),
+                *dephasing,
+            ]
         case Excitations():
             yield from _train(block)
 

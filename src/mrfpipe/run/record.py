@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mrfpipe.files.provenance import Provenance, Recipe
-from mrfpipe.imaging.reconstruction import UNSTATED
+from mrfpipe.imaging.reconstruction import REMARKS, UNSTATED
 from mrfpipe.protocol import Protocol
 
 
@@ -53,7 +53,8 @@ class Record:
 
 
 def unchecked(provenance: Provenance) -> list[str]:
-    """Return the line that says what of the sequence nothing has checked, if that is so."""
-    unstated = provenance.notes.get(UNSTATED)
+    """Return the lines that say what was decided and what of the sequence nothing has checked, if that is so."""
+    unstated, remarks = provenance.notes.get(UNSTATED), provenance.notes.get(REMARKS)
     complaint = "as the scan does not list them and nothing has compared them with the protocol"
-    return [] if unstated is None else [f"  check yourself, {complaint}: {unstated}"]
+    lines = [] if remarks is None else [f"  {remarks}"]
+    return lines if unstated is None else [*lines, f"  check yourself, {complaint}: {unstated}"]

@@ -1,0 +1,155 @@
+"""The readouts of a file whose counters do not say which is which, or that keeps a readout in several acquisitions.
+
+Counters are believed where they name every readout once. Where they do not, the order in the file decides, held against
+the Pulseq sequence that was played if it is at hand.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mrfpipe.acquisition.heads import Acquisition, Heads, RawFile
+from mrfpipe.acquisition.pulseq_scan import NOISE, PulseqScan
+from mrfpipe.arrays import Bool, Int
+from mrfpipe.protocol import Sequence
+
+_COUNTERS = ("slice", "repetition", "average", "kspace_encode_step_1", "kspace_encode_step_2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JoinedFile:
+    """A file of readouts, each made of one or more acquisitions of another file."""
+
+    file: RawFile
+    """The other file."""
+    heads: Heads
+    """Heads of the readouts, and of all that is no readout."""
+    pieces: dict[int, Heads] = field(repr=False)
+    """The acquisitions that a readout is made of, by the number of its head."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.file.path
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return self.file.size
+
+    def acquisitions(self, heads: Heads) -> Iterator[Acquisition]:
+        """Read readouts and join their pieces; what is no readout is read as it is."""
+        pieces = [self.pieces.get(int(head["number"]), heads[i : i + 1]) for i, head in enumerate(heads)]
+        found = self.file.acquisitions(np.concatenate([heads[:0], *pieces]))
+        for head, of_readout in zip(heads, pieces, strict=True):
+            parts = [next(found) for _ in of_readout]
+            yield Acquisition(
+                head=head,
+                samples=np.concatenate([part.samples for part in parts], axis=1),
+                trajectory=np.concatenate([part.trajectory for part in parts]),
+            )
+
+
+def readouts_in_order(
+    file: RawFile, imaging: Heads, sequence: Sequence, played: PulseqScan | None
+) -> tuple[RawFile, Heads, Heads, str | None]:
+    """Find the readouts of the image among the acquisitions for it.
+
+    Parameters
+    ----------
+    file
+        The file.
+    imaging
+        Heads of the acquisitions that are for the image, in the order in which they were measured.
+    sequence
+        What the scan is expected to be.
+    played
+        What its Pulseq file says, if it is at hand.
+
+    Returns
+    -------
+        The file, the heads of its readouts, those of noise measurements among them, and what was decided, in words.
+    """
+    if imaging.size == 0 or _are_named_once(imaging, sequence.n_readouts):
+        return file, imaging, imaging[:0], None
+    if played is not None:
+        events = _events_of(imaging, played)
+        if events is not None:
+            is_noise = played.readouts[events] == NOISE
+            named = imaging.copy()
+            named["slice"], named["repetition"] = played.slices[events], played.repetitions[events]
+            named["kspace_encode_step_1"] = played.readouts[events]
+            for counter in ("average", "kspace_encode_step_2"):
+                named[counter] = 0
+            joined, readouts = _joined(file, named[~is_noise])
+            return joined, readouts, imaging[is_noise], "readouts are taken in the order of the Pulseq sequence"
+    if np.unique(imaging[list(_COUNTERS)]).size == 1:
+        n_pieces = _pieces(imaging, sequence)
+        if n_pieces:
+            named, index = imaging.copy(), np.arange(imaging.size) // n_pieces
+            named["kspace_encode_step_1"] = index % sequence.n_readouts
+            named["repetition"] = index // sequence.n_readouts
+            joined, readouts = _joined(file, named)
+            return joined, readouts, imaging[:0], "readouts are taken in the order of the file"
+    if np.unique(imaging["set"]).size > 1 and _each_once(imaging, (*_COUNTERS, "set")):
+        joined, readouts = _joined(file, imaging[np.argsort(imaging["set"], kind="stable")])
+        return joined, readouts, imaging[:0], None
+    return file, imaging, imaging[:0], None
+
+
+def _are_named_once(imaging: Heads, n_readouts: int) -> bool:
+    names = np.unique(imaging["kspace_encode_step_1"])
+    return names.size == n_readouts and names[-1] == n_readouts - 1 and _each_once(imaging, _COUNTERS)
+
+
+def _each_once(imaging: Heads, counters: tuple[str, ...]) -> bool:
+    return bool(np.unique(imaging[list(counters)]).size == imaging.size)
+
+
+def _events_of(imaging: Heads, played: PulseqScan) -> Int | None:
+    """Return which event of the receiver each acquisition is a part of; None if they do not fit each other.
+
+    Acquisitions may be shorter than events, which scanners cut, and lack those that measure noise.
+    """
+    for kept in (np.ones(played.n_samples.size, np.bool_), played.readouts != NOISE):
+        events = _fitted(imaging["number_of_samples"], played.n_samples, kept)
+        if events is not None:
+            return events
+    return None
+
+
+def _fitted(n_samples: Int, of_events: Int, kept: Bool) -> Int | None:
+    ends, event_ends = np.cumsum(n_samples), np.cumsum(of_events[kept])
+    if ends[-1] != event_ends[-1] or not np.isin(event_ends, ends).all():
+        return None
+    events: Int = np.flatnonzero(kept)[np.searchsorted(event_ends, ends)]
+    return events
+
+
+def _pieces(imaging: Heads, sequence: Sequence) -> int:
+    """Return how many acquisitions a readout is made of, of a file without counters; 0 if it cannot be known."""
+    n_samples = int(imaging["number_of_samples"][0])
+    if sequence.n_samples is not None:
+        n_pieces = sequence.n_samples // max(n_samples, 1)
+        fits = n_pieces > 0 and imaging.size % (n_pieces * sequence.n_readouts) == 0
+        return n_pieces if fits and n_pieces * n_samples == sequence.n_samples else 0
+    return 0 if imaging.size % sequence.n_readouts else imaging.size // sequence.n_readouts
+
+
+def _joined(file: RawFile, imaging: Heads) -> tuple[RawFile, Heads]:
+    """Join the acquisitions of each readout, in the order in which they come."""
+    names = imaging[list(_COUNTERS)]
+    _, first, which, counts = np.unique(names, return_index=True, return_inverse=True, return_counts=True)
+    readouts = imaging[np.sort(first)]
+    if counts.max(initial=1) == 1:
+        return file, readouts
+    by_readout = np.split(imaging[np.argsort(which, kind="stable")], np.cumsum(counts)[:-1])
+    pieces = {int(of_readout["number"][0]): of_readout for of_readout in by_readout}
+    for head in readouts:
+        of_readout = pieces[int(head["number"])]
+        head["number_of_samples"] = of_readout["number_of_samples"].sum()
+        head["discard_pre"], head["discard_post"] = of_readout["discard_pre"][0], of_readout["discard_post"][-1]
+        head["center_sample"] = 0
+    return JoinedFile(file=file, heads=file.heads, pieces=pieces), readouts

@@ -1,0 +1,168 @@
+"""Where the readouts of a Pulseq sequence lie in k-space, and when each passes its centre."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrfpipe.acquisition.pulseq_file import Events
+from mrfpipe.acquisition.pulseq_trains import Excited, Part
+from mrfpipe.arrays import Double
+from mrfpipe.errors import InputError
+
+_CENTRE = 1.0  # cycles/FOV within which a readout passes the centre
+_AWAY = 2.0  # cycles/FOV beyond which it has left it
+_SAME = 0.01  # cycles/FOV
+_SAME_SIZE = 0.02  # relative
+_SAME_ANGLE = np.deg2rad(0.1)
+_MOST_VOXELS = 4096  # along x and along y
+_REFOCUSED = 0.1  # cycles over the slice that a readout may be off the plane kz = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spokes:
+    """Readouts that are golden-angle spokes."""
+
+    increment: float
+    """Angle from spoke to spoke in rad, 0 to 2 pi."""
+    oversampling: int
+    """Samples for each voxel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Readouts:
+    """The readouts of a part, those of a pulse joined."""
+
+    k: Double
+    """(kx, ky) of every sample in 1/m. Shape `(readouts, samples, 2)`."""
+    te: Double
+    """From pulse to the centre of k-space, in s. Shape `(readouts)`."""
+    fov: float
+    """Field of view in m."""
+    matrix: int
+    """Voxels along x and along y that the readouts resolve."""
+    spokes: Spokes | None
+    """What spokes they are, if they are."""
+
+
+def trajectory_of(events: Events, part: Part) -> Double:
+    """Return (kx, ky, kz) of all samples in 1/m, those of a pulse joined in time. Shape `(readouts, samples, 3)`.
+
+    Raises
+    ------
+    InputError
+        If pulses have readouts of different lengths.
+    """
+    excitations = part.excitations
+    n = excitations[0].times.size
+    for one in excitations:
+        if one.times.size != n:
+            raise events.error(
+                one.readouts[0].start,
+                f"the readouts of a pulse have {one.times.size} samples, before they had {n}; mrfpipe needs as many",
+            )
+    centres = events.moments.at(np.array([one.pulse.time for one in excitations]))
+    k = events.moments.at(np.concatenate([one.times for one in excitations]))
+    trajectory: Double = k.reshape(len(excitations), n, 3) - centres[:, None]
+    return trajectory
+
+
+def readouts_of(events: Events, part: Part, slice_thickness: float) -> Readouts:
+    """Find what the readouts of a part are.
+
+    Raises
+    ------
+    InputError
+        If they are none that can be simulated as one echo a pulse, or the file defines no field of view.
+    """
+    k = trajectory_of(events, part)
+    if len(events.fov) < 1:
+        raise InputError(f"{events.path}: defines no FOV; write it with the definition FOV, in m.")
+    fov = events.fov[0]
+    if len(events.fov) > 1 and abs(events.fov[1] - fov) > _SAME_SIZE * fov:
+        raise InputError(
+            f"{events.path}: has a FOV of {fov * 1e3:g} x {events.fov[1] * 1e3:g} mm; mrfpipe needs a square."
+        )
+    excitations, radius = part.excitations, np.hypot(k[..., 0], k[..., 1]) * fov
+    for one, r, z in zip(excitations, radius, k[..., 2] * slice_thickness, strict=True):
+        _check_one_echo(events, one, r, z)
+    spokes, te = _spokes(k[..., :2], fov, excitations)
+    n_samples = k.shape[1]
+    matrix = n_samples // spokes.oversampling if spokes else 2 * int(radius.max() + 0.1)
+    if not 2 <= matrix <= _MOST_VOXELS:
+        reach = f"its readouts reach {radius.max():.2g} cycles/FOV of a FOV of {fov * 1e3:g} mm"
+        raise InputError(f"{events.path}: {reach}; no image can be made of that, check the definition FOV, in m.")
+    return Readouts(k=k[..., :2], te=te, fov=fov, matrix=matrix, spokes=spokes)
+
+
+def _check_one_echo(events: Events, one: Excited, radius: Double, kz: Double) -> None:
+    """Check that a readout passes the centre of k-space once, in the plane of its slice."""
+    first = one.readouts[0]
+    for readout in one.readouts:
+        if readout.frequency:
+            raise events.error(
+                readout.start, f"the receiver has an offset of {readout.frequency:g} Hz, which mrfpipe does not know"
+            )
+    if radius.min() > _CENTRE:
+        raise events.error(
+            first.start,
+            f"a readout passes the centre of k-space {radius.min():.3g} cycles/FOV away, as Cartesian lines do; "
+            "mrfpipe reads spokes and spirals, whose every readout has it",
+        )
+    near = radius <= max(_CENTRE, radius.min() + _SAME)
+    away = radius > _AWAY
+    # The centre again after having been away.
+    state = np.where(near, 1, np.where(away, -1, 0))
+    turns = state[state != 0]
+    n_echoes = int(turns[0] == 1) + int(np.count_nonzero((turns[1:] == 1) & (turns[:-1] == -1)))
+    if n_echoes > 1:
+        raise events.error(
+            first.start, f"a readout passes the centre of k-space {n_echoes} times; mrfpipe simulates one echo a pulse"
+        )
+    at_echo = float(np.abs(kz[near]).max())
+    if at_echo > _REFOCUSED or np.ptp(kz) > _REFOCUSED:
+        raise events.error(
+            first.start,
+            f"a readout is {max(at_echo, float(np.ptp(kz))):.2g} cycles over the slice off the plane kz = 0; mrfpipe "
+            "reads slices, and takes them to be rephased",
+        )
+
+
+def _spokes(k: Double, fov: float, excitations: tuple[Excited, ...]) -> tuple[Spokes | None, Double]:
+    """Find golden-angle spokes, and the echo times of whatever it is."""
+    radius = np.hypot(k[..., 0], k[..., 1]) * fov
+    after = np.array([one.times - one.pulse.time for one in excitations])
+    nearest = np.argmax(radius <= radius.min(axis=1, keepdims=True) + _SAME, axis=1)
+    te: Double = np.take_along_axis(after, nearest[:, None], axis=1)[:, 0]
+    steps = np.diff(k, axis=1)
+    mean = steps.mean(axis=1)
+    size = np.hypot(mean[:, 0], mean[:, 1])
+    if k.shape[1] < 4 or size.min() * fov < _SAME:
+        return None, te
+    along = np.einsum("rsd,rd->rs", k, mean) / size[:, None]
+    across = np.abs(k[..., 0] * mean[:, None, 1] - k[..., 1] * mean[:, None, 0]) / size[:, None]
+    is_straight = (np.hypot(*np.moveaxis(steps - mean[:, None], -1, 0)).max(axis=1) < _SAME_SIZE * size) & (
+        across.max(axis=1) < size
+    )
+    if not np.all(is_straight & (along[:, 0] < 0) & (along[:, -1] > 0)):
+        return None, te
+    te = np.array([np.interp(0.0, line, time) for line, time in zip(along, after, strict=True)])
+    ratio = 1 / (float(np.median(size)) * fov)
+    oversampling, angle = round(ratio), np.arctan2(mean[:, 1], mean[:, 0])
+    increment = constant_increment(angle)
+    is_golden = increment is not None and abs(angle[0]) <= _SAME_ANGLE and angle.size > 2
+    fits = oversampling >= 1 and abs(ratio / oversampling - 1) <= _SAME_SIZE and k.shape[1] % oversampling == 0
+    if increment is None or not is_golden or not fits:
+        return None, te
+    return Spokes(increment=increment, oversampling=oversampling), te
+
+
+def constant_increment(angle: Double) -> float | None:
+    """Increment, 0 to 2 pi, of angles that rise evenly; None if they do not."""
+    rough = np.angle(np.exp(1j * np.diff(angle)).mean())
+    index = np.arange(angle.size)
+    rest = np.unwrap(angle - rough * index - angle[0])
+    slope, _ = np.polyfit(index, rest, 1)
+    even = angle[0] + (rough + slope) * index
+    if np.abs(np.angle(np.exp(1j * (angle - even)))).max() > _SAME_ANGLE:
+        return None
+    return float((rough + slope) % (2 * np.pi))

@@ -1,0 +1,86 @@
+"""The Pulseq file that a scan was played from: which acquisition is which readout, and where its samples lie."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mrfpipe.acquisition.pulseq_file import read_events
+from mrfpipe.acquisition.pulseq_readouts import trajectory_of
+from mrfpipe.acquisition.pulseq_trains import Part, sort_events
+from mrfpipe.arrays import Float, Int
+from mrfpipe.errors import MismatchError
+from mrfpipe.protocol import Sequence
+
+NOISE = -1
+"""Readout of what measures noise."""
+_SAME_K = 0.1  # cycles/FOV between slices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PulseqScan:
+    """What a Pulseq file says of a scan."""
+
+    n_samples: Int
+    """Samples of every readout event of the receiver, in the order in which they are played. Shape `(events)`."""
+    slices: Int
+    """Which slice each is of. Shape `(events)`."""
+    repetitions: Int
+    """Which repetition of its slice each is of. Shape `(events)`."""
+    readouts: Int
+    """Which readout of the protocol each is a part of, or `NOISE`. Shape `(events)`."""
+    trajectory: Float
+    """(kx, ky) of the readouts of the last repetition in cycles/FOV. Shape `(readouts, samples, 2)`."""
+
+
+def find_pulseq(sequence: Sequence, scan: Path) -> PulseqScan | None:
+    """Read the file that a protocol is derived from, where it lies beside the scan or in the current folder.
+
+    It is known by its content: a file of the name and with other content is not it.
+
+    Returns
+    -------
+        What it says; None if it is not there, or the protocol is not derived from one.
+
+    Raises
+    ------
+    MismatchError
+        If its slices have different readouts.
+    """
+    name, sha256 = sequence.readout.pulseq, sequence.readout.sha256
+    if name is None or sha256 is None:
+        return None
+    for folder in (scan.parent, Path()):
+        path = folder / name
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            return _read(path.resolve(), sha256, sequence.fov)
+    return None
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, sha256: str, fov: float) -> PulseqScan:  # noqa: ARG001 - the content is a part of the key
+    events = read_events(path)
+    measured = sort_events(events)
+    n = len(events.readouts)
+    slices, repetitions, readouts = np.zeros(n, np.int64), np.zeros(n, np.int64), np.full(n, NOISE)
+    seen: dict[int, int] = {}
+    last: dict[int, Part] = {}
+    for part in measured.parts:
+        repetition = seen.get(part.slice, 0)
+        seen[part.slice], last[part.slice] = repetition + 1, part
+        for readout, one in enumerate(part.excitations):
+            numbers = list(one.numbers)
+            slices[numbers], repetitions[numbers], readouts[numbers] = part.slice, repetition, readout
+    trajectories = [trajectory_of(events, part)[..., :2] * fov for part in last.values()]
+    for trajectory in trajectories[1:]:
+        if np.abs(trajectory - trajectories[0]).max() > _SAME_K:
+            raise MismatchError(f"{path}: its slices have different readouts; mrfpipe needs the same in all.")
+    return PulseqScan(
+        n_samples=np.array([readout.n_samples for readout in events.readouts]),
+        slices=slices,
+        repetitions=repetitions,
+        readouts=readouts,
+        trajectory=trajectories[0].astype(np.float32),
+    )

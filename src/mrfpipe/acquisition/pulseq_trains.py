@@ -1,0 +1,233 @@
+"""What a Pulseq sequence measures: its pulses with their readouts, sorted into slices and repetitions.
+
+Slices are told apart by the place of their pulses, slices and repetitions by the labels SLC and REP, where there are
+any. Without them, repetitions are what is played again: the same pulses at the same distances, with the same readouts.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from mrfpipe.acquisition.pulseq_file import Adc, Events
+from mrfpipe.acquisition.pulseq_pulses import Pulse
+from mrfpipe.arrays import Double
+
+_SAME_TIME = 1e-5  # s: a scanner's raster
+_SAME_ANGLE = np.deg2rad(0.1)
+_SAME_PLACE = 1e-5  # m
+_NOWHERE = 1e9  # m: of pulses that select no slice
+_SAME_K = 1.0  # 1/m: a third of a cycle/FOV of the largest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Excited:
+    """A pulse, and the readouts that follow it before the next one."""
+
+    pulse: Pulse
+    """The pulse."""
+    readouts: tuple[Adc, ...]
+    """Its readouts; none of a pulse of a preparation."""
+    numbers: tuple[int, ...] = ()
+    """Which of the file's readouts they are."""
+
+    @property
+    def times(self) -> Double:
+        """Of all samples of its readouts, in s. Shape `(samples)`."""
+        return np.concatenate([readout.times for readout in self.readouts])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """What is played for one slice, once."""
+
+    played: tuple[Excited, ...]
+    """Its pulses in time."""
+    begin: float
+    """When it begins, in s."""
+    end: float
+    """When the next part begins, or the sequence ends, in s."""
+    slice: int
+    """Which slice, from 0, in the order in which they are first measured."""
+
+    @property
+    def excitations(self) -> tuple[Excited, ...]:
+        """Those of its pulses that have readouts."""
+        return tuple(one for one in self.played if one.readouts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measured:
+    """A sequence, sorted."""
+
+    noise: tuple[int, ...]
+    """Which of the file's readouts measure noise: those before the first pulse, and those that are labelled so."""
+    parts: tuple[Part, ...]
+    """Slices and repetitions in time, all alike."""
+    interleaved: bool
+    """Whether pulses of other slices are played between those of one."""
+
+    @property
+    def n_slices(self) -> int:
+        """Slices."""
+        return 1 + max(part.slice for part in self.parts)
+
+
+def sort_events(events: Events) -> Measured:
+    """Sort the pulses and readouts of a sequence.
+
+    Raises
+    ------
+    InputError
+        If it has no readouts, or its slices or repetitions are not alike.
+    """
+    noise, played = _played(events)
+    excitations = [one for one in played if one.readouts]
+    if not excitations:
+        raise events.error(0.0, "begins a sequence that has no pulse with a readout; mrfpipe reads fingerprints")
+    keys = _keys(excitations)
+    slices = list(dict.fromkeys(key[0] for key in keys))
+    runs = [len(list(run)) for _, run in groupby(keys)]
+    interleaved = len(slices) > 1 and max(runs) == 1
+    if interleaved:
+        parts = _interleaved(events, played, keys, slices)
+    elif len(runs) > 1:
+        parts = _one_after_the_other(events, played, keys, runs, slices)
+    else:
+        parts = _repetitions(events, played)
+    for part in parts[1:]:
+        _check_alike(events, part, parts[0])
+    return Measured(noise=noise, parts=parts, interleaved=interleaved)
+
+
+def _played(events: Events) -> tuple[tuple[int, ...], tuple[Excited, ...]]:
+    """Give every pulse its readouts, and sort out those that measure noise."""
+    begins = np.array([readout.start for readout in events.readouts])
+    times = np.array([pulse.time for pulse in events.pulses])
+    of_pulse = np.searchsorted(times, begins, side="right") - 1
+    labelled = np.array([bool(readout.labels.get("NOISE")) for readout in events.readouts], bool)
+    is_noise = (of_pulse < 0) | labelled
+    played = []
+    for i, pulse in enumerate(events.pulses):
+        numbers = np.flatnonzero((of_pulse == i) & ~is_noise).tolist()
+        readouts = tuple(events.readouts[n] for n in numbers)
+        played.append(Excited(pulse=pulse, readouts=readouts, numbers=tuple(numbers)))
+    return tuple(np.flatnonzero(is_noise).tolist()), tuple(played)
+
+
+def _keys(excitations: Sequence[Excited]) -> list[tuple[object, int]]:
+    """Return which slice and repetition every excitation is of."""
+    places = np.array([_NOWHERE if one.pulse.place is None else one.pulse.place for one in excitations])
+    different = np.unique(places)
+    apart = np.diff(different, prepend=different[0]) > _SAME_PLACE
+    where = np.cumsum(apart)[np.searchsorted(different, places)].tolist()
+    labels = [one.readouts[0].labels for one in excitations]
+    return [((number, of.get("SLC", 0)), of.get("REP", 0)) for number, of in zip(where, labels, strict=True)]
+
+
+def _interleaved(
+    events: Events, played: Sequence[Excited], keys: Sequence[tuple[object, int]], slices: Sequence[object]
+) -> tuple[Part, ...]:
+    """Take of every slice its own pulses, and those that reach all slices."""
+    parts = []
+    which = iter(keys)
+    of = [next(which)[0] if one.readouts else None for one in played]
+    for number, name in enumerate(slices):
+        place = next(one.pulse.place for one, key in zip(played, of, strict=True) if key == name)
+        own = [
+            one
+            for one, key in zip(played, of, strict=True)
+            if key == name or (key is None and (one.pulse.place is None or _near(one.pulse.place, place)))
+        ]
+        parts.append(Part(played=tuple(own), begin=own[0].pulse.time, end=events.duration, slice=number))
+    return tuple(parts)
+
+
+def _one_after_the_other(
+    events: Events,
+    played: Sequence[Excited],
+    keys: Sequence[tuple[object, int]],
+    runs: Sequence[int],
+    slices: Sequence[object],
+) -> tuple[Part, ...]:
+    """Cut where slice or repetition change, before the preparations of the next."""
+    index = [i for i, one in enumerate(played) if one.readouts]
+    firsts = np.concatenate([[0], np.cumsum(runs)[:-1]])
+    begins = [0, *(index[first - 1] + 1 for first in firsts[1:].tolist())]
+    numbers = [slices.index(keys[first][0]) for first in firsts.tolist()]
+    return _cut(events, played, begins, numbers)
+
+
+def _repetitions(events: Events, played: Sequence[Excited]) -> tuple[Part, ...]:
+    """Cut a sequence of one slice into what it plays again, which begins with a preparation; or leave it whole."""
+    begins = [i for i, one in enumerate(played) if not one.readouts and (i == 0 or played[i - 1].readouts)]
+    if begins and begins[0] == 0:
+        for period in range(1, len(begins) // 2 + 1):
+            if len(begins) % period == 0:
+                parts = _cut(events, played, begins[::period], [0] * (len(begins) // period))
+                if all(_difference(part, parts[0]) is None and _same_k(events, part, parts[0]) for part in parts[1:]):
+                    return parts
+    return _cut(events, played, [0], [0])
+
+
+def _cut(events: Events, played: Sequence[Excited], begins: Sequence[int], slices: Iterable[int]) -> tuple[Part, ...]:
+    ends = [*begins[1:], len(played)]
+    times = [*(played[i].pulse.time for i in begins), events.duration]
+    return tuple(
+        Part(played=tuple(played[i:j]), begin=begin, end=end, slice=number)
+        for i, j, begin, end, number in zip(begins, ends, times[:-1], times[1:], slices, strict=True)
+    )
+
+
+def _near(place: float, other: float | None) -> bool:
+    return other is not None and abs(place - other) <= _SAME_PLACE
+
+
+def _check_alike(events: Events, part: Part, first: Part) -> None:
+    difference = _difference(part, first)
+    if difference is not None:
+        raise events.error(
+            difference,
+            "slices or repetitions differ from the first in pulses, times or samples; mrfpipe needs them alike",
+        )
+
+
+def _difference(part: Part, first: Part) -> float | None:
+    """Return the time in s of the first pulse that differs from another part's; None if there is none."""
+    for one, other in zip(part.played, first.played, strict=False):
+        a, b = one.pulse, other.pulse
+        if (
+            abs((a.time - part.begin) - (b.time - first.begin)) > _SAME_TIME
+            or abs(a.flip - b.flip) > _SAME_ANGLE
+            or (a.modulated, a.use) != (b.modulated, b.use)
+            or [(r.n_samples, r.dwell) for r in one.readouts] != [(r.n_samples, r.dwell) for r in other.readouts]
+        ):
+            return a.time
+    n, n_first = len(part.played), len(first.played)
+    if n != n_first:
+        return part.played[min(n, n_first) - 1].pulse.time
+    return None if _same_phases(part, first) else part.begin
+
+
+def _same_phases(part: Part, first: Part) -> bool:
+    """Whether phases are another part's, but for a constant, or for a line where RF spoiling goes on."""
+    phases, others = (np.array([one.pulse.phase for one in p.excitations]) for p in (part, first))
+    between = np.exp(1j * (phases - others))
+
+    def is_zero(turns: np.ndarray[tuple[int], np.dtype[np.complex128]]) -> bool:
+        return bool(np.all(np.abs(np.angle(turns)) <= _SAME_ANGLE))
+
+    step, of_other = between[1:] * between[:-1].conj(), np.exp(1j * np.diff(others, 2))
+    return is_zero(between * between[0].conj()) or (is_zero(step[1:] * step[:-1].conj()) and not is_zero(of_other))
+
+
+def _same_k(events: Events, part: Part, first: Part) -> bool:
+    """Whether all readouts of a part lie where those of another do."""
+    for one, other in zip(part.excitations, first.excitations, strict=True):
+        ends = [e.readouts[0].times[[0, -1]] for e in (one, other)]
+        centres = [np.array([e.pulse.time]) for e in (one, other)]
+        k, k_other = (events.moments.at(end) - events.moments.at(c) for end, c in zip(ends, centres, strict=True))
+        if np.abs(k - k_other).max() > _SAME_K:
+            return False
+    return True
