@@ -1,0 +1,177 @@
+"""Check: what a raw scan says of the signal model, by some voxels that every variant of it has to explain."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import binary_erosion
+
+from mrfpipe.acquisition.raw import read_raw
+from mrfpipe.arrays import Bool, Int
+from mrfpipe.errors import InputError
+from mrfpipe.imaging.choices import Imaging
+from mrfpipe.matching.check import CLEARLY, Explained, Simulated, Verdict, explain, judge, whitening
+from mrfpipe.physics.simulate import SignalModel
+from mrfpipe.physics.variants import Variant, as_assumed, variants_of
+from mrfpipe.progress import SILENT, Progress, stage
+from mrfpipe.protocol import Protocol
+from mrfpipe.quantities import Parameter
+from mrfpipe.run.source import reconstruction_of
+
+CPU = torch.device("cpu")
+N_VOXELS = 4000
+"""Voxels of a slice that are looked at, at most."""
+DEPTH = 2
+"""Voxels that lie between one that is looked at and what is no tissue, where there are enough of those."""
+ENOUGH = 200
+"""Voxels so deep inside that no others are needed."""
+DECIMALS = {"1": 3, "ms": 0, "Hz": 1}
+"""Of changes of maps, by the unit of these."""
+BY_SUBSPACE = Imaging(recon="subspace")
+"""How a scan is reconstructed to be checked, unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Check:
+    """What a scan says of the signal model, and of how much of it."""
+
+    name: str
+    """What the scan is called."""
+    slice_index: int
+    """Slice that was looked at, counted from 0."""
+    n_slices: int
+    """Slices of the scan."""
+    rank: int
+    """Coefficients that a voxel was compared by."""
+    verdict: Verdict
+    """What it says."""
+
+    def over_noise(self, one: Explained) -> float:
+        """Return the median residual in units of the noise; 1 if noise is all that is left."""
+        # Of 2 rank real numbers, a fit explains one a parameter, and the two of the scale.
+        free = self.rank - (len(one.parameters) + 2) / 2
+        return float(np.sqrt(np.median(one.residual) / max(free, 0.5)))
+
+    def __str__(self) -> str:
+        verdict, best = self.verdict, self.verdict.best
+        looked_at = f"slice {self.slice_index + 1} of {self.n_slices}, {best.residual.size:,} voxels"
+        noise = f"{self.rank} coefficients, residual {self.over_noise(best):.2f} times the noise"
+        lines = [f"{self.name}: {looked_at}, {noise}", best_line(verdict), "", *self._table()]
+        undecided = [f"{one.variant.name} ({one.variant.remedy})" for one in verdict.undecided]
+        if undecided:
+            lines += ["", f"undecided, less than {CLEARLY:g} standard errors worse: {'; '.join(undecided)}"]
+        return "\n".join(lines)
+
+    def _table(self) -> list[str]:
+        """Write what every other variant is worse by, and what it would change in the maps."""
+        best, others = self.verdict.best, list(self.verdict.others)
+        if not self.verdict.is_assumed:
+            others = [self.verdict.assumed, *(o for o in others if o.variant.key != self.verdict.assumed.variant.key)]
+        parameters = best.variant.protocol.parameters
+        titles = [p.name if p.unit == "1" else f"{p.name} ({p.unit})" for p in parameters]
+        width = max(len(one.variant.name) for one in others)
+        columns = "  ".join(f"{title:>10}" for title in titles)
+        lines = [f"{'instead':{width}}  {'worse by (se)':>13}  {'residual':>8}  {columns}"]
+        for one in sorted(others, key=best.margin):
+            change = one.change(best)
+            changes = "  ".join(f"{_number(change[p.name], p):>10}" for p in parameters)
+            lines.append(
+                f"{one.variant.name:{width}}  {best.margin(one):13.1f}  {self.over_noise(one):8.2f}  {changes}"
+            )
+        return [*lines, "residual in units of the noise; then by how much maps would change, medians"]
+
+
+def best_line(verdict: Verdict) -> str:
+    """Say in a line which variant explains a scan best, how it is set, and what the maps change by."""
+    if verdict.is_assumed:
+        return "explained best by the protocol as it is"
+    names = ", ".join(change.name for change in verdict.changes)
+    remedies = "; ".join(change.remedy for change in verdict.changes)
+    change = verdict.best.change(verdict.assumed)
+    parameters = verdict.best.variant.protocol.parameters
+    units = {p.name: "" if p.unit == "1" else f" {p.unit}" for p in parameters}
+    changes = ", ".join(f"{p.name} {_number(change[p.name], p)}{units[p.name]}" for p in parameters)
+    return (
+        f"explained better by another model than the protocol's, by {verdict.margin:.0f} standard errors: {names}. "
+        f"Set {remedies}; the maps change by (medians) {changes}"
+    )
+
+
+def _number(value: float, p: Parameter) -> str:
+    return f"{value:+.{DECIMALS[p.unit]}f}"
+
+
+def check_scan(
+    scan: Path,
+    protocol: Protocol,
+    model: SignalModel,
+    *,
+    imaging: Imaging = BY_SUBSPACE,
+    device: torch.device = CPU,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Check:
+    """Look at the middle slice of a raw scan.
+
+    Parameters
+    ----------
+    scan
+        The file.
+    protocol, model
+        What it is taken for a scan of, and how its signals are simulated.
+    imaging
+        How it is reconstructed, in a subspace in any case; a scan without noise measurement is whitened by the edges of
+        its k-space.
+    device
+        Where the reconstruction iterates.
+    seed
+        Of the voxels and of the noise.
+    progress
+        Told of every stage.
+
+    Raises
+    ------
+    MrfpipeError
+        As `read_raw` and `mrfpipe.run.source.reconstruction_of`.
+    InputError
+        If the slice holds no tissue.
+    """
+    rng, simulated, assumed = np.random.default_rng(seed), Simulated(), as_assumed(protocol, model)
+    with stage(progress, "read"):
+        raw = read_raw(scan, protocol.sequence)
+    middle = raw.n_slices // 2
+
+    def others(variant: Variant) -> list[Variant]:
+        return list(variants_of(variant, middle))
+
+    with stage(progress, "simulate"):
+        basis = simulated.basis([assumed, *others(assumed)])
+    imaging = replace(imaging, recon="subspace", noise="edges" if raw.noise is None else imaging.noise)
+    images = reconstruction_of(raw, protocol, progress, imaging=imaging, basis=basis, denoised=False, device=device)
+    one = images.slice(middle)
+    places = _inside(one.mask[0] & np.any(one.images[0] != 0, axis=0), rng)
+    if not places.size:
+        raise InputError(f"{scan}: slice {middle + 1} holds no signal that stands out as tissue; check the scan.")
+    signals, noise = (np.ascontiguousarray(some[:, *places.T].T) for some in (one.images[0], images.noise(rng)))
+    white = whitening(noise)
+
+    def fitted(variant: Variant) -> Explained:
+        with stage(progress, variant.name):
+            return explain(signals, basis, variant, simulated, white)
+
+    return Check(
+        name=raw.name,
+        slice_index=middle,
+        n_slices=raw.n_slices,
+        rank=basis.shape[1],
+        verdict=judge(assumed, others, fitted),
+    )
+
+
+def _inside(mask: Bool, rng: np.random.Generator) -> Int:
+    """Choose voxels deep inside tissue, in the order of their places. Shape `(voxels, 2)`."""
+    deep = binary_erosion(mask, iterations=DEPTH)
+    places = np.argwhere(deep if deep.sum() >= ENOUGH else mask)
+    chosen: Int = places[np.sort(rng.choice(len(places), min(N_VOXELS, len(places)), replace=False))]
+    return chosen
