@@ -1,4 +1,4 @@
-"""Which variant of a protocol explains signals best: found for each, with the sign and the size of what maps change by."""
+"""Which variant of a protocol explains signals best, and what maps change by: found for each."""
 
 from dataclasses import replace
 
@@ -85,7 +85,7 @@ def test_what_maps_change_by_has_the_sign_of_the_price(basis):
 
 
 def test_noise_leaves_it_undecided(basis):
-    """Histories differ by 1e-3 of a signal: at a fiftyfold of that in every coefficient, 400 voxels cannot tell them."""
+    """Histories differ by 1e-3 of a signal: with a fiftyfold of that in every coefficient, 400 voxels do not tell."""
     found = verdict(signals(VARIANTS["slices one after the other"], basis, noise=0.05), basis)
     assert found.is_assumed
     assert "slices one after the other" in {one.variant.name for one in found.undecided}
@@ -117,8 +117,8 @@ def test_residual_is_in_units_of_noise_where_signals_are_whitened(basis):
     mixing = 2e-3 * (np.eye(rank) + 0.3 * complex_normal(rng, rank, rank))
     noise = (complex_normal(rng, N_VOXELS, rank) @ mixing.T).astype(np.complex64)
     found = explain(signals(ASSUMED, basis, noise=0) + noise, basis, ASSUMED, SIMULATED, whitening(noise))
-    # Each voxel has 2 rank real numbers of variance 1/2, of which five parameters and a complex scale explain seven; the
-    # mean of 400 scatters by 1 / sqrt(400 (rank - 3.5)), below 3 %, and five parameters do not use all their freedom.
+    # Each voxel has 2 rank real numbers of variance 1/2, of which five parameters and a complex scale explain seven;
+    # the mean of 400 scatters by 1 / sqrt(400 (rank - 3.5)), below 3 %, and five parameters do not use all their freedom.
     assert found.residual.mean() == pytest.approx(rank - 3.5, rel=0.15)
 
 

@@ -11,8 +11,9 @@ from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.arrays import Bool, Int
 from mrfpipe.errors import InputError
 from mrfpipe.imaging.choices import Imaging
+from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.matching.check import CLEARLY, Explained, Simulated, Verdict, explain, judge, whitening
-from mrfpipe.physics.simulate import SignalModel
+from mrfpipe.physics.simulate import SPOILED, SignalModel
 from mrfpipe.physics.variants import Variant, as_assumed, variants_of
 from mrfpipe.progress import SILENT, Progress, stage
 from mrfpipe.protocol import Protocol
@@ -85,7 +86,7 @@ class Check:
 def best_line(verdict: Verdict) -> str:
     """Say in a line which variant explains a scan best, how it is set, and what the maps change by."""
     if verdict.is_assumed:
-        return "explained best by the protocol as it is"
+        return "The scan is explained best by the protocol as it is."
     names = ", ".join(change.name for change in verdict.changes)
     remedies = "; ".join(change.remedy for change in verdict.changes)
     change = verdict.best.change(verdict.assumed)
@@ -93,8 +94,8 @@ def best_line(verdict: Verdict) -> str:
     units = {p.name: "" if p.unit == "1" else f" {p.unit}" for p in parameters}
     changes = ", ".join(f"{p.name} {_number(change[p.name], p)}{units[p.name]}" for p in parameters)
     return (
-        f"explained better by another model than the protocol's, by {verdict.margin:.0f} standard errors: {names}. "
-        f"Set {remedies}; the maps change by (medians) {changes}"
+        f"The scan is explained better than by the protocol, by {verdict.margin:.0f} standard errors, with {names}: "
+        f"set {remedies}, and the maps change by (medians) {changes}."
     )
 
 
@@ -167,6 +168,37 @@ def check_scan(
         rank=basis.shape[1],
         verdict=judge(assumed, others, fitted),
     )
+
+
+def doubt(maps: ParameterMaps, fingerprints: Fingerprints, protocol: Protocol, model: SignalModel) -> str:
+    """Say in a line which other history or inversion explains matched signals clearly better; nothing if none does.
+
+    The short form of `check_scan`, of signals that are there anyhow. What takes long to simulate is left to that: other
+    spoiling and slice profiles, and all where signals were not simulated under ideal spoiling.
+
+    Parameters
+    ----------
+    maps, fingerprints
+        What was matched.
+    protocol, model
+        What it was matched by.
+    """
+    assumed = as_assumed(protocol, model)
+    if model != SPOILED:
+        return ""
+    middle = len(maps.mask) // 2
+    places = _inside(maps.mask[middle], np.random.default_rng(0))
+    if len(places) < ENOUGH:
+        return ""
+    number = np.cumsum(maps.mask).reshape(maps.mask.shape)[middle] - 1
+    signals = fingerprints.measured[number[*places.T]]
+    simulated = Simulated()
+
+    def others(base: Variant) -> list[Variant]:
+        return [one for one in variants_of(base, middle) if one.model == SPOILED and not one.conjugated]
+
+    verdict = judge(assumed, others, lambda variant: explain(signals, fingerprints.basis, variant, simulated))
+    return "" if verdict.is_assumed else best_line(verdict)
 
 
 def _inside(mask: Bool, rng: np.random.Generator) -> Int:

@@ -25,6 +25,7 @@ from mrfpipe.matching.match import match_signals
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol, parse_protocol
+from mrfpipe.run.check import doubt
 from mrfpipe.run.choices import MATCHING, Matching
 
 
@@ -74,6 +75,9 @@ class Mapper(Interface):
         MrfpipeError
             If the images are not what it can read, or the machine lacks what it takes.
         """
+
+    def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
+        """Say in a line what the signals have against the model that the maps mean; nothing if nothing is known."""
 
     def describe(self, rank: int) -> str:
         """Say in words how the maps are made, of signals that were compared by so many coefficients."""
@@ -130,6 +134,10 @@ class MatchMapper:
             device=device,
             progress=progress("match"),
         )
+
+    def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
+        """Say which history or inversion explains the signals better than the dictionary's."""
+        return doubt(maps, fingerprints, self.protocol, self.signal_model)
 
     def describe(self, rank: int) -> str:
         """Name method, entries and signal model."""
@@ -198,6 +206,10 @@ class NetworkMapper:
                 precision=self.precision,
                 progress=progress("network"),
             )
+
+    def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:  # noqa: ARG002 - it knows no others
+        """Say nothing: a network has learned one model."""
+        return ""
 
     def describe(self, rank: int) -> str:  # noqa: ARG002 - it reads what it was trained on
         """Name size and signal model, and the precision if it is a coarse one."""
