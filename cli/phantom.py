@@ -46,7 +46,7 @@ def command(
 ) -> None:
     """Write the raw scan of a phantom to OUT.h5 (ISMRMRD), and the truth to OUT.truth.npz beside it.
 
-    The seed decides the person: build, muscles, disease, fields and noise.
+    The seed decides the person: build, muscles, disease, fields and noise; of the spheres, what they are filled with.
 
     Example: mrfpipe phantom thigh.h5 --slices 2 --seed 7
     """

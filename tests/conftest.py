@@ -4,6 +4,9 @@ import subprocess
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before any test loads torch
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: threads of linear algebra would wait for one another
+    for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(threads, "1")
 
 
 LONGEST = (

@@ -83,7 +83,7 @@ RUN = f"""
 """
 
 
-@pytest.mark.parametrize(("threads", "rank"), [(8, 5), (2, 6)])
+@pytest.mark.parametrize(("threads", "rank"), [pytest.param(8, 5, marks=pytest.mark.slow), (2, 6)])
 def test_the_kernel_is_its_twins_on_the_cpu(threads, rank):
     """With more threads than T1 values or groups, and with fewer; and where water and fat nearly cancel."""
     done = subprocess.run(

@@ -28,11 +28,16 @@ FEW = {"T1": 21, "T2": 13, "B1": 5}
 """Values of each axis: no multiples of a tile, so that tiles reach over the ends."""
 
 
-@functools.cache
 def small(rank: int = 8) -> Dictionary:
+    full = simulated()
+    return full.in_basis(full.basis[:, :rank])
+
+
+@functools.cache
+def simulated() -> Dictionary:
     protocol = load_protocol("fisp")
     axes = {name: np.geomspace(axis[axis >= 0.02][0], axis[-1], FEW[name]) for name, axis in protocol.grid.items()}
-    return build_dictionary(replace(protocol, grid=Grid(axes=axes)), rank=rank)
+    return build_dictionary(replace(protocol, grid=Grid(axes=axes)), rank=20)
 
 
 def drawn(dictionary: Dictionary, n: int, seed: int) -> dict[str, np.ndarray]:
@@ -109,7 +114,7 @@ def test_gap_is_that_of_all_entries():
 def test_off_the_grid_the_truth_is_found():
     """On the grid of the protocol, where it is densest; T2 and B1 are told apart least."""
     protocol = load_protocol("fisp")
-    inside = {"T1": (0.4, 1.8), "T2": (0.03, 0.12), "B1": (0.8, 1.1)}
+    inside = {"T1": (0.8, 1.4), "T2": (0.05, 0.1), "B1": (0.9, 1.05)}
     grid = {n: axis[(axis >= inside[n][0]) & (axis <= inside[n][1])] for n, axis in protocol.grid.items()}
     dictionary = build_dictionary(replace(protocol, grid=Grid(axes=grid)), rank=12)
     truth = drawn(dictionary, 60, seed=1)

@@ -39,7 +39,7 @@ def scores(signals: np.ndarray, d: np.ndarray) -> np.ndarray:
     return overlap / np.sum(np.abs(d) ** 2, axis=1) / np.sum(np.abs(signals) ** 2, axis=1)
 
 
-@pytest.mark.parametrize("spoiling", ["spoiled", "epg"])
+@pytest.mark.parametrize("spoiling", ["spoiled", pytest.param("epg", marks=pytest.mark.slow)])
 def test_off_the_grid_the_truth_is_found(spoiling):
     """The grid's steps are 0.05, 10 ms and more, 25 ms, 10 Hz and 0.05; what is left is interpolation and rounding."""
     dictionary = build_dictionary(load_protocol("t1ff"), model=SignalModel(spoiling=spoiling))

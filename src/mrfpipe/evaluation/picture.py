@@ -31,8 +31,18 @@ _GREY = "0.62"
 """Colour of voxels outside the mask; no colour map below passes through it."""
 _MARGIN = 0.05
 """Shown around the mask, as a share of its larger extent."""
-_PANEL_WIDTH = 2.6
-"""Width of a panel in inches."""
+_PANEL = 2.6
+"""Width of a panel in inches; so are the heights and distances below."""
+_GAP = 0.35
+"""Between columns, and at the edges of the picture."""
+_LABEL = 0.3
+"""For the name of a row."""
+_HEADING = 0.3
+"""For the title of a panel, and of the picture."""
+_BAR = 0.1
+"""Height of a colour bar, and its distance from the panel above."""
+_TICKS = 0.3
+"""For the numbers below a colour bar."""
 _DPI = 150
 """Dots an inch of a PNG."""
 
@@ -80,18 +90,19 @@ def draw_maps(
 def draw_coils(coil_maps: Complex, path: Path) -> None:
     """Draw coil maps as a PNG: brightness is the magnitude, hue the phase. Shape `(coils, y, x)`."""
     small = coil_maps[:, ::_COIL_STEPS, ::_COIL_STEPS]
-    n_rows = -(-len(small) // _COILS_A_ROW)
-    n_columns = min(len(small), _COILS_A_ROW)
-    colour = np.ones((*small.shape, 3))
-    colour[..., 0] = np.angle(small) / (2 * np.pi) % 1.0
-    colour[..., 1] = 0.6
-    colour[..., 2] = np.abs(small) / (np.abs(small).max() or 1.0)
-    figure = Figure(figsize=(1.1 * n_columns, 1.1 * n_rows), layout="constrained")
-    for number, axis in enumerate(np.atleast_1d(figure.subplots(n_rows, n_columns)).flat):
-        axis.set_axis_off()
-        if number < len(small):
-            axis.imshow(hsv_to_rgb(colour[number]), interpolation="nearest")
-            axis.set_title(str(number + 1), fontsize=7, pad=2)
+    n_rows, n_columns = -(-len(small) // _COILS_A_ROW), min(len(small), _COILS_A_ROW)
+    tiles = np.zeros((n_rows * n_columns, *small.shape[1:]), small.dtype)
+    tiles[: len(small)] = small / (np.abs(small).max() or 1.0)
+    height, width = small.shape[1:]
+    mosaic = tiles.reshape(n_rows, n_columns, height, width).swapaxes(1, 2).reshape(n_rows * height, n_columns * width)
+    hue = np.angle(mosaic) / (2 * np.pi) % 1.0
+    figure = Figure(figsize=(1.1 * n_columns, 1.1 * n_rows * height / width))
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    axis.imshow(hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.6), np.abs(mosaic)], axis=-1)), interpolation="nearest")
+    for number in range(len(small)):
+        row, column = divmod(number, n_columns)
+        axis.text((column + 0.03) * width, (row + 0.03) * height, str(number + 1), color="white", fontsize=7, va="top")
     with writing(path, force=True) as partial:
         figure.savefig(partial, dpi=100, format="png")
 
@@ -201,31 +212,42 @@ def _letters(affine: Double) -> tuple[str, str]:
 
 
 def _figure(rows: dict[str, list[_Panel]], window: tuple[slice, slice], title: str, letters: tuple[str, str]) -> Figure:
+    """Place panels and colour bars by hand: matplotlib's layout engines take longer than all else about a picture."""
     first = next(iter(rows.values()))
     n_y, n_x = first[0].image[window].shape
-    panel_height = _PANEL_WIDTH * min(max(n_y / n_x, 0.4), 2.0)
-    figure = Figure(
-        figsize=(_PANEL_WIDTH * len(first) + 0.3, (panel_height + 0.6) * len(rows) + 0.4), layout="constrained"
-    )
-    axes = figure.subplots(len(rows), len(first), squeeze=False)
-    above: list[str] = []
-    for line, (label, panels) in zip(axes, rows.items(), strict=True):
-        for axis in line[len(panels) :]:
-            axis.remove()
-        for axis, panel in zip(line, panels, strict=False):
-            _draw(figure, axis, panel, window)
-        titles = [p.title if p.unit == "1" else f"{p.title} ({p.unit})" for p in panels]
-        for axis, text in zip(line, titles, strict=False):
-            axis.set_title("" if titles == above else text, fontsize=11)
-        line[0].set_ylabel(label, fontsize=11)
-        above = titles
-    _write_letters(axes[0, 0], letters)
+    panel_height = _PANEL * min(max(n_y / n_x, 0.4), 2.0)
+    titles = {
+        label: [p.title if p.unit == "1" else f"{p.title} ({p.unit})" for p in row] for label, row in rows.items()
+    }
+    width = _LABEL + (_PANEL + _GAP) * len(first) + _GAP
+    n_headings = 1 + len({tuple(above) for above in titles.values()})
+    height = _HEADING * n_headings + (panel_height + 2 * _BAR + _TICKS) * len(rows)
+    figure = Figure(figsize=(width, height))
+
+    def add_axes(x: float, below: float, h: float) -> Axes:
+        """Add axes as wide as a panel, their upper edge so far below the picture's."""
+        return figure.add_axes((x / width, 1 - (below + h) / height, _PANEL / width, h / height))
+
+    below, above = _HEADING, list[str]()
+    for label, panels in rows.items():
+        headed = titles[label] != above
+        below += _HEADING * headed
+        for column, panel in enumerate(panels):
+            x = _LABEL + _GAP + (_PANEL + _GAP) * column
+            axis = add_axes(x, below, panel_height)
+            _draw(axis, add_axes(x, below + panel_height + _BAR, _BAR), panel, window)
+            if headed:
+                axis.set_title(titles[label][column], fontsize=11)
+            if column == 0:
+                axis.set_ylabel(label, fontsize=11)
+        below, above = below + panel_height + 2 * _BAR + _TICKS, titles[label]
+    _write_letters(figure.axes[0], letters)
     if title:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(title, fontsize=12, y=1 - 0.5 * _HEADING / height, va="center")
     return figure
 
 
-def _draw(figure: Figure, axis: Axes, panel: _Panel, window: tuple[slice, slice]) -> None:
+def _draw(axis: Axes, bar: Axes, panel: _Panel, window: tuple[slice, slice]) -> None:
     low, high = panel.range
     values = panel.image[window]
     drawn = axis.imshow(
@@ -238,9 +260,9 @@ def _draw(figure: Figure, axis: Axes, panel: _Panel, window: tuple[slice, slice]
         interpolation="nearest",
     )
     axis.set(xticks=[], yticks=[])
-    bar = figure.colorbar(drawn, ax=axis, location="bottom", fraction=0.06, pad=0.02, extend=_extend(values, low, high))
-    bar.ax.tick_params(labelsize=8)
-    bar.ax.locator_params(nbins=5)
+    axis.figure.colorbar(drawn, cax=bar, orientation="horizontal", extend=_extend(values, low, high))
+    bar.tick_params(labelsize=8)
+    bar.locator_params(nbins=5)
 
 
 def _write_letters(axis: Axes, letters: tuple[str, str]) -> None:

@@ -2,8 +2,9 @@
 
 What a pulse, a preparation and recovery do is compiled from the very functions that the CPU kernels call; here is only
 how the work is shared out. Ideal spoiling takes a thread a signal, phase graphs a block a signal with a thread an
-order, isochromats a block a signal with a thread a spin. Orders beyond `ORDERS` are not followed; for T1-FF they change
-a signal by less than 1e-3 of its norm. The states of phase graphs are in single precision, all else in double.
+order, isochromats a block a signal with a thread a spin. Orders that come back as an echo later than `FOLLOWED` times
+T2 are not followed; for T1-FF and FISP they change a signal by less than 1e-3 of its norm. The states of phase graphs
+are in single precision, all else in double.
 
 Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``) runs these kernels without a GPU, slowly.
 """
@@ -18,13 +19,16 @@ import torch
 from numba import cuda, float32, float64
 
 from mrfpipe.arrays import Double, check_numba_gpu
+from mrfpipe.errors import ResourceError
 from mrfpipe.physics.bloch import N_SPINS, rotate
-from mrfpipe.physics.epg import longitudinal, transverse
+from mrfpipe.physics.epg import longitudinal, orders_within, transverse
 from mrfpipe.physics.events import PREPARATION, UNREAD, Events, prepared, recover
 from mrfpipe.physics.tissue import WHOLE, Parts, check_signals
 
-ORDERS = 64
-"""Orders that are followed: threads a signal."""
+FOLLOWED = 2.8
+"""Orders are followed if they come back within so many times the longest T2: 64 of them for T1-FF."""
+WARP, MOST_THREADS = 32, 1024
+"""Threads that run in step, and threads that a block has at most."""
 SPOILED_THREADS = 128
 """Signals a block."""
 
@@ -64,15 +68,16 @@ def _spoiled(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, d
 @cuda.jit
 def _epg(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: Double, signals: Signals) -> None:
     """One block a signal, one thread an order; see `mrfpipe.physics.epg`."""
+    signal, k, n_orders = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
     # What goes an order up and down in a dephasing, in turns: while one is read, the other is written.
-    up = cuda.shared.array((2, 2, ORDERS), float32)
-    down = cuda.shared.array((2, 2, ORDERS), float32)
-    signal, k = cuda.blockIdx.x, cuda.threadIdx.x
+    shared = cuda.shared.array(0, float32)
+    up, down = shared[: 4 * n_orders], shared[4 * n_orders :]
+    imaginary, other = n_orders, 2 * n_orders
     none, half = single(0), single(0.5)
     equilibrium = single(1) if k == 0 else none
-    if k == ORDERS - 1:
-        for buffer in range(2):
-            down[buffer, 0, k], down[buffer, 1, k] = none, none
+    if k == n_orders - 1:
+        for start in range(4):
+            down[start * n_orders + k] = none
     buffer = 0
     for part in range(parts.weights.size):
         scale, hertz = b1[signal] * parts.flip_scales[part], df[signal] + parts.shifts[part]
@@ -122,16 +127,16 @@ def _epg(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: D
             minus_re, minus_im = re * minus_re + im * minus_im, re * minus_im - im * minus_re
             # Dephasing: F+ goes up, F- down, and what passes zero comes back as its conjugate.
             if events.cycles[interval]:
-                if k < ORDERS - 1:
-                    up[buffer, 0, k + 1], up[buffer, 1, k + 1] = plus_re, plus_im
+                if k < n_orders - 1:
+                    up[buffer + k + 1], up[buffer + imaginary + k + 1] = plus_re, plus_im
                 if k > 0:
-                    down[buffer, 0, k - 1], down[buffer, 1, k - 1] = minus_re, minus_im
+                    down[buffer + k - 1], down[buffer + imaginary + k - 1] = minus_re, minus_im
                 cuda.syncthreads()
-                minus_re, minus_im = down[buffer, 0, k], down[buffer, 1, k]
-                plus_re, plus_im = up[buffer, 0, k], up[buffer, 1, k]
+                minus_re, minus_im = down[buffer + k], down[buffer + imaginary + k]
+                plus_re, plus_im = up[buffer + k], up[buffer + imaginary + k]
                 if k == 0:
                     plus_re, plus_im = minus_re, -minus_im
-                buffer = 1 - buffer
+                buffer = other - buffer
 
 
 @cuda.jit
@@ -187,7 +192,7 @@ def simulator_on(device: torch.device, spoiling: str) -> Callable[..., Signals]:
     Raises
     ------
     ResourceError
-        If Numba cannot use the GPU.
+        If Numba cannot use the GPU; when it is called, if phase graphs have more orders than a block has threads.
     """
     check_numba_gpu("simulate")
     kernel, precision = {
@@ -201,19 +206,27 @@ def simulator_on(device: torch.device, spoiling: str) -> Callable[..., Signals]:
         with cuda.gpus[device.index or 0]:
             on_gpu = [cuda.to_device(v) for v in values]
             signals = cuda.to_device(np.zeros((t1.size, events.n_frames), precision))
-            blocks, threads = _shared_out(spoiling, t1.size)
-            kernel[blocks, threads](_moved(events), _moved(parts), *on_gpu, signals)
+            kernel[_shared_out(spoiling, events, values[1])](_moved(events), _moved(parts), *on_gpu, signals)
             result: Signals = signals.copy_to_host()
         return result
 
     return simulate
 
 
-def _shared_out(spoiling: str, n_signals: int) -> tuple[int, int]:
-    """Blocks, and threads a block."""
+def _shared_out(spoiling: str, events: Events, t2: Double) -> tuple[int, int, int, int]:
+    """Blocks, threads a block, stream, and bytes of memory that a block shares and that are not known before."""
     if spoiling == "spoiled":
-        return -(-n_signals // SPOILED_THREADS), SPOILED_THREADS
-    return n_signals, ORDERS if spoiling == "epg" else N_SPINS
+        return -(-t2.size // SPOILED_THREADS), SPOILED_THREADS, 0, 0
+    if spoiling == "bloch":
+        return t2.size, N_SPINS, 0, 0
+    n_orders = orders_within(events, FOLLOWED * float(t2.max()))
+    if n_orders > MOST_THREADS:
+        raise ResourceError(
+            f"{n_orders:,} orders of phase graphs matter for this protocol, and a block of a GPU has {MOST_THREADS:,} "
+            "threads: simulate with --device cpu."
+        )
+    threads = -(-n_orders // WARP) * WARP
+    return t2.size, threads, 0, 8 * threads * np.dtype(np.float32).itemsize
 
 
 def _moved(values: Any) -> Any:  # noqa: ANN401 - Events or Parts, its arrays on the GPU

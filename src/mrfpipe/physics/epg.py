@@ -16,6 +16,7 @@ one, t being the least time that one dephasing takes. The highest orders are dro
 where this is below a tolerance.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,11 +28,11 @@ from mrfpipe.arrays import Double
 from mrfpipe.physics.events import PREPARATION, UNREAD, Events, prepared
 from mrfpipe.physics.tissue import LANES, WHOLE, Parts, check_signals, fill_lanes
 
-MOST_ORDERS = 128
-"""Orders that are followed at most, unless told otherwise."""
 TOLERANCE = 1e-5
-"""What a dropped order may add to a later echo, relative to equilibrium. For T1-FF all that is dropped changes a signal
-by less than 1e-3 of its norm."""
+"""What a dropped order may add to a later echo, relative to equilibrium. In the trains of T1-FF and FISP all that is
+dropped changes a signal by less than 5e-5 of its norm."""
+MOST_NORM = math.sqrt(2)
+"""Of the states of an order, which begin with Z of 1, counted twice."""
 LOOK_EVERY = 4
 """Dephasings between two looks at which orders still matter."""
 
@@ -269,6 +270,12 @@ def _all(
             )
 
 
+def orders_within(events: Events, time: float) -> int:
+    """Return how many orders come back as an echo within a time, in s; no more than the gradients ever dephase to."""
+    n_dephasings = int(np.sum(events.cycles[events.interval[events.kind != PREPARATION]]))
+    return 1 + (n_dephasings if math.isinf(time) else min(n_dephasings, math.ceil(time / events.cycle_time)))
+
+
 def epg_signals(
     events: Events,
     *,
@@ -277,7 +284,7 @@ def epg_signals(
     b1: Double,
     df: Double,
     parts: Parts = WHOLE,
-    n_orders: int = MOST_ORDERS,
+    n_orders: int | None = None,
     tolerance: float = TOLERANCE,
     dtype: npt.DTypeLike = np.float32,
 ) -> npt.NDArray[np.complexfloating]:
@@ -296,7 +303,7 @@ def epg_signals(
     parts
         What each signal is the sum of.
     n_orders
-        Orders that are followed at most.
+        Orders that are followed at most; if not given, as many as matter.
     tolerance
         What a dropped order may add to a later echo, relative to equilibrium.
     dtype
@@ -308,6 +315,8 @@ def epg_signals(
         which follows the RF; complex in the precision of `dtype`. Shape `(signals, frames)`.
     """
     full, real = fill_lanes(check_signals(t1=t1, t2=t2, b1=b1, df=df)), np.zeros(0, dtype)
+    if n_orders is None:
+        n_orders = orders_within(events, float(np.max(t2)) * math.log(MOST_NORM / tolerance) if tolerance else math.inf)
     signals = np.zeros((full[0].size, events.n_frames), np.result_type(real, np.complex64))
     _all(events, parts, *full, n_orders, tolerance, signals, real)
     return signals[: t1.size]
