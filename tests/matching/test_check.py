@@ -118,7 +118,7 @@ def test_residual_is_in_units_of_noise_where_signals_are_whitened(basis):
     noise = (complex_normal(rng, N_VOXELS, rank) @ mixing.T).astype(np.complex64)
     found = explain(signals(ASSUMED, basis, noise=0) + noise, basis, ASSUMED, SIMULATED, whitening(noise))
     # Each voxel has 2 rank real numbers of variance 1/2, of which five parameters and a complex scale explain seven;
-    # the mean of 400 scatters by 1 / sqrt(400 (rank - 3.5)), below 3 %, and five parameters do not use all their freedom.
+    # the mean of 400 scatters by 1 / sqrt(400 (rank - 3.5)), below 3 %, and parameters do not use all their freedom.
     assert found.residual.mean() == pytest.approx(rank - 3.5, rel=0.15)
 
 
