@@ -2,10 +2,9 @@
 
 A wrong assumption leaves a residual that `match`, a correlation near 1, does not show: 0.6 % of the signal for a
 twentieth of the inversion, 0.05 % for the history of T1-FF, beside the 2 % that noise and undersampling leave in a
-voxel. What shows it is the difference between two residuals of one voxel, as noise is common to both. So the same
-voxels are explained by every variant, each fitted by itself, and the relative differences of their squared residuals
-are averaged. How sure that mean is, is seen from how it differs between parts of the slice: neighbours, which share
-noise and aliasing, stay together.
+voxel. What shows it is the ratio of two residuals of one voxel, as noise is common to both. So the same voxels are
+explained by every variant, each fitted by itself, and the logarithms of their residuals are averaged. How sure a mean
+is, is seen from how it differs between parts of the slice: neighbours, which share noise and aliasing, stay together.
 
 The signals are coefficients of a basis that spans all variants; that of the protocol alone may cut off what tells them
 apart. Where the noise of the coefficients is known, coefficients and fingerprints are whitened by it, so that residuals
@@ -13,7 +12,7 @@ are in its units and their squares add up to a likelihood.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,29 +21,28 @@ from mrfpipe.dictionary import Dictionary, entry_gram, leading_basis
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
 from mrfpipe.matching.sense import thinned
-from mrfpipe.physics.simulate import component_signals
-from mrfpipe.physics.variants import Variant
+from mrfpipe.physics.simulate import SPOILED, component_signals
+from mrfpipe.physics.variants import Setting, Variant
 
 CLEARLY = 4.0
 """Standard errors by which one variant must be better to be called so."""
 PARTS = 40
 """Parts of the slice whose means give the standard error."""
-MOST_CHANGES = 3
-"""Changes to the protocol that are made one after the other, at most."""
 SPANNED = 0.999995
 """Share of the energy of all variants' fingerprints that their common basis keeps."""
 
 Signals = tuple[Complex, ...]
+"""Of every component over the thinned grid. Shape `(*own axes, *shared axes, frames)` each."""
 
 
 @dataclass(slots=True)
 class Simulated:
-    """The signals of variants' components over a thinned grid, each simulated when it is first asked for."""
+    """The signals of variants, each simulated when it is first asked for."""
 
     _found: dict[object, Signals] = field(default_factory=dict)
 
     def __call__(self, variant: Variant) -> Signals:
-        """Simulate a variant. Shape `(*own axes, *shared axes, frames)` of each component."""
+        """Simulate a variant."""
         key = variant.protocol.hash, variant.model
         if key not in self._found:
             self._found[key] = component_signals(thinned(variant.protocol), variant.model)
@@ -54,6 +52,33 @@ class Simulated:
         """Return a basis of the fingerprints of all variants alike. Shape `(frames, rank)`."""
         grams = [entry_gram(self(variant), thinned(variant.protocol)) for variant in variants]
         return leading_basis(sum(gram / np.trace(gram).real for gram in grams), None, SPANNED)[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Changed:
+    """The signals of a dictionary, changed for a variant by as much as they change under ideal spoiling.
+
+    So nearly what its own model would give, in the time that ideal spoiling takes.
+    """
+
+    dictionary: Dictionary
+    """What was simulated of the protocol as it is."""
+    simulated: Simulated
+    """What was simulated under ideal spoiling."""
+
+    def __call__(self, variant: Variant) -> Signals:
+        """Approximate a variant of the dictionary's protocol, of its model and not conjugated."""
+        protocol, few = self.dictionary.protocol, thinned(self.dictionary.protocol).grid
+        changed = self.simulated(replace(variant, model=SPOILED))
+        before = self.simulated(replace(variant, model=SPOILED, protocol=protocol))
+        signals = []
+        for component, mine, after, first in zip(
+            protocol.components, self.dictionary.components, changed, before, strict=True
+        ):
+            names = [*protocol.own_axes(component), *protocol.shared_axes]
+            at = np.ix_(*(np.searchsorted(protocol.grid[name], few[name]) for name in names))
+            signals.append((mine[at] @ self.dictionary.basis.T + (after - first)).astype(np.complex64))
+        return tuple(signals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,15 +92,20 @@ class Explained:
     residual: Double
     """Squared residual of each voxel, in units of the signals. Shape `(voxels)`."""
 
+    @property
+    def level(self) -> float:
+        """How large the residuals are: the mean of their logarithms."""
+        return float(np.log(self.residual).mean())
+
     def margin(self, over: "Explained") -> float:
         """Return by how many standard errors this explains the voxels better than another variant does.
 
         Voxels come in the order of their places, so that a part of them is a part of the slice.
         """
-        worse = 2 * (over.residual - self.residual) / np.maximum(over.residual + self.residual, np.finfo(float).tiny)
+        worse = np.log(over.residual) - np.log(self.residual)
         means = np.array([part.mean() for part in np.array_split(worse, min(PARTS, worse.size))])
         error = means.std(ddof=1) / np.sqrt(means.size) if means.size > 1 else np.inf
-        return float(means.mean() / error) if error > 0 else 0.0
+        return float(worse.mean() / error) if error > 0 else 0.0
 
     def change(self, since: "Explained") -> dict[str, float]:
         """Return the medians by which parameters differ from another variant's, where they count, in file units."""
@@ -99,20 +129,18 @@ class Verdict:
     """By the protocol as it is."""
     best: Explained
     """By the variant that explains the scan best; the protocol as it is, unless another is clearly better."""
-    changes: tuple[Variant, ...]
-    """What leads from the protocol to the best, one change after the other."""
     others: tuple[Explained, ...]
-    """By the variants that differ from the best by one change."""
+    """By the variants that differ from the best in one setting."""
 
     @property
-    def is_assumed(self) -> bool:
-        """Whether nothing is clearly better than the protocol as it is."""
-        return not self.changes
+    def changes(self) -> tuple[Setting, ...]:
+        """What the best has set otherwise than the protocol; nothing if the protocol as it is explains the scan."""
+        return self.best.variant.since(self.assumed.variant)
 
     @property
     def margin(self) -> float:
         """Standard errors by which the best is better than the protocol as it is."""
-        return 0.0 if self.is_assumed else self.best.margin(self.assumed)
+        return self.best.margin(self.assumed)
 
     @property
     def undecided(self) -> tuple[Explained, ...]:
@@ -128,7 +156,11 @@ def whitening(noise: Complex) -> Complex:
 
 
 def explain(
-    signals: Complex, basis: Complex, variant: Variant, simulated: Simulated, white: Complex | None = None
+    signals: Complex,
+    basis: Complex,
+    variant: Variant,
+    simulated: Callable[[Variant], Signals],
+    white: Complex | None = None,
 ) -> Explained:
     """Fit a variant to signals.
 
@@ -141,7 +173,7 @@ def explain(
     variant
         What they are taken for.
     simulated
-        What was simulated before.
+        Gives the signals of a variant.
     white
         What whitens the coefficients. Shape `(rank, rank)`.
     """
@@ -160,7 +192,7 @@ def explain(
     return Explained(
         variant=variant,
         parameters=found.parameters,
-        residual=np.sum(np.abs(signals - scale[:, None] * fits) ** 2, axis=1),
+        residual=np.maximum(np.sum(np.abs(signals - scale[:, None] * fits) ** 2, axis=1), np.finfo(np.float64).tiny),
     )
 
 
@@ -176,16 +208,21 @@ def judge(
     assumed
         The protocol as it is.
     others
-        Gives the variants that differ from one by one change.
+        Gives the variants that differ from one in one setting.
     fitted
         Explains the scan by a variant.
     """
-    first = best = fitted(assumed)
-    changes: list[Variant] = []
+    found: dict[object, Explained] = {}
+
+    def by(variant: Variant) -> Explained:
+        if variant.key not in found:
+            found[variant.key] = fitted(variant)
+        return found[variant.key]
+
+    best = by(assumed)
     while True:
-        tried = [fitted(variant) for variant in others(best.variant)]
-        leader = max(tried, key=lambda one: one.margin(best), default=None)
-        if leader is None or leader.margin(best) < CLEARLY or len(changes) == MOST_CHANGES:
-            return Verdict(assumed=first, best=best, changes=tuple(changes), others=tuple(tried))
-        changes.append(leader.variant)
-        best = leader
+        tried = tuple(by(variant) for variant in others(best.variant))
+        better = [one for one in tried if one.margin(best) > CLEARLY]
+        if not better:
+            return Verdict(assumed=by(assumed), best=best, others=tried)
+        best = min(better, key=lambda one: one.level)

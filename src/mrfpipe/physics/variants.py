@@ -1,4 +1,4 @@
-"""Variants: what a scan may have been although its protocol says otherwise, as protocols and models with one change.
+"""Variants: what a scan may have been although its protocol says otherwise.
 
 What the magnetisation has been through before, what the inversion does, how much is left of the transverse
 magnetisation, how even the flip angle is across the slice and which way the receiver counts phase: nobody reads these
@@ -7,22 +7,28 @@ off a scanner's console, and a scan that breaks one of them matches as well as a
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import History, Inversion, Protocol
 
-EFFICIENCIES = (1.0, 0.95, 0.9, 0.85)
-"""Of an inversion. Adiabatic ones reach 0.9 to 1 in tissue."""
+INVERSIONS = (*(Inversion(efficiency=e) for e in (1.0, 0.95, 0.9, 0.85)), Inversion(scales_with_b1=True))
+"""What an inversion may be. Adiabatic ones reach 0.9 to 1 in tissue."""
+
+
+class Setting(NamedTuple):
+    """One thing that variants differ in."""
+
+    name: str
+    """What it is, for people."""
+    remedy: str
+    """What to set to have it so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Variant:
     """What a scan may be a scan of."""
 
-    name: str
-    """What is different, for people."""
-    remedy: str
-    """What to set to have it so."""
     protocol: Protocol
     """The protocol that then holds."""
     model: SignalModel
@@ -35,10 +41,63 @@ class Variant:
         """What decides its signals."""
         return self.protocol.hash, self.model, self.conjugated
 
+    @property
+    def inversion(self) -> Inversion | None:
+        """The first inversion of the sequence, if it has one."""
+        return next((block for block in self.protocol.sequence.blocks if isinstance(block, Inversion)), None)
 
-def as_assumed(protocol: Protocol, model: SignalModel) -> Variant:
-    """Return the variant that is none."""
-    return Variant(name="as assumed", remedy="nothing", protocol=protocol, model=model)
+    def since(self, other: "Variant") -> tuple[Setting, ...]:
+        """Return the settings that are not another variant's."""
+        return tuple(mine for mine, its in zip(self.settings, other.settings, strict=True) if mine != its)
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """All that variants can differ in."""
+        return (
+            _of_history(self.protocol.history),
+            _of_inversion(self.inversion),
+            _of_phase(self.conjugated),
+            _of_profile(self.model),
+            _of_spoiling(self.model),
+        )
+
+
+def _of_history(history: History) -> Setting:
+    names = {
+        "equilibrium": "sequence played once",
+        "repeated": "sequence repeated",
+        "multislice": "slices one after the other",
+    }
+    number = f", slices = {history.slices}" if history.kind == "multislice" else ""
+    return Setting(names[history.kind], f'kind = "{history.kind}"{number} in [history]')
+
+
+def _of_inversion(inversion: Inversion | None) -> Setting:
+    if inversion is None:
+        return Setting("no inversion", "")
+    if inversion.scales_with_b1:
+        name = "inversion of 180 degrees times B1"
+    else:
+        name = "full inversion" if inversion.efficiency == 1 else f"inversion efficiency {inversion.efficiency:.2f}"
+    scales = "true" if inversion.scales_with_b1 else "false"
+    keys = f"efficiency = {inversion.efficiency:g} and scales_with_b1 = {scales}"
+    return Setting(name, f"{keys} in the block inversion")
+
+
+def _of_phase(conjugated: bool) -> Setting:
+    how = "the other way round" if conjugated else "as it is"
+    return Setting(f"phase {how}", "--conjugate, or leave it out where it was given")
+
+
+def _of_profile(model: SignalModel) -> Setting:
+    if model.slice_profile:
+        return Setting("slice profile", "--slice-profile of simulate")
+    return Setting("the same flip angle across the slice", "no --slice-profile of simulate")
+
+
+def _of_spoiling(model: SignalModel) -> Setting:
+    names = {"spoiled": "ideal spoiling", "epg": "spoiling by RF and gradients", "bloch": "single spins"}
+    return Setting(names[model.spoiling], f"--model {model.spoiling} of simulate")
 
 
 def after(protocol: Protocol, history: History) -> Protocol:
@@ -52,7 +111,7 @@ def inverted(protocol: Protocol, **inversion: float | bool) -> Protocol:
 
 
 def variants_of(base: Variant, slices_before: int) -> Iterator[Variant]:
-    """Give the variants that differ from another one by one change, those first that are quick to simulate.
+    """Give the variants that differ from another one in one setting.
 
     Parameters
     ----------
@@ -61,71 +120,27 @@ def variants_of(base: Variant, slices_before: int) -> Iterator[Variant]:
     slices_before
         Slices of the scan that may have been measured before the one that is looked at; 0 if it has a single one.
     """
-    yield from _histories(base, slices_before)
-    yield from _inversions(base)
-    if len(base.protocol.components) > 1:  # signals of a single component look the same either way
-        turned = "as it is" if base.conjugated else "the other way round"
-        yield replace(
-            base,
-            name=f"phase {turned}",
-            remedy="--conjugate, or leave it out where it was given",
-            conjugated=not base.conjugated,
-        )
-    profiled = base.model.slice_profile
-    yield replace(
-        base,
-        name="the same flip angle across the slice" if profiled else "slice profile",
-        remedy=f"simulate {'without' if profiled else 'with'} --slice-profile",
-        model=replace(base.model, slice_profile=not profiled),
-    )
-    if not profiled and base.model.spoiling != "bloch":  # both together take minutes
-        spoiling = base.model.spoiling
-        yield replace(
-            base,
-            name="ideal spoiling" if spoiling == "epg" else "spoiling by RF and gradients",
-            remedy=f"simulate with --model {'spoiled' if spoiling == 'epg' else 'epg'}",
-            model=replace(base.model, spoiling="spoiled" if spoiling == "epg" else "epg"),
-        )
-
-
-def _histories(base: Variant, slices_before: int) -> Iterator[Variant]:
-    """Give other histories; a slice that none was measured before has either seen nothing or its own sequence."""
-    found = {
-        "sequence repeated": History(kind="repeated"),
-        "sequence played once": History(kind="equilibrium"),
-    }
-    if slices_before:
-        del found["sequence played once"]
-        found["slices one after the other"] = History(kind="multislice", slices=slices_before)
-    for name, history in found.items():
+    for history in _histories(slices_before):
         if history.kind != base.protocol.history.kind:
-            number = f", slices = {history.slices}" if history.kind == "multislice" else ""
-            yield replace(
-                base,
-                name=name,
-                remedy=f'kind = "{history.kind}"{number} in [history]',
-                protocol=after(base.protocol, history),
-            )
+            yield replace(base, protocol=after(base.protocol, history))
+    yield from _inverted_otherwise(base)
+    if len(base.protocol.components) > 1:  # signals of a single component look the same either way
+        yield replace(base, conjugated=not base.conjugated)
+    profiled, spoiling = base.model.slice_profile, base.model.spoiling
+    yield replace(base, model=replace(base.model, slice_profile=not profiled))
+    if spoiling != "bloch":
+        yield replace(base, model=replace(base.model, spoiling="spoiled" if spoiling == "epg" else "epg"))
 
 
-def _inversions(base: Variant) -> Iterator[Variant]:
+def _histories(slices_before: int) -> tuple[History, ...]:
+    """Return what a slice may have been through; one that none was measured before, nothing or its own sequence."""
+    other = History(kind="multislice", slices=slices_before) if slices_before else History(kind="equilibrium")
+    return History(kind="repeated"), other
+
+
+def _inverted_otherwise(base: Variant) -> Iterator[Variant]:
     """Give other inversions; none if the sequence has no inversion."""
-    blocks = [block for block in base.protocol.sequence.blocks if isinstance(block, Inversion)]
-    if not blocks:
-        return
-    scales = blocks[0].scales_with_b1
-    if base.protocol.b1 is not None:
-        yield replace(
-            base,
-            name="inversion of 180 degrees at every B1" if scales else "inversion of 180 degrees times B1",
-            remedy=f"scales_with_b1 = {'false' if scales else 'true'} in the block inversion",
-            protocol=inverted(base.protocol, scales_with_b1=not scales),
-        )
-    for efficiency in EFFICIENCIES:
-        if efficiency != blocks[0].efficiency:
-            yield replace(
-                base,
-                name=f"inversion efficiency {efficiency:.2f}",
-                remedy=f"efficiency = {efficiency:g} in the block inversion",
-                protocol=inverted(base.protocol, efficiency=efficiency),
-            )
+    for inversion in INVERSIONS if base.inversion else ():
+        if inversion != base.inversion and not (inversion.scales_with_b1 and base.protocol.b1 is None):
+            how = {"efficiency": inversion.efficiency, "scales_with_b1": inversion.scales_with_b1}
+            yield replace(base, protocol=inverted(base.protocol, **how))

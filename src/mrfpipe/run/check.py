@@ -9,12 +9,13 @@ from scipy.ndimage import binary_erosion
 
 from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.arrays import Bool, Int
+from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import InputError
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.maps import Fingerprints, ParameterMaps
-from mrfpipe.matching.check import CLEARLY, Explained, Simulated, Verdict, explain, judge, whitening
-from mrfpipe.physics.simulate import SPOILED, SignalModel
-from mrfpipe.physics.variants import Variant, as_assumed, variants_of
+from mrfpipe.matching.check import CLEARLY, Changed, Explained, Simulated, Verdict, explain, judge, whitening
+from mrfpipe.physics.simulate import SignalModel
+from mrfpipe.physics.variants import Setting, Variant, variants_of
 from mrfpipe.progress import SILENT, Progress, stage
 from mrfpipe.protocol import Protocol
 from mrfpipe.quantities import Parameter
@@ -23,6 +24,8 @@ from mrfpipe.run.source import reconstruction_of
 CPU = torch.device("cpu")
 N_VOXELS = 4000
 """Voxels of a slice that are looked at, at most."""
+FEWER_VOXELS = 1000
+"""As many by the short form."""
 DEPTH = 2
 """Voxels that lie between one that is looked at and what is no tissue, where there are enough of those."""
 ENOUGH = 200
@@ -59,36 +62,40 @@ class Check:
         looked_at = f"slice {self.slice_index + 1} of {self.n_slices}, {best.residual.size:,} voxels"
         noise = f"{self.rank} coefficients, residual {self.over_noise(best):.2f} times the noise"
         lines = [f"{self.name}: {looked_at}, {noise}", best_line(verdict), "", *self._table()]
-        undecided = [f"{one.variant.name} ({one.variant.remedy})" for one in verdict.undecided]
+        undecided = [
+            f"{setting.name} ({setting.remedy})" for one in verdict.undecided for setting in self._instead(one)
+        ]
         if undecided:
             lines += ["", f"undecided, less than {CLEARLY:g} standard errors worse: {'; '.join(undecided)}"]
         return "\n".join(lines)
 
+    def _instead(self, one: Explained) -> tuple[Setting, ...]:
+        """Return what a variant has set otherwise than the best."""
+        return one.variant.since(self.verdict.best.variant)
+
     def _table(self) -> list[str]:
         """Write what every other variant is worse by, and what it would change in the maps."""
-        best, others = self.verdict.best, list(self.verdict.others)
-        if not self.verdict.is_assumed:
-            others = [self.verdict.assumed, *(o for o in others if o.variant.key != self.verdict.assumed.variant.key)]
+        best, assumed = self.verdict.best, self.verdict.assumed
+        rows = {", ".join(setting.name for setting in self._instead(one)): one for one in self.verdict.others}
+        if self.verdict.changes:
+            rows = {n: o for n, o in rows.items() if o.variant.key != assumed.variant.key} | {"as assumed": assumed}
         parameters = best.variant.protocol.parameters
         titles = [p.name if p.unit == "1" else f"{p.name} ({p.unit})" for p in parameters]
-        width = max(len(one.variant.name) for one in others)
+        width = max(map(len, rows))
         columns = "  ".join(f"{title:>10}" for title in titles)
         lines = [f"{'instead':{width}}  {'worse by (se)':>13}  {'residual':>8}  {columns}"]
-        for one in sorted(others, key=best.margin):
+        for name, one in sorted(rows.items(), key=lambda row: best.margin(row[1])):
             change = one.change(best)
             changes = "  ".join(f"{_number(change[p.name], p):>10}" for p in parameters)
-            lines.append(
-                f"{one.variant.name:{width}}  {best.margin(one):13.1f}  {self.over_noise(one):8.2f}  {changes}"
-            )
+            lines.append(f"{name:{width}}  {best.margin(one):13.1f}  {self.over_noise(one):8.2f}  {changes}")
         return [*lines, "residual in units of the noise; then by how much maps would change, medians"]
 
 
 def best_line(verdict: Verdict) -> str:
     """Say in a line which variant explains a scan best, how it is set, and what the maps change by."""
-    if verdict.is_assumed:
+    if not verdict.changes:
         return "The scan is explained best by the protocol as it is."
-    names = ", ".join(change.name for change in verdict.changes)
-    remedies = "; ".join(change.remedy for change in verdict.changes)
+    names, remedies = (", ".join(texts) for texts in zip(*verdict.changes, strict=True))
     change = verdict.best.change(verdict.assumed)
     parameters = verdict.best.variant.protocol.parameters
     units = {p.name: "" if p.unit == "1" else f" {p.unit}" for p in parameters}
@@ -138,7 +145,7 @@ def check_scan(
     InputError
         If the slice holds no tissue.
     """
-    rng, simulated, assumed = np.random.default_rng(seed), Simulated(), as_assumed(protocol, model)
+    rng, simulated, assumed = np.random.default_rng(seed), Simulated(), Variant(protocol=protocol, model=model)
     with stage(progress, "read"):
         raw = read_raw(scan, protocol.sequence)
     middle = raw.n_slices // 2
@@ -151,14 +158,15 @@ def check_scan(
     imaging = replace(imaging, recon="subspace", noise="edges" if raw.noise is None else imaging.noise)
     images = reconstruction_of(raw, protocol, progress, imaging=imaging, basis=basis, denoised=False, device=device)
     one = images.slice(middle)
-    places = _inside(one.mask[0] & np.any(one.images[0] != 0, axis=0), rng)
+    places = _inside(one.mask[0] & np.any(one.images[0] != 0, axis=0), N_VOXELS, rng)
     if not places.size:
         raise InputError(f"{scan}: slice {middle + 1} holds no signal that stands out as tissue; check the scan.")
     signals, noise = (np.ascontiguousarray(some[:, *places.T].T) for some in (one.images[0], images.noise(rng)))
     white = whitening(noise)
 
     def fitted(variant: Variant) -> Explained:
-        with stage(progress, variant.name):
+        name = ", ".join(setting.name for setting in variant.since(assumed)) or "as assumed"
+        with stage(progress, name):
             return explain(signals, basis, variant, simulated, white)
 
     return Check(
@@ -170,40 +178,37 @@ def check_scan(
     )
 
 
-def doubt(maps: ParameterMaps, fingerprints: Fingerprints, protocol: Protocol, model: SignalModel) -> str:
+def doubt(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionary) -> str:
     """Say in a line which other history or inversion explains matched signals clearly better; nothing if none does.
 
-    The short form of `check_scan`, of signals that are there anyhow. What takes long to simulate is left to that: other
-    spoiling and slice profiles, and all where signals were not simulated under ideal spoiling.
+    The short form of `check_scan`, of signals that are there anyhow. What takes long to simulate is left to that.
 
     Parameters
     ----------
     maps, fingerprints
         What was matched.
-    protocol, model
-        What it was matched by.
+    dictionary
+        What it was matched with.
     """
-    assumed = as_assumed(protocol, model)
-    if model != SPOILED:
-        return ""
     middle = len(maps.mask) // 2
-    places = _inside(maps.mask[middle], np.random.default_rng(0))
+    places = _inside(maps.mask[middle], FEWER_VOXELS, np.random.default_rng(0))
     if len(places) < ENOUGH:
         return ""
     number = np.cumsum(maps.mask).reshape(maps.mask.shape)[middle] - 1
-    signals = fingerprints.measured[number[*places.T]]
-    simulated = Simulated()
+    signals, basis = fingerprints.measured[number[*places.T]], fingerprints.basis
+    assumed = Variant(protocol=dictionary.protocol, model=dictionary.model)
+    changed = Changed(dictionary=dictionary, simulated=Simulated())
 
     def others(base: Variant) -> list[Variant]:
-        return [one for one in variants_of(base, middle) if one.model == SPOILED and not one.conjugated]
+        return [one for one in variants_of(base, middle) if one.model == base.model and not one.conjugated]
 
-    verdict = judge(assumed, others, lambda variant: explain(signals, fingerprints.basis, variant, simulated))
-    return "" if verdict.is_assumed else best_line(verdict)
+    verdict = judge(assumed, others, lambda variant: explain(signals, basis, variant, changed))
+    return f"{best_line(verdict)} `mrfpipe check SCAN -d DICT.h5` says more." if verdict.changes else ""
 
 
-def _inside(mask: Bool, rng: np.random.Generator) -> Int:
-    """Choose voxels deep inside tissue, in the order of their places. Shape `(voxels, 2)`."""
+def _inside(mask: Bool, most: int, rng: np.random.Generator) -> Int:
+    """Choose so many voxels deep inside tissue, in the order of their places. Shape `(voxels, 2)`."""
     deep = binary_erosion(mask, iterations=DEPTH)
     places = np.argwhere(deep if deep.sum() >= ENOUGH else mask)
-    chosen: Int = places[np.sort(rng.choice(len(places), min(N_VOXELS, len(places)), replace=False))]
+    chosen: Int = places[np.sort(rng.choice(len(places), min(most, len(places)), replace=False))]
     return chosen

@@ -137,7 +137,7 @@ class MatchMapper:
 
     def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
         """Say which history or inversion explains the signals better than the dictionary's."""
-        return doubt(maps, fingerprints, self.protocol, self.signal_model)
+        return doubt(maps, fingerprints, self.dictionary)
 
     def describe(self, rank: int) -> str:
         """Name method, entries and signal model."""
