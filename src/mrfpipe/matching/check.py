@@ -20,9 +20,9 @@ from mrfpipe.arrays import Complex, Double
 from mrfpipe.dictionary import Dictionary, entry_gram, leading_basis
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
-from mrfpipe.matching.sense import thinned
 from mrfpipe.physics.simulate import SPOILED, component_signals
 from mrfpipe.physics.variants import Setting, Variant
+from mrfpipe.protocol import Grid, Protocol
 
 CLEARLY = 4.0
 """Standard errors by which one variant must be better to be called so."""
@@ -31,8 +31,35 @@ PARTS = 40
 SPANNED = 0.999995
 """Share of the energy of all variants' fingerprints that their common basis keeps."""
 
+VALUES = {"T1": 16, "T2": 16, "B1": 8, "off-resonance": 25}
+"""Values of a parameter that variants are simulated for, by its quantity: so many that what lies between is found by
+interpolation, to less than variants differ by."""
+VALUES_OF_SECOND = 4
+"""Values of a parameter that belongs to the second of two components alone."""
+
 Signals = tuple[Complex, ...]
-"""Of every component over the thinned grid. Shape `(*own axes, *shared axes, frames)` each."""
+"""Of every component over the regular grid. Shape `(*own axes, *shared axes, frames)` each."""
+
+
+def regular(protocol: Protocol) -> Protocol:
+    """Return the protocol with a grid over the same ranges that has neither more nor fewer values than it takes."""
+    n = {p.name: VALUES.get(p.quantity.name, protocol.grid[p.name].size) for p in protocol.parameters}
+    n |= {name: VALUES_OF_SECOND for c in protocol.components[1:] for name in protocol.own_axes(c)}
+    axes = {name: _spread(axis, n[name]) for name, axis in protocol.grid.items()}
+    return replace(protocol, grid=Grid(axes=axes))
+
+
+def is_fine(protocol: Protocol) -> bool:
+    """Tell whether a protocol's grid has all values of its regular one."""
+    return all(np.isin(axis, protocol.grid[name]).all() for name, axis in regular(protocol).grid.items())
+
+
+def _spread(axis: Double, n: int) -> Double:
+    """Take so many values of an axis, its ends among them, or put so many between its ends if it has fewer."""
+    if axis.size < n:
+        return np.linspace(axis[0], axis[-1], n if axis[0] < axis[-1] else 1)
+    spread: Double = axis[np.linspace(0, axis.size - 1, n).round().astype(int)]
+    return spread
 
 
 @dataclass(slots=True)
@@ -45,12 +72,12 @@ class Simulated:
         """Simulate a variant."""
         key = variant.protocol.hash, variant.model
         if key not in self._found:
-            self._found[key] = component_signals(thinned(variant.protocol), variant.model)
+            self._found[key] = component_signals(regular(variant.protocol), variant.model)
         return tuple(part.conj() for part in self._found[key]) if variant.conjugated else self._found[key]
 
     def basis(self, variants: Iterable[Variant]) -> Complex:
         """Return a basis of the fingerprints of all variants alike. Shape `(frames, rank)`."""
-        grams = [entry_gram(self(variant), thinned(variant.protocol)) for variant in variants]
+        grams = [entry_gram(self(variant), regular(variant.protocol)) for variant in variants]
         return leading_basis(sum(gram / np.trace(gram).real for gram in grams), None, SPANNED)[0]
 
 
@@ -58,7 +85,7 @@ class Simulated:
 class Changed:
     """The signals of a dictionary, changed for a variant by as much as they change under ideal spoiling.
 
-    So nearly what its own model would give, in the time that ideal spoiling takes.
+    So nearly what its own model would give, in the time that ideal spoiling takes. The grid must be fine.
     """
 
     dictionary: Dictionary
@@ -68,7 +95,7 @@ class Changed:
 
     def __call__(self, variant: Variant) -> Signals:
         """Approximate a variant of the dictionary's protocol, of its model and not conjugated."""
-        protocol, few = self.dictionary.protocol, thinned(self.dictionary.protocol).grid
+        protocol, few = self.dictionary.protocol, regular(self.dictionary.protocol).grid
         changed = self.simulated(replace(variant, model=SPOILED))
         before = self.simulated(replace(variant, model=SPOILED, protocol=protocol))
         signals = []
@@ -182,7 +209,7 @@ def explain(
         components=tuple((part @ turn).astype(np.complex64) for part in simulated(variant)),
         basis=basis,
         energy=1.0,
-        protocol=thinned(variant.protocol),
+        protocol=regular(variant.protocol),
         model=variant.model,
     )
     signals = signals if white is None else np.ascontiguousarray(signals @ white.T)

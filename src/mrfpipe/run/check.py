@@ -13,7 +13,7 @@ from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import InputError
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.maps import Fingerprints, ParameterMaps
-from mrfpipe.matching.check import CLEARLY, Changed, Explained, Simulated, Verdict, explain, judge, whitening
+from mrfpipe.matching.check import CLEARLY, Changed, Explained, Simulated, Verdict, explain, is_fine, judge, whitening
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.physics.variants import Setting, Variant, variants_of
 from mrfpipe.progress import SILENT, Progress, stage
@@ -181,7 +181,8 @@ def check_scan(
 def doubt(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionary) -> str:
     """Say in a line which other history or inversion explains matched signals clearly better; nothing if none does.
 
-    The short form of `check_scan`, of signals that are there anyhow. What takes long to simulate is left to that.
+    The short form of `check_scan`, of signals that are there anyhow. Left to that are what takes long to simulate,
+    few voxels, and dictionaries of coarse grids.
 
     Parameters
     ----------
@@ -192,7 +193,7 @@ def doubt(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionar
     """
     middle = len(maps.mask) // 2
     places = _inside(maps.mask[middle], FEWER_VOXELS, np.random.default_rng(0))
-    if len(places) < ENOUGH:
+    if len(places) < ENOUGH or not is_fine(dictionary.protocol):
         return ""
     number = np.cumsum(maps.mask).reshape(maps.mask.shape)[middle] - 1
     signals, basis = fingerprints.measured[number[*places.T]], fingerprints.basis
