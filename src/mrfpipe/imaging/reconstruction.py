@@ -160,30 +160,26 @@ class Reconstruction:
             If the noise scan cannot be whitened with.
         """
         for s in range(self.n_slices):
-            yield self.slice(s)
-
-    def slice(self, s: int) -> FrameSeries:
-        """Reconstruct one slice; errors as of all."""
-        kspace = self._compressed(prewhiten(self._scan.kspace[s], self._noise(s)))
-        maps = estimate_coil_maps(
-            kspace,
-            self._scan.trajectory,
-            self._sequence.matrix,
-            method=self._imaging.coil_maps,
-            weights=self._weights,
-            backend=self._imaging.backend,
-        )
-        if s == self.n_slices // 2:
-            self._coil_maps = maps
-        images = self._frames(s, kspace, maps) if self._basis is None else self._coefficients(s, kspace, maps)
-        return FrameSeries(
-            name=self._scan.name,
-            images=images[None],
-            mask=tissue_mask(images, self._basis)[None],
-            affine=of_slice(self._scan.affine, s),
-            sequence_hash=self._sequence.hash,
-            basis=self._basis,
-        )
+            kspace = self._compressed(prewhiten(self._scan.kspace[s], self._noise(s)))
+            maps = estimate_coil_maps(
+                kspace,
+                self._scan.trajectory,
+                self._sequence.matrix,
+                method=self._imaging.coil_maps,
+                weights=self._weights,
+                backend=self._imaging.backend,
+            )
+            if s == self.n_slices // 2:
+                self._coil_maps = maps
+            images = self._frames(s, kspace, maps) if self._basis is None else self._coefficients(s, kspace, maps)
+            yield FrameSeries(
+                name=self._scan.name,
+                images=images[None],
+                mask=tissue_mask(images, self._basis)[None],
+                affine=of_slice(self._scan.affine, s),
+                sequence_hash=self._sequence.hash,
+                basis=self._basis,
+            )
 
     def noise(self, rng: np.random.Generator) -> Complex:
         """Reconstruct white noise as the middle slice was, once that is: as much as coefficients have of it.

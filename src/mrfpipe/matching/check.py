@@ -64,16 +64,17 @@ def _spread(axis: Double, n: int) -> Double:
 
 @dataclass(slots=True)
 class Simulated:
-    """The signals of variants, each simulated when it is first asked for."""
+    """The signals of a protocol's variants, each simulated when it is first asked for."""
 
-    _found: dict[object, Signals] = field(default_factory=dict)
+    _found: dict[tuple[Setting, ...], Signals] = field(default_factory=dict)
 
     def __call__(self, variant: Variant) -> Signals:
         """Simulate a variant."""
-        key = variant.protocol.hash, variant.model
-        if key not in self._found:
-            self._found[key] = component_signals(regular(variant.protocol), variant.model)
-        return tuple(part.conj() for part in self._found[key]) if variant.conjugated else self._found[key]
+        if variant.conjugated:
+            return tuple(part.conj() for part in self(replace(variant, conjugated=False)))
+        if variant.settings not in self._found:
+            self._found[variant.settings] = component_signals(regular(variant.protocol), variant.model)
+        return self._found[variant.settings]
 
     def basis(self, variants: Iterable[Variant]) -> Complex:
         """Return a basis of the fingerprints of all variants alike. Shape `(frames, rank)`."""
@@ -239,12 +240,12 @@ def judge(
     fitted
         Explains the scan by a variant.
     """
-    found: dict[object, Explained] = {}
+    found: dict[tuple[Setting, ...], Explained] = {}
 
     def by(variant: Variant) -> Explained:
-        if variant.key not in found:
-            found[variant.key] = fitted(variant)
-        return found[variant.key]
+        if variant.settings not in found:
+            found[variant.settings] = fitted(variant)
+        return found[variant.settings]
 
     best = by(assumed)
     while True:

@@ -37,11 +37,6 @@ class Variant:
     """Whether the signals of the scan are the complex conjugates of those simulated."""
 
     @property
-    def key(self) -> tuple[str, SignalModel, bool]:
-        """What decides its signals."""
-        return self.protocol.hash, self.model, self.conjugated
-
-    @property
     def inversion(self) -> Inversion | None:
         """The first inversion of the sequence, if it has one."""
         return next((block for block in self.protocol.sequence.blocks if isinstance(block, Inversion)), None)
@@ -52,7 +47,7 @@ class Variant:
 
     @property
     def settings(self) -> tuple[Setting, ...]:
-        """All that variants can differ in."""
+        """All that variants of a protocol can differ in."""
         return (
             _of_history(self.protocol.history),
             _of_inversion(self.inversion),

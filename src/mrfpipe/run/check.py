@@ -8,10 +8,13 @@ import torch
 from scipy.ndimage import binary_erosion
 
 from mrfpipe.acquisition.raw import read_raw
-from mrfpipe.arrays import Bool, Int
+from mrfpipe.acquisition.scan import RawScan
+from mrfpipe.arrays import Bool, Complex, Int
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import InputError
 from mrfpipe.imaging.choices import Imaging
+from mrfpipe.imaging.coils import edge_noise
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.matching.check import CLEARLY, Changed, Explained, Simulated, Verdict, explain, is_fine, judge, whitening
 from mrfpipe.physics.simulate import SignalModel
@@ -22,6 +25,8 @@ from mrfpipe.quantities import Parameter
 from mrfpipe.run.source import reconstruction_of
 
 CPU = torch.device("cpu")
+MATRIX = 176
+"""Voxels along a side at most. Larger voxels have less noise and less aliasing, and take a fraction of the time."""
 N_VOXELS = 4000
 """Voxels of a slice that are looked at, at most."""
 FEWER_VOXELS = 1000
@@ -30,6 +35,8 @@ DEPTH = 2
 """Voxels that lie between one that is looked at and what is no tissue, where there are enough of those."""
 ENOUGH = 200
 """Voxels so deep inside that no others are needed."""
+LEAST = 100
+"""Voxels of tissue that a slice must have: noise is known by as many readings, of some fifteen coefficients."""
 DECIMALS = {"1": 3, "ms": 0, "Hz": 1}
 """Of changes of maps, by the unit of these."""
 BY_SUBSPACE = Imaging(recon="subspace")
@@ -78,7 +85,7 @@ class Check:
         best, assumed = self.verdict.best, self.verdict.assumed
         rows = {", ".join(setting.name for setting in self._instead(one)): one for one in self.verdict.others}
         if self.verdict.changes:
-            rows = {n: o for n, o in rows.items() if o.variant.key != assumed.variant.key} | {"as assumed": assumed}
+            rows = {n: o for n, o in rows.items() if o.variant.since(assumed.variant)} | {"as assumed": assumed}
         parameters = best.variant.protocol.parameters
         titles = [p.name if p.unit == "1" else f"{p.name} ({p.unit})" for p in parameters]
         width = max(map(len, rows))
@@ -143,7 +150,7 @@ def check_scan(
     MrfpipeError
         As `read_raw` and `mrfpipe.run.source.reconstruction_of`.
     InputError
-        If the slice holds no tissue.
+        If the slice holds hardly any tissue.
     """
     rng, simulated, assumed = np.random.default_rng(seed), Simulated(), Variant(protocol=protocol, model=model)
     with stage(progress, "read"):
@@ -155,12 +162,11 @@ def check_scan(
 
     with stage(progress, "simulate"):
         basis = simulated.basis([assumed, *others(assumed)])
-    imaging = replace(imaging, recon="subspace", noise="edges" if raw.noise is None else imaging.noise)
-    images = reconstruction_of(raw, protocol, progress, imaging=imaging, basis=basis, denoised=False, device=device)
-    one = images.slice(middle)
+    images = _coarse(raw, protocol, imaging, basis, device, progress)
+    (one,) = images
     places = _inside(one.mask[0] & np.any(one.images[0] != 0, axis=0), N_VOXELS, rng)
-    if not places.size:
-        raise InputError(f"{scan}: slice {middle + 1} holds no signal that stands out as tissue; check the scan.")
+    if len(places) < LEAST:
+        raise InputError(f"{scan}: slice {middle + 1} has only {len(places)} voxels of tissue; check the scan.")
     signals, noise = (np.ascontiguousarray(some[:, *places.T].T) for some in (one.images[0], images.noise(rng)))
     white = whitening(noise)
 
@@ -175,6 +181,24 @@ def check_scan(
         n_slices=raw.n_slices,
         rank=basis.shape[1],
         verdict=judge(assumed, others, fitted),
+    )
+
+
+def _coarse(
+    raw: RawScan, protocol: Protocol, imaging: Imaging, basis: Complex, device: torch.device, progress: Progress
+) -> Reconstruction:
+    """Get ready to reconstruct the middle slice from the centre of k-space, its noise being that of all of k-space."""
+    sequence, middle = replace(protocol.sequence, matrix=min(raw.matrix, MATRIX)), raw.n_slices // 2
+    measured = raw.noise is not None and imaging.noise == "scan"
+    noise = raw.noise if measured else edge_noise(raw.kspace[middle], raw.trajectory)
+    return reconstruction_of(
+        replace(raw, kspace=raw.kspace[[middle]], matrix=sequence.matrix, noise=noise).within_matrix(),
+        replace(protocol, sequence=sequence),
+        progress,
+        imaging=replace(imaging, recon="subspace", noise="scan"),
+        basis=basis,
+        denoised=False,
+        device=device,
     )
 
 
