@@ -26,8 +26,8 @@ ASSUMED = Variant(protocol=PROTOCOL, model=SignalModel())
 N_VOXELS = 200
 VARIANTS = {called(variant): variant for variant in (ASSUMED, *variants_of(ASSUMED, 2))}
 QUICK = [name for name, variant in VARIANTS.items() if variant.model.spoiling == "spoiled"]
-TOLD = ["as assumed", "slices one after the other", "inversion efficiency 0.90", *QUICK[-3:]]
-"""Times B1, conjugated and with slice profile are the last; another efficiency would show nothing else."""
+TOLD = ["as assumed", "inversion of 180 degrees times B1", "phase the other way round", "slice profile"]
+"""History and efficiency are found together, below."""
 SIMULATED = Simulated()
 TRUTH = {
     name: np.random.default_rng(0).permutation(np.linspace(low, high, N_VOXELS))
