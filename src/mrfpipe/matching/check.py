@@ -25,7 +25,8 @@ from mrfpipe.physics.variants import Setting, Variant
 from mrfpipe.protocol import Grid, Protocol
 
 CLEARLY = 4.0
-"""Standard errors by which one variant must be better to be called so."""
+"""Standard errors by which one variant must be better to be called so. Of phantoms of thighs, legs and pelvises, as
+assumed, at SNR 4000 and 1000, any other was worse by 4.4 or more."""
 PARTS = 40
 """Parts of the slice whose means give the standard error."""
 SPANNED = 0.999995
