@@ -63,7 +63,7 @@ def main() -> None:
         with stages.time("match: coils and frames"):
             series = Reconstruction(loaded, protocol.sequence).series()
         with stages.time("match: exact matching"):
-            maps = match_series(series, dictionary, refined=False)
+            maps = match_series(series, dictionary, refined=False)[0]
     n_voxels = int(maps.mask.sum())
     report(
         "Raw scan to maps",

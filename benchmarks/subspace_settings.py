@@ -96,7 +96,7 @@ def errors(coefficients: Tensor, dictionary: Dictionary, phantom: Phantom) -> li
         sequence_hash=dictionary.protocol.sequence.hash,
         basis=dictionary.basis,
     )
-    maps = match_series(series, dictionary, refined=True)
+    maps = match_series(series, dictionary, refined=True)[0]
     some = [mask & truth.counts(p) for p in PARAMETERS]
     return [rmse(maps[p.name][at], truth[p.name][at]) for p, at in zip(PARAMETERS, some, strict=True)]
 

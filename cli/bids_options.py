@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +43,11 @@ def bids_options(command: Callable[..., None]) -> Callable[..., None]:
     )
     @click.option("--session", callback=_label, metavar="LABEL", help="With --bids: the session. [default: none]")
     @functools.wraps(command)
-    def with_layout(
-        *args: Any,  # noqa: ANN401 - the command's own arguments
-        bids: bool,
-        subject: str | None,
-        session: str | None,
-        **kwargs: Any,  # noqa: ANN401 - the command's own options
-    ) -> None:
-        if not bids and (subject, session) != (None, None):
+    def with_layout(*args: Any, **given: Any) -> None:  # noqa: ANN401 - click has checked them
+        layout = Layout(**{field.name: given.pop(field.name) for field in fields(Layout)})
+        if not layout.bids and (layout.subject, layout.session) != (None, None):
             raise click.UsageError("--subject and --session go with --bids.")
-        command(*args, layout=Layout(bids=bids, subject=subject, session=session), **kwargs)
+        command(*args, layout=layout, **given)
 
     return with_layout
 

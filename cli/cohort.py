@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import Settings, common_options
-from .paths import Place, named_protocol
+from .paths import Place, protocol_option
 from .phantom import truth_beside, write_scan
 
 if TYPE_CHECKING:
@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 @click.option("--unseen", is_flag=True, help="Instead, subjects of shoulder, abdomen and pelvis, all three of each.")
 @click.option("--slices", type=click.IntRange(1, 100), default=5, show_default=True, help="Slices of each.")
 @click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True, help="Receive coils.")
-@click.option(
-    "--protocol",
-    type=named_protocol,
-    metavar="NAME|FILE",
-    default="t1ff",
-    show_default=True,
-    help="What is scanned: a name or a TOML file.",
-)
+@protocol_option()
 @common_options
 def command(
     settings: Settings, folder: Path, subjects: int, unseen: bool, slices: int, coils: int, protocol: "Protocol"
@@ -44,7 +37,6 @@ def command(
     from mrfpipe.phantom.cohort import Cohort, draw_cohort, draw_unseen
     from mrfpipe.phantom.scanner import scan
 
-    sequence = protocol.sequence
     if unseen:
         cohort = Cohort(subjects=draw_unseen(subjects, seed=settings.seed), seed=settings.seed)
     else:
@@ -60,12 +52,7 @@ def command(
     for done, subject in enumerate(cohort.subjects, start=1):
         path = folder / f"{subject.name}.h5"
         if settings.force or not (truth_beside(path).exists() and _is_made(path, slices, coils)):
-            phantom = subject.phantom(
-                matrix=sequence.matrix,
-                fov=sequence.fov,
-                slice_spacing=1.5 * sequence.slice_thickness,
-                n_slices=slices,
-            )
+            phantom = subject.as_scanned(protocol.sequence, slices)
             raw = scan(phantom, protocol, n_coils=coils, seed=subject.seed, name=subject.name)
             write_scan(path, phantom, raw, protocol, force=True)
             n_made += 1
@@ -75,13 +62,7 @@ def command(
 
 
 def _is_made(path: Path, slices: int, coils: int) -> bool:
-    """Return whether the scan is there.
-
-    Raises
-    ------
-    OutputExistsError
-        If it has other slices or coils.
-    """
+    """Return whether the scan is there; OutputExistsError if it has other slices or coils."""
     from mrfpipe.acquisition.raw import describe_raw
     from mrfpipe.errors import OutputExistsError
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -26,7 +27,10 @@ _recon_option = click.option(
 
 
 def scan_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the same options but --recon, where it is not the caller who chooses the kind of images."""
+    """Give a command the same options but --recon, where it is not the caller who chooses the kind of images.
+
+    They have the names of the fields of `Imaging`.
+    """
 
     @click.option(
         "--nufft",
@@ -70,27 +74,8 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         "of golden-radial readouts, none of stored ones]",
     )
     @functools.wraps(command)
-    def with_imaging(
-        settings: Settings,
-        *args: Any,  # noqa: ANN401 - the command's own arguments
-        recon: Any = BY_FRAMES.recon,  # noqa: ANN401 - click has checked the choices
-        backend: Any,  # noqa: ANN401
-        coil_maps: Any,  # noqa: ANN401
-        virtual_coils: int | None,
-        noise: Any,  # noqa: ANN401
-        conjugate: bool,
-        correct_delays: bool | None,
-        **kwargs: Any,  # noqa: ANN401 - the command's own options
-    ) -> None:
-        imaging = Imaging(
-            recon=recon,
-            backend=backend,
-            coil_maps=coil_maps,
-            virtual_coils=virtual_coils,
-            noise=noise,
-            conjugate=conjugate,
-            correct_delays=correct_delays,
-        )
-        command(settings, *args, imaging=imaging, **kwargs)
+    def with_imaging(settings: Settings, *args: Any, **given: Any) -> None:  # noqa: ANN401 - click has checked them
+        chosen = {field.name: given.pop(field.name) for field in fields(Imaging) if field.name in given}
+        command(settings, *args, imaging=Imaging(**chosen), **given)
 
     return with_imaging

@@ -1,6 +1,6 @@
 """``mrfpipe info``: what a file is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,24 +41,22 @@ def _text(value: object) -> str:
 
 
 def _describe(path: Path) -> Mapping[str, object]:
-    """Tell the kind of file by its content, and describe it."""
     from mrfpipe.acquisition.raw import describe_raw
     from mrfpipe.files import schemas
-    from mrfpipe.files.kinds import DESCRIPTION_FILE
+    from mrfpipe.files.kinds import NETWORK, RESULT, kind_of
     from mrfpipe.protocol import built_in_protocols
 
     if str(path) in built_in_protocols() or path.suffix == ".toml":
         return _protocol(path)
-    if path.is_dir():
-        return _model(path) if (path / DESCRIPTION_FILE).exists() else _maps(path)
-    kinds = {
-        schemas.DICTIONARY.name: _dictionary,
-        schemas.FRAMES.name: _frames,
-        schemas.MAPS.name: _maps,
-        schemas.FINGERPRINTS.name: _fingerprints,
+    kinds: dict[schemas.Kind | None, Callable[[Path], Mapping[str, object]]] = {
+        schemas.DICTIONARY: _dictionary,
+        schemas.FRAMES: _frames,
+        schemas.MAPS: _maps,
+        schemas.FINGERPRINTS: _fingerprints,
+        RESULT: _maps,
+        NETWORK: _model,
     }
-    describe = kinds.get(schemas.schema_of(path) or "")
-    return describe(path) if describe else describe_raw(path)
+    return kinds.get(kind_of(path)[0], _maps if path.is_dir() else describe_raw)(path)
 
 
 def _protocol(path: Path) -> Mapping[str, object]:
@@ -84,7 +82,6 @@ def _protocol(path: Path) -> Mapping[str, object]:
 
 
 def _played(blocks: "Iterable[Block]") -> "Iterator[tuple[str, str]]":
-    """Describe the blocks of a sequence in order."""
     import numpy as np
 
     from mrfpipe.protocol import Delay, Excitations, Inversion, T2Preparation
@@ -164,19 +161,20 @@ def _frames(path: Path) -> Mapping[str, object]:
 
 
 def _maps(path: Path) -> Mapping[str, object]:
-    from mrfpipe.files.maps import load_maps, read_maps_header
+    from mrfpipe.files.maps import load_maps, read_maps_provenance
     from mrfpipe.files.results import find_maps
 
     file = find_maps(path)
-    header, maps = read_maps_header(file), load_maps(file)
+    provenance, maps = read_maps_provenance(file), load_maps(file)
+    n_slices, n_y, n_x = maps.mask.shape
     return {
         "kind": "maps",
-        "shape": f"{header.n_slices} slice(s) of {header.matrix[0]} x {header.matrix[1]}",
+        "shape": f"{n_slices} slice(s) of {n_y} x {n_x}",
         "maps": ", ".join(f"{p.name} ({p.unit})" for p in maps.parameters),
         "voxels": f"{maps.mask.sum():,} inside the mask",
-        "protocol": f"{header.provenance.protocol_name} ({header.provenance.protocol_hash[:12]})",
-        "made": f"{header.provenance.started} by {header.provenance.method}",
-        "command": " ".join(header.provenance.command),
+        "protocol": f"{provenance.protocol_name} ({provenance.protocol_hash[:12]})",
+        "made": f"{provenance.started} by {provenance.method}",
+        "command": " ".join(provenance.command),
     }
 
 

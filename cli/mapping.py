@@ -3,13 +3,24 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from .bids_options import Layout
 from .options import Settings, Where
-from .paths import Scans
+from .paths import Place, Scans
 
 if TYPE_CHECKING:
     from mrfpipe.imaging.choices import Imaging
     from mrfpipe.run.by import MapsBy
+
+results_option = click.option(
+    "-o",
+    "--output",
+    type=Place(folder=True),
+    required=True,
+    metavar="OUT",
+    help="Folder for one result folder a scan.",
+)
 
 
 def map_all(
@@ -26,14 +37,8 @@ def map_all(
 ) -> None:
     """Make the maps of all scans, here or on a cluster.
 
-    Parameters
-    ----------
-    by
-        What makes the maps, by a path that means the same where the work is done.
-    given
-        The same path as it was given; None if none was. A wrong one is refused once, not scan by scan.
-    settings, scans, output, layout, dicom, imaging, where
-        What the options and arguments say that both commands have.
+    What makes them is named by a path that means the same where the work is done, and `given` is that path as it was
+    given, if one was: a wrong one is refused once, not scan by scan.
     """
     from mrfpipe.progress import stage
 

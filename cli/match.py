@@ -11,9 +11,9 @@ from mrfpipe.run.choices import MATCHING, Matching
 
 from .bids_options import bids_options
 from .imaging_options import imaging_options
-from .mapping import map_all
+from .mapping import map_all, results_option
 from .options import Settings, Where, common_options, dicom_option, scheduler_option
-from .paths import SCAN, Input, Place, scans_argument
+from .paths import SCAN, Input, scans_argument
 
 if TYPE_CHECKING:
     from mrfpipe.matching.match import Method
@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "-d", "--dictionary", type=Input(DICTIONARY), required=True, metavar="DICT.h5", help="Written by `simulate`."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=Place(folder=True),
-    required=True,
-    metavar="OUT",
-    help="Folder for one result folder a scan.",
-)
+@results_option
 @click.option(
     "--method",
     type=click.Choice(["exact", "group", "brute"]),

@@ -22,10 +22,7 @@ def targets(scans: Scans, place: Callable[[str], Path]) -> dict[Path, Path]:
 
     Scans of one name are told apart by the folders they lie in: ``a/scan.h5`` and ``b/scan.h5`` are a-scan and b-scan.
 
-    Raises
-    ------
-    MismatchError
-        If two scans would share a result.
+    MismatchError if two scans would share a result.
     """
     names: dict[Path, str] = {}
     for path in scans.readable:
@@ -57,18 +54,9 @@ def _told_apart(names: Mapping[Path, str]) -> dict[Path, str]:
 
 
 def do_all(jobs: Sequence[Job], scans: Scans, settings: Settings, scheduler: str | None) -> None:
-    """Do jobs, here or on a cluster, and tell what becomes of each; exit with an error at the end if any failed.
+    """Do jobs, here or on the cluster of a scheduler, and tell what becomes of each scan.
 
-    Parameters
-    ----------
-    jobs
-        What to do.
-    scans
-        What the jobs are of, and which scans have failed before.
-    settings
-        What the common options say.
-    scheduler
-        Address of a cluster's scheduler; None for this machine.
+    Exits with an error at the end if any failed, now or before.
     """
     n_scans = len(jobs) + len(scans.failed)
     states: Counter[str] = Counter()

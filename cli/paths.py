@@ -82,6 +82,12 @@ def named_protocol(name: "str | Protocol") -> "Protocol":
     return name if isinstance(name, Protocol) else load_protocol(name)
 
 
+def protocol_option(text: str = "What is scanned: a name or a TOML file.") -> Callable[..., Any]:
+    """Give a command the option `protocol`, which is t1ff unless told otherwise."""
+    kind, shown = named_protocol, "NAME|FILE"
+    return click.option("--protocol", type=kind, metavar=shown, default="t1ff", show_default=True, help=text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scans:
     """The scans of a command that takes many: one that fails is told at once and does not stop the others."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import Settings, common_options
-from .paths import Output, named_protocol
+from .paths import Output, protocol_option
 
 if TYPE_CHECKING:
     from mrfpipe.acquisition.scan import RawScan
@@ -32,14 +32,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Mean magnitude of the centre of k-space over the noise.",
 )
-@click.option(
-    "--protocol",
-    type=named_protocol,
-    metavar="NAME|FILE",
-    default="t1ff",
-    show_default=True,
-    help="What is scanned: a name or a TOML file.",
-)
+@protocol_option()
 @common_options
 def command(
     settings: Settings, output: Path, anatomy: str, slices: int, coils: int, snr: float, protocol: "Protocol"

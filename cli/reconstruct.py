@@ -10,9 +10,9 @@ from mrfpipe.run.by import BY_NETWORK, NetworkBy
 
 from .bids_options import bids_options
 from .imaging_options import scan_options
-from .mapping import map_all
+from .mapping import map_all, results_option
 from .options import Settings, Where, common_options, dicom_option, scheduler_option
-from .paths import SCAN, Input, Place, scans_argument
+from .paths import SCAN, Input, scans_argument
 
 if TYPE_CHECKING:
     from mrfpipe.learning.inference import Precision
@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @scans_argument("INPUT...", *SCAN)
-@click.option(
-    "-o",
-    "--output",
-    type=Place(folder=True),
-    required=True,
-    metavar="OUT",
-    help="Folder for one result folder a scan.",
-)
+@results_option
 @click.option(
     "--model", type=Input(NETWORK), metavar="MODEL", help="Network written by `train`. [default: the one that ships]"
 )

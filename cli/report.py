@@ -38,7 +38,7 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
         from mrfpipe.files.atomic import refuse_existing
         from mrfpipe.files.bids import scan_entities
         from mrfpipe.files.labels import load_labels
-        from mrfpipe.files.maps import load_maps, read_maps_header
+        from mrfpipe.files.maps import load_maps, read_maps_provenance
         from mrfpipe.files.results import find_fingerprints, find_maps
         from mrfpipe.files.truth import load_reference
         from mrfpipe.report.page import REPORT_FILE, render, write_report
@@ -52,7 +52,7 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
     with stage(settings.progress, "write"):
         text = render(
             maps,
-            read_maps_header(maps_file).provenance,
+            read_maps_provenance(maps_file),
             title=scan_entities(maps_file.resolve().parent),
             truth=truth,
             fingerprints=fingerprints,

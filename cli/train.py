@@ -8,7 +8,7 @@ import click
 from mrfpipe.files.schemas import DICTIONARY
 
 from .options import INPUT, Settings, common_options
-from .paths import SCAN, Input, Output, named_protocol
+from .paths import SCAN, Input, Output, protocol_option
 
 if TYPE_CHECKING:
     from mrfpipe.learning.training import Precision
@@ -41,14 +41,7 @@ if TYPE_CHECKING:
     help="Maps to learn: DATA.truth.npz beside each scan, or exact matching.",
 )
 @click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="For --labels match.")
-@click.option(
-    "--protocol",
-    type=named_protocol,
-    metavar="NAME|FILE",
-    default="t1ff",
-    show_default=True,
-    help="What was scanned, for --labels truth.",
-)
+@protocol_option("What was scanned, for --labels truth.")
 @click.option(
     "--signal-model",
     "spoiling",
@@ -108,13 +101,20 @@ def command(
         raise click.UsageError(f"{dictionary} says the signal model; --signal-model is for --labels truth.")
 
     from mrfpipe.physics.simulate import signal_model
-    from mrfpipe.run.training import TrainingJob
+    from mrfpipe.run.training import train_network
 
-    job = TrainingJob(
-        scans=data,
-        validation=validate,
-        target=output,
+    advance = settings.progress("train")
+
+    def tell(epoch: int, n_epochs: int, loss: float) -> None:
+        advance(epoch, n_epochs)
+        if settings.verbosity > 0:
+            settings.say(f"epoch {epoch} of {n_epochs}: loss {loss:.3g}")
+
+    model = train_network(
+        data,
+        output,
         preset=preset,
+        validation=validate,
         dictionary=dictionary,
         protocol=protocol,
         signal_model=signal_model(protocol, spoiling, slice_profile=slice_profile),
@@ -127,15 +127,9 @@ def command(
         log=log,
         board=board,
         force=settings.force,
+        progress=settings.progress,
+        tell=tell,
     )
-    advance = settings.progress("train")
-
-    def tell(epoch: int, n_epochs: int, loss: float) -> None:
-        advance(epoch, n_epochs)
-        if settings.verbosity > 0:
-            settings.say(f"epoch {epoch} of {n_epochs}: loss {loss:.3g}")
-
-    model = job.run(settings.progress, tell)
     if model is None:
         return
     click.echo(

@@ -15,7 +15,7 @@ from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.files.dictionaries import load_dictionary, load_groups, save_dictionary
 from mrfpipe.files.frames import load_frames, read_frames_header, save_frames
-from mrfpipe.files.maps import load_maps, read_maps_header, save_maps
+from mrfpipe.files.maps import load_maps, read_maps_provenance, save_maps
 from mrfpipe.files.provenance import Provenance, sha256_of
 from mrfpipe.files.results import find_maps, save_result, scan_name
 from mrfpipe.files.truth import load_reference
@@ -103,7 +103,7 @@ def test_paths_may_be_texts(tmp_path, protocol, dictionary, series, maps, model)
     assert load_groups(f"{folder}/d.h5") is None
     assert load_frames(f"{folder}/f.h5").name == read_frames_header(f"{folder}/f.h5").name == "leg"
     assert load_maps(f"{folder}/m.h5").mask.sum() == 100
-    assert read_maps_header(f"{folder}/m.h5").n_slices == 2
+    assert read_maps_provenance(f"{folder}/m.h5") == MADE
     assert find_maps(f"{folder}/out") == Path(folder) / "out" / "leg" / "maps.h5"
     assert load_reference(f"{folder}/out/leg")[0].mask.sum() == 100
     assert load_model(f"{folder}/model", torch.device("cpu")).protocol_hash == protocol.hash

@@ -5,7 +5,7 @@ What a program of one's own needs is here, imported when it is asked for, so tha
 The modules in the order in which the data goes through them:
 
 protocol     what is measured, in what, and what is searched for
-physics      what water and fat emit during the sequence
+physics      what the components of a voxel emit during the sequence
 dictionary   all fingerprints of a grid, as components in an SVD basis
 acquisition  raw scans and trajectories
 imaging      k-space to a series of frames

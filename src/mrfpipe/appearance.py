@@ -1,4 +1,4 @@
-"""Appearance: the window in which a map is shown, on pictures and pages alike.
+"""Appearance: the window in which a map is shown, and the letters at its edges, on pictures and pages alike.
 
 Windows span all slices, so that slices can be compared. Those of the parameters are of where they count: elsewhere a
 parameter is a guess, and would open its window to all of the grid.
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrfpipe.arrays import Double
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import Parameter
 
@@ -68,3 +69,14 @@ def _percentile(values: npt.NDArray[np.floating[Any]], share: float) -> float:
 def _opened(low: float, high: float) -> Window:
     """Give a window without width some: it shows its value in the middle colour."""
     return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def side_letters(affine: Double) -> dict[str, str]:
+    """Say which side of the patient the left and the upper edge of an image are; nothing where an axis is oblique."""
+    found = {}
+    for edge, column in (("left", affine[:3, 0]), ("top", affine[:3, 1])):
+        main = int(np.argmax(np.abs(column)))
+        along = abs(column[main]) > 0.9 * np.linalg.norm(column)
+        # An edge is where the axis comes from.
+        found[edge] = ("LPI" if column[main] > 0 else "RAS")[main] if along else ""
+    return found

@@ -22,7 +22,7 @@ import torch
 from mrfpipe.arrays import Complex, Double, Int, ShortInt, check_dtype, check_shape, frozen
 from mrfpipe.errors import InputError
 from mrfpipe.physics.simulate import SPOILED, SignalModel, component_signals, fingerprints, signal_model
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Component, Protocol
 
 DEFAULT_ENERGY = 0.99999
@@ -119,16 +119,9 @@ class Dictionary:
         return compressed
 
     def in_basis(self, basis: Complex) -> "Dictionary":
-        """Express the entries in another orthonormal basis, for signals that are known in that alone.
+        """Express the entries in another orthonormal basis `(frames, rank)`, for signals that are known in that alone.
 
-        Parameters
-        ----------
-        basis
-            Shape `(frames, rank)`; as the leading vectors of this dictionary's.
-
-        Returns
-        -------
-            The same entries, less what lies outside the basis.
+        The basis may be the leading vectors of this dictionary's; what lies outside of it is left out.
         """
         turn = self.basis.T @ basis.conj()
         turned = tuple(signals @ turn for signals in self.components)
@@ -141,10 +134,7 @@ class Dictionary:
     def positions(self, numbers: Int) -> dict[str, Int]:
         """Return the positions of entries on every axis of the grid, by its name. Shape `(entries)` each.
 
-        Raises
-        ------
-        IndexError
-            If a number is outside the grid.
+        IndexError if a number is outside the grid.
         """
         if numbers.size and (numbers.min() < 0 or numbers.max() >= self.n_entries):
             raise IndexError(f"Entry numbers run from 0 to {self.n_entries - 1}.")
@@ -152,21 +142,9 @@ class Dictionary:
         return dict(zip(grid, np.unravel_index(numbers, grid.shape), strict=True))
 
     def entries(self, numbers: Int) -> Complex:
-        """Make entries by number.
+        """Make entries, compressed fingerprints, by number from 0 on. Shape `(entries)` to `(entries, rank)`.
 
-        Parameters
-        ----------
-        numbers
-            Entry numbers, 0 to `n_entries` - 1. Shape `(entries)`.
-
-        Returns
-        -------
-            Compressed fingerprints. Shape `(entries, rank)`.
-
-        Raises
-        ------
-        IndexError
-            If a number is outside the grid.
+        IndexError if a number is outside the grid.
         """
         at, protocol = self.positions(numbers), self.protocol
         made = [
@@ -262,10 +240,7 @@ def _refuse_cancelling(dictionary: Dictionary) -> None:
     With u = (1 - share)|a| and v = share |b|, ``|d|^2 = (u - v)^2 + 2 u v (1 + cosine)``: pairs of signals that are not
     opposed need no look at their entries.
 
-    Raises
-    ------
-    InputError
-        If there is such an entry; the error names it.
+    InputError if there is such an entry; the error names it.
     """
     protocol, products = dictionary.protocol, dictionary.products()
     more_than_opposed = 1 + products.cosines()
@@ -341,7 +316,7 @@ def build_dictionary(
     rank: int | None = None,
     energy: float = DEFAULT_ENERGY,
     device: torch.device | None = None,
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> Dictionary:
     """Simulate a protocol's components and compress them.
 

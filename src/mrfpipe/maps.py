@@ -87,10 +87,7 @@ class ParameterMaps(Mapping[str, Float]):
     def parameter(self, name: str) -> Parameter:
         """Return the parameter of a name.
 
-        Raises
-        ------
-        KeyError
-            If there is none; the error names those there are.
+        KeyError if there is none; the error names those there are.
         """
         for parameter in self.parameters:
             if parameter.name == name:
@@ -112,6 +109,28 @@ class ParameterMaps(Mapping[str, Float]):
     def counts(self, parameter: Parameter) -> Bool:
         """Return the voxels in which a parameter counts, by its condition; all are in the mask. `(slices, y, x)`."""
         return self.mask & parameter.counts_where(self.si)
+
+    @classmethod
+    def known(
+        cls,
+        parameters: tuple[Parameter, ...],
+        si: Mapping[str, Float],
+        mask: Bool,
+        affine: Double,
+        m0: Float | None = None,
+    ) -> "ParameterMaps":
+        """Make maps that are known and not estimated: `m0`, unless given, and `match` are 1, `phase` and `edge` 0."""
+        one = np.where(mask, np.float32(1), np.float32(np.nan))
+        return cls(
+            parameters=parameters,
+            si=si,
+            m0=one if m0 is None else m0,
+            phase=0 * one,
+            match=one,
+            edge=np.zeros(mask.shape, np.uint8),
+            mask=mask,
+            affine=affine,
+        )
 
     def counting_regions(self, parameter: Parameter, rois: Labels) -> Labels:
         """Return the labels of regions where a parameter counts, 0 elsewhere.

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 
 Steps = Callable[[int, int], None]
 """Called with the number of steps done and of all."""
+UNTOLD: Steps = lambda done, total: None  # noqa: ARG005, E731 - nobody watches
 Progress = Callable[[str], Steps]
 """Called with the name of a stage that begins; what it returns is told the stage's steps."""
-SILENT: Progress = lambda _: lambda done, total: None  # noqa: ARG005, E731 - nobody watches
+SILENT: Progress = lambda _: UNTOLD  # noqa: E731 - likewise
 Epochs = Callable[[int, int, float], None]
 """Called after an epoch of a training with the number of epochs done, of all, and the epoch's loss."""
 

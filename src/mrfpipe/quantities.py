@@ -144,10 +144,7 @@ class Condition:
     def parse(cls, text: str, scales: dict[str, float]) -> "Condition":
         """Read a condition such as ``FF <= 0.7`` on one of the parameters whose scales are given.
 
-        Raises
-        ------
-        ValueError
-            If it is not a condition, or not on one of these parameters.
+        ValueError if it is not a condition, or not on one of these parameters.
         """
         found = re.fullmatch(r"\s*(\S+)\s*(<=|>)\s*(-?[\d.]+(?:[eE][-+]?\d+)?)\s*", text)
         if found is None or found[1] not in scales:
@@ -192,6 +189,11 @@ class Parameter:
         """Factor from SI to that unit."""
         return self.quantity.scale
 
+    @property
+    def heading(self) -> str:
+        """Its name with its unit, above columns and beside axes."""
+        return self.name if self.unit == "1" else f"{self.name} ({self.unit})"
+
     def counts_where(self, values: Mapping[str, Numbers]) -> Bool:
         """Return where it counts, of the values of all parameters by name, in SI units. Of their shape."""
         if self.counts is None:
@@ -215,13 +217,7 @@ def parameters_as_text(parameters: tuple[Parameter, ...]) -> str:
 
 
 def parameters_from_text(text: str) -> tuple[Parameter, ...]:
-    """Read what `parameters_as_text` wrote.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    """
+    """Read what `parameters_as_text` wrote; ValueError if it is something else."""
     try:
         entries = json.loads(text)
         quantities = {str(entry["name"]): QUANTITIES[entry["quantity"]] for entry in entries}

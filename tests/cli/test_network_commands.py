@@ -176,7 +176,7 @@ def test_training_takes_the_signal_model_of_its_labels(run, study, tmp_path, mon
         raise InputError("enough.")
 
     monkeypatch.setattr(training, "train_stages", note)
-    monkeypatch.setattr(training, "match_series", lambda *_scan, **_settings: None)  # the labels do not matter here
+    monkeypatch.setattr(training, "match_series", lambda *_scan, **_settings: (None, None))  # the labels do not matter
     line = ("train", study / "leg.frames.h5", "-o", tmp_path / "model", "--protocol", study / "small.toml")
     matched = (*line, "--labels", "match", "-d", tmp_path / "epg.h5")
     run(*line, code=3)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mrfpipe.errors import OutputExistsError, ResourceError
-from mrfpipe.files.atomic import refuse_existing, writing, writing_folder
+from mrfpipe.files.atomic import refuse_existing, writing
 
 
 def names(folder: Path) -> list[str]:
@@ -23,7 +23,7 @@ def fill(path: Path, *, force: bool = False, text: str = "new") -> None:
 
 
 def fill_folder(path: Path, *, force: bool = False, text: str = "new") -> None:
-    with writing_folder(path, force=force, marker="result.txt") as partial:
+    with writing(path, force=force, marker="result.txt") as partial:
         (partial / "result.txt").write_text(text)
 
 
@@ -45,7 +45,7 @@ def test_file_appears_only_when_complete(tmp_path):
 def test_failure_leaves_what_was_there(tmp_path, error, writer):
     path = tmp_path / "out.h5"
     writer(path, text="old")
-    context = writing(path, force=True) if writer is fill else writing_folder(path, force=True, marker="result.txt")
+    context = writing(path, force=True) if writer is fill else writing(path, force=True, marker="result.txt")
     with pytest.raises(error), context as partial:
         (partial if writer is fill else partial / "result.txt").write_text("half")
         raise error
@@ -77,7 +77,7 @@ def test_killed_run_leaves_no_half_file_under_the_final_name(tmp_path):
 
 def test_what_other_runs_still_write_is_let_be(tmp_path):
     """A process that lives, a host that cannot be asked and a name that only looks alike; not what is a day old."""
-    with writing_folder(tmp_path / "out", force=False, marker="result.txt") as partial:
+    with writing(tmp_path / "out", force=False, marker="result.txt") as partial:
         living = partial.name.replace(f"-{os.getpid()}-", f"-{os.getppid()}-")
         host = partial.name.split(".")[2].split("-")[0]
         elsewhere, abandoned, alike = (partial.name.replace(host, other) for other in ("0" * 8, "1" * 8, "other"))
@@ -91,7 +91,7 @@ def test_what_other_runs_still_write_is_let_be(tmp_path):
 
 def test_two_threads_do_not_write_to_one_name(tmp_path):
     def write(text: str) -> None:
-        with suppress(OutputExistsError, ResourceError), writing_folder(path, force=False, marker="a") as partial:
+        with suppress(OutputExistsError, ResourceError), writing(path, force=False, marker="a") as partial:
             (partial / "a").write_text(text)
             both.wait(timeout=10)
             (partial / "b").write_text(text)
@@ -133,7 +133,7 @@ def test_existing_folder_is_swapped_whole(tmp_path):
     (path / "picture.png").write_text("old")
     with pytest.raises(OutputExistsError, match="--force"):
         fill_folder(path)
-    with writing_folder(path, force=True, marker="result.txt") as partial:
+    with writing(path, force=True, marker="result.txt") as partial:
         (partial / "result.txt").write_text("new")
         assert (path / "result.txt").read_text() == "old"
     assert names(path) == ["result.txt"]

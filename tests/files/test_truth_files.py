@@ -5,9 +5,11 @@ import pytest
 
 from mrfpipe.errors import InputError
 from mrfpipe.evaluation.metrics import evaluate
+from mrfpipe.files.kinds import TRUTH, kind_of
 from mrfpipe.files.results import save_result
 from mrfpipe.files.truth import load_reference, save_truth, truth_arrays
 from mrfpipe.phantom.anatomy import thigh
+from mrfpipe.phantom.spheres import spheres
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.quantities import parameters_from_text
 
@@ -152,3 +154,12 @@ def test_a_truth_that_does_not_say_what_it_is_of_is_refused_without_parameters(t
     np.savez(tmp_path / "truth.npz", **truth)
     with pytest.raises(InputError, match=r"does not say what its maps are of; give a result to compare it with"):
         load_reference(tmp_path / "truth.npz")
+
+
+def test_a_truth_of_any_parameters_is_told_from_other_files(tmp_path):
+    """Of spheres it has no fat fraction."""
+    maps = spheres(matrix=16, fov=0.25).maps
+    save_truth(maps, np.zeros(maps.mask.shape, np.uint8), tmp_path / "spheres.truth.npz")
+    assert kind_of(tmp_path / "spheres.truth.npz") == (TRUTH, "the truth of a phantom")
+    np.savez(tmp_path / "other.npz", a=np.ones(3))
+    assert kind_of(tmp_path / "other.npz")[0] is None

@@ -153,7 +153,7 @@ def test_maps_of_a_delayed_scan_are_those_without(recon):
     def errors(raw, correct_delays):
         imaging = Imaging(recon=recon, correct_delays=correct_delays)
         basis = dictionary.basis if recon == "subspace" else None
-        maps = match_series(Reconstruction(raw, sequence, imaging, basis=basis), dictionary, refined=True)
+        maps = match_series(Reconstruction(raw, sequence, imaging, basis=basis), dictionary, refined=True)[0]
         rmse = {}
         for p in PARAMETERS:
             counts = phantom.maps.counts(p) & maps.mask

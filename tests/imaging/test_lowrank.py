@@ -8,7 +8,7 @@ from helpers import complex_normal
 from mrfpipe.imaging.lowrank import BLOCK, denoise_low_rank
 
 RANK, N_Y, N_X = 6, 33, 40  # neither a multiple of the block
-SHIFTS = (0, BLOCK // 2)
+SHIFTS = range(BLOCK)
 
 
 def two_tissues() -> np.ndarray:
@@ -21,6 +21,13 @@ def two_tissues() -> np.ndarray:
 
 def denoised(images: np.ndarray) -> np.ndarray:
     return denoise_low_rank(torch.from_numpy(images)).numpy()
+
+
+def shrunk(value: float, aspect: float) -> float:
+    """Equation 7 of Gavish and Donoho (2017), the noise being 1."""
+    if value < 1 + np.sqrt(aspect):
+        return 0.0
+    return np.sqrt((value**2 - aspect - 1) ** 2 - 4 * aspect) / value
 
 
 def slowly_denoised(images: np.ndarray) -> np.ndarray:
@@ -37,7 +44,8 @@ def slowly_denoised(images: np.ndarray) -> np.ndarray:
         for left in starts(N_X, 0):
             values = np.linalg.svd(images[:, *cut(top, left)].reshape(RANK, -1).T)[1]
             least.append(values[-1] if len(values) == RANK else 0)
-    threshold = np.sort(least)[(len(least) - 1) // 2]
+    aspect = RANK / BLOCK**2
+    noise = np.sort(least)[(len(least) - 1) // 2] / (1 - np.sqrt(aspect))
     total = np.zeros_like(images)
     for top_shift in SHIFTS:
         for left_shift in SHIFTS:
@@ -45,7 +53,8 @@ def slowly_denoised(images: np.ndarray) -> np.ndarray:
                 for left in starts(N_X, left_shift):
                     block = images[:, *cut(top, left)]
                     u, values, v = np.linalg.svd(block.reshape(RANK, -1), full_matrices=False)
-                    total[:, *cut(top, left)] += ((u * np.maximum(values - threshold, 0)) @ v).reshape(block.shape)
+                    kept = [noise * shrunk(value / noise, aspect) for value in values]
+                    total[:, *cut(top, left)] += ((u * kept) @ v).reshape(block.shape)
     return total / len(SHIFTS) ** 2
 
 

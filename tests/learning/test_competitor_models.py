@@ -47,7 +47,7 @@ def test_their_maps_are_those_of_the_whole_slice(competitor, make_scan, protocol
     frames = np.stack([SignalScaling.of(scan).window(f, 0, 0, n_y, n_x) for f in scan.images])
     with torch.no_grad():
         expected = model.scaling.from_unit(np.moveaxis(model.network(torch.from_numpy(frames)).numpy(), 1, 0))
-    maps = reconstruct(scan, model, protocol, device=CPU, tile_size=8)
+    maps = reconstruct(scan, model, protocol, device=CPU, tile_size=8)[0]
     for i, parameter in enumerate(PARAMETERS):
         found = maps.si[parameter.name][maps.mask]
         axis = protocol.grid[parameter.name]

@@ -82,7 +82,7 @@ def test_a_network_that_reads_coefficients_is_trained_saved_and_used(encoded_mod
     save_model(encoded_model, tmp_path)
     loaded = load_model(tmp_path, CPU)
     scan, truth = make_scan(11)
-    maps, again = (reconstruct(scan, model, protocol, device=CPU) for model in (encoded_model, loaded))
+    maps, again = (reconstruct(scan, model, protocol, device=CPU)[0] for model in (encoded_model, loaded))
     np.testing.assert_array_equal(maps.si["FF"], again.si["FF"])
     for name, least in (("FF", 0.5), ("df", 0.6), ("B1", 0.3)):
         assert r2(maps[name][maps.mask], truth[name][maps.mask]) > least, name
@@ -139,7 +139,7 @@ def test_a_network_of_coefficients_reads_them_and_nothing_else(protocol, tiny_pr
     preset = replace(tiny_preset, rank=6, n_epochs=1)
     model = train(series, labels, preset=preset, protocol=protocol, device=CPU)
     assert model.architecture.n_inputs == 12
-    maps = reconstruct(series[0], model, protocol, device=CPU)
+    maps = reconstruct(series[0], model, protocol, device=CPU)[0]
     assert maps.mask.any()
     assert np.all(maps.match[maps.mask] <= 1)
     of_frames = train(scans, labels, preset=preset, protocol=protocol, device=CPU)
@@ -170,7 +170,7 @@ def test_quality_of_coefficients_is_over_the_subspace(protocol, make_scan, make_
     with torch.no_grad():
         model.network.output.weight.zero_()
     of_frames, of_coefficients = (
-        reconstruct(series, replace(model, record={"input": series.kind}), protocol, device=CPU)
+        reconstruct(series, replace(model, record={"input": series.kind}), protocol, device=CPU)[0]
         for series in (scan, coefficients)
     )
     # complex64 rounds frames and coefficients of order 1 to 1e-7; frames that the subspace lacks would take percents.

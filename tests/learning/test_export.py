@@ -43,7 +43,7 @@ def exported(tmp_path):
 
 
 def assert_same(found, model, series, protocol):
-    expected = reconstruct(series, model, protocol, device=CPU)
+    expected = reconstruct(series, model, protocol, device=CPU)[0]
     inside = expected.mask  # of the series less voxels without signal
     for values, parameter, low, high in zip(found, PARAMETERS, model.scaling.low, model.scaling.high, strict=True):
         reference = expected.si[parameter.name]

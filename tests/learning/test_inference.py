@@ -47,7 +47,7 @@ def test_tiles_give_the_maps_of_the_whole_slice(make_model, make_scan, protocol,
     expected[:, ~scan.mask] = np.nan
     span = np.subtract(model.scaling.high, model.scaling.low)[:, None, None, None]
     for tile_size in (5, 16, 64):
-        found = stacked(reconstruct(scan, model, protocol, device=CPU, tile_size=tile_size))
+        found = stacked(reconstruct(scan, model, protocol, device=CPU, tile_size=tile_size)[0])
         np.testing.assert_allclose(found / span, expected / span, atol=TILE_TOLERANCE, rtol=0)
 
 
@@ -104,14 +104,14 @@ def test_slices_one_by_one_give_the_maps_of_all_together(make_model, make_scan, 
     if encoded:
         basis = build_dictionary(protocol, rank=protocol.sequence.n_frames).basis
         model = replace(model, encoding=Encoding.of(basis, [scan]))
-    together = reconstruct(scan, model, protocol, device=CPU)
-    by_one = reconstruct(OneByOne(scan), model, protocol, device=CPU, progress=lambda *steps: told.append(steps))
+    together = reconstruct(scan, model, protocol, device=CPU)[0]
+    by_one = reconstruct(OneByOne(scan), model, protocol, device=CPU, progress=lambda *steps: told.append(steps))[0]
     np.testing.assert_array_equal(stacked(by_one), stacked(together))
     for name in ("m0", "phase", "match", "edge", "mask", "affine"):
         np.testing.assert_array_equal(getattr(by_one, name), getattr(together, name))
     assert told == [(1, 3), (2, 3), (3, 3)]
     if encoded:
-        once = reconstruct(iter(OneByOne(scan)), model, protocol, device=CPU)
+        once = reconstruct(iter(OneByOne(scan)), model, protocol, device=CPU)[0]
         np.testing.assert_array_equal(stacked(once), stacked(together))
     else:
         with pytest.raises(ValueError, match="goes through the slices twice"):
@@ -139,7 +139,7 @@ def test_bfloat16_is_near_float32(make_model, make_scan, protocol):
     """
     scan, _ = make_scan(1)
     exact, near = (
-        stacked(reconstruct(scan, make_model(), protocol, device=CPU, precision=precision))[:, scan.mask]
+        stacked(reconstruct(scan, make_model(), protocol, device=CPU, precision=precision)[0])[:, scan.mask]
         for precision in ("float32", "bfloat16")
     )
     spread = exact.std(axis=1)
@@ -160,7 +160,7 @@ def test_maps_are_in_si_units_with_m0_and_match_of_the_fingerprint(make_model, m
     y, x = np.mgrid[:37, :29]
     density = (1 + 0.1 * y + 0.01 * x).astype(np.float32)
     images = (fingerprint[:, None, None] * (density * np.exp(0.3j * x))).astype(np.complex64)[None]
-    maps = reconstruct(replace(scan, images=images), model, protocol, device=CPU)
+    maps = reconstruct(replace(scan, images=images), model, protocol, device=CPU)[0]
     # float32 maps, and complex64 frames and fingerprints of sixteen values: each rounds to about 1e-7.
     for name, value in values.items():
         np.testing.assert_allclose(maps.si[name][scan.mask], value, rtol=1e-5)
@@ -181,14 +181,14 @@ def test_a_wrong_map_matches_worse(make_model, make_scan, protocol, field, off):
     unit[[parameter.name for parameter in PARAMETERS].index(field)] = off
     # Constant frames have no deviation to speak of; a single other voxel outside the comparison gives them one.
     images[0, :, 17, 15] *= 2j
-    maps = reconstruct(replace(scan, images=images), constant_model(make_model(), unit), protocol, device=CPU)
+    maps = reconstruct(replace(scan, images=images), constant_model(make_model(), unit), protocol, device=CPU)[0]
     assert np.nanmax(maps.match) < 0.999
 
 
 def test_estimates_beyond_the_range_are_clipped_and_marked(make_model, make_scan, protocol):
     scan, _ = make_scan(1)
     model = constant_model(make_model(), [-0.1, 1.3, 0.5, 0.5, 1.0])
-    maps = reconstruct(scan, model, protocol, device=CPU)
+    maps = reconstruct(scan, model, protocol, device=CPU)[0]
     assert {float(v) for v in maps.si["T1H2O"][scan.mask]} == {2.0}
     assert not maps.si["FF"][scan.mask].any()
     assert set(maps.edge[scan.mask]) == {0b10011}
@@ -199,7 +199,7 @@ def test_voxels_without_signal_are_outside_the_mask(make_model, make_scan, proto
     scan, _ = make_scan(1)
     images = scan.images.copy()
     images[1, :, 17, 15] = 0
-    maps = reconstruct(replace(scan, images=images), make_model(), protocol, device=CPU)
+    maps = reconstruct(replace(scan, images=images), make_model(), protocol, device=CPU)[0]
     expected = scan.mask.copy()
     expected[1, 17, 15] = False
     np.testing.assert_array_equal(maps.mask, expected)
@@ -210,7 +210,7 @@ def test_voxels_without_signal_are_outside_the_mask(make_model, make_scan, proto
 def test_model_is_left_as_it_was(make_model, make_scan, protocol):
     model = make_model()
     before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
-    first, again = (stacked(reconstruct(make_scan(1)[0], model, protocol, device=CPU)) for _ in range(2))
+    first, again = (stacked(reconstruct(make_scan(1)[0], model, protocol, device=CPU)[0]) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.network.state_dict().items())
 

@@ -8,7 +8,7 @@ import torch
 
 from mrfpipe.dictionary import build_dictionary, range_basis
 from mrfpipe.learning.encoding import Encoding
-from mrfpipe.learning.inference import reconstruct, reconstruct_signals
+from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.network import initial_network
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SPOILED, fingerprints
@@ -31,7 +31,7 @@ def test_measured_and_simulated_are_those_of_the_maps_voxels(make_model, make_sc
     series, _ = make_scan(1)
     turned = replace(series, images=series.images * np.exp(0.7j).astype(np.complex64))
     model = encoded(make_model(), turned, protocol, 6) if with_encoding else make_model()
-    maps, found = reconstruct_signals(turned, model, protocol, device=CPU)
+    maps, found = reconstruct(turned, model, protocol, device=CPU)
     basis = range_basis(protocol, SPOILED)
     np.testing.assert_array_equal(found.basis, basis)
     signals = np.moveaxis(turned.images, 1, -1)[maps.mask]
@@ -52,15 +52,15 @@ def test_coefficients_keep_their_own_basis(make_model, make_scan, protocol):
     model = replace(model, record={**model.record, "input": "coefficients"})
     basis = build_dictionary(protocol, rank=8).basis
     images = np.ascontiguousarray(np.einsum("fr,sfyx->sryx", basis.conj(), series.images))
-    maps, found = reconstruct_signals(replace(series, images=images, basis=basis), model, protocol, device=CPU)
+    maps, found = reconstruct(replace(series, images=images, basis=basis), model, protocol, device=CPU)
     np.testing.assert_array_equal(found.basis, basis)
     np.testing.assert_array_equal(found.measured, np.moveaxis(images, 1, -1)[maps.mask])
 
 
 def test_the_maps_are_those_of_reconstruct(make_model, make_scan, protocol):
     series, _ = make_scan(3)
-    alone = reconstruct(series, make_model(), protocol, device=CPU)
-    maps, _ = reconstruct_signals(series, make_model(), protocol, device=CPU)
+    alone = reconstruct(series, make_model(), protocol, device=CPU)[0]
+    maps, _ = reconstruct(series, make_model(), protocol, device=CPU)
     for name in alone:
         np.testing.assert_array_equal(alone.si[name], maps.si[name])
     for name in ("m0", "phase", "match"):

@@ -53,9 +53,12 @@ def test_tf32_is_off_while_a_network_trains_validates_and_estimates(
 ):
     assert allowed == (True, True, True, True)
     scan, labels = make_scan(1, n_slices=1)
-    settings = {"preset": tiny_preset, "protocol": protocol, "device": CPU, "validation": ([scan], [labels])}
-    for n_epochs in (1, 1):  # the second only looks how good the best weights were
-        train([scan], [labels], **settings, n_epochs=n_epochs, checkpoint=tmp_path / "checkpoint")
+    preset, held_out = replace(tiny_preset, n_epochs=1), ([scan], [labels])
+    for _ in range(2):  # the second only looks how good the best weights were
+        checkpoint = tmp_path / "checkpoint"
+        train(
+            [scan], [labels], preset=preset, protocol=protocol, device=CPU, validation=held_out, checkpoint=checkpoint
+        )
     reconstruct(scan, make_model(), protocol, device=CPU)
     assert set(seen) == {(False, False, False, False)}
     assert flags() == allowed

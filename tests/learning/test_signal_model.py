@@ -10,7 +10,7 @@ import torch
 from mrfpipe.dictionary import build_dictionary, range_basis
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.learning.export import _metadata
-from mrfpipe.learning.inference import reconstruct_signals
+from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import load_model, save_model
 from mrfpipe.learning.shipped import models_folder
 from mrfpipe.learning.training import train
@@ -56,7 +56,7 @@ def test_frames_are_encoded_in_the_basis_of_the_model(model, protocol):
 
 
 def test_fingerprints_and_their_scale_are_by_the_model(model, protocol, scan):
-    maps, found = reconstruct_signals(scan[0], model, protocol, device=CPU)
+    maps, found = reconstruct(scan[0], model, protocol, device=CPU)
     values = {p.name: maps.si[p.name][maps.mask].astype(float) for p in PARAMETERS}
     by_model = {kind: fingerprints(protocol, values, model=kind) for kind in (EPG, SPOILED)}
     np.testing.assert_array_equal(found.basis, range_basis(protocol, EPG))

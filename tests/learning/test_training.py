@@ -46,9 +46,9 @@ def scans(make_scan):
 def run(protocol, tiny_preset, scans):
     """Return a function that trains the tiny preset on the two scans."""
 
-    def run_(**changes):
-        settings = {"preset": tiny_preset, "protocol": protocol, "device": CPU, "seed": 5} | changes
-        return train(*scans, **settings)
+    def run_(preset=tiny_preset, n_epochs=None, **changes):
+        preset = preset if n_epochs is None else replace(preset, n_epochs=n_epochs)
+        return train(*scans, **{"preset": preset, "protocol": protocol, "device": CPU, "seed": 5} | changes)
 
     return run_
 
@@ -75,7 +75,7 @@ def test_a_trained_network_finds_the_maps_of_a_scan_it_has_not_seen(protocol, ti
     )
     assert losses[-1] < 0.15 * losses[0]
     scan, truth = make_scan(11)
-    maps = reconstruct(scan, model, protocol, device=CPU)
+    maps = reconstruct(scan, model, protocol, device=CPU)[0]
     for parameter, least in zip(PARAMETERS, (0.8, 0.15, 0.0, 0.8, 0.45), strict=True):
         sound = truth.mask & (truth.si["FF"] < 0.7) if parameter.name == "T1H2O" else truth.mask
         estimate, expected = (m.si[parameter.name][sound] for m in (maps, truth))
@@ -173,7 +173,8 @@ def test_t1_of_water_in_fat_need_not_be_learned(protocol, tiny_preset, scans):
     for same in (True, False):
         preset = replace(tiny_preset, only_where_counts=same)
         right, misled = (
-            train(series, maps, preset=preset, protocol=protocol, device=CPU, n_epochs=1) for maps in (labels, wrong)
+            train(series, maps, preset=replace(preset, n_epochs=1), protocol=protocol, device=CPU)
+            for maps in (labels, wrong)
         )
         assert torch.equal(weights(right)["output.weight"], weights(misled)["output.weight"]) == same
 
@@ -260,7 +261,7 @@ def test_scan_of_another_sequence_is_refused(run, protocol, tiny_preset, make_sc
 def test_checkpoint_of_another_training_is_refused(run, tmp_path):
     checkpoint = tmp_path / "run.checkpoint"
     run(n_epochs=1, checkpoint=checkpoint)
-    with pytest.raises(MismatchError, match=r"another training \(its n_epochs and seed differ\); delete it"):
+    with pytest.raises(MismatchError, match=r"another training \(its n_epochs and preset and seed differ\); delete it"):
         run(n_epochs=2, seed=1, checkpoint=checkpoint)
 
 

@@ -11,7 +11,7 @@ from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.matching import match
 from mrfpipe.matching.group import build_groups, pair_bytes
-from mrfpipe.matching.match import LEAST_MEMORY, match_series, match_signals, voxels_at_once
+from mrfpipe.matching.match import LEAST_MEMORY, match_series, voxels_at_once
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import fingerprints
 from mrfpipe.protocol import load_protocol
@@ -57,7 +57,7 @@ def test_noise_free_voxels_give_their_parameters(dictionary, method):
         groups=groups,
         refined=False,
         progress=lambda *s: steps.append(s),
-    )
+    )[0]
     np.testing.assert_array_equal(maps.mask, mask)
     np.testing.assert_array_equal(maps.affine, np.diag([1.0, 2, 3, 1]))
     assert steps[-1:] == ([(n_cells, n_cells)] if method == "brute" else [])
@@ -76,7 +76,7 @@ def test_what_was_compared_is_handed_on(dictionary, refined):
     values, scale, mask = random_case(dictionary)
     series = series_of(dictionary, values, scale, mask)
     one_by_one = (dataclasses.replace(series, images=series.images[s : s + 1], mask=mask[s : s + 1]) for s in range(2))
-    maps, found = match_signals(one_by_one, dictionary, refined=refined)
+    maps, found = match_series(one_by_one, dictionary, refined=refined)
     frames = np.moveaxis(series.images, 1, -1)[mask]
     size = np.linalg.norm(frames, axis=1, keepdims=True)
     # rank 15 loses less than a thousandth of any signal; a lost conjugate or another order of voxels all of it
@@ -99,21 +99,20 @@ def test_matching_from_python_refines_as_the_command_does(dictionary):
         axis = dictionary.protocol.grid[name]
         values[name] = np.clip(values[name], axis[2], axis[-3]) + step / 2
     series = series_of(dictionary, values, scale, mask)
-    maps, told = match_series(series, dictionary), match_series(series, dictionary, refined=True)
+    maps, told = match_series(series, dictionary)[0], match_series(series, dictionary, refined=True)[0]
     np.testing.assert_array_equal(maps.si["FF"], told.si["FF"])
     assert np.median(np.abs(maps.si["df"] - values["df"])[mask]) < 2  # on the grid it is 10 Hz
     (by_command,) = [option.default for option in command.params if option.name == "refine"]
     assert MATCHING.refined is by_command
-    for function in (match_series, match_signals):
-        for choice in ("method", "refined", "gap", "memory"):
-            assert inspect.signature(function).parameters[choice].default == getattr(MATCHING, choice)
+    for choice in ("method", "refined", "gap", "memory"):
+        assert inspect.signature(match_series).parameters[choice].default == getattr(MATCHING, choice)
 
 
 def test_slice_after_slice_is_all_slices(dictionary):
     values, scale, mask = random_case(dictionary)
     series = series_of(dictionary, values, scale, mask)
     one_by_one = (dataclasses.replace(series, images=series.images[s : s + 1], mask=mask[s : s + 1]) for s in range(2))
-    whole, parts = match_series(series, dictionary, refined=True), match_series(one_by_one, dictionary, refined=True)
+    whole, parts = (match_series(some, dictionary, refined=True)[0] for some in (series, one_by_one))
     for name in (*(p.name for p in PARAMETERS), "m0", "phase", "match", "edge", "mask", "affine"):
         np.testing.assert_array_equal(image_of(whole, name), image_of(parts, name))
 
@@ -132,10 +131,10 @@ def test_gap_is_in_units_of_the_match(dictionary):
             dictionary,
             refined=False,
             gap=True,
-        )
+        )[0]
         for images in (series.images, series.images + 0.01 * outside)
     )
-    assert match_series(series, dictionary).gap is None
+    assert match_series(series, dictionary)[0].gap is None
     np.testing.assert_array_equal(np.isnan(clean.gap), ~mask)
     np.testing.assert_allclose((noisy.gap / clean.gap)[mask], (noisy.match / clean.match)[mask], rtol=1e-3)
     assert (noisy.match / clean.match)[mask].min() < 0.95
@@ -155,11 +154,11 @@ def test_memory_changes_how_much_is_done_at_once_and_nothing_else(dictionary, me
     monkeypatch.setattr(
         match, f"match_{method}", lambda c, *args, **kw: seen.append(len(c)) or original(c, *args, **kw)
     )
-    whole = match_series(many, dictionary, method, groups=groups, refined=False, memory=1 << 30)
+    whole = match_series(many, dictionary, method, groups=groups, refined=False, memory=1 << 30)[0]
     assert seen == [n]
     seen.clear()
     monkeypatch.setattr(match, "LEAST_MEMORY", 1 << 18)
-    parts = match_series(many, dictionary, method, groups=groups, refined=False, memory=1 << 18)
+    parts = match_series(many, dictionary, method, groups=groups, refined=False, memory=1 << 18)[0]
     assert seen == [512, 512, 276]
     for name in (*(p.name for p in PARAMETERS), "m0", "phase", "match", "edge"):
         np.testing.assert_array_equal(image_of(whole, name), image_of(parts, name))
@@ -179,7 +178,7 @@ def test_voxels_at_once_fit_the_memory_and_grow_with_it(dictionary):
 
 def test_edges_are_told_by_bit(dictionary):
     values, scale, mask = random_case(dictionary)
-    maps = match_series(series_of(dictionary, values, scale, mask), dictionary, refined=False)
+    maps = match_series(series_of(dictionary, values, scale, mask), dictionary, refined=False)[0]
     for n, parameter in enumerate(PARAMETERS):
         axis = dictionary.protocol.grid[parameter.name]
         at_end = np.isin(values[parameter.name], axis[[0, -1]]) & mask
@@ -192,7 +191,7 @@ def test_match_is_the_correlation_over_all_frames(dictionary):
     series = series_of(dictionary, values, np.ones_like(scale), mask)
     power = np.mean(np.abs(series.images) ** 2, axis=1, keepdims=True)
     noisy = series.images + np.sqrt(power) * complex_normal(np.random.default_rng(1), *series.images.shape)
-    maps = match_series(series_of(dictionary, values, scale, mask, images=noisy.astype(np.complex64)), dictionary)
+    maps = match_series(series_of(dictionary, values, scale, mask, images=noisy.astype(np.complex64)), dictionary)[0]
     assert np.mean(maps.match[mask] ** 2) == pytest.approx(0.5, abs=0.07)
 
 
@@ -201,7 +200,7 @@ def test_voxels_without_signal_stay_out(dictionary):
     mask[:] = True
     scale[1, 2, 3] = 0
     scale[0] = 0
-    maps = match_series(series_of(dictionary, values, scale, mask), dictionary)
+    maps = match_series(series_of(dictionary, values, scale, mask), dictionary)[0]
     assert not maps.mask[0].any()
     assert not maps.mask[1, 2, 3]
     assert maps.mask[1].sum() == 19
@@ -232,11 +231,11 @@ def test_coefficients_match_as_the_frames_they_make(dictionary):
     """Of the dictionary's own basis, of one that is turned, and with the phase of every voxel's scale."""
     values, scale, mask = random_case(dictionary)
     series = series_of(dictionary, values, scale, mask)
-    expected = match_series(series, dictionary, refined=False)
+    expected = match_series(series, dictionary, refined=False)[0]
     rng = np.random.default_rng(5)
     turn = np.linalg.qr(complex_normal(rng, dictionary.rank, dictionary.rank))[0].astype(np.complex64)
     for basis in (dictionary.basis, dictionary.basis @ turn):
-        maps = match_series(as_coefficients(series, basis), dictionary, refined=False)
+        maps = match_series(as_coefficients(series, basis), dictionary, refined=False)[0]
         np.testing.assert_array_equal(maps.mask, expected.mask)
         for parameter in PARAMETERS:
             np.testing.assert_array_equal(maps.si[parameter.name], expected.si[parameter.name])
@@ -257,7 +256,7 @@ def test_fewer_coefficients_than_the_dictionary_has_are_compared_with_theirs_alo
     turn = np.linalg.qr(complex_normal(np.random.default_rng(5), few, few))[0].astype(np.complex64)
     groups = build_groups(dictionary, 30) if method == "group" else None
     for some in (basis, basis @ turn):
-        maps, found = match_signals(as_coefficients(series, some), dictionary, method, groups=groups, refined=False)
+        maps, found = match_series(as_coefficients(series, some), dictionary, method, groups=groups, refined=False)
         # What an entry has in the space is what was measured there, to the rounding of float32.
         np.testing.assert_allclose(maps.match[mask], 1, atol=1e-5)
         np.testing.assert_allclose(maps.m0[mask], np.abs(scale)[mask], rtol=1e-3)
@@ -274,6 +273,6 @@ def test_match_of_coefficients_is_over_their_subspace(dictionary):
     power = np.mean(np.abs(series.images) ** 2, axis=1, keepdims=True)
     noisy = series.images + np.sqrt(power) * complex_normal(np.random.default_rng(1), *series.images.shape)
     coefficients = as_coefficients(dataclasses.replace(series, images=noisy.astype(np.complex64)), dictionary.basis)
-    match = match_series(coefficients, dictionary).match[mask]
+    match = match_series(coefficients, dictionary)[0].match[mask]
     # 15 of the 175 dimensions of the noise are left beside the signal's energy; matching takes a part of those, too.
     assert 15 / 175 / 4 < np.mean(1 - match**2) < 15 / 175

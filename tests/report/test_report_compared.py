@@ -18,11 +18,10 @@ from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.files.maps import load_maps
 from mrfpipe.files.results import save_result
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.matching.match import match_signals
+from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import fingerprints as simulate
-from mrfpipe.report.comparison import MOST_POINTS, encode_comparison
-from mrfpipe.report.page import render, write_report
+from mrfpipe.report.page import MOST_POINTS, encode_comparison, render, write_report
 
 PRECISION = 1e-3
 """Four digits are read out."""
@@ -138,7 +137,7 @@ def result(tmp_path_factory, provenance):
         affine=np.diag([-1.0, -1.0, 8.0, 1.0]),
         sequence_hash=dictionary.protocol.sequence.hash,
     )
-    maps, found = match_signals(series, dictionary, refined=False)
+    maps, found = match_series(series, dictionary, refined=False)
     folder = tmp_path_factory.mktemp("results") / "t"
     save_result(folder, maps, provenance, fingerprints=found, force=False)
     ran = CliRunner().invoke(main, ["report", str(folder)])

@@ -8,8 +8,8 @@ from mrfpipe.evaluation.picture import maps_figure
 from mrfpipe.files.fingerprints import STEPS
 from mrfpipe.maps import Fingerprints
 from mrfpipe.report.encoding import LEVELS, pack, quantise
-from mrfpipe.report.fingerprints import encode_fingerprints
 from mrfpipe.report.images import encode_images
+from mrfpipe.report.page import encode_fingerprints
 
 UNPACK = ["<u2", "<i2", "<f4", "u1"]
 

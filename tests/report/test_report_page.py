@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from helpers import parameter_maps
 
+from mrfpipe.appearance import side_letters
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.reconstruction import UNSTATED
-from mrfpipe.report.page import render, side_letters, write_report
+from mrfpipe.report.page import render, write_report
 from mrfpipe.report.quality import DOUBT, edge_shares, warnings_of
 
 

@@ -11,7 +11,7 @@ from helpers import small_protocol
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.files.dictionaries import save_dictionary
 from mrfpipe.files.frames import save_frames
-from mrfpipe.files.maps import load_maps, read_maps_header
+from mrfpipe.files.maps import load_maps, read_maps_provenance
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.series import FrameSeries
@@ -124,7 +124,7 @@ def test_another_version_or_a_result_without_a_recipe_is_not_the_one_asked_for(r
 
 
 def test_what_a_recipe_says_is_kept_and_checked(result):
-    made = read_maps_header(result.target / "maps.h5").provenance
+    made = read_maps_provenance(result.target / "maps.h5")
     assert made.recipe == result.recipe()
     assert made.recipe.options == {"method": "exact", "refined": False, "gap": True}
     assert (made.recipe.kind, made.recipe.signal_model) == ("matching", "spoiled")

@@ -52,7 +52,7 @@ def test_the_model_reads_frames_and_was_trained_on_the_training_subjects_alone(m
     assert model.record["input"] == "frames"
     assert sorted(path.name for path in folder.iterdir()) == ["coefficients", "log.jsonl", "network", "recipe.json"]
     series = CompressedFrames([folder / "coefficients" / f"{training[0]}.h5"])[0]
-    maps = reconstruct(series, model, protocol, device=CPU)
+    maps = reconstruct(series, model, protocol, device=CPU)[0]
     assert np.isfinite(maps.si["FF"][maps.mask]).all()
 
 
@@ -89,7 +89,7 @@ def test_a_second_run_makes_nothing_again_and_other_settings_are_refused(made, p
     again = make_model(folder, RECIPE, protocol, seed=0, device=CPU, progress=silent)
     for name, tensor in model.network.state_dict().items():
         assert torch.equal(tensor, again.network.state_dict()[name])
-    with pytest.raises(MismatchError, match="another recipe"):
+    with pytest.raises(MismatchError, match="other settings"):
         make_model(folder, RECIPE, protocol, seed=1, device=CPU, progress=silent)
 
 

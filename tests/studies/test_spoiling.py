@@ -78,7 +78,7 @@ def test_table_and_figure(comparisons, tmp_path, monkeypatch):
     assert float(rows[0]["bias_T1H2O_ms"]) == first.bias["T1H2O"]
     assert float(rows[0]["rmse_FF"]) == first.rmse["FF"]
     text = format_comparisons(comparisons)
-    assert f"{first.bias['T1H2O']:+.1f} ({first.rmse['T1H2O']:.1f})" in text.splitlines()[1]
+    assert f"{first.bias['T1H2O']:+.1f} ({first.rmse['T1H2O']:.1f})" in text.splitlines()[2]  # below heading and rule
     assert all(str(SignalModel(spoiling=name)) in text for name in ("spoiled", "epg", "bloch"))
     draw_comparisons(PROTOCOL, comparisons, tmp_path / "f.png")
     picture = imread(tmp_path / "f.png")

@@ -64,9 +64,8 @@ def test_a_network_that_was_not_trained_is_not_among_the_trained(work, tiny, tmp
 
 
 def test_work_of_other_settings_is_refused(work, tiny):
-    for other in ({"labels": "truth"}, {"seed": 1}):
-        with pytest.raises(MismatchError, match="other settings"):
-            Work(work.folder, tiny, **other)
+    with pytest.raises(MismatchError, match="other settings"):
+        Work(work.folder, tiny, seed=1)
     for other in ({"n_coils": 3}, {"search": None}):
         with pytest.raises(MismatchError, match="other settings"):
             Work(work.folder, replace(tiny, **other))
@@ -75,30 +74,12 @@ def test_work_of_other_settings_is_refused(work, tiny):
     assert (work.folder / SETTINGS).exists()
 
 
-def test_labels_are_the_truth_if_asked_for(work, tiny, tmp_path, monkeypatch):
-    shutil.copytree(work.folder / "frames", tmp_path / "frames")
-    learned = []
-
-    def spy(stages, series, labels, **_: object):
-        learned.extend(labels)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(work_module, "train_stages", spy)
-    true = Work(tmp_path, tiny, labels="truth")
-    with pytest.raises(KeyboardInterrupt):
-        true.model("proposed")
-    sequence = true.scans.protocol.sequence
-    first = draw_cohort(4, seed=0).split("training")[0]
-    truth = first.phantom(matrix=48, fov=sequence.fov, slice_spacing=1.5 * sequence.slice_thickness, n_slices=1).maps
-    np.testing.assert_array_equal(learned[0].si["T1H2O"], truth.si["T1H2O"])
-    assert not (tmp_path / "maps").exists()  # nothing was matched
-
-
 def test_frames_beyond_the_memory_are_refused(work, tiny, tmp_path, monkeypatch):
-    shutil.copytree(work.folder / "frames", tmp_path / "frames")
+    for kept in ("frames", "maps"):
+        shutil.copytree(work.folder / kept, tmp_path / kept)
     monkeypatch.setattr(scanned, "available_memory", lambda: 10)
     with pytest.raises(ResourceError, match="frames of 3 subjects"):
-        Work(tmp_path, tiny, labels="truth").model("proposed")
+        Work(tmp_path, tiny).model("proposed")
 
 
 def test_scores_are_those_of_the_evaluation(work, tmp_path):

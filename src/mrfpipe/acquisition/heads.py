@@ -6,12 +6,13 @@ The heads have the fields, flags and conventions of ISMRMRD, whatever the format
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from mrfpipe.arrays import Complex, Float
+from mrfpipe.errors import InputError
 
 Heads = npt.NDArray[np.void]
 """Heads of acquisitions in the fields of `HEAD`. Shape `(acquisitions)`."""
@@ -51,6 +52,18 @@ class Acquisition:
     """Measured values. Shape `(coils, samples)`."""
     trajectory: Float
     """Stored trajectory in whatever unit the file has. Shape `(samples, dimensions)`."""
+
+
+def open_file(path: Path, kinds: str) -> BinaryIO:
+    """Open the file of a scan, which is of one of these kinds; InputError if it is not there or cannot be opened."""
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file; check the path.")
+        if not path.is_file():
+            raise InputError(f"{path}: is not a file; name the {kinds} file of one scan.")
+        return path.open("rb")
+    except OSError as e:
+        raise InputError(f"{path}: cannot be read ({e.strerror}); check its permissions.") from e
 
 
 class RawFile(Protocol):

@@ -44,23 +44,10 @@ NEIGHBOURS = 3
 
 
 def check_plausible(kspace: Complex, imaging: Heads, path: Path, *, turned: bool = True) -> None:
-    """Check the samples of all readouts.
+    """Check the samples `(slices, coils, readouts, samples)` of all readouts, whose heads come in any order.
 
-    Parameters
-    ----------
-    kspace
-        Shape `(slices, coils, readouts, samples)`.
-    imaging
-        Heads of the readouts, in any order.
-    path
-        The file, for errors.
-    turned
-        Whether the readouts are one that turns from readout to readout.
-
-    Raises
-    ------
-    InputError
-        If a sample cannot have been measured; the error names the largest of the first coil that has one.
+    `turned` says whether the readouts are one that turns from readout to readout. InputError if a sample cannot have
+    been measured; the error names the largest of the first coil that has one.
     """
     for s, of_slice in enumerate(kspace):
         levels = np.stack([_levels(_magnitude(of_coil)) for of_coil in of_slice])
@@ -81,10 +68,7 @@ def check_plausible(kspace: Complex, imaging: Heads, path: Path, *, turned: bool
 def check_plausible_noise(noise: Sequence[Acquisition], path: Path) -> None:
     """Check the samples of noise measurements.
 
-    Raises
-    ------
-    InputError
-        If a sample cannot have been measured; the error names the first.
+    InputError if a sample cannot have been measured; the error names the first.
     """
     every = np.concatenate([_magnitude(one.samples) for one in noise], axis=1)
     levels = _quantile(every.T)

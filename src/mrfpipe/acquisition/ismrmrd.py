@@ -21,27 +21,10 @@ from mrfpipe.protocol import Sequence
 
 
 def read_ismrmrd(path: str | Path, sequence: Sequence) -> RawScan:
-    """Read a raw scan.
+    """Read a raw scan of a sequence: complete and finite, its trajectory in cycles/FOV.
 
-    Parameters
-    ----------
-    path
-        The ISMRMRD file.
-    sequence
-        What the scan is expected to be.
-
-    Returns
-    -------
-        The scan, complete and finite, its trajectory in cycles/FOV.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, not ISMRMRD, not complete, or does not store a trajectory that is needed.
-    MismatchError
-        If it is a scan of another sequence.
-    ResourceError
-        If it does not fit into memory.
+    InputError if the file is missing, damaged, not ISMRMRD, not complete, or does not store a trajectory that is
+    needed; MismatchError if it is a scan of another sequence; ResourceError if it does not fit into memory.
     """
     with open_ismrmrd(Path(path)) as file:
         imaging, header = _image_of(file)
@@ -51,14 +34,8 @@ def read_ismrmrd(path: str | Path, sequence: Sequence) -> RawScan:
 def describe_ismrmrd(path: str | Path) -> dict[str, object]:
     """Summarize an ISMRMRD file, of MRF or not, without reading its samples.
 
-    Returns
-    -------
-        Names, each with its unit where it has one, and values that JSON can hold.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, or not ISMRMRD.
+    Names have their unit where there is one, and JSON can hold the values. InputError if the file is missing, damaged,
+    or not ISMRMRD.
     """
     with open_ismrmrd(Path(path)) as file:
         imaging, header = _image_of(file)

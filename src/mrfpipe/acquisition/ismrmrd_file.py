@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from mrfpipe.acquisition.heads import HEAD, Acquisition, Heads
+from mrfpipe.acquisition.heads import HEAD, Acquisition, Heads, open_file
 from mrfpipe.acquisition.ismrmrd_heap import POINTER, Heap
 from mrfpipe.acquisition.ismrmrd_table import Table
 from mrfpipe.arrays import Float
@@ -42,10 +42,7 @@ class IsmrmrdFile:
     def acquisitions(self, heads: Heads) -> Iterator[Acquisition]:
         """Read the acquisitions of `heads`, in their order.
 
-        Raises
-        ------
-        InputError
-            If the file is damaged, or an acquisition does not hold what its head says.
+        InputError if the file is damaged, or an acquisition does not hold what its head says.
         """
         for head in heads:
             with reading(self.path):
@@ -76,10 +73,7 @@ class IsmrmrdFile:
 def open_ismrmrd(path: Path) -> Iterator[IsmrmrdFile]:
     """Open an ISMRMRD file, and read its header and the heads of its acquisitions.
 
-    Raises
-    ------
-    InputError
-        If it is missing, damaged, or not an ISMRMRD file.
+    InputError if it is missing, damaged, or not an ISMRMRD file.
     """
     _check_is_hdf5(path)
     with reading(path):
@@ -107,15 +101,8 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _check_is_hdf5(path: Path) -> None:
-    try:
-        if not path.exists():
-            raise InputError(f"{path}: there is no such file; check the path.")
-        if not path.is_file():
-            raise InputError(f"{path}: is not a file; name the .h5 or .mrd file of one scan.")
-        with path.open("rb") as stream:
-            is_empty = not stream.read(1)
-    except OSError as e:
-        raise InputError(f"{path}: cannot be read ({e.strerror}); check its permissions.") from e
+    with open_file(path, ".h5 or .mrd") as stream, reading(path):
+        is_empty = not stream.read(1)
     if is_empty:
         raise InputError(f"{path}: is empty; copy the scan again.")
     if not h5py.is_hdf5(path):

@@ -12,23 +12,9 @@ from mrfpipe.errors import InputError
 
 
 def parse_headers(xml: bytes, path: Path) -> list[Header]:
-    """Parse the XML header.
+    """Parse the XML header of a file: what it says of each of its encodings.
 
-    Parameters
-    ----------
-    xml
-        The document.
-    path
-        The file it is from, for errors.
-
-    Returns
-    -------
-        What it says of each of its encodings.
-
-    Raises
-    ------
-    InputError
-        If it is not XML, not an ISMRMRD header, or has values that are none.
+    InputError if it is not XML, not an ISMRMRD header, or has values that are none.
     """
     try:
         with warnings.catch_warnings():

@@ -43,9 +43,7 @@ class Heap:
     def rows(self, dataset: h5py.Dataset, row: np.dtype[Any]) -> npt.NDArray[Any] | None:
         """Read the rows of a one-dimensional table as they lie in the file.
 
-        Returns
-        -------
-            Rows of type `row`, or None if they are compressed or lie in a way that only the library can read.
+        None if they are compressed or lie in a way that only the library can read.
         """
         plist, n = dataset.id.get_create_plist(), int(dataset.size)
         if not self.is_plain or plist.get_nfilters() or plist.get_external_count():

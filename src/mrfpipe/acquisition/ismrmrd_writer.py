@@ -23,25 +23,10 @@ _WRITE_ROWS = 256
 
 
 def write_ismrmrd(scan: RawScan, sequence: Sequence, path: str | Path, *, field: float = 3.0) -> None:
-    """Write a raw scan to exactly `path`, replacing what is there.
+    """Write a raw scan of a sequence to exactly `path`, replacing what is there; the static field is in T.
 
-    Parameters
-    ----------
-    scan
-        What to write. Its trains are written where it has them, the sequence's elsewhere.
-    sequence
-        What the scan is of.
-    path
-        The file to write.
-    field
-        Static field in T.
-
-    Raises
-    ------
-    ValueError
-        If scan and sequence do not fit each other, or the scan does not fit the format.
-    OSError
-        If the file cannot be written.
+    Trains are the scan's where it has them, the sequence's elsewhere. ValueError if scan and sequence do not fit each
+    other, or the scan does not fit the format; OSError if the file cannot be written.
     """
     _check(scan, sequence)
     stack = stack_of(scan.affine, scan.matrix, scan.n_slices)

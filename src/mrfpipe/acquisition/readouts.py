@@ -49,10 +49,7 @@ def imaging_of(heads: Heads) -> Heads:
 def last_repetition(imaging: Heads, path: Path) -> Heads:
     """Select the last average of the last repetition, whose magnetization is the steadiest.
 
-    Raises
-    ------
-    InputError
-        If it lacks a slice that earlier ones have.
+    InputError if it lacks a slice that earlier ones have.
     """
     order = _repetition(imaging)
     last: Heads = imaging[order == order.max()]
@@ -76,10 +73,7 @@ def _repetition(imaging: Heads) -> Int:
 def check_alike(imaging: Heads, path: Path) -> None:
     """Check that all acquisitions have the coils, samples and encoding of the first.
 
-    Raises
-    ------
-    InputError
-        If one has not; the error names the first that differs.
+    InputError if one has not; the error names the first that differs.
     """
     for field, what in (
         ("active_channels", "coils"),
@@ -107,10 +101,7 @@ def check_alike(imaging: Heads, path: Path) -> None:
 def check_one_way(imaging: Heads, path: Path) -> None:
     """Check that the readouts go one way, or to and fro in turn.
 
-    Raises
-    ------
-    InputError
-        If single ones are marked as reversed, which no sequence does but damage to the mark.
+    InputError if single ones are marked as reversed, which no sequence does but damage to the mark.
     """
     reverse, odd = has_flag(imaging, ismrmrd.ACQ_IS_REVERSE), imaging["kspace_encode_step_1"] % 2 == 1
     for group in (reverse[odd], reverse[~odd]):
@@ -124,16 +115,8 @@ def check_one_way(imaging: Heads, path: Path) -> None:
 def check_samples(imaging: Heads, sequence: Sequence, path: Path) -> int:
     """Check that every readout keeps as many samples as the sequence has, or as the first if it does not say.
 
-    Returns
-    -------
-        How many that are.
-
-    Raises
-    ------
-    InputError
-        If one does not keep as many as the first, discarded samples taken off.
-    MismatchError
-        If one does not keep as many as the sequence has.
+    How many these are is returned. InputError if a readout does not keep as many as the first, discarded samples taken
+    off; MismatchError if it does not keep as many as the sequence has.
     """
     kept = imaging["number_of_samples"] - imaging["discard_pre"] - imaging["discard_post"]
     n_samples = int(kept[0]) if sequence.n_samples is None else sequence.n_samples
@@ -156,29 +139,10 @@ def check_samples(imaging: Heads, sequence: Sequence, path: Path) -> int:
 
 
 def check_complete(imaging: Heads, n_readouts: int, n_slices: int | None, path: Path) -> int:
-    """Check that each slice has each readout once.
+    """Check that each slice has each readout once, and return the number of slices.
 
-    Parameters
-    ----------
-    imaging
-        Heads of the readouts.
-    n_readouts
-        Spokes of a slice in the protocol.
-    n_slices
-        Slices that the file announces, if it does.
-    path
-        The file, for errors.
-
-    Returns
-    -------
-        The number of slices.
-
-    Raises
-    ------
-    InputError
-        If a readout is missing or there twice.
-    MismatchError
-        If all slices have the same readouts, but more or fewer than `n_readouts`.
+    `n_readouts` are those of a slice in the protocol, `n_slices` those that the file announces, if it does. InputError
+    if a readout is missing or there twice; MismatchError if all slices have the same readouts, but more or fewer.
     """
     slices, readouts = imaging["slice"], imaging["kspace_encode_step_1"]
     present = np.unique(slices)

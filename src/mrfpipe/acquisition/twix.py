@@ -27,27 +27,10 @@ _GEOMETRY = ("position", "read_dir", "phase_dir", "slice_dir")
 
 
 def read_twix(path: str | Path, sequence: Sequence) -> RawScan:
-    """Read a raw scan.
+    """Read a raw scan of a sequence: complete and finite, its readout oversampling kept, its trajectory in cycles/FOV.
 
-    Parameters
-    ----------
-    path
-        The Twix file.
-    sequence
-        What the scan is expected to be.
-
-    Returns
-    -------
-        The scan, complete and finite, its readout oversampling kept, its trajectory in cycles/FOV.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, not Twix, not radial, or not complete.
-    MismatchError
-        If it is a scan of another sequence.
-    ResourceError
-        If it does not fit into memory.
+    InputError if the file is missing, damaged, not Twix, not radial, or not complete; MismatchError if it is a scan of
+    another sequence; ResourceError if it does not fit into memory.
     """
     path = Path(path)
     with open_twix(path) as file:
@@ -71,16 +54,10 @@ def _check_thickness(header: Header, sequence: Sequence, path: Path) -> None:
 
 
 def describe_twix(path: str | Path) -> dict[str, object]:
-    """Summarize a Twix file, radial or not, without reading its samples.
+    """Summarize a Twix file, radial or not, without reading its samples; no name of a patient is told.
 
-    Returns
-    -------
-        Names, each with its unit where it has one, and values that JSON can hold; no name of a patient.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, or not Twix.
+    Names have their unit where there is one, and JSON can hold the values. InputError if the file is missing, damaged,
+    or not Twix.
     """
     path = Path(path)
     with open_twix(path) as file:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from mrfpipe.acquisition.heads import Acquisition, Heads
+from mrfpipe.acquisition.heads import Acquisition, Heads, open_file
 from mrfpipe.acquisition.readouts import imaging_of, noise_of
 from mrfpipe.acquisition.twix_heads import ACQEND, SYNCDATA, VB, VD, Layout, heads_of
 from mrfpipe.errors import InputError
@@ -59,13 +59,7 @@ class TwixFile:
     """Where the block of each acquisition begins. Shape `(acquisitions)`."""
 
     def acquisitions(self, heads: Heads) -> Iterator[Acquisition]:
-        """Read the acquisitions of `heads`, in their order.
-
-        Raises
-        ------
-        InputError
-            If the file is damaged.
-        """
+        """Read the acquisitions of `heads`, in their order; InputError if the file is damaged."""
         layout = self.layout
         for head in heads:
             n_coils, n_samples = int(head["active_channels"]), int(head["number_of_samples"])
@@ -79,20 +73,9 @@ class TwixFile:
 def open_twix(path: Path) -> Iterator[TwixFile]:
     """Open a Twix file, and read the header and the heads of its last measurement.
 
-    Raises
-    ------
-    InputError
-        If it is missing, damaged, or not a Twix file.
+    InputError if it is missing, damaged, or not a Twix file.
     """
-    try:
-        if not path.exists():
-            raise InputError(f"{path}: there is no such file; check the path.")
-        if not path.is_file():
-            raise InputError(f"{path}: is not a file; name the .dat file of one scan.")
-        stream = path.open("rb")
-    except OSError as e:
-        raise InputError(f"{path}: cannot be read ({e.strerror}); check its permissions.") from e
-    with stream:
+    with open_file(path, ".dat") as stream:
         yield _contents(stream, path)
 
 

@@ -55,19 +55,9 @@ class _Protocol:
 
 
 def parse_twix_header(buffers: dict[str, str], path: Path) -> Header:
-    """Read what the header says of the scan.
+    """Read what the text of the header's buffers says of the scan.
 
-    Parameters
-    ----------
-    buffers
-        The text of each of its buffers.
-    path
-        The file it is from, for errors.
-
-    Raises
-    ------
-    InputError
-        If it has no protocol, or a value of it is no number.
+    InputError if it has no protocol, or a value of it is no number.
     """
     protocol = _Protocol(buffers, path)
     matrix = protocol.count("sKSpace.lBaseResolution")

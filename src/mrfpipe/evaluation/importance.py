@@ -14,7 +14,7 @@ from mrfpipe.errors import MismatchError
 from mrfpipe.evaluation.metrics import nrmse
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 
 
 def permutation_importance(
@@ -24,7 +24,7 @@ def permutation_importance(
     *,
     seed: int = 0,
     n_together: int = 4,
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> Double:
     """Measure how much the NRMSE of each map changes when the values of one frame are permuted.
 
@@ -70,8 +70,7 @@ def permutation_importance(
         copies = [permute_frame(series, frame, np.random.default_rng([seed, frame])) for frame in frames]
         together = replace(series, images=np.concatenate(copies), mask=np.concatenate([series.mask] * len(copies)))
         importance[start : frames.stop] = np.abs(_errors(reconstruct(together), reference) - plain)
-        if progress is not None:
-            progress(frames.stop, n_frames)
+        progress(frames.stop, n_frames)
     return importance
 
 

@@ -37,7 +37,7 @@ class MapError:
     psnr: float
     """Peak signal-to-noise ratio in dB; infinite without any error."""
     ssim: float
-    """Mean structural similarity inside the reference's mask, whatever its FF."""
+    """Mean structural similarity inside the reference's mask, whether it counts there or not."""
     r2_voxels: float
     """Coefficient of determination of the linear regression over voxels."""
     r2_regions: float

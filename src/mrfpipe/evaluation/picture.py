@@ -16,10 +16,11 @@ from mrfpipe.appearance import (
     Window,
     difference_window,
     match_window,
+    side_letters,
     window_from_zero,
     window_of,
 )
-from mrfpipe.arrays import Bool, Complex, Double
+from mrfpipe.arrays import Bool, Complex
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.atomic import writing
 from mrfpipe.maps import ParameterMaps
@@ -56,8 +57,6 @@ _COIL_STEPS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Panel:
-    """One image with its colours."""
-
     title: str
     image: _Image
     unit: str
@@ -75,12 +74,7 @@ def draw_maps(
 ) -> None:
     """Draw `maps_figure` to a PNG, which replaces one that is there.
 
-    Raises
-    ------
-    IndexError, MismatchError
-        As `maps_figure`.
-    ResourceError
-        If the disk does not take the file.
+    Errors as of `maps_figure`; ResourceError if the disk does not take the file.
     """
     figure = maps_figure(maps, reference=reference, slice_index=slice_index, title=title)
     with writing(path, force=True) as partial:
@@ -112,7 +106,7 @@ def maps_figure(
 ) -> Figure:
     """Draw one slice of all maps.
 
-    The five parameters stand in a row, in the units of files. With a reference, it and the difference from it follow
+    The parameters stand in a row, in the units of files. With a reference, it and the difference from it follow
     below in the same columns; without one, M0 and match follow below. Voxels outside the mask are grey. Letters say
     which sides of the patient the left and the upper edge are.
 
@@ -148,11 +142,11 @@ def maps_figure(
             "maps \N{MINUS SIGN} reference": _differences(maps, reference, slice_index),
         }
     above = title and f"{title}, slice {slice_index + 1} of {n_slices}"
-    return _figure(rows, _window(maps, reference, slice_index), above, _letters(maps.affine))
+    return _figure(rows, _window(maps, reference, slice_index), above, side_letters(maps.affine))
 
 
 def _parameters(maps: ParameterMaps, ranged: ParameterMaps, s: int) -> list[_Panel]:
-    """Panels of the five parameters in the ranges that fit `ranged`."""
+    """Panels of the parameters in the ranges that fit `ranged`."""
     return [
         _Panel(
             title=p.name,
@@ -199,19 +193,7 @@ def _window(maps: ParameterMaps, reference: ParameterMaps | None, s: int) -> tup
     return rows, columns
 
 
-def _letters(affine: Double) -> tuple[str, str]:
-    """Anatomical letters of the left and the upper side of an image; empty where the axis is oblique."""
-    letters = []
-    for axis in (0, 1):
-        direction = affine[:3, axis]
-        main = int(np.argmax(np.abs(direction)))
-        along = abs(direction[main]) > 0.9 * np.linalg.norm(direction)
-        # The first row and column are where the axis comes from.
-        letters.append(("LPI" if direction[main] > 0 else "RAS")[main] if along else "")
-    return letters[0], letters[1]
-
-
-def _figure(rows: dict[str, list[_Panel]], window: tuple[slice, slice], title: str, letters: tuple[str, str]) -> Figure:
+def _figure(rows: dict[str, list[_Panel]], window: tuple[slice, slice], title: str, letters: dict[str, str]) -> Figure:
     """Place panels and colour bars by hand: matplotlib's layout engines take longer than all else about a picture."""
     first = next(iter(rows.values()))
     n_y, n_x = first[0].image[window].shape
@@ -265,9 +247,9 @@ def _draw(axis: Axes, bar: Axes, panel: _Panel, window: tuple[slice, slice]) -> 
     bar.locator_params(nbins=5)
 
 
-def _write_letters(axis: Axes, letters: tuple[str, str]) -> None:
-    axis.text(0.015, 0.5, letters[0], transform=axis.transAxes, ha="left", va="center", fontsize=8)
-    axis.text(0.5, 0.98, letters[1], transform=axis.transAxes, ha="center", va="top", fontsize=8)
+def _write_letters(axis: Axes, letters: dict[str, str]) -> None:
+    axis.text(0.015, 0.5, letters["left"], transform=axis.transAxes, ha="left", va="center", fontsize=8)
+    axis.text(0.5, 0.98, letters["top"], transform=axis.transAxes, ha="center", va="top", fontsize=8)
 
 
 def _extend(values: _Image, low: float, high: float) -> str:

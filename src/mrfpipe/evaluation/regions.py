@@ -25,30 +25,11 @@ class RegionMeans:
     reference: Double
     """Mean of the reference, in the map's unit in files."""
 
-    @property
-    def difference(self) -> Double:
-        """Estimate minus reference: the ordinate of a Bland-Altman plot."""
-        return self.estimate - self.reference
-
-    @property
-    def middle(self) -> Double:
-        """Mean of estimate and reference: the abscissa of a Bland-Altman plot."""
-        return (self.estimate + self.reference) / 2
-
 
 def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter, rois: Labels) -> RegionMeans:
     """Average one map and its reference over the regions where it counts, voxels missing left out of both.
 
-    Parameters
-    ----------
-    maps
-        The maps to judge.
-    reference
-        What they are compared with.
-    parameter
-        Which map.
-    rois
-        Labels of regions, 0 for none. Shape `(slices, y, x)`.
+    Parameters but for the map are those of `mrfpipe.evaluation.metrics.evaluate`.
     """
     labels = reference.counting_regions(parameter, rois)
     inside = maps.mask & (labels != 0)
@@ -65,10 +46,7 @@ def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Param
 def check_shapes(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None) -> None:
     """Refuse to compare what is not of one scan.
 
-    Raises
-    ------
-    MismatchError
-        If maps, reference and regions differ in shape, or the maps are of other parameters.
+    MismatchError if maps, reference and regions differ in shape, or the maps are of other parameters.
     """
     if tuple(maps) != tuple(reference):
         raise MismatchError(f"The maps are {', '.join(maps)}, those of the reference {', '.join(reference)}.")

@@ -15,14 +15,9 @@ _DECIMALS = {"ms": 1, "Hz": 2, "1": 4}
 
 
 def format_table(errors: Mapping[str, MapError], parameters: Sequence[Parameter]) -> str:
-    """Lay errors out as a table, one map a row, with a line on what counts; a metric that is not defined is ``-``.
+    """Lay errors that `metrics.evaluate` gave out as a table, one map a row, with a line on what counts.
 
-    Parameters
-    ----------
-    errors
-        What `metrics.evaluate` gave.
-    parameters
-        What the maps are of.
+    A metric that is not defined is ``-``.
     """
     n_regions = max((error.n_regions for error in errors.values() if error.n_regions is not None), default=None)
     headings = (*_HEADINGS, *(() if n_regions is None else _REGIONS), *_COUNTS)
@@ -70,12 +65,13 @@ def _align(cell: str, column: int, width: int) -> str:
     return cell.ljust(width) if column < 2 else cell.rjust(width)
 
 
+def plain(value: object) -> object:
+    """Return a value for JSON, which knows no NaN and nothing infinite: None in the place of those."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def as_json(errors: Mapping[str, MapError], parameters: Sequence[Parameter]) -> str:
     """Write errors as JSON, one object a map; a metric that is not defined, or infinite as the PSNR can be, is null."""
-
-    def plain(value: object) -> object:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
     content = {
         p.name: {"unit": p.unit} | {key: plain(value) for key, value in asdict(errors[p.name]).items()}
         for p in parameters

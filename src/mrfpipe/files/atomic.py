@@ -75,10 +75,7 @@ def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> No
 def refuse_unwritable(path: Path) -> None:
     """Refuse an output that cannot be written, whether it is there already or not.
 
-    Raises
-    ------
-    ResourceError
-        If the folder that is to hold the output is not one or is not writable.
+    ResourceError if the folder that is to hold the output is not one or is not writable.
     """
     holder = next(p for p in Path(os.path.realpath(path)).parents if _exists(p))
     if not holder.is_dir():
@@ -92,10 +89,7 @@ def require_space(path: Path, n_bytes: int) -> None:
 
     For files whose writer does not survive a full disk: the HDF5 library may crash the process.
 
-    Raises
-    ------
-    ResourceError
-        If fewer than `n_bytes`, and a hundredth more, are free where `path` is to be.
+    ResourceError if fewer than `n_bytes`, and a hundredth more, are free where `path` is to be.
     """
     holder = next(p for p in Path(os.path.realpath(path)).parents if _exists(p))
     free = shutil.disk_usage(holder).free
@@ -121,63 +115,32 @@ def _replaceable(folder: Path, marker: str) -> bool:
 
 
 @contextmanager
-def writing(path: str | Path, *, force: bool) -> Iterator[Path]:
-    """Write a file under a temporary name that becomes `path` when the block ends well.
-
-    Parameters
-    ----------
-    path
-        The file to be; folders missing above it are made.
-    force
-        Whether an existing file is replaced.
-
-    Yields
-    ------
-        The path to write to, beside `path` and with its suffix.
-
-    Raises
-    ------
-    OutputExistsError
-        As `refuse_existing`.
-    ResourceError
-        If the disk does not take the file.
-    """
-    with _staged(Path(path), force=force, marker=None) as partial:
-        yield partial
-
-
-@contextmanager
-def writing_folder(path: str | Path, *, force: bool, marker: str) -> Iterator[Path]:
-    """Fill a folder under a temporary name that becomes `path` when the block ends well.
+def writing(path: str | Path, *, force: bool, marker: str | None = None) -> Iterator[Path]:
+    """Write a file, or fill a folder, under a temporary name that becomes `path` when the block ends well.
 
     An existing folder is swapped out only then, whole: nothing of it remains.
 
     Parameters
     ----------
     path
-        The folder to be; folders missing above it are made.
+        The output to be; folders missing above it are made.
     force
-        Whether an existing folder is replaced.
+        Whether an existing output is replaced.
     marker
-        A name that an existing folder must hold to be replaced.
+        If the output is a folder, a name that an existing one must hold to be replaced.
 
     Yields
     ------
-        An empty folder to write to, beside `path`.
+        The path to write to, beside `path` and with its suffix; of a folder, an empty one.
 
     Raises
     ------
     OutputExistsError
         As `refuse_existing`.
     ResourceError
-        If the disk does not take the files.
+        If the disk does not take the output.
     """
-    with _staged(Path(path), force=force, marker=marker) as partial:
-        yield partial
-
-
-@contextmanager
-def _staged(path: Path, *, force: bool, marker: str | None) -> Iterator[Path]:
+    path = Path(path)
     refuse_existing(path, force=force, marker=marker)
     target = Path(os.path.realpath(path))
     partial = _hidden(target, "partial")

@@ -10,7 +10,7 @@ from mrfpipe.files.atomic import writing
 from mrfpipe.files.schemas import DICTIONARY
 from mrfpipe.files.sink import creating
 from mrfpipe.files.source import Source, opening
-from mrfpipe.physics.simulate import MODELS, SignalModel
+from mrfpipe.physics.simulate import SignalModel
 
 _BASIS = "frames rank"
 _GROUPS = {"entries": "entries", "offsets": "edges", "representatives": "groups rank"}
@@ -19,23 +19,9 @@ _GROUPS = {"entries": "entries", "offsets": "edges", "representatives": "groups 
 def save_dictionary(
     dictionary: Dictionary, path: str | Path, groups: EntryGroups | None = None, *, force: bool = False
 ) -> None:
-    """Write a dictionary, its grid's axes in file units, its protocol and, if it has some, its groups.
+    """Write a dictionary, its grid's axes in file units, its protocol and, for group matching, groups of its entries.
 
-    Parameters
-    ----------
-    dictionary
-        What to write.
-    path
-        The file to be.
-    groups
-        Of the dictionary's entries, for group matching.
-    force
-        Whether an existing file is replaced.
-
-    Raises
-    ------
-    OutputExistsError, ResourceError
-        As `atomic.writing`.
+    Errors as of `atomic.writing`.
     """
     with writing(path, force=force) as partial, creating(partial, DICTIONARY) as sink:
         sink.text("model", dictionary.model.spoiling)
@@ -57,10 +43,7 @@ def save_dictionary(
 def load_dictionary(path: str | Path) -> Dictionary:
     """Read a dictionary.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, of another kind or damaged, or its protocol is not the one it was made for.
+    InputError if the file is missing, of another kind or damaged, or its protocol is not the one it was made for.
     """
     with opening(path, DICTIONARY) as source:
         protocol = source.protocol()
@@ -84,10 +67,7 @@ def load_dictionary(path: str | Path) -> Dictionary:
 def load_groups(path: str | Path) -> EntryGroups | None:
     """Read the groups of a dictionary; None if it has none.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, of another kind or damaged, or its groups are not of its entries.
+    InputError if the file is missing, of another kind or damaged, or its groups are not of its entries.
     """
     with opening(path, DICTIONARY) as source:
         if not source.holds("groups"):
@@ -102,11 +82,10 @@ def load_groups(path: str | Path) -> EntryGroups | None:
 
 
 def _model(source: Source) -> SignalModel:
-    spoiling, profile = source.text("model"), source.text("slice_profile")
-    for known in MODELS:
-        if spoiling == known and profile in ("yes", "no"):
-            return SignalModel(spoiling=known, slice_profile=profile == "yes")
-    raise source.error(f"has a signal model that is not known, {spoiling!r} with slice_profile {profile!r}")
+    profile = source.text("slice_profile")
+    if profile not in ("yes", "no"):
+        raise source.error(f"slice_profile is {profile!r}, neither yes nor no")
+    return SignalModel.of(source.text("model"), slice_profile=profile == "yes")
 
 
 def _check_axis(name: str, axis: Double, expected: Double) -> None:

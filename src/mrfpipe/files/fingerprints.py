@@ -56,10 +56,7 @@ def parts(signals: Complex) -> Float:
 def write_fingerprints(fingerprints: Fingerprints, path: Path) -> None:
     """Write fingerprints, rounded, to a temporary path, as part of a result that is renamed as a whole.
 
-    Raises
-    ------
-    OSError
-        If the disk does not take the file.
+    OSError if the disk does not take the file.
     """
     steps = rounded(fingerprints)
     with creating(path, FINGERPRINTS) as sink:
@@ -70,13 +67,7 @@ def write_fingerprints(fingerprints: Fingerprints, path: Path) -> None:
 
 
 def load_fingerprints(path: str | Path) -> Fingerprints:
-    """Read fingerprints.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, of another kind or damaged.
-    """
+    """Read fingerprints; InputError if the file is missing, of another kind or damaged."""
     with opening(path, FINGERPRINTS) as source:
         sizes = source.shape("basis", "frames rank", np.complex64)
         sizes |= source.shape("measured", "voxels parts", np.int16, {"parts": 2 * sizes["rank"]})

@@ -51,27 +51,10 @@ def save_frames(
     provenance: Callable[[], Provenance],
     force: bool = False,
 ) -> None:
-    """Write a frame series and the protocol it was reconstructed for.
+    """Write a frame series, or its slices one after the other, and the protocol whose sequence was measured.
 
-    Parameters
-    ----------
-    series
-        All slices; or one after the other, so that they need not be in memory at once.
-    path
-        The file to be.
-    protocol
-        The protocol whose sequence was measured.
-    provenance
-        Says how the series was made; called after the last slice.
-    force
-        Whether an existing file is replaced.
-
-    Raises
-    ------
-    ValueError
-        If the series and the protocol are not of one sequence.
-    OutputExistsError, ResourceError
-        As `atomic.writing`.
+    `provenance` says how the series was made, and is called after the last slice. ValueError if series and protocol are
+    not of one sequence; other errors as of `atomic.writing`.
     """
     with writing(path, force=force) as partial, creating(partial, FRAMES) as sink:
         sink.protocol(protocol)
@@ -120,13 +103,7 @@ class StoredSeries:
         """A frames file keeps none."""
 
     def __iter__(self) -> Iterator[FrameSeries]:
-        """Read one slice after the other.
-
-        Raises
-        ------
-        InputError
-            As `load_frames`.
-        """
+        """Read one slice after the other; errors as of `load_frames`."""
         for s in range(self.n_slices):
             with opening(self.path, FRAMES) as source:
                 one = _read(source, slice(s, s + 1))
@@ -136,17 +113,13 @@ class StoredSeries:
 def load_frames(path: str | Path) -> FrameSeries:
     """Read a frame series.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, of another kind or damaged, or has images that are not finite.
+    InputError if the file is missing, of another kind or damaged, or has images that are not finite.
     """
     with opening(path, FRAMES) as source:
         return _read(source, slice(None))
 
 
 def _read(source: Source, slices: slice) -> FrameSeries:
-    """Read some of the slices."""
     header, sizes = _header(source)
     coefficients = header.rank is not None
     affine = source.finite("affine", "4 4", np.float64)
@@ -161,13 +134,7 @@ def _read(source: Source, slices: slice) -> FrameSeries:
 
 
 def read_frames_header(path: str | Path) -> FramesHeader:
-    """Read what a frames file holds, leaving the images where they are.
-
-    Raises
-    ------
-    InputError
-        As `load_frames`.
-    """
+    """Read what a frames file holds, leaving the images where they are; errors as of `load_frames`."""
     with opening(path, FRAMES) as source:
         return _header(source)[0]
 

@@ -49,21 +49,10 @@ def refuse_other(path: Path, *wanted: Kind, cure: str = "") -> None:
     """Refuse a path that cannot be read, or is of another kind than those that are wanted.
 
     What is wrong inside a file is left to its reader, and so is one that nothing is known of where anyone's may be
-    wanted: a raw scan, a truth or a sequence.
+    wanted: a raw scan, a truth or a sequence. The cure says what to do instead; if not given, how to get one of the
+    first kind.
 
-    Parameters
-    ----------
-    path
-        What was given.
-    wanted
-        What it may be.
-    cure
-        What to do instead; if not given, how to get one of the first kind.
-
-    Raises
-    ------
-    InputError
-        If it is not there, empty, unreadable or of another kind; the error says what it is.
+    InputError if it is not there, empty, unreadable or of another kind; the error says what it is.
     """
     expected = f"{' or '.join(kind.noun for kind in wanted)} was expected; {cure or wanted[0].cure}"
     try:
@@ -159,6 +148,6 @@ def _holds_acquisitions(group: Any) -> bool:  # noqa: ANN401 - h5py has no types
 def _archive(path: Path) -> tuple[Kind | None, str]:
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
-    if {"mask.npy", "FF.npy"} <= names:
+    if "mask.npy" in names:
         return TRUTH, TRUTH.noun
     return None, _UNKNOWN

@@ -17,25 +17,10 @@ float32, and a viewer may keep them as angles."""
 
 
 def load_labels(path: str | Path, maps: ParameterMaps) -> Int:
-    """Read the labels of regions, 0 for none, drawn on `maps`.
+    """Read the labels of regions, 0 for none, drawn on `maps`: a NIfTI image of whole numbers with axes (x, y, slice).
 
-    Parameters
-    ----------
-    path
-        A NIfTI image of whole numbers with axes (x, y, slice).
-    maps
-        The maps that it belongs to.
-
-    Returns
-    -------
-        Labels. Shape `(slices, y, x)`.
-
-    Raises
-    ------
-    InputError
-        If it is no such image, or holds no region.
-    MismatchError
-        If it has another shape or lies elsewhere than the maps.
+    Shape `(slices, y, x)`. InputError if it is no such image, or holds no region; MismatchError if it has another shape
+    or lies elsewhere than the maps.
     """
     path = Path(path)
     try:
@@ -63,10 +48,7 @@ def load_labels(path: str | Path, maps: ParameterMaps) -> Int:
 def check_place(path: Path, affine: Double, maps: ParameterMaps, cure: str) -> None:
     """Check that what a file holds lies where `maps` do, to a hundredth of a voxel.
 
-    Raises
-    ------
-    MismatchError
-        If it lies elsewhere; the error ends with the cure.
+    MismatchError if it lies elsewhere; the error ends with the cure.
     """
     n_slices, n_y, n_x = maps.mask.shape
     corners = np.array([[x, y, s, 1] for x in (0, n_x - 1) for y in (0, n_y - 1) for s in (0, n_slices - 1)]).T

@@ -1,6 +1,5 @@
 """Parameter maps on disk: ``maps.h5``, in the units of files."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,37 +16,8 @@ from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, parameters_as_text, 
 _AXES = "slices y x"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapsHeader:
-    """What a maps file holds, without its maps."""
-
-    n_slices: int
-    """Slices of the scan."""
-    matrix: tuple[int, int]
-    """Voxels along y and along x."""
-    provenance: Provenance
-    """How the maps were made."""
-
-
 def save_maps(maps: ParameterMaps, path: str | Path, provenance: Provenance, *, force: bool = False) -> None:
-    """Write parameter maps.
-
-    Parameters
-    ----------
-    maps
-        What to write.
-    path
-        The file to be.
-    provenance
-        How the maps were made.
-    force
-        Whether an existing file is replaced.
-
-    Raises
-    ------
-    OutputExistsError, ResourceError
-        As `atomic.writing`.
-    """
+    """Write parameter maps, and how they were made; errors as of `atomic.writing`."""
     with writing(path, force=force) as partial:
         write_maps(maps, partial, provenance)
 
@@ -55,10 +25,7 @@ def save_maps(maps: ParameterMaps, path: str | Path, provenance: Provenance, *, 
 def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
     """Write parameter maps to a temporary path, as part of something larger that is renamed as a whole.
 
-    Raises
-    ------
-    OSError
-        If the disk does not take the file.
+    OSError if the disk does not take the file.
     """
     with creating(path, MAPS) as sink:
         sink.text("provenance", provenance.to_json())
@@ -74,10 +41,7 @@ def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
 def load_maps(path: str | Path) -> ParameterMaps:
     """Read parameter maps, back in SI units.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, of another kind or damaged, or a map is not finite inside the mask.
+    InputError if the file is missing, of another kind or damaged, or a map is not finite inside the mask.
     """
     with opening(path, MAPS) as source:
         mask = source.mask("mask")
@@ -97,14 +61,8 @@ def load_maps(path: str | Path) -> ParameterMaps:
         )
 
 
-def read_maps_header(path: str | Path) -> MapsHeader:
-    """Read what a maps file holds, leaving the maps where they are.
-
-    Raises
-    ------
-    InputError
-        As `load_maps`.
-    """
+def read_maps_provenance(path: str | Path) -> Provenance:
+    """Read how the maps of a file were made, leaving the maps where they are; errors as of `load_maps`."""
     with opening(path, MAPS) as source:
-        sizes = source.shape("mask", _AXES, np.uint8)
-        return MapsHeader(n_slices=sizes["slices"], matrix=(sizes["y"], sizes["x"]), provenance=source.provenance())
+        source.shape("mask", _AXES, np.uint8)
+        return source.provenance()

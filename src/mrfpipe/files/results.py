@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mrfpipe.errors import InputError, MismatchError
-from mrfpipe.files.atomic import writing_folder
+from mrfpipe.files.atomic import writing
 from mrfpipe.files.bids import describe_dataset, save_bids, scan_entities
 from mrfpipe.files.dicom import DICOM_FOLDER, write_dicom
 from mrfpipe.files.fingerprints import load_fingerprints, write_fingerprints
@@ -23,10 +23,7 @@ FINGERPRINTS_FILE = "fingerprints.h5"
 def scan_name(path: str | Path) -> str:
     """Return what a raw scan or frames file calls its scan: results are named after it.
 
-    Raises
-    ------
-    InputError
-        If there is no such file, or a frames file cannot be read.
+    InputError if there is no such file, or a frames file cannot be read.
     """
     path = Path(path)
     if not path.exists():
@@ -51,12 +48,8 @@ def save_result(
     ----------
     folder
         The folder to be; its name is the scan's, or that of its subject or session.
-    maps
-        What to write.
-    provenance
-        How the maps were made.
-    fingerprints
-        Signals of the voxels inside the mask, if they are to be kept.
+    maps, provenance, fingerprints
+        What to write, how it was made, and the signals of the voxels inside the mask, if they are to be kept.
     bids
         Whether the folder is a scan of a BIDS derivative dataset, as `bids.scan_folder` gives it.
     dicom
@@ -74,7 +67,7 @@ def save_result(
         If the disk does not take the files, or highdicom is needed and not installed.
     """
     folder = Path(folder)
-    with writing_folder(folder, force=force, marker=MAPS_FILE) as partial:
+    with writing(folder, force=force, marker=MAPS_FILE) as partial:
         write_maps(maps, partial / MAPS_FILE, provenance)
         if fingerprints is not None:
             write_fingerprints(fingerprints, partial / FINGERPRINTS_FILE)
@@ -93,10 +86,7 @@ def save_result(
 def find_maps(path: str | Path) -> Path:
     """Return the maps file of a result: the file itself, that in a result folder, or that of the only result below it.
 
-    Raises
-    ------
-    InputError
-        If a folder holds no result or more than one.
+    InputError if a folder holds no result or more than one.
     """
     path = Path(path)
     if not path.is_dir():
@@ -118,12 +108,7 @@ def find_maps(path: str | Path) -> Path:
 def find_fingerprints(maps_file: Path, maps: ParameterMaps) -> Fingerprints | None:
     """Read the fingerprints that lie beside a maps file; None if the result keeps none.
 
-    Raises
-    ------
-    InputError
-        If they are damaged.
-    MismatchError
-        If they are not those of as many voxels.
+    InputError if they are damaged; MismatchError if they are not those of as many voxels.
     """
     path = maps_file.with_name(FINGERPRINTS_FILE)
     if not path.exists():

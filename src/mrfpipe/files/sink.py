@@ -78,10 +78,7 @@ class Sink:
     def protocol(self, protocol: Protocol) -> None:
         """Write the protocol's text and hash.
 
-        Raises
-        ------
-        ValueError
-            If its values are none that a protocol can have, so that the file could not be read.
+        ValueError if its values are none that a protocol can have, so that the file could not be read.
         """
         try:
             readable = parse_protocol(protocol.toml, protocol.name).hash == protocol.hash
@@ -98,10 +95,7 @@ class Sink:
 def creating(path: Path, schema: Schema) -> Iterator[Sink]:
     """Create a file of a schema at a temporary path (see `atomic.writing`).
 
-    Raises
-    ------
-    OSError
-        If the disk does not take the file.
+    OSError if the disk does not take the file.
     """
     with path.open("w+b", buffering=0) as raw:
         disk = _Disk(raw)

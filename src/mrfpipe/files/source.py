@@ -121,10 +121,7 @@ class Source:
 def opening(path: str | Path, schema: Schema) -> Iterator[Source]:
     """Open a file of a schema for reading; whatever is found wrong with it inside the block is an InputError.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, of another kind, truncated, damaged or inconsistent.
+    InputError if the file is missing, of another kind, truncated, damaged or inconsistent.
     """
     path = Path(path)
     refuse_other(path, schema)

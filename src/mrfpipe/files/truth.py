@@ -20,16 +20,8 @@ _DAMAGE = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, 
 def truth_arrays(maps: ParameterMaps, rois: Byte) -> dict[str, npt.NDArray[np.generic]]:
     """Name a truth's arrays as files do: `mask`, the maps in the units of files, `roi`, and what the maps are of.
 
-    Parameters
-    ----------
-    maps
-        The truth.
-    rois
-        Number of the region of interest, from 1, or 0. Shape `(slices, y, x)`.
-
-    Returns
-    -------
-        Arrays of shape `(slices, y, x)`, 0 outside the mask, and `parameters`, a text.
+    Regions of interest are numbered from 1. Arrays have shape `(slices, y, x)` and are 0 outside the mask; `parameters`
+    is a text.
     """
     arrays: dict[str, npt.NDArray[np.generic]] = {"mask": maps.mask.astype(np.uint8)}
     arrays |= {name: np.where(maps.mask, values, np.float32(0)) for name, values in maps.items()}
@@ -50,10 +42,7 @@ def truth_path(path: str | Path) -> Path:
 def load_truth(path: str | Path, parameters: tuple[Parameter, ...]) -> ParameterMaps | None:
     """Return the truth, of these parameters unless it says of what, that lies beside a raw scan or frames file, if any.
 
-    Raises
-    ------
-    InputError
-        If there is one that cannot be read.
+    InputError if there is one that cannot be read.
     """
     truth = truth_path(path)
     return load_reference(truth, parameters)[0] if truth.exists() else None
@@ -104,11 +93,15 @@ def _load_truth(path: Path, parameters: tuple[Parameter, ...] | None) -> tuple[P
     for p in parameters:
         if not np.all(np.isfinite(arrays[p.name][mask])):
             raise InputError(f"{path}: {p.name} is not finite everywhere inside the mask; {layout}.")
-    return _as_maps(arrays, mask, parameters), _regions(arrays.get("roi"), path, layout)
+    si = {
+        p.name: np.where(mask, arrays[p.name].astype(np.float64) / p.scale, np.nan).astype(np.float32)
+        for p in parameters
+    }
+    return ParameterMaps.known(parameters, si, mask, np.eye(4)), _regions(arrays.get("roi"), path, layout)
 
 
 def _layout(parameters: tuple[Parameter, ...]) -> str:
-    maps = ", ".join(p.name if p.unit == "1" else f"{p.name} ({p.unit})" for p in parameters)
+    maps = ", ".join(p.heading for p in parameters)
     return f"a truth .npz holds mask, {maps or 'a map of every parameter'} and, if there are regions, roi"
 
 
@@ -134,24 +127,6 @@ def _read(
 
 def _with_slices(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return array[None] if array.ndim == 2 else array
-
-
-def _as_maps(
-    arrays: dict[str, npt.NDArray[np.generic]], mask: npt.NDArray[np.bool_], parameters: tuple[Parameter, ...]
-) -> ParameterMaps:
-    def masked(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        return np.where(mask, values, np.nan).astype(np.float32)
-
-    return ParameterMaps(
-        parameters=parameters,
-        si={p.name: masked(arrays[p.name].astype(np.float64) / p.scale) for p in parameters},
-        m0=masked(1.0),
-        phase=masked(0.0),
-        match=masked(1.0),
-        edge=np.zeros(mask.shape, np.uint8),
-        mask=mask,
-        affine=np.eye(4),
-    )
 
 
 def _regions(rois: npt.NDArray[np.generic] | None, path: Path, layout: str) -> Int | None:

@@ -24,23 +24,11 @@ LEAST_NOISE = 1e-6
 
 
 def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
-    """Mix the coils so that their noise is white and of unit variance.
+    """Mix the coils so that their noise is white and of unit variance: ``L^-1 kspace``, ``L L'`` the noise covariance.
 
-    Parameters
-    ----------
-    kspace
-        Shape `(coils, readouts, samples)`.
-    noise
-        A measurement without signal, shape `(coils, readings)`; without one the k-space is returned as it is.
-
-    Returns
-    -------
-        ``L^-1 kspace`` with ``L L' `` the noise covariance. Shape `(coils, readouts, samples)`.
-
-    Raises
-    ------
-    InputError
-        If the noise has too few readings or a coil is silent, so that its covariance cannot be inverted.
+    K-space is `(coils, readouts, samples)`, the noise a measurement without signal `(coils, readings)`; without one
+    k-space is returned as it is. InputError if it has too few readings or a coil is silent, so that its covariance
+    cannot be inverted.
     """
     if noise is None:
         return kspace
@@ -62,14 +50,8 @@ def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
 def describe_noise(noise: Complex) -> dict[str, float]:
     """Say how the receivers' noise differs and is shared: what prewhitening takes out.
 
-    Parameters
-    ----------
-    noise
-        A measurement without signal. Shape `(coils, readings)`.
-
-    Returns
-    -------
-        The least and the most standard deviation of a coil over their mean, and the largest correlation of two coils.
+    Of a measurement without signal, shape `(coils, readings)`, these are the least and the most standard deviation of a
+    coil over their mean, and the largest correlation of two coils.
     """
     covariance = noise @ noise.conj().T / noise.shape[1]
     deviation = np.sqrt(np.diag(covariance).real)
@@ -83,21 +65,11 @@ def describe_noise(noise: Complex) -> dict[str, float]:
 
 
 def edge_noise(kspace: Complex, trajectory: Float) -> Complex:
-    """Take the edge of k-space for a noise measurement, where there is none.
+    """Take the edge of k-space, `EDGE` of the samples, for noise, where none was measured. Shape `(coils, readings)`.
 
     What is left of the object there, the least of all of k-space, counts as noise: it is a guess that is good for noisy
-    scans, and of scans with little noise makes the strong coils a little weaker than they should be.
-
-    Parameters
-    ----------
-    kspace
-        Shape `(coils, readouts, samples)`.
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
-
-    Returns
-    -------
-        The outermost samples of all readouts, `EDGE` of them. Shape `(coils, readings)`.
+    scans, and of scans with little noise makes the strong coils a little weaker than they should be. K-space and
+    trajectory are as for `estimate_coil_maps`.
     """
     check_shape("kspace", kspace, "coils readouts samples", check_shape("trajectory", trajectory, "readouts samples 2"))
     radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
@@ -160,16 +132,12 @@ def estimate_coil_maps(
     ----------
     kspace
         All readouts of a slice. Shape `(coils, readouts, samples)`.
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
-    matrix
-        Voxels along x and along y.
+    trajectory, matrix, backend
+        As for `mrfpipe.imaging.nufft.nufft_adjoint`.
     method
         How to estimate them.
     weights
         What computes the density weights.
-    backend
-        What computes the transforms.
 
     Returns
     -------

@@ -105,19 +105,7 @@ def estimate_delays(kspace: Complex, trajectory: Float) -> Delays:
 
 
 def corrected_trajectory(trajectory: Float, delays: Delays) -> Float:
-    """Move every spoke to where the delayed gradients took it.
-
-    Parameters
-    ----------
-    trajectory
-        Stored (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
-    delays
-        Of the gradients.
-
-    Returns
-    -------
-        True (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
-    """
+    """Move every spoke, (kx, ky) in cycles/FOV, to where the delayed gradients took it. `(readouts, samples, 2)`."""
     direction, spacing = directions(trajectory)
     matrix = np.array([[delays.x, delays.xy], [delays.xy, delays.y]])
     true: Float = (trajectory - (spacing[:, None] * (direction @ matrix))[:, None]).astype(np.float32)

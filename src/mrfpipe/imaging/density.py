@@ -34,10 +34,8 @@ def ramp_weights(trajectory: Float, matrix: int) -> Float:
 
     Parameters
     ----------
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
-    matrix
-        Voxels along x and along y.
+    trajectory, matrix
+        As for `mrfpipe.imaging.nufft.nufft_adjoint`.
 
     Returns
     -------
@@ -68,14 +66,8 @@ def iterated_weights(trajectory: Float, matrix: int) -> Float:
 
     Parameters
     ----------
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
-    matrix
-        Voxels along x and along y.
-
-    Returns
-    -------
-        Area in (cycles/FOV)^2 over the matrix squared. Shape `(readouts, samples)`.
+    trajectory, matrix
+        As for `ramp_weights`, whose unit the weights have.
     """
     check_shape("trajectory", trajectory, "readouts samples 2")
     steps = np.gradient(trajectory, axis=1)

@@ -8,7 +8,7 @@ import numpy as np
 from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.imaging.coils import combine_coils
 from mrfpipe.imaging.nufft import Backend, nufft_adjoint
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 
 
 def reconstruct_frames(
@@ -19,7 +19,7 @@ def reconstruct_frames(
     readouts_per_frame: int,
     *,
     backend: Backend = "sigpy",
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> Complex:
     """Reconstruct all frames of a slice by density-compensated adjoint NUFFT, each from its own readouts.
 
@@ -27,27 +27,20 @@ def reconstruct_frames(
     ----------
     kspace
         Prewhitened k-space. Shape `(coils, readouts, samples)`.
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+    trajectory, backend
+        As for `mrfpipe.imaging.nufft.nufft`, and so are errors.
     maps
         Coil sensitivities. Shape `(coils, y, x)` with as many rows as columns.
     density
         Area of every sample among all readouts; see `mrfpipe.imaging.density`. Shape `(readouts, samples)`.
     readouts_per_frame
         Consecutive readouts that make a frame.
-    backend
-        What computes the NUFFT.
     progress
         Called with the number of frames done and of all.
 
     Returns
     -------
         Coil-combined frames. Shape `(frames, y, x)`.
-
-    Raises
-    ------
-    ResourceError
-        If the backend is not installed.
     """
     sizes = check_shape("trajectory", trajectory, "readouts samples 2")
     sizes = check_shape("density", density, "readouts samples", sizes)
@@ -66,6 +59,5 @@ def reconstruct_frames(
     with ThreadPoolExecutor(numba.get_num_threads(), initializer=numba.set_num_threads, initargs=(1,)) as pool:
         for frame, image in enumerate(pool.map(reconstruct, range(n_frames))):
             images[frame] = image
-            if progress is not None:
-                progress(frame + 1, n_frames)
+            progress(frame + 1, n_frames)
     return images

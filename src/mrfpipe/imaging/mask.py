@@ -8,7 +8,7 @@ from mrfpipe.arrays import Bool, Complex, Float, check_shape
 
 N_CONTRASTS = 7
 """Stretches of the train that are averaged each by itself: long enough to be free of undersampling, short enough that
-no tissue is cancelled by the inversion or by water and fat in opposite phase in all of them."""
+no tissue is cancelled by the inversion or by two components in opposite phase in all of them."""
 SMALLEST_ISLAND = 2e-4
 """Islands smaller than this share of the image are not tissue; holes of that size are."""
 
@@ -17,7 +17,7 @@ def tissue_mask(images: Complex, basis: Complex | None = None) -> Bool:
     """Separate tissue from air.
 
     The root sum of squares over a few stretches of the train is split by Otsu's threshold of its logarithm, so that
-    dim muscle beside bright fat counts as tissue. Small islands are dropped and small holes filled; cortical bone and
+    dim tissue beside bright counts as well. Small islands are dropped and small holes filled; cortical bone and
     lungs, without signal, may stay out. Voxels that are zero in all frames are never inside.
 
     Parameters

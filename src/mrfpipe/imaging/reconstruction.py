@@ -23,7 +23,7 @@ from mrfpipe.imaging.frames import reconstruct_frames
 from mrfpipe.imaging.mask import tissue_mask
 from mrfpipe.imaging.series import FrameSeries, of_slice, stack_slices
 from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels, subspace_memory
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Sequence
 
 UNSTATED = "not_listed_by_the_scan_and_not_compared_with_the_protocol"
@@ -34,16 +34,7 @@ CPU = torch.device("cpu")
 def memory_needed(scan: RawScan, sequence: Sequence, imaging: Imaging, rank: int | None) -> int:
     """Count the bytes that the reconstruction of a scan takes at its peak, beside the scan.
 
-    Parameters
-    ----------
-    scan
-        What is to be reconstructed, slice after slice.
-    sequence
-        Says how many frames there are.
-    imaging
-        How to go about it.
-    rank
-        Basis vectors of a subspace reconstruction; None for one of frames.
+    The rank is that of the basis of a subspace reconstruction; None for one of frames.
     """
     n_samples, n_coils = scan.kspace[0, 0].size, min(scan.n_coils, imaging.n_virtual or scan.n_coils)
     image, samples = (np.dtype(np.complex64).itemsize * n for n in (sequence.matrix**2, n_samples))
@@ -83,7 +74,7 @@ class Reconstruction:
         basis: Complex | None = None,
         denoised: bool = True,
         device: torch.device = CPU,
-        progress: Steps | None = None,
+        progress: Steps = UNTOLD,
     ) -> None:
         """Look at all slices for gradient delays, and get ready.
 
@@ -220,7 +211,7 @@ class Reconstruction:
             self._density,
             self._sequence.readouts_per_frame,
             backend=self._imaging.backend,
-            progress=lambda frame, _: self._tell(s * n_frames + frame, self.n_slices * n_frames),
+            progress=lambda frame, _: self._progress(s * n_frames + frame, self.n_slices * n_frames),
         )
 
     def _coefficients(self, s: int, kspace: Complex, maps: Complex) -> Complex:
@@ -247,9 +238,5 @@ class Reconstruction:
             backend=self._imaging.backend,
             device=self._device,
         )
-        self._tell(s + 1, self.n_slices)
+        self._progress(s + 1, self.n_slices)
         return coefficients
-
-    def _tell(self, done: int, total: int) -> None:
-        if self._progress is not None:
-            self._progress(done, total)

@@ -42,30 +42,12 @@ def subspace_kernels(
     backend: Backend = "sigpy",
     device: torch.device = CPU,
 ) -> Tensor:
-    """Compute what `reconstruct_subspace` needs to know of the trajectory; the same for all slices.
+    """Compute what `reconstruct_subspace` needs to know of the trajectory, on a device; the same for all slices.
 
-    Parameters
-    ----------
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
-    density
-        Area of every sample; see `mrfpipe.imaging.density`. Shape `(readouts, samples)`.
-    basis
-        Orthonormal temporal basis. Shape `(frames, rank)`.
-    readouts_per_frame
-        Spokes that make a frame.
-    matrix
-        Voxels along x and along y.
-    backend
-        What computes the NUFFT.
-    device
-        Where to put them.
-
-    Returns
-    -------
-        Shape `(rank, rank, 2 y, 2 x)`, complex64: 250 MB for rank 8 and a matrix of 350.
+    Parameters are those of that function. Shape `(rank, rank, 2 y, 2 x)`, complex64: 250 MB for rank 8 and a matrix of
+    350.
     """
-    readout_basis = _readout_basis(basis, readouts_per_frame)
+    readout_basis = np.repeat(basis, readouts_per_frame, axis=0)
     return toeplitz_kernels(trajectory, _weights(density, basis), readout_basis, matrix, backend=backend).to(device)
 
 
@@ -75,14 +57,7 @@ def subspace_memory(rank: int, matrix: int, n_samples: int) -> int:
     To the kernels comes what the largest of three stages holds for every coefficient: to make a row of kernels, its
     samples and four grids; to gather, three sets of samples; to iterate, six grids and eight images.
 
-    Parameters
-    ----------
-    rank
-        Coefficients.
-    matrix
-        Voxels along x and along y.
-    n_samples
-        Samples of all readouts of a coil.
+    `n_samples` are those of all readouts of a coil.
     """
     image, grid, samples = (np.dtype(np.complex64).itemsize * n for n in (matrix**2, (2 * matrix) ** 2, n_samples))
     return HEAP + rank**2 * grid + rank * max(2 * samples + 4 * grid, 3 * samples, 6 * grid + 8 * image)
@@ -106,26 +81,16 @@ def reconstruct_subspace(
 
     Parameters
     ----------
-    kspace
-        Prewhitened k-space. Shape `(coils, readouts, samples)`.
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
-    density
-        Area of every sample; see `mrfpipe.imaging.density`. Shape `(readouts, samples)`.
-    maps
-        Coil sensitivities. Shape `(coils, y, x)` with as many rows as columns.
+    kspace, trajectory, density, maps, readouts_per_frame, backend
+        As for `mrfpipe.imaging.frames.reconstruct_frames`.
     basis
         Orthonormal temporal basis. Shape `(frames, rank)`.
-    readouts_per_frame
-        Spokes that make a frame.
     kernels
         From `subspace_kernels`, on the device; computed if not given.
     n_iterations
         Iterations of conjugate gradients.
     denoised
         Whether the result is denoised by `denoise_low_rank`.
-    backend
-        What computes the NUFFT.
     device
         Where to compute; the NUFFT runs on the CPU.
 
@@ -164,9 +129,7 @@ def normal_equations(
 ) -> tuple[Operator, Tensor]:
     """Set up the equations that `reconstruct_subspace` solves: parameters and errors as there.
 
-    Returns
-    -------
-        ``A' W A``, which takes and gives coefficient images `(rank, y, x)`, and ``A' W s``. Shape `(rank, y, x)`.
+    Returned are ``A' W A``, which takes and gives coefficient images, and ``A' W s``. Shape `(rank, y, x)`.
     """
     sizes = check_shape("trajectory", trajectory, "readouts samples 2")
     matrix = maps.shape[-1]
@@ -183,7 +146,7 @@ def normal_equations(
         )
     elif kernels.shape != (rank, rank, 2 * matrix, 2 * matrix):
         raise ValueError(f"Kernels have shape {tuple(kernels.shape)}, rank {rank} and matrix {matrix} need others.")
-    readout_basis, weights = _readout_basis(basis, readouts_per_frame), _weights(density, basis)
+    readout_basis, weights = np.repeat(basis, readouts_per_frame, axis=0), _weights(density, basis)
     right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, readout_basis, backend)).to(device)
     sensitivities = torch.from_numpy(np.array(maps, np.complex64)).to(device)
     return partial(apply_normal, maps=sensitivities, kernels=kernels), right
@@ -219,12 +182,6 @@ def _weights(density: Float, basis: Complex) -> Float:
     """
     weights: Float = density * np.float32(len(basis))
     return weights
-
-
-def _readout_basis(basis: Complex, readouts_per_frame: int) -> Complex:
-    """Repeat each frame over its readouts: a frame is their mean. Shape `(frames, rank)` to `(readouts, rank)`."""
-    repeated: Complex = np.repeat(basis, readouts_per_frame, axis=0)
-    return repeated
 
 
 def _gathered(

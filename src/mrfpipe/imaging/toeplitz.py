@@ -22,16 +22,12 @@ def toeplitz_kernels(
 
     Parameters
     ----------
-    trajectory
-        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+    trajectory, matrix, backend
+        As for `mrfpipe.imaging.nufft.nufft_adjoint`.
     weights
         How much each sample counts. Shape `(readouts, samples)`.
     basis
         Basis vectors at every readout. Shape `(readouts, rank)`.
-    matrix
-        Voxels along x and along y.
-    backend
-        What computes the NUFFT.
 
     Returns
     -------
@@ -55,20 +51,9 @@ def toeplitz_kernels(
 
 
 def apply_normal(coefficients: Tensor, maps: Tensor, kernels: Tensor) -> Tensor:
-    """Sample coefficient images with all coils, weight the samples and sum them back.
+    """Sample coefficient images `(rank, y, x)` with all coils, weight the samples and sum them back.
 
-    Parameters
-    ----------
-    coefficients
-        Shape `(rank, y, x)`.
-    maps
-        Coil sensitivities. Shape `(coils, y, x)`.
-    kernels
-        From `toeplitz_kernels`. Shape `(rank, rank, 2 y, 2 x)`.
-
-    Returns
-    -------
-        Shape `(rank, y, x)`.
+    Coil sensitivities are `(coils, y, x)`, the kernels from `toeplitz_kernels`.
     """
     n_y, n_x = coefficients.shape[-2:]
     total = torch.zeros_like(coefficients)

@@ -91,20 +91,11 @@ def build_architecture(
 
     Parameters
     ----------
-    receptive_field
-        Voxels along y and along x that one voxel of the output depends on; odd.
-    n_parameters
-        The budget: weights and biases of all convolutions.
-    n_inputs
-        Channels of the input: two a frame.
-    n_outputs
-        Channels of the output: one a map.
-    n_nonlinearities
-        Convolutions that a ReLU follows: one a spatial block, the others shared out among the temporal blocks.
-    spatial_stop, spatial_step
-        Channels of the last spatial block, and how many fewer each one has than the one before.
-    temporal_stop, temporal_step
-        Least channels of a temporal block's layers, and how many fewer each block has than the one before.
+    receptive_field, n_inputs, n_outputs
+        As of `Architecture`.
+    n_parameters, n_nonlinearities, spatial_stop, spatial_step, temporal_stop, temporal_step
+        As of `mrfpipe.learning.presets.Preset`; one non-linearity is a spatial block's, the others are shared out among
+        the temporal blocks.
 
     Raises
     ------

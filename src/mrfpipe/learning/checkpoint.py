@@ -43,14 +43,7 @@ class TrainingState:
 def save_checkpoint(path: Path, state: TrainingState, settings: Mapping[str, Any]) -> None:
     """Write the state of a training; an older checkpoint is replaced only when the new one is whole.
 
-    Parameters
-    ----------
-    path
-        The file.
-    state
-        The state.
-    settings
-        What the training was asked to do, as plain values.
+    Settings are what the training was asked to do, as plain values.
     """
     from safetensors.torch import save_file
 
@@ -72,21 +65,9 @@ def save_checkpoint(path: Path, state: TrainingState, settings: Mapping[str, Any
 def load_checkpoint(path: Path, state: TrainingState, settings: Mapping[str, Any]) -> None:
     """Put a training into the state that `save_checkpoint` wrote.
 
-    Parameters
-    ----------
-    path
-        The file.
-    state
-        A new training, changed in place.
-    settings
-        What the training is asked to do; must be what the checkpoint was written with.
+    The state, of a new training, is changed in place; settings must be what the checkpoint was written with.
 
-    Raises
-    ------
-    InputError
-        If the file is damaged or is not a checkpoint.
-    MismatchError
-        If the checkpoint is of another training.
+    InputError if the file is damaged or is not a checkpoint; MismatchError if the checkpoint is of another training.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -115,7 +96,6 @@ def load_checkpoint(path: Path, state: TrainingState, settings: Mapping[str, Any
 
 
 def _restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
-    """Copy a checkpoint's tensors into the network and the optimiser."""
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{name} is not finite")

@@ -2,7 +2,8 @@
 
 Section 2.6 and Table 3 of that paper say what is known of them as they were compared; where they leave a number open,
 the one chosen is in the docstring. Three read every fingerprint for itself, the fourth is a U-Net over features of
-fingerprints. All read and give patches as a `MapNetwork` does, and none normalises batches.
+fingerprints. All read and give patches as a `MapNetwork` does, with `n_inputs` channels, two a frame or coefficient, to
+`n_outputs`, and none normalises batches.
 """
 
 from collections.abc import Callable
@@ -20,16 +21,11 @@ class CohenNetwork(MapNetwork):
     """Two hidden layers of 300 over a fingerprint; Cohen et al., Magn Reson Med 80:885 (2018).
 
     Fully connected layers over a fingerprint are 1 x 1 convolutions over a patch.
-
-    Parameters
-    ----------
-    n_inputs, n_outputs
-        Channels of the input and of the output.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(nn.Conv2d(n_inputs, 300, 1), nn.ReLU(), nn.Conv2d(300, 300, 1), nn.ReLU())
+        self.hidden = _features(n_inputs, 300)
         self.output = nn.Conv2d(300, n_outputs, 1)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -42,11 +38,6 @@ class HoppeNetwork(MapNetwork):
 
     Real and imaginary part are two channels. Three convolutions of five points, each with a stride of three, have 30,
     60 and 120 channels, which gives the published 0.05 million parameters; the fourth spans the time that is left.
-
-    Parameters
-    ----------
-    n_inputs, n_outputs
-        Channels of the input, two a frame, and of the output.
     """
 
     CHANNELS = (2, 30, 60, 120)
@@ -69,11 +60,6 @@ class OksuzNetwork(MapNetwork):
     """A gated recurrent unit of 100 neurons along time; Oksuz et al., ISBI, 1537 (2019).
 
     It reads real and imaginary part of a frame a step; one linear layer reads its outputs of all steps.
-
-    Parameters
-    ----------
-    n_inputs, n_outputs
-        Channels of the input, two a frame, and of the output.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
@@ -88,13 +74,7 @@ class OksuzNetwork(MapNetwork):
 
 
 class FeatureNetwork(MapNetwork):
-    """The first stage of Fang et al.: 64 features of a fingerprint by two fully connected layers, and maps from them.
-
-    Parameters
-    ----------
-    n_inputs, n_outputs
-        Channels of the input and of the output.
-    """
+    """The first stage of Fang et al.: 64 features of a fingerprint by two dense layers, and maps from them."""
 
     N_FEATURES = 64
 
@@ -116,11 +96,6 @@ class FangNetwork(MapNetwork):
     between them maximum pooling and transposed convolutions of 2 x 2. With 74, 148 and 296 channels this gives what is
     published: a receptive field of 54 x 54, 11 non-linearities with the two of the features, and 3.84 million
     parameters. Convolutions are padded with zeros, as published, so that estimates near a patch's border differ.
-
-    Parameters
-    ----------
-    n_inputs, n_outputs
-        Channels of the input and of the output.
     """
 
     WIDTH = 74

@@ -53,13 +53,7 @@ def is_leader() -> bool:
 
 @contextmanager
 def joined_team(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
-    """Join the team that ``torchrun`` started, if it did, and give the device of this process.
-
-    Parameters
-    ----------
-    device
-        Where to train; on GPUs each process takes the one of its number on its machine.
-    """
+    """Join the team that ``torchrun`` started, if any, and give the device of this process: the GPU of its number."""
     if not distributed.is_torchelastic_launched():
         yield Team(), device
         return

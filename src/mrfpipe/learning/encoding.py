@@ -58,10 +58,7 @@ class Encoding:
     def encode(self, series: FrameSeries) -> FrameSeries:
         """Put standardised coefficients in the place of images, `(slices, rank, y, x)`, zero outside the mask.
 
-        Raises
-        ------
-        InputError
-            As `check_frames`.
+        Errors as of `check_frames`.
         """
         check_frames(series)
         images = np.zeros((series.n_slices, self.mean.size, *series.mask.shape[1:]), np.complex64)

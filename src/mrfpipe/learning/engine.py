@@ -34,7 +34,6 @@ class Run:
     held_out: TrainingData | None
     preset: Preset
     seed: int
-    n_epochs: int
     team: Team
     autocast: torch.autocast
     best: float = -math.inf
@@ -62,7 +61,7 @@ def run_epochs(
             best = copy.deepcopy(run.network)
             best.load_state_dict(state.best)
             run.best = _fit(run, best, run.held_out).score
-        while state.epoch < run.n_epochs:
+        while state.epoch < run.preset.n_epochs:
             started = time.monotonic()
             _run_epoch(run)
             found = None if run.held_out is None else _keep_best(run, run.held_out)
@@ -72,7 +71,7 @@ def run_epochs(
             if checkpoint is not None and leads:
                 save_checkpoint(checkpoint, state, settings)
             if progress is not None and leads:
-                progress(state.epoch, run.n_epochs, state.losses[-1])
+                progress(state.epoch, run.preset.n_epochs, state.losses[-1])
     if state.best:
         run.network.load_state_dict(state.best)
     run.team.wait()
@@ -90,14 +89,14 @@ def _run_epoch(run: Run) -> None:
         )
     device = run.network.output.weight.device
     run.network.train()
-    if state.epoch >= run.n_epochs * (1 - preset.settled):
+    if state.epoch >= run.preset.n_epochs * (1 - preset.settled):
         settle(run.network)
     sums = torch.zeros(2, device=device)
     share = slice(team.rank, None, team.size)
     for step, cut in enumerate(run.data.batches(positions, preset.batch_size, share)):
         batch = cut.to(device)
         for group in state.optimiser.param_groups:
-            group["lr"] = learning_rate(preset, (state.epoch + step / n_steps) / run.n_epochs)
+            group["lr"] = learning_rate(preset, (state.epoch + step / n_steps) / run.preset.n_epochs)
         state.optimiser.zero_grad()
         counts = counting(
             batch,
@@ -117,7 +116,7 @@ def _run_epoch(run: Run) -> None:
     total, count = team.add(sums).tolist()
     if not math.isfinite(total):
         raise InputError(
-            f"Training diverged in epoch {state.epoch + 1} of {run.n_epochs}: the loss is not finite. Lower the "
+            f"Training diverged in epoch {state.epoch + 1} of {run.preset.n_epochs}: the loss is not finite. Lower the "
             f"learning rate of preset {preset.name} ({preset.learning_rate:g}), or check the frames and maps of the "
             "scans."
         )
@@ -125,7 +124,6 @@ def _run_epoch(run: Run) -> None:
 
 
 def _fit(run: Run, network: MapNetwork, held_out: TrainingData) -> Validation:
-    """Compare a network with the held-out scans."""
     return validate(
         network,
         held_out,
@@ -148,15 +146,14 @@ def _keep_best(run: Run, held_out: TrainingData) -> Validation:
 
 
 def _entry(run: Run, found: Validation | None) -> dict[str, Any]:
-    """Sum up the epoch that has just ended, for the journal."""
     done, mean = run.state.epoch, sum(run.durations) / len(run.durations)
     entry: dict[str, Any] = {
         "epoch": done,
-        "n_epochs": run.n_epochs,
+        "n_epochs": run.preset.n_epochs,
         "loss": run.state.losses[-1],
-        "learning_rate": learning_rate(run.preset, done / run.n_epochs),
+        "learning_rate": learning_rate(run.preset, done / run.preset.n_epochs),
     }
     if found is not None:
         explained = {"mean": found.score, **found.explained}
         entry["validation"] = {"loss": found.loss, "explained_variance": explained, "best": run.best}
-    return entry | {"seconds": run.durations[-1], "seconds_left": mean * (run.n_epochs - done)}
+    return entry | {"seconds": run.durations[-1], "seconds_left": mean * (run.preset.n_epochs - done)}

@@ -25,13 +25,7 @@ OUTPUT = "maps"
 
 
 class Estimator(nn.Module):
-    """From images to maps: `reconstruct` without tiles, as one differentiable function of tensors.
-
-    Parameters
-    ----------
-    model
-        What estimates.
-    """
+    """From images to maps: `reconstruct` without tiles, as one differentiable function of tensors."""
 
     def __init__(self, model: TrainedModel) -> None:
         super().__init__()
@@ -53,19 +47,9 @@ class Estimator(nn.Module):
         self.span: Tensor
 
     def forward(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Estimate the maps.
+        """Estimate the maps from images and mask as `export_onnx` describes them. Shape `(slices, maps, y, x)`.
 
-        Parameters
-        ----------
-        images
-            Real parts of all frames, or coefficients, then imaginary parts. Shape `(slices, 2 frames, y, x)`.
-        mask
-            1 where there is tissue, 0 elsewhere. Shape `(slices, 1, y, x)`.
-
-        Returns
-        -------
-            In the units of files, clipped to the ranges of training; to be ignored outside the mask. Shape
-            `(slices, maps, y, x)`.
+        In the units of files, clipped to the ranges of training; to be ignored outside the mask.
         """
         unit = self.network(self.pad(self.prepare(images, mask)))
         return torch.minimum(torch.maximum(self.low + unit * self.span, self.low), self.high)
@@ -88,12 +72,7 @@ class Normalise(nn.Module):
 class Encode(nn.Module):
     """An `Encoding`: standardised coefficients without phase and length, zero outside the mask.
 
-    Parameters
-    ----------
-    encoding
-        Its numbers.
-    projects
-        Whether frames are read; coefficients in the encoding's own basis otherwise.
+    It projects frames, or else reads coefficients in the encoding's own basis.
     """
 
     def __init__(self, encoding: Encoding, *, projects: bool) -> None:
@@ -128,25 +107,13 @@ class Encode(nn.Module):
 
 
 def export_onnx(model: TrainedModel, path: Path) -> None:
-    """Write a model as an ONNX graph.
+    """Write a model as an ONNX graph; ResourceError if ONNX is not installed.
 
     The inputs are ``images``, `(slices, 2 frames, y, x)`, real parts of all frames, then imaginary ones, in any unit,
     and ``mask``, `(slices, 1, y, x)`, 1 inside tissue; the output is ``maps``, `(slices, maps, y, x)`; all are float32,
     of any number of slices and any size. A model that learned from coefficients reads those in its own basis in the
     place of frames. One without encoding normalises by the mean and deviation of what it is given: give it all slices
     of a scan at once. The graph's metadata name maps, units, ranges, sequence, protocol and signal model.
-
-    Parameters
-    ----------
-    model
-        What to write.
-    path
-        The file.
-
-    Raises
-    ------
-    ResourceError
-        If ONNX is not installed.
     """
     try:
         import onnx
@@ -183,7 +150,6 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
 
 
 def _metadata(model: TrainedModel) -> dict[str, str]:
-    """Say what the graph reads and gives, and what for."""
     ranges = zip(model.scaling.low, model.scaling.high, strict=True)
     maps = [
         {"name": p.name, "unit": p.unit, "low": low * p.scale, "high": high * p.scale}

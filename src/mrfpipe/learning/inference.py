@@ -23,13 +23,13 @@ from mrfpipe.learning.scaling import UNSCALED, SignalScaling, check_finite, no_v
 from mrfpipe.learning.tiles import Tile, cover
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.physics.simulate import fingerprints
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Protocol
 
 Precision = Literal["float32", "bfloat16"]
 """What all layers but the last compute in. float32 gives the same maps on every machine but for its rounding (GPUs
 are kept from TF32); bfloat16 made the network of preset ``paper`` 1.7 times as fast on a CPU that multiplies in it.
-With random weights it then erred by 0.03 % (FF) to 0.6 % (df) of a map's range in the mean, RMS, and by 4 % at most."""
+With random weights it then erred by 0.03 % to 0.6 % of a map's range in the mean, RMS, and by 4 % at most."""
 
 TILE_SIZE = 128
 """Most voxels of the maps along either side of a tile: bounds the memory, changes no value."""
@@ -42,23 +42,7 @@ def reconstruct(
     *,
     device: torch.device,
     precision: Precision = "float32",
-    progress: Steps | None = None,
-    tile_size: int = TILE_SIZE,
-) -> ParameterMaps:
-    """Estimate the maps of a scan: those of `reconstruct_signals`, whose parameters and errors these are."""
-    return reconstruct_signals(
-        series, model, protocol, device=device, precision=precision, progress=progress, tile_size=tile_size
-    )[0]
-
-
-def reconstruct_signals(
-    series: FrameSeries | Iterable[FrameSeries],
-    model: TrainedModel,
-    protocol: Protocol,
-    *,
-    device: torch.device,
-    precision: Precision = "float32",
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
     tile_size: int = TILE_SIZE,
 ) -> tuple[ParameterMaps, Fingerprints]:
     """Estimate the maps of a scan, and put the fingerprints simulated at them beside the measured ones.
@@ -129,8 +113,7 @@ def reconstruct_signals(
         maps.append(parts)
         for kept, whole in ((measured, one.images[0][:, mask].T), (simulated, signals)):
             kept.append((whole if one.basis is not None else whole @ basis.conj()).astype(np.complex64, copy=False))
-        if progress is not None:
-            progress(number, max(number, n_slices))
+        progress(number, max(number, n_slices))
     if basis is None or not any(part["mask"].any() for part in maps):
         raise no_voxel(name)
     return (
@@ -140,7 +123,6 @@ def reconstruct_signals(
 
 
 def _joined(slices: list[dict[str, npt.NDArray[Any]]], model: TrainedModel, affine: Double) -> ParameterMaps:
-    """Put the maps of slices behind each other."""
     stacked = {key: np.stack([part[key] for part in slices]) for key in slices[0]}
     si = {p.name: stacked.pop(p.name) for p in model.scaling.parameters}
     return ParameterMaps(parameters=model.scaling.parameters, si=si, **stacked, affine=affine)

@@ -16,22 +16,9 @@ if TYPE_CHECKING:
 class Journal:
     """Keeps a record of a training while it runs; a context manager, which closes it.
 
-    Parameters
-    ----------
-    log
-        File to write one line of JSON an epoch to, or None. Lines it has of epochs after `n_done` are dropped: they are
-        of a run that was killed before it could keep their weights.
-    board
-        Folder for TensorBoard, or None.
-    n_done
-        Epochs that are done already.
-
-    Raises
-    ------
-    InputError
-        If the log is there and is not one.
-    ResourceError
-        If TensorBoard is asked for and not installed.
+    A line of JSON an epoch goes to the log, if there is one, and the same to the folder `board` for TensorBoard. Lines
+    that the log has of epochs after `n_done` are dropped: they are of a run that was killed before it could keep their
+    weights. InputError if the log is there and is not one; ResourceError if TensorBoard is asked for and not installed.
     """
 
     def __init__(self, log: Path | None, board: Path | None = None, *, n_done: int = 0) -> None:

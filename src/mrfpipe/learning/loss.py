@@ -10,20 +10,8 @@ from mrfpipe.learning.scaling import MapScaling
 def counting(batch: Batch, scaling: MapScaling, *, only_where_counts: bool = False, weighted: bool = False) -> Tensor:
     """Tell how much every map counts: only in the foreground, so that the air a patch holds does not dilute the error.
 
-    Parameters
-    ----------
-    batch
-        Patches with the maps they should give.
-    scaling
-        How these maps are scaled.
-    only_where_counts
-        Whether a map counts only where its parameter does; else everywhere, as published.
-    weighted
-        Whether each map counts as much as its parameter declares; else all alike, as published.
-
-    Returns
-    -------
-        The weight where a map counts, 0 elsewhere. Shape `(patches, maps, y, x)`.
+    As published, maps count everywhere and all alike; or only where their parameter does, and as much as it declares.
+    The weight where a map counts, 0 elsewhere. Shape `(patches, maps, y, x)`.
     """
     counts = judged(batch, scaling) if only_where_counts else batch.foreground.expand_as(batch.maps)
     if weighted:

@@ -6,7 +6,7 @@ The folder holds ``model.safetensors`` (the weights) and ``model.json`` (everyth
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,12 +22,11 @@ from mrfpipe.learning.competitors import Competitor
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.network import FingerprintNetwork, MapNetwork
 from mrfpipe.learning.scaling import MapScaling
-from mrfpipe.physics.simulate import MODELS, SPOILED, SignalModel
+from mrfpipe.physics.simulate import SPOILED, SignalModel
 from mrfpipe.protocol import parse_protocol
 from mrfpipe.quantities import Parameter
 
 T = TypeVar("T")
-Network = TypeVar("Network", Architecture, Competitor)
 
 SCHEMA = "mrfpipe-model/2"
 WEIGHTS_FILE = "model.safetensors"
@@ -72,20 +71,8 @@ class TrainedModel:
 def save_model(model: TrainedModel, folder: str | Path, *, half: bool = False) -> None:
     """Write a model into a folder, which is made if it is not there.
 
-    Parameters
-    ----------
-    model
-        What to write.
-    folder
-        Where to.
-    half
-        Whether to round the kernels to float16, half the size. Biases, and what batches are normalised by, which may
-        leave float16's range, stay as they are.
-
-    Raises
-    ------
-    InputError
-        If a kernel leaves the range of float16.
+    With `half`, kernels are rounded to float16, half the size. Biases, and what batches are normalised by, which may
+    leave float16's range, stay as they are. InputError if a kernel leaves that range.
     """
     from safetensors.torch import save_file
 
@@ -133,10 +120,8 @@ def _is_kernel(tensor: Tensor) -> bool:
 def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
     """Read a model that `save_model` wrote; kernels of float16 become float32.
 
-    Raises
-    ------
-    InputError
-        If a file is missing or damaged, is of another kind or schema, or its tensors do not fit its architecture.
+    InputError if a file is missing or damaged, is of another kind or schema, or its tensors do not fit its
+    architecture.
     """
     folder = Path(folder)
     path = folder / DESCRIPTION_FILE
@@ -146,10 +131,8 @@ def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
             _typed(values[key], str) for key in ("sequence_hash", "protocol_hash", "protocol_toml")
         )
         parameters = parse_protocol(protocol_toml, f"{path}, its protocol").parameters
-        architecture, scaling = (
-            _architecture(values["architecture"], len(parameters)),
-            _scaling(values["maps"], parameters),
-        )
+        architecture = _architecture(values["architecture"], len(parameters))
+        scaling = _scaling(values["maps"], parameters)
         signal_model = _signal_model(values.get("signal_model", asdict(SPOILED)))  # older models do not say
         record = _typed(values["record"], dict)
         digest = _typed(values.get("weights_sha256", ""), str)
@@ -204,34 +187,17 @@ def _typed(value: object, kind: type[T]) -> T:
 
 
 def _architecture(values: Mapping[str, Any], n_maps: int) -> Architecture | Competitor:
-    if "name" in values:
-        return _fit(
-            Competitor(
-                name=_typed(values["name"], str),
-                n_inputs=_typed(values["n_inputs"], int),
-                n_outputs=_typed(values["n_outputs"], int),
-            ),
-            n_maps,
-        )
+    """Make what reads real and imaginary parts and gives so many maps."""
 
-    def counts(key: str) -> tuple[int, ...]:
-        return tuple(_typed(value, int) for value in _typed(values[key], list))
+    def counts(value: object) -> tuple[int, ...]:
+        return tuple(_typed(one, int) for one in _typed(value, list))
 
-    return _fit(
-        Architecture(
-            receptive_field=_typed(values["receptive_field"], int),
-            n_inputs=_typed(values["n_inputs"], int),
-            n_outputs=_typed(values["n_outputs"], int),
-            layers=counts("layers"),
-            temporal_channels=counts("temporal_channels"),
-            spatial_channels=counts("spatial_channels"),
-        ),
-        n_maps,
-    )
-
-
-def _fit(architecture: Network, n_maps: int) -> Network:
-    """Return what reads real and imaginary parts and gives so many maps."""
+    kind = Competitor if "name" in values else Architecture
+    made: Any = {}
+    for field in fields(kind):
+        value = values[field.name]
+        made[field.name] = _typed(value, field.type) if isinstance(field.type, type) else counts(value)
+    architecture = kind(**made)
     if architecture.n_inputs % 2 or architecture.n_outputs != n_maps:
         raise ValueError(f"{architecture.n_inputs} inputs and {architecture.n_outputs} outputs are not frames and maps")
     return architecture
@@ -250,11 +216,7 @@ def _scaling(maps: object, parameters: tuple[Parameter, ...]) -> MapScaling:
 
 def _signal_model(values: object) -> SignalModel:
     entries = _typed(values, dict)
-    spoiling, slice_profile = _typed(entries["spoiling"], str), _typed(entries["slice_profile"], bool)
-    for known in MODELS:
-        if spoiling == known:
-            return SignalModel(spoiling=known, slice_profile=slice_profile)
-    raise ValueError(f"there is no signal model {spoiling!r:.40}")
+    return SignalModel.of(_typed(entries["spoiling"], str), slice_profile=_typed(entries["slice_profile"], bool))
 
 
 def _read_weights(path: Path, architecture: Architecture | Competitor) -> tuple[MapNetwork, Encoding | None]:
@@ -286,7 +248,6 @@ def _read_weights(path: Path, architecture: Architecture | Competitor) -> tuple[
 
 
 def _skeleton(path: Path, architecture: Architecture | Competitor) -> MapNetwork:
-    """Make the network without its weights."""
     try:
         if isinstance(architecture, Architecture):
             return FingerprintNetwork(architecture, "meta")

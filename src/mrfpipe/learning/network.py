@@ -1,4 +1,4 @@
-"""FingerprintNetwork: the convolutional network that turns a neighbourhood of fingerprints into five maps.
+"""FingerprintNetwork: the convolutional network that turns a neighbourhood of fingerprints into maps.
 
 Every layer is convolution, ReLU, batch normalisation, in this order. A temporal block (1 x 1 convolutions) hands on its
 input together with the output of each of its layers; a spatial block is one valid 3 x 3 convolution; the last 1 x 1
@@ -39,17 +39,7 @@ class MapNetwork(nn.Module):
 
 
 class TemporalBlock(nn.Module):
-    """Dense block of 1 x 1 convolutions: features of each fingerprint for itself.
-
-    Parameters
-    ----------
-    n_in
-        Channels of the input.
-    growth
-        Channels that each layer adds to it.
-    n_layers
-        Number of layers.
-    """
+    """Dense block of 1 x 1 convolutions, features of each fingerprint for itself; each adds `growth` channels."""
 
     def __init__(self, n_in: int, growth: int, n_layers: int) -> None:
         super().__init__()
@@ -63,15 +53,7 @@ class TemporalBlock(nn.Module):
 
 
 class FingerprintNetwork(MapNetwork):
-    """The network of an `Architecture`.
-
-    Parameters
-    ----------
-    architecture
-        Its layers.
-    device
-        Where its parameters are made; ``meta`` makes none.
-    """
+    """The network of an `Architecture`, its parameters made on a device; ``meta`` makes none."""
 
     def __init__(self, architecture: Architecture, device: torch.device | str = "cpu") -> None:
         super().__init__()
@@ -90,17 +72,7 @@ class FingerprintNetwork(MapNetwork):
             self.output = nn.Conv2d(n_channels, architecture.n_outputs, 1)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Estimate the maps, scaled to 0..1.
-
-        Parameters
-        ----------
-        frames
-            Normalised real parts of all frames, then imaginary parts. Shape `(batch, 2 frames, y, x)`.
-
-        Returns
-        -------
-            Shape `(batch, maps, y - R + 1, x - R + 1)` for a receptive field R.
-        """
+        """Estimate the maps, scaled to 0..1."""
         return self.finish(self.blocks(frames))
 
 

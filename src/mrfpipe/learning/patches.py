@@ -112,10 +112,8 @@ class TrainingData:
     def positions(self, random: np.random.Generator | None = None) -> list[Position]:
         """Lay a grid of patches over every slice and keep those that hold foreground: each of its voxels is in one.
 
-        Parameters
-        ----------
-        random
-            Shifts every slice's grid and shuffles the patches; without it grids start at the first voxel, in order.
+        A generator shifts every slice's grid and shuffles the patches; without it grids start at the first voxel, in
+        order.
         """
         positions = []
         for scan, foreground in enumerate(self.foregrounds):

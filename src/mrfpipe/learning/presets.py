@@ -90,8 +90,8 @@ PRESETS = {
             n_epochs=90,
             learning_rate=5e-3,
             final_learning_rate=2e-5,
-            # The weights of T1-FF were set by hand by how the maps of small phantoms came out: no comparison with other
-            # networks may use them.
+            # The weights that protocols here have were set by hand by how the maps of small phantoms came out: no
+            # comparison with other networks may use them.
             weighted=True,
             settled=0.3,
         ),

@@ -38,10 +38,7 @@ class SignalScaling:
         Air does not count, so that the numbers do not depend on how much of it the field of view holds. The slices of a
         scan may come together or one after the other.
 
-        Raises
-        ------
-        InputError
-            If a frame is not finite somewhere, the mask is empty, or there is no signal in it.
+        InputError if a frame is not finite somewhere, the mask is empty, or there is no signal in it.
         """
         count, sums, squares, name, number = 0, np.zeros(2), np.zeros(2), "The scan", 1
         for part in [series] if isinstance(series, FrameSeries) else series:
@@ -61,23 +58,10 @@ class SignalScaling:
         return cls(mean_real=float(mean[0]), std_real=float(std[0]), mean_imag=float(mean[1]), std_imag=float(std[1]))
 
     def window(self, frames: Complex, y: int, x: int, height: int, width: int) -> Float:
-        """Cut a window out of a slice and normalise it; where it reaches over the slice's border it is zero.
+        """Cut a window out of a slice `(frames, y, x)` and normalise it; where it reaches over the border it is zero.
 
         Zero is the mean after normalisation. Training and inference both pad so, which makes an estimate independent of
-        the window it was made in.
-
-        Parameters
-        ----------
-        frames
-            One slice. Shape `(frames, y, x)`.
-        y, x
-            First row and column of the window; may lie outside.
-        height, width
-            Size of the window.
-
-        Returns
-        -------
-            Real parts of all frames, then imaginary parts. Shape `(2 frames, height, width)`.
+        the window it was made in. Real parts of all frames, then imaginary parts. Shape `(2 frames, height, width)`.
         """
         n_frames, n_y, n_x = frames.shape
         window = np.zeros((2 * n_frames, height, width), np.float32)
@@ -95,13 +79,7 @@ UNSCALED = SignalScaling(mean_real=0.0, std_real=1.0, mean_imag=0.0, std_imag=1.
 
 
 def check_frames(series: FrameSeries) -> None:
-    """Check that a network can read a scan.
-
-    Raises
-    ------
-    InputError
-        If a frame is not finite somewhere, or the mask is empty.
-    """
+    """Check that a network can read a scan; InputError if a frame is not finite somewhere, or the mask is empty."""
     check_finite(series)
     if not series.mask.any():
         raise no_voxel(series.name)

@@ -18,19 +18,10 @@ def models_folder() -> Path:
 
 
 def shipped_model(sequence_hash: str | None = None) -> Path:
-    """Find the folder of a network that ships; `load_model` reads and checks it.
+    """Find the folder of a network that ships for a sequence, where the scan's file says its hash, or the default one.
 
-    Parameters
-    ----------
-    sequence_hash
-        Of the sequence that was measured, where the scan's file says it; the default model if not given.
-
-    Raises
-    ------
-    InputError
-        If the package lacks the default model.
-    MismatchError
-        If it has none for the sequence.
+    `load_model` reads and checks it. InputError if the package lacks the default model; MismatchError if it has none
+    for the sequence.
     """
     if sequence_hash is None:
         folder = models_folder() / DEFAULT

@@ -20,22 +20,13 @@ class Tile:
 
 
 def cover(mask: Bool, size: int) -> list[Tile]:
-    """Cover the mask of a slice by tiles.
+    """Cover the mask `(y, x)` of a slice by tiles of at most `size` rows and columns.
 
     The rows that hold foreground are cut into strips, and each strip, from the first to the last column that holds some
     in it, into tiles. As tiles end where the foreground does, a network has less to do beside it than on a fixed grid:
     on a slice through two thighs, with tiles of 128 and a margin of 7, less than half as much in all.
 
-    Parameters
-    ----------
-    mask
-        Foreground. Shape `(y, x)`.
-    size
-        Most rows and columns of a tile.
-
-    Returns
-    -------
-        Tiles that do not overlap; every voxel of the mask is in one, and every one holds some.
+    Tiles do not overlap; every voxel of the mask is in one, and every one holds some.
     """
     return [
         Tile(y=rows, x=columns)

@@ -54,7 +54,6 @@ def train(
     signal_model: SignalModel | None = None,
     device: torch.device,
     seed: int = 0,
-    n_epochs: int | None = None,
     progress: Epochs | None = None,
     checkpoint: Path | None = None,
     validation: tuple[Sequence[FrameSeries], Sequence[ParameterMaps]] | None = None,
@@ -67,25 +66,19 @@ def train(
 
     Parameters
     ----------
-    series
-        The scans; may read them when indexed. If they hold coefficients, the network reads as many of those as the
-        preset's rank, in the place of coefficients made from frames.
-    labels
-        The maps of each scan.
-    preset
-        The network and how to train it.
+    series, labels
+        The scans, which may be read when they are indexed, and the maps of each. If they hold coefficients, the network
+        reads as many of those as the preset's rank, in the place of coefficients made from frames.
+    preset, device
+        The network and how and where to train it.
     protocol
         The protocol of all scans; the ends of its grid scale the maps.
     signal_model
         How the signals are simulated that the labels mean: that of the dictionary they were matched with, or of the
         phantoms' scans; as `mrfpipe.physics.simulate.signal_model` says if not given. The network encodes frames, and
         judges its maps, by the same.
-    device
-        Where to train.
     seed
         Decides initial weights and patches.
-    n_epochs
-        How often to go through the data, if not as often as the preset says.
     progress
         Called after every epoch, when its checkpoint is written.
     checkpoint
@@ -97,10 +90,8 @@ def train(
         Tensors to begin with in the place of random ones, by their names in the network; those it lacks are ignored.
     precision
         What to compute all layers but the last in; that, weights, losses and updates are float32 in any case.
-    log
-        File to write one line of JSON an epoch to: loss, learning rate, validation, duration and time left in s.
-    board
-        Folder to write the same to for TensorBoard.
+    log, board
+        As for `mrfpipe.learning.journal.Journal`: loss, learning rate, validation, duration and time left in s.
 
     Returns
     -------
@@ -116,7 +107,6 @@ def train(
     ResourceError
         If the device lacks the precision, or TensorBoard is not installed.
     """
-    n_epochs = preset.n_epochs if n_epochs is None else n_epochs
     signal_model = simulate.signal_model(protocol) if signal_model is None else signal_model
     _check_sequence(chain(series, () if validation is None else validation[0]), protocol)
     encoding = _encoding(series, preset, protocol, signal_model)
@@ -124,7 +114,7 @@ def train(
     architecture = replace(preset, rank=rank).architecture(protocol.sequence.n_frames, len(protocol.parameters))
     data = _data(series, labels, preset, protocol, encoding, architecture.margin)
     held_out = None if validation is None else _data(*validation, preset, protocol, encoding, architecture.margin)
-    settings = _settings(preset, protocol, seed, n_epochs, data, held_out)
+    settings = _settings(preset, protocol, seed, data, held_out)
     settings |= {
         "signal_model": str(signal_model),
         "input": series[0].kind,
@@ -146,7 +136,6 @@ def train(
             held_out=held_out,
             preset=preset,
             seed=seed,
-            n_epochs=n_epochs,
             team=team,
             autocast=torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bfloat16"),
         )
@@ -167,7 +156,6 @@ def train(
 
 
 def _begin(architecture: Architecture | Competitor, seed: int, initial: Mapping[str, Tensor] | None) -> MapNetwork:
-    """Make the network that training begins with, on the CPU."""
     generator = torch.Generator().manual_seed(seed)
     network: MapNetwork
     if isinstance(architecture, Architecture):
@@ -198,10 +186,7 @@ def _digest(tensors: Mapping[str, Tensor] | None) -> str | None:
 def resolve_precision(precision: Precision, device: torch.device) -> str:
     """Choose the precision that ``auto`` stands for, and check one that is asked for.
 
-    Raises
-    ------
-    ResourceError
-        If the device lacks it.
+    ResourceError if the device lacks it.
     """
     able = device.type != "cuda" or torch.cuda.is_bf16_supported()
     if precision == "auto":
@@ -259,7 +244,7 @@ def _data(
 
 
 def _settings(
-    preset: Preset, protocol: Protocol, seed: int, n_epochs: int, data: TrainingData, held_out: TrainingData | None
+    preset: Preset, protocol: Protocol, seed: int, data: TrainingData, held_out: TrainingData | None
 ) -> dict[str, Any]:
     """Say what is trained, on what and how, in plain values; two trainings of equal settings end alike."""
 
@@ -273,7 +258,7 @@ def _settings(
         "preset": json.loads(json.dumps(asdict(preset))),  # as a checkpoint gives it back: tuples are lists
         "protocol": protocol.hash,
         "seed": seed,
-        "n_epochs": n_epochs,
+        "n_epochs": preset.n_epochs,
         "scans": scans(data),
         "validation": [] if held_out is None else scans(held_out),
     }

@@ -42,25 +42,8 @@ def validate(
 ) -> Validation:
     """Compare a network's maps with those of the data, the patches shared out among a team.
 
-    Parameters
-    ----------
-    network
-        The network; is left in evaluation mode.
-    data
-        Scans with their maps.
-    batch_size
-        Patches at once.
-    only_where_counts, weighted
-        As in `counting`, for the loss.
-    team
-        Who takes part.
-    autocast
-        The precision to compute in.
-
-    Raises
-    ------
-    InputError
-        If no map of the data varies, so that there is nothing to explain.
+    The network is left in evaluation mode; `only_where_counts` and `weighted` are those of `counting`, for the loss.
+    InputError if no map of the data varies, so that there is nothing to explain.
     """
     device = network.output.weight.device
     network.eval()

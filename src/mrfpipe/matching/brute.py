@@ -9,7 +9,7 @@ from torch import Tensor
 from mrfpipe.arrays import Complex, check_shape
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.matching.score import Matches, unit_signals
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 
 VOXELS_AT_ONCE = 512
 ENTRIES_AT_ONCE = 1 << 14
@@ -20,7 +20,7 @@ def match_brute(
     coefficients: Complex,
     dictionary: Dictionary,
     device: torch.device | None = None,
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> Matches:
     """Compare every voxel with every entry; of entries that score the same the lowest number of a group is returned.
 
@@ -56,8 +56,7 @@ def match_brute(
             better = best > score[part]
             score[part] = torch.where(better, best, score[part])
             number[part] = torch.where(better, numbers[some][index], number[part])
-        if progress is not None:
-            progress(group + 1, dictionary.n_groups)
+        progress(group + 1, dictionary.n_groups)
     return Matches(entry=number.cpu().numpy(), score=score.square().cpu().numpy())
 
 

@@ -146,9 +146,7 @@ def _visit(
 ) -> tuple[float, int]:
     """Search this thread's pairs of a group for a score above `score`; its first signals are every `THREADS`-th.
 
-    Returns
-    -------
-        The score, and the entry's number within the group over second signals, first signals and shares.
+    Returned are the score, and the entry's number within the group over second signals, first signals and shares.
     """
     n_second, n_first = cross.shape
     number, slack = 0, 2 * rounding(signals.shape[0])
@@ -252,19 +250,7 @@ def _search(
 def match_exact_cuda(coefficients: Complex, dictionary: Dictionary, device: torch.device) -> Matches:
     """Find the entry with the highest score for every voxel; see `mrfpipe.matching.exact.match_exact`.
 
-    Parameters
-    ----------
-    coefficients
-        Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
-    dictionary
-        All entries.
-    device
-        The GPU.
-
-    Raises
-    ------
-    ResourceError
-        If Numba cannot use the GPU, or a group of the dictionary does not fit its shared memory.
+    ResourceError if Numba cannot use the GPU, or a group of the dictionary does not fit its shared memory.
     """
     check_numba_gpu("match")
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
@@ -289,10 +275,7 @@ def match_exact_cuda(coefficients: Complex, dictionary: Dictionary, device: torc
 def _tables(layout: Layout) -> _Tables:
     """Bring a layout into the form of the kernel.
 
-    Raises
-    ------
-    ResourceError
-        If a block would need more shared memory than it can have.
+    ResourceError if a block would need more shared memory than it can have.
     """
     groups, shares = layout.groups, layout.dictionary.shares
     tables = _Tables(

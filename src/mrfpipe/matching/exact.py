@@ -1,7 +1,7 @@
 """Exact matching: the best of all entries for every voxel, most of them never visited.
 
-Entries are grouped by the axes that all components share (B1 and off-resonance, for T1-FF). All entries of a group
-nearly lie in a real space of few dimensions, because its signals are smooth in their own axes and an entry is a real
+Entries are grouped by the axes that all components share, such as B1 and off-resonance. All entries of a group nearly
+lie in a real space of few dimensions, because its signals are smooth in their own axes and an entry is a real
 combination of them. Let the columns of U, orthonormal under the real inner product Re <., .>, span that space, and let
 every unit signal of the group's components be within ``e`` of it. For the entry d = (1 - x) w + x f of unit norm and
 any phase p,
@@ -196,16 +196,12 @@ def match_exact(coefficients: Complex, dictionary: Dictionary, device: torch.dev
 
     Parameters
     ----------
-    coefficients
-        Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
-    dictionary
-        All entries.
-    device
-        Where to compute; the CPU if not given.
+    coefficients, dictionary, device
+        As for `mrfpipe.matching.brute.match_brute`.
 
     Returns
     -------
-        What `mrfpipe.matching.brute.match_brute` returns, up to its float32 rounding. Of entries of a group that score
+        What that returns, up to its float32 rounding. Of entries of a group that score
         the same, as those of one share of nothing do, that with the lowest positions on the axes is returned.
 
     Raises

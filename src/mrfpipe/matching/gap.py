@@ -1,8 +1,8 @@
 """Gap: how far the second-best explanation of a voxel falls behind the best.
 
-The best score of every point of the axes that components share makes a landscape: for T1-FF, over B1 and off-resonance.
+The best score of every point of the axes that components share makes a landscape, as over B1 and off-resonance.
 Its peaks are the points that no neighbour, along any of the axes or several, outdoes; all but the highest are
-explanations of another kind, as a swap of water and fat would be, and not the slope of the best. The gap is the
+explanations of another kind, as a swap of two components would be, and not the slope of the best. The gap is the
 correlation of the highest peak less that of the second, or all of it where there is only one: a small gap means that
 noise might have chosen otherwise. (Of two components there is nothing of that kind to look for at one point: over
 shares the score has a single peak, see `mrfpipe.matching.score`.)
@@ -73,16 +73,8 @@ def _gaps(y: Float, groups: Groups, of_point: Int, shares: Double, sizes: Int) -
 def correlation_gap(coefficients: Complex, dictionary: Dictionary) -> Float:
     """Find how far the second-best peak of every voxel's landscape over the shared axes falls behind.
 
-    Parameters
-    ----------
-    coefficients
-        Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
-    dictionary
-        All entries.
-
-    Returns
-    -------
-        Difference of the correlations with the signals in the basis, 0 to 1. Shape `(voxels)`.
+    It is the difference of the correlations with the signals in the basis, 0 to 1. Shape `(voxels)`. Parameters are
+    those of `mrfpipe.matching.brute.match_brute`.
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
     protocol, y, layout = dictionary.protocol, unit_signals(coefficients).view(np.float32), lay_out(dictionary)

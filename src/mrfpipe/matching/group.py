@@ -23,7 +23,7 @@ from torch import Tensor
 from mrfpipe.arrays import Complex, Double, Float, Int, ShortInt, check_shape
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.matching.score import Matches, unit_signals
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 
 DEFAULT_GROUPS = 16000
 """Number of groups of a grid of millions of entries; see `default_groups`."""
@@ -107,7 +107,7 @@ def build_groups(
     n_groups: int | None = None,
     seed: int = 0,
     device: torch.device | None = None,
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> EntryGroups:
     """Divide a dictionary's entries into groups that are alike.
 
@@ -154,8 +154,7 @@ def build_groups(
         part = slice(offsets[group], offsets[group + 1])
         entries[part] = members.cpu().numpy()
         representatives[group] = _representative(units[members]).cpu().numpy()
-        if progress is not None:
-            progress(int(part.stop), n)
+        progress(int(part.stop), n)
     return EntryGroups(entries=entries, offsets=offsets, representatives=representatives)
 
 
@@ -212,27 +211,11 @@ def match_group(
     kept: float = DEFAULT_KEPT,
     device: torch.device | None = None,
 ) -> Matches:
-    """Find the best entry of the groups whose representatives correlate best with each voxel.
+    """Find the best entry of the groups whose representatives correlate best with each voxel; `pair_bytes` a voxel.
 
-    Memory is `pair_bytes` a voxel.
-
-    Parameters
-    ----------
-    coefficients
-        Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
-    dictionary
-        All entries.
-    groups
-        The same entries in groups.
-    kept
-        Share of the groups to search, above 0 and up to 1, which is brute force; at least `LEAST_KEPT` groups are.
-    device
-        Where to compute; the CPU if not given.
-
-    Raises
-    ------
-    ValueError
-        If the groups are not of this dictionary's size, or the share is not above 0 and up to 1.
+    Parameters but groups of the same entries are those of `mrfpipe.matching.brute.match_brute`. Searched is a share
+    `kept` of the groups, up to 1, which is brute force, and at least `LEAST_KEPT` of them. ValueError if the groups are
+    not of this dictionary's size, or the share is not above 0 and up to 1.
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
     check_shape("representatives", groups.representatives, "groups rank", {"rank": dictionary.rank})

@@ -76,18 +76,7 @@ def _lay_out_two(dictionary: Dictionary) -> Layout:
     space, distance = _real_spaces(np.concatenate(units, axis=1))
     half = (1 + products.cosines().min(axis=(1, 2))) / 2
     outside = np.divide(distance, np.sqrt(np.abs(half)), out=np.ones_like(half), where=half > distance**2)
-    groups = Groups(
-        first=_parts(first),
-        second=_parts(second),
-        first_energy=first_energy,
-        second_energy=second_energy,
-        cross=products.cross,
-        rounded_first_energy=first_energy.astype(np.float32),
-        rounded_second_energy=second_energy.astype(np.float32),
-        rounded_cross=products.cross.astype(np.float32),
-        space=space,
-        remainder=(outside + _bound_rounding(dictionary.rank, space.shape[1])).astype(np.float32),
-    )
+    groups = _groups(first, second, (first_energy, second_energy), products.cross, space, outside)
     n_groups, n_first = first_energy.shape
     return Layout(
         groups=groups,
@@ -107,24 +96,31 @@ def _lay_out_one(dictionary: Dictionary) -> Layout:
     tiled = signals[:, tiles].reshape(n_points * n_tiles, tiles.shape[1], -1)
     energy = np.sum(tiled**2, axis=-1)
     space, distance = _real_spaces(tiled / np.sqrt(energy)[..., None])
-    none = np.zeros((len(tiled), 0))
-    groups = Groups(
-        first=_parts(tiled),
-        second=np.zeros((len(tiled), dictionary.rank, 2, 0), np.float32),
-        first_energy=energy,
-        second_energy=none,
-        cross=np.zeros((len(tiled), 0, tiles.shape[1])),
-        rounded_first_energy=energy.astype(np.float32),
-        rounded_second_energy=none.astype(np.float32),
-        rounded_cross=np.zeros((len(tiled), 0, tiles.shape[1]), np.float32),
-        space=space,
-        remainder=(distance + _bound_rounding(dictionary.rank, space.shape[1])).astype(np.float32),
-    )
+    no_second, cross = tiled[:, :0], np.zeros((len(tiled), 0, tiles.shape[1]))
+    groups = _groups(tiled, no_second, (energy, energy[:, :0]), cross, space, distance)
     return Layout(
         groups=groups,
         point=np.repeat(np.arange(n_points), n_tiles),
         first=np.tile(tiles, (n_points, 1)),
         dictionary=dictionary,
+    )
+
+
+def _groups(
+    first: Double, second: Double, energies: tuple[Double, Double], cross: Double, space: Float, outside: Double
+) -> Groups:
+    """Round signals `(groups, signals, 2 rank)` and what they are compared by to what the search reads."""
+    return Groups(
+        first=_parts(first),
+        second=_parts(second),
+        first_energy=energies[0],
+        second_energy=energies[1],
+        cross=cross,
+        rounded_first_energy=energies[0].astype(np.float32),
+        rounded_second_energy=energies[1].astype(np.float32),
+        rounded_cross=cross.astype(np.float32),
+        space=space,
+        remainder=(outside + _bound_rounding(first.shape[-1] // 2, space.shape[1])).astype(np.float32),
     )
 
 

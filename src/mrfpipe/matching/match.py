@@ -19,7 +19,7 @@ from mrfpipe.matching.gap import correlation_gap
 from mrfpipe.matching.group import match_group, pair_bytes
 from mrfpipe.matching.refine import Estimates, refine
 from mrfpipe.matching.score import Matches
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 
 Method = Literal["exact", "group", "brute"]
 CPU = torch.device("cpu")
@@ -72,8 +72,8 @@ def match_series(
     gap: bool = False,
     memory: int | None = None,
     device: torch.device = CPU,
-    progress: Steps | None = None,
-) -> ParameterMaps:
+    progress: Steps = UNTOLD,
+) -> tuple[ParameterMaps, Fingerprints]:
     """Match every voxel inside the mask.
 
     The map `match` is the normalised correlation over all frames, so that aliasing lowers it, or over the subspace if
@@ -105,44 +105,17 @@ def match_series(
     progress
         Called by brute matching, which takes long, with the points of the shared axes done and of all.
 
+    Returns
+    -------
+        The maps, and the signals that they were read from beside their matched entries, which a refinement has moved
+        off the grid with the maps.
+
     Raises
     ------
     MismatchError
         If the frames are of another sequence than the dictionary, or groups are needed and there are none.
     ResourceError
         If the device is a GPU that exact matching cannot use, or `memory` is less than matching takes.
-    """
-    return match_signals(
-        series,
-        dictionary,
-        method,
-        groups=groups,
-        refined=refined,
-        gap=gap,
-        memory=memory,
-        device=device,
-        progress=progress,
-    )[0]
-
-
-def match_signals(
-    series: FrameSeries | Iterable[FrameSeries],
-    dictionary: Dictionary,
-    method: Method = "exact",
-    *,
-    groups: EntryGroups | None = None,
-    refined: bool = True,
-    gap: bool = False,
-    memory: int | None = None,
-    device: torch.device = CPU,
-    progress: Steps | None = None,
-) -> tuple[ParameterMaps, Fingerprints]:
-    """Match every voxel inside the mask, and hand on what was compared: parameters and errors as of `match_series`.
-
-    Returns
-    -------
-        The maps, and the signals that they were read from beside their matched entries, which a refinement has moved
-        off the grid with the maps.
     """
     if method == "group" and groups is None:
         raise MismatchError(
@@ -162,8 +135,12 @@ def match_signals(
         parts.append(_Voxels.of(part, dictionary))
     voxels = _Voxels.joined(parts)
     matches = _match(voxels.coefficients, dictionary, method, groups, at_once, device, progress)
-    found = refine(voxels.coefficients, matches.entry, dictionary) if refined else _on_grid(matches, dictionary)
-    quality = _compared(voxels, found)
+    if refined:
+        found = refine(voxels.coefficients, matches.entry, dictionary)
+    else:
+        found = Estimates(parameters=dictionary.parameters(matches.entry), signals=dictionary.entries(matches.entry))
+    compared = compare_signals(voxels.coefficients, found.signals, voxels.norm)
+    quality = dict(zip(("m0", "phase", "match"), compared, strict=True))
     if gap:
         inside = np.linalg.norm(voxels.coefficients, axis=1) / voxels.norm
         quality["gap"] = correlation_gap(voxels.coefficients, dictionary) * inside
@@ -191,10 +168,7 @@ def default_memory() -> int:
 def voxels_at_once(dictionary: Dictionary, groups: EntryGroups | None, memory: int | None) -> int:
     """Return how many voxels are matched at once in so much memory, with groups if group matching is to do it.
 
-    Raises
-    ------
-    ResourceError
-        If matching takes more than that.
+    ResourceError if matching takes more than that.
     """
     memory = default_memory() if memory is None else memory
     if memory < LEAST_MEMORY:
@@ -221,9 +195,8 @@ def _match(
     groups: EntryGroups | None,
     at_once: int,
     device: torch.device,
-    progress: Steps | None,
+    progress: Steps,
 ) -> Matches:
-    """Match so many voxels at once."""
     starts = range(0, max(1, len(coefficients)), at_once)
     found = []
     for i, start in enumerate(starts):
@@ -237,20 +210,9 @@ def _match(
     return Matches(entry=np.concatenate([m.entry for m in found]), score=np.concatenate([m.score for m in found]))
 
 
-def _of_parts(progress: Steps | None, part: int, n_parts: int) -> Steps | None:
+def _of_parts(progress: Steps, part: int, n_parts: int) -> Steps:
     """Make the progress of one part that of all parts."""
-    return None if progress is None else lambda done, all_: progress(part * all_ + done, n_parts * all_)
-
-
-def _on_grid(matches: Matches, dictionary: Dictionary) -> Estimates:
-    """Take the matched entries as they are."""
-    return Estimates(parameters=dictionary.parameters(matches.entry), signals=dictionary.entries(matches.entry))
-
-
-def _compared(voxels: _Voxels, found: Estimates) -> dict[str, Float]:
-    """Return how the signals compare with their fingerprints. Shape `(voxels)` each."""
-    m0, phase, match = compare_signals(voxels.coefficients, found.signals, voxels.norm)
-    return {"m0": m0, "phase": phase, "match": match}
+    return lambda done, all_: progress(part * all_ + done, n_parts * all_)
 
 
 def _image(values: Float, mask: Bool) -> Float:

@@ -1,16 +1,15 @@
 """Sense: whether the phase of a scan's signals turns as the protocol's does, or the other way.
 
 A receiver, or a program on the way, may store the complex conjugate of what the conventions here call the signal. Of
-two components, as water and fat, one then seems to be shifted to the other side of the other. The images are as good as
-ever, and matched maps look plausible while a fat fraction is wrong by a quarter. (The centre of k-space alone does not
-tell: fingerprints turned around lie in the span of the others, to a millionth of their energy.) What tells is how well
-entries explain single voxels: both components of a voxel have one phase, and shares that are not negative. So some
-voxels are matched as they are and conjugated, with a dictionary of few entries. Signals of a single component look the
-same either way, and pass.
+two components one then seems to be shifted to the other side of the other. The images are as good as ever, and matched
+maps look plausible while a share is wrong by a quarter. (The centre of k-space alone does not tell: fingerprints turned
+around lie in the span of the others, to a millionth of their energy.) What tells is how well entries explain single
+voxels: both components of a voxel have one phase, and shares that are not negative. So some voxels are matched as they
+are and conjugated, with a dictionary of few entries. Signals of a single component look the same either way, and pass.
 
 Measured as energy that the best entries leave unexplained, as the signals are and conjugated: real thighs, 0.5 % and
-6.6 % in undersampled frames, 0.04 % and 6 % in a subspace; turned around, the same figures the other way around. Water
-alone looks the same either way and passes; so does, in undersampled frames, a scan with a few per cent of fat.
+6.6 % in undersampled frames, 0.04 % and 6 % in a subspace; turned around, the same figures the other way around. In
+undersampled frames a scan with a few per cent of the second component passes as well.
 """
 
 from dataclasses import dataclass, replace
@@ -25,9 +24,9 @@ from mrfpipe.protocol import Grid, Protocol
 
 CLEARLY = 2.0
 """How many times more must be left as the signals are than conjugated. Of conjugated phantoms of five regions 4.4 to 20
-times in frames, with one coil or delays left uncorrected, and 2.0 to 2.6 with a tenth of their fat; of right scans 1.0,
-and 1.2 of water whose field lies 150 Hz off. Only of fat alone, 150 to 200 Hz above where the protocol has it, is it
-10."""
+times in frames, with one coil or delays left uncorrected, and 2.0 to 2.6 with a tenth of their second component; of
+right scans 1.0, and 1.2 of the first alone where its field lies 150 Hz off. Only of the second alone, 150 to 200 Hz
+above where the protocol has it, is it 10."""
 EXPLAINED = 0.03
 """Most that may be left of the energy of conjugated signals for them to count as explained; of those phantoms it was
 0.017 at most. So a scan that fits neither way, of another sequence or a field far off, is not taken for conjugated."""

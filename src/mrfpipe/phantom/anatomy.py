@@ -12,16 +12,11 @@ from scipy import ndimage
 
 from mrfpipe.arrays import Bool, Byte, Double, Float
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.phantom.abdomen import ABDOMEN
 from mrfpipe.phantom.disease import Traits
-from mrfpipe.phantom.leg import LEG
 from mrfpipe.phantom.limb import Limb, inside, section
-from mrfpipe.phantom.pelvis import PELVIS
 from mrfpipe.phantom.person import Person, draw_person
-from mrfpipe.phantom.region import Region
-from mrfpipe.phantom.shoulder import SHOULDER
+from mrfpipe.phantom.region import Region, load_region
 from mrfpipe.phantom.template import MM
-from mrfpipe.phantom.thigh import THIGH
 from mrfpipe.phantom.tissue import fill
 from mrfpipe.phantom.truth import PARAMETERS, Phantom
 
@@ -82,16 +77,8 @@ def draw(
         labels = _draw_slice(person, axis, float(height), {name: array[i] for name, array in maps.items()})
         rois[i] = _eroded(labels, max(1, round(CLEARANCE / (fov / matrix))))
     mask = np.isfinite(maps["FF"])
-    truth = ParameterMaps(
-        parameters=PARAMETERS,
-        si={p.name: maps[p.name] for p in PARAMETERS},
-        m0=maps["m0"],
-        phase=np.where(mask, np.float32(0), np.float32(np.nan)),
-        match=np.where(mask, np.float32(1), np.float32(np.nan)),
-        edge=np.zeros(mask.shape, np.uint8),
-        mask=mask,
-        affine=axial(fov / matrix, matrix, slice_spacing, float(heights[0])),
-    )
+    affine = axial(fov / matrix, matrix, slice_spacing, float(heights[0]))
+    truth = ParameterMaps.known(PARAMETERS, maps, mask, affine, m0=maps["m0"])
     sides = ("right ", "left ") if region.paired else ("",)
     names = tuple(f"{side}{muscle.name}" for side in sides for muscle in region.template.muscles)
     return Phantom(maps=truth, rois=rois, roi_names=names)
@@ -140,7 +127,7 @@ def axial(voxel: float, matrix: int, spacing: float, first: float) -> Double:
     return affine
 
 
-REGIONS = {region.name: region for region in (THIGH, LEG, SHOULDER, ABDOMEN, PELVIS)}
+REGIONS = {name: load_region(name) for name in ("thigh", "leg", "shoulder", "abdomen", "pelvis")}
 """Every region there is, by name."""
 ANATOMIES: dict[str, Callable[..., Phantom]] = {name: partial(draw, region) for name, region in REGIONS.items()}
 """Draws each region, by name; called as `draw` is, but for its region."""

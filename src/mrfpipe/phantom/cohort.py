@@ -8,20 +8,22 @@ and the splits keep their shares all along.
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from mrfpipe.phantom.anatomy import ANATOMIES
 from mrfpipe.phantom.disease import Traits
 from mrfpipe.phantom.patient import draw_traits
+from mrfpipe.phantom.tables import load_table
 from mrfpipe.phantom.truth import Phantom
+from mrfpipe.protocol import Sequence
 
 SPLITS = ("training", "validation", "testing")
 UNSEEN_REGIONS = ("shoulder", "abdomen", "pelvis")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """Subjects of one disease in one split."""
 
     n_subjects: int
@@ -33,29 +35,9 @@ class Row:
     """Standard deviation in years."""
 
 
-def _row(n_subjects: int, n_men: int, n_thighs: int, age: float, age_spread: float) -> Row:
-    return Row(n_subjects=n_subjects, n_men=n_men, n_thighs=n_thighs, age=age, age_spread=age_spread)
-
-
 TABLE_1 = {
-    "training": {
-        "BMD": _row(11, 11, 11, 45.7, 16.9),
-        "DMD": _row(14, 14, 8, 12.5, 2.3),
-        "IBM": _row(37, 16, 13, 65.3, 10.4),
-        "other": _row(32, 8, 15, 49.2, 14.6),
-    },
-    "validation": {
-        "BMD": _row(1, 1, 1, 64.0, 0.0),
-        "DMD": _row(4, 4, 1, 12.8, 2.5),
-        "IBM": _row(9, 4, 7, 66.3, 10.3),
-        "other": _row(6, 6, 4, 45.0, 16.0),
-    },
-    "testing": {
-        "BMD": _row(7, 7, 7, 42.3, 11.3),
-        "DMD": _row(7, 7, 3, 11.9, 2.0),
-        "IBM": _row(24, 10, 14, 62.6, 8.3),
-        "other": _row(12, 5, 7, 41.7, 12.8),
-    },
+    split: {disease: Row(*values) for disease, values in rows.items()}
+    for split, rows in load_table("tables/cohort").items()
 }
 """The paper's Table 1 by split and disease."""
 SPLIT_SIZES = {split: sum(row.n_subjects for row in rows.values()) for split, rows in TABLE_1.items()}
@@ -85,22 +67,15 @@ class Subject:
     """Decides the anatomy."""
 
     def phantom(self, *, matrix: int, fov: float, slice_spacing: float, n_slices: int = 5) -> Phantom:
-        """Draw the subject's anatomy; nothing is drawn before.
-
-        Parameters
-        ----------
-        matrix
-            Voxels along x and along y.
-        fov
-            Field of view along x and along y in m.
-        slice_spacing
-            Distance from slice to slice in m.
-        n_slices
-            Number of slices.
-        """
+        """Draw the subject's anatomy; parameters are those of `mrfpipe.phantom.anatomy.draw`."""
         return ANATOMIES[self.region](
             matrix=matrix, fov=fov, n_slices=n_slices, slice_spacing=slice_spacing, seed=self.seed, traits=self.traits
         )
+
+    def as_scanned(self, sequence: Sequence, n_slices: int) -> Phantom:
+        """Draw the anatomy where a sequence scans it, slices half their thickness apart."""
+        spacing = 1.5 * sequence.slice_thickness
+        return self.phantom(matrix=sequence.matrix, fov=sequence.fov, slice_spacing=spacing, n_slices=n_slices)
 
     def row(self) -> dict[str, str]:
         """Return the subject's line of a table, by the names of `COLUMNS`."""
@@ -129,19 +104,9 @@ class Cohort:
 
 
 def draw_cohort(n_subjects: int = PAPER_SIZE, *, seed: int) -> Cohort:
-    """Draw a cohort of patients, thighs or legs of each.
+    """Draw a cohort of patients, thighs or legs of each, splits having 94 : 20 : 50 of them, to within one subject.
 
-    Parameters
-    ----------
-    n_subjects
-        How many. Splits have 94 : 20 : 50 of them, to within one subject.
-    seed
-        Which cohort.
-
-    Raises
-    ------
-    ValueError
-        If there would be no subject.
+    ValueError if there would be no subject.
     """
     if n_subjects < 1:
         raise ValueError(f"No cohort of {n_subjects} subjects; at least one is needed.")

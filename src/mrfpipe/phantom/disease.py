@@ -6,51 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrfpipe.arrays import Double
+from mrfpipe.phantom.tables import load_table
 from mrfpipe.phantom.template import MM, Template
 from mrfpipe.phantom.waves import Waves, random_waves
 
-_DISEASES = ("BMD", "DMD", "IBM", "FSHD")
-_BY_GROUP: dict[str, tuple[float, float, float, float]] = {
-    "quadriceps": (0.75, 0.95, 1.0, 0.35),
-    "hamstrings": (0.95, 0.8, 0.4, 0.85),
-    "adductors": (0.9, 0.95, 0.2, 0.6),
-    "short head": (0.85, 0.9, 0.35, 0.7),
-    "sartorius": (0.1, 0.2, 0.6, 0.4),
-    "gracilis": (0.1, 0.1, 0.3, 0.5),
-    "medial gastrocnemius": (0.95, 0.8, 1.0, 0.8),
-    "lateral gastrocnemius": (0.75, 0.75, 0.45, 0.2),
-    "soleus": (0.65, 0.8, 0.5, 0.55),
-    "peronei": (0.6, 0.9, 0.5, 0.15),
-    "anterior leg": (0.25, 0.5, 0.65, 0.95),
-    "deep posterior": (0.08, 0.12, 0.35, 0.15),
-    "gluteus maximus": (0.95, 1.0, 0.45, 0.55),
-    "gluteus medius": (0.8, 0.95, 0.4, 0.3),
-    "hip flexors": (0.35, 0.5, 0.5, 0.2),
-    "hip rotators": (0.6, 0.7, 0.3, 0.15),
-    "back": (0.7, 0.8, 0.5, 0.75),
-    "abdominal wall": (0.4, 0.5, 0.35, 0.9),
-    "psoas": (0.2, 0.3, 0.2, 0.05),
-    "girdle": (0.6, 0.8, 0.4, 0.95),
-    "deltoid": (0.35, 0.7, 0.35, 0.2),
-    "rotator cuff": (0.45, 0.75, 0.45, 0.15),
+_TABLE = load_table("tables/diseases")
+SUSCEPTIBILITY: dict[str, dict[str, float]] = _TABLE["patterns"] | {
+    disease: {group: by[i] for group, by in _TABLE["groups"].items()} for i, disease in enumerate(_TABLE["diseases"])
 }
-"""How strongly Becker and Duchenne muscular dystrophy, inclusion body myositis and facioscapulohumeral dystrophy strike
-each group."""
-
-SUSCEPTIBILITY: dict[str, dict[str, float]] = {
-    "healthy": {},
-    "quadriceps": {"quadriceps": 1.0, "hamstrings": 0.45, "adductors": 0.35, "sartorius": 0.4, "short head": 0.4},
-    "hamstrings": {"hamstrings": 1.0, "adductors": 0.7, "short head": 0.8, "quadriceps": 0.35, "sartorius": 0.3},
-    "sparing": {"quadriceps": 0.85, "adductors": 0.8, "hamstrings": 0.75, "short head": 0.9, "sartorius": 0.1},
-    "patchy": {},
-    **{disease: {group: by[i] for group, by in _BY_GROUP.items()} for i, disease in enumerate(_DISEASES)},
-}
-"""Disease patterns: how strongly each muscle group is affected. In the patchy pattern chance alone decides.
-
-What is spared marks a disease: sartorius and gracilis in the dystrophies (BMD, DMD), the deep muscles of the calf in
-them too, the adductors and hamstrings in inclusion body myositis (IBM), which strikes the quadriceps and the medial
-calf, and the psoas, rotator cuff and peronei in facioscapulohumeral dystrophy (FSHD).
-"""
+"""Disease patterns: how strongly each muscle group is affected. In the patchy pattern chance alone decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,17 +120,7 @@ def _harmonics(parts: Double, angle: Double, first: int) -> Double:
 
 
 def section(limb: Limb, x: Double, y: Double, z: float) -> Section:
-    """Find where points lie within a limb.
-
-    Parameters
-    ----------
-    limb
-        The limb.
-    x, y
-        Positions in m from the isocentre, to the patient's left and to posterior. Shape `(points)`.
-    z
-        Position of the slice in m, towards the trunk.
-    """
+    """Find where points `(points)` lie within a limb; positions are those of a `Section`."""
     centre = limb.centre(z)
     towards_medial, towards_back = limb.medial * (x - centre[0]), y - centre[1]
     cosine, sine = np.cos(limb.rotation), np.sin(limb.rotation)
@@ -144,7 +134,7 @@ def section(limb: Limb, x: Double, y: Double, z: float) -> Section:
         position * nominal / fascia + coarse * limb.warps[axis](x, y, z) + fine * limb.warps[axis + 2](x, y, z)
         for axis, position in enumerate((medial, posterior))
     )
-    bone, from_bone, from_marrow = _bones(limb.template, medial / unit, posterior / unit, z)
+    bone, from_bone, from_marrow = _bones(limb.template, medial / unit, posterior / unit)
     tubes = np.stack([_tube_distance(tube, u, v, z) * unit for tube in limb.template.tubes])
     gas = [number for number, tube in enumerate(limb.template.tubes) if tube.kind == "gas"]
     muscle, from_septum, septum, into_muscle = _muscles(limb, u, v, z, unit)
@@ -202,20 +192,20 @@ def _off_path(path: Double, u: Double, v: Double) -> tuple[Double, Double]:
     return du, dv
 
 
-def _bones(template: Template, medial: Double, posterior: Double, z: float) -> tuple[Int, Double, Double]:
+def _bones(template: Template, medial: Double, posterior: Double) -> tuple[Int, Double, Double]:
     """Nearest bone, distance outside it and outside its marrow, in units of the compartment's radius."""
-    distances = np.stack([_bone_distance(bone, medial, posterior, z) for bone in template.bones])
+    distances = np.stack([_bone_distance(bone, medial, posterior) for bone in template.bones])
     nearest = np.argmin(distances[:, 0], axis=0)
     points = np.arange(medial.size)
     return nearest, distances[nearest, 0, points], distances[nearest, 1, points]
 
 
-def _bone_distance(bone: Bone, medial: Double, posterior: Double, z: float) -> Double:
+def _bone_distance(bone: Bone, medial: Double, posterior: Double) -> Double:
     """Distance outside a bone and outside its marrow. Shape `(2, points)`.
 
     The bone is round but for its ridge: the linea aspera of a femur, the anterior crest of a tibia.
     """
-    du, dv = _off_path(np.array(bone.path) + _drift(z) * np.array(bone.shift), medial, posterior)
+    du, dv = _off_path(np.array(bone.path), medial, posterior)
     radius, angle = np.hypot(du, dv), np.arctan2(dv, du)
     away = np.arctan2(np.sin(angle - bone.ridge_angle), np.cos(angle - bone.ridge_angle))
     ridge = bone.ridge * np.exp(-((away / 0.35) ** 2))

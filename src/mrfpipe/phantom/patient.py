@@ -17,16 +17,7 @@ def draw_traits(rng: np.random.Generator, disease: str, age: float, *, man: bool
     The dystrophies progress with age: Duchenne's (DMD) by the year, Becker's (BMD) by the decade. Boys with DMD are
     small, and fatter than their age; women have more fat below the skin than men.
 
-    Parameters
-    ----------
-    rng
-        Decides what is not known.
-    disease
-        BMD, DMD, IBM or other.
-    age
-        In years.
-    man
-        Whether the patient is a man.
+    Disease and age are those of a `mrfpipe.phantom.cohort.Subject`.
     """
     spread, grown = rng.normal(0.0, 1.0), min(1.0, 0.70 + 0.30 * (age - 6.0) / (YEARS_OF_GROWTH - 6.0))
     stage = {

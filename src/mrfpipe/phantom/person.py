@@ -31,14 +31,7 @@ class Person:
 def draw_person(region: Region, seed: int, traits: Traits | None = None) -> Person:
     """Draw a person: what both sides share, then each side, then the fields.
 
-    Parameters
-    ----------
-    region
-        What is drawn of the person.
-    seed
-        Which person.
-    traits
-        What is known of the person; drawn from the seed if not given.
+    Parameters are those of `mrfpipe.phantom.anatomy.draw`.
     """
     shape, disease, right, left, field = np.random.default_rng(seed).spawn(5)
     template = vary_template(shape, region.template, 0.9 * region.variety)

@@ -1,8 +1,13 @@
-"""A region of the body: its atlas, and what people differ in there."""
+"""A region of the body: its atlas, and what people differ in there.
+
+Every region is a table in the folder ``regions``: muscles, tubes and bones a line each, lengths in mm.
+"""
 
 from dataclasses import dataclass
+from typing import Any
 
-from mrfpipe.phantom.template import Harmonics, Template
+from mrfpipe.phantom.tables import load_table
+from mrfpipe.phantom.template import MM, Bone, Harmonics, Muscle, Template, Tube, both_sides, outline_through
 
 LIMB_PATTERNS = ("healthy", "BMD", "DMD", "IBM", "FSHD", "patchy")
 """Patterns of disease, by name in `mrfpipe.phantom.disease`, that regions meet with."""
@@ -34,3 +39,21 @@ class Region:
     """How much shapes and places differ between people, in the unit of positions, over how much they do in a thigh."""
     patterns: tuple[str, ...] = LIMB_PATTERNS
     """Diseases of the people who are drawn without saying what they have."""
+
+
+def load_region(name: str) -> Region:
+    """Read the table of a region that comes with mrfpipe."""
+    table = load_table(f"regions/{name}")
+    halves = table.pop("both_sides", {})
+    template: dict[str, Any] = {
+        kind: (
+            *(part(**values) for values in table.pop(kind, ())),
+            *both_sides(part(**values) for values in halves.get(kind, ())),
+        )
+        for kind, part in (("muscles", Muscle), ("tubes", Tube), ("bones", Bone))
+    }
+    size, fat = (tuple(MM * end for end in table.pop(key)) for key in ("size_mm", "fat_mm"))
+    if "outline_through" in table:
+        table["outline"] = outline_through(table.pop("outline_through"), table.pop("n_harmonics", 9))
+        template["outline"] = table["outline"]
+    return Region(name=name, template=Template(**template), size=size, fat=fat, **table)

@@ -111,18 +111,9 @@ def scan(
 
 
 def coil_maps(n_coils: int, matrix: int) -> Complex:
-    """Compute the receive sensitivities: smooth, complex, from coils on an ellipse around the body.
+    """Compute the receive sensitivities of coils on an ellipse around the body: smooth and complex.
 
-    Parameters
-    ----------
-    n_coils
-        Number of coils.
-    matrix
-        Voxels along x and along y.
-
-    Returns
-    -------
-        Sensitivities; the largest root of their sum of squares is 1. Shape `(coils, y, x)`.
+    The largest root of their sum of squares is 1. Shape `(coils, y, x)`.
     """
     axis = (np.arange(matrix) - matrix // 2) / matrix
     y, x = axis[:, None], axis[None, :]
@@ -216,7 +207,6 @@ def _add_noise(kspace: Complex, trajectory: Float, snr: float, rng: np.random.Ge
 
 
 def _complex_normal(rng: np.random.Generator, *shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.complex128]]:
-    """Complex normal numbers of variance 1."""
     pairs = rng.standard_normal((*shape, 2))
     numbers: np.ndarray[tuple[int, ...], np.dtype[np.complex128]] = pairs.view(np.complex128)[..., 0] / np.sqrt(2.0)
     return numbers

@@ -11,6 +11,7 @@ import numpy as np
 from mrfpipe.arrays import Byte, Double, Float
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.anatomy import axial
+from mrfpipe.phantom.tables import load_table
 from mrfpipe.phantom.template import MM
 from mrfpipe.phantom.truth import Phantom
 from mrfpipe.protocol import load_protocol
@@ -19,40 +20,9 @@ Filling = tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]
 """T1 and T2 in s of the spheres of both plates."""
 PARAMETERS = load_protocol("fisp").parameters
 """What the spheres have maps of."""
-T2_ARRAY = (
-    (2.480, 0.5813),
-    (2.173, 0.4035),
-    (1.907, 0.2781),
-    (1.604, 0.19094),
-    (1.332, 0.13327),
-    (1.044, 0.09689),
-    (0.8017, 0.06407),
-    (0.6086, 0.04642),
-    (0.4584, 0.03197),
-    (0.3365, 0.02256),
-    (0.2442, 0.01581),
-    (0.1769, 0.01124),
-    (0.1269, 0.00791),
-    (0.0909, 0.00559),
-)
-"""T1 and T2 in s of the spheres of manganese chloride, by number from 1."""
-T1_ARRAY = (
-    (1.989, 1.465),
-    (1.454, 1.077),
-    (0.9841, 0.7179),
-    (0.7060, 0.5101),
-    (0.4967, 0.3596),
-    (0.3515, 0.2555),
-    (0.24713, 0.1808),
-    (0.1753, 0.1273),
-    (0.1259, 0.0903),
-    (0.0890, 0.0643),
-    (0.0627, 0.0457),
-    (0.04453, 0.03186),
-    (0.03084, 0.02238),
-    (0.021719, 0.01583),
-)
-"""The same of the spheres of nickel chloride."""
+_TABLE = load_table("tables/spheres")
+T2_ARRAY, T1_ARRAY = _TABLE["t2_array"], _TABLE["t1_array"]
+"""T1 and T2 in s of the spheres of manganese chloride and of nickel chloride, by number from 1."""
 FILLED_T1, FILLED_T2 = (0.1, 3.0), (0.01, 0.6)
 """Ranges of T1 and T2 in s of spheres that are filled with something else."""
 BODY_RADIUS, RING_RADIUS, INNER_RADIUS = 100 * MM, 50 * MM, 22 * MM
@@ -64,24 +34,10 @@ CLEARANCE = 2 * MM
 
 
 def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float = 40 * MM, seed: int = 0) -> Phantom:
-    """Draw the plates of the system phantom, the T2 array first, in turns.
+    """Draw the plates of the system phantom, a slice each, the T2 array first, in turns; every sphere has a region.
 
-    Parameters
-    ----------
-    matrix
-        Voxels along x and along y.
-    fov
-        Field of view along x and along y in m.
-    n_slices
-        Plates.
-    slice_spacing
-        Distance from plate to plate in m.
-    seed
-        Of how B1 varies, by about 10 %, and, but for 0, of what else the spheres are filled with.
-
-    Returns
-    -------
-        The truth, and a region of interest within every sphere.
+    Parameters are those of `mrfpipe.phantom.anatomy.draw`. The seed decides how B1 varies, by about 10 %, and, but for
+    0, what else the spheres are filled with.
     """
     axis: Double = np.asarray((np.arange(matrix) - matrix // 2) * (fov / matrix), np.float64)
     y, x = axis[:, None], axis[None, :]
@@ -92,24 +48,15 @@ def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float 
     for s in range(n_slices):
         _draw_plate(s, x, y, t1[s], t2[s], rois[s], filling)
     mask = np.isfinite(t1)
-    one = np.where(mask, np.float32(1), np.float32(np.nan))
     b1 = np.broadcast_to(_b1(x, y, rng), shape)
-    maps = ParameterMaps(
-        parameters=PARAMETERS,
-        si={"T1": t1, "T2": t2, "B1": np.where(mask, b1, np.nan).astype(np.float32)},
-        m0=one,
-        phase=0 * one,
-        match=one,
-        edge=np.zeros(shape, np.uint8),
-        mask=mask,
-        affine=axial(fov / matrix, matrix, slice_spacing, -slice_spacing * (n_slices - 1) / 2),
-    )
+    si = {"T1": t1, "T2": t2, "B1": np.where(mask, b1, np.nan).astype(np.float32)}
+    affine = axial(fov / matrix, matrix, slice_spacing, -slice_spacing * (n_slices - 1) / 2)
+    maps = ParameterMaps.known(PARAMETERS, si, mask, affine)
     names = tuple(f"{array} {number}" for array in ("T2", "T1") for number in range(1, 15))
     return Phantom(maps=maps, rois=rois, roi_names=names)
 
 
 def _draw_plate(s: int, x: Double, y: Double, t1: Float, t2: Float, rois: Byte, filling: Filling) -> None:
-    """Draw the spheres of a plate."""
     for number, (cx, cy) in enumerate(_centres()):
         distance = np.hypot(x - cx, y - cy)
         t1[distance <= SPHERE_RADIUS], t2[distance <= SPHERE_RADIUS] = filling[s % 2][number]

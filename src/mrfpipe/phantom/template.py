@@ -5,6 +5,7 @@ part may move, grow or shrink towards the head. A muscle is a bent rod seen end 
 less its radius, than to any other muscle's. `mrfpipe.phantom.limb` bends this template into a person's limb.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,8 +67,9 @@ class Bone:
     """Where the ridge is, from medial towards posterior, in rad."""
     marrow_ff: float = 0.95
     """Fat fraction of the marrow: high in the limbs, lower where blood is made."""
-    shift: Point = (0.0, 0.0)
-    """How the path moves over 10 cm towards the head."""
+
+
+Part = Muscle | Tube | Bone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,36 +86,23 @@ class Template:
     """The deep fascia in these positions, from the second harmonic on; a circle if there are none."""
 
 
-def both_sides(muscles: tuple[Muscle, ...]) -> tuple[Muscle, ...]:
-    """Muscles of a trunk's right and left half, from those of its left half."""
-    return tuple(
-        replace(m, name=f"{side} {m.name}", path=_mirrored(m.path, sign), shift=(sign * m.shift[0], m.shift[1]))
-        for side, sign in (("right", -1), ("left", 1))
-        for m in muscles
-    )
+def both_sides(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Parts of a trunk's right and left half, from those of its left half."""
+    left = tuple(parts)
+    right = tuple(_mirrored(part) for part in left)
+    return right + tuple(replace(part, name=f"left {part.name}") if isinstance(part, Muscle) else part for part in left)
 
 
-def both_bones(bones: tuple[Bone, ...]) -> tuple[Bone, ...]:
-    """Bones of a trunk's right and left half, from those of its left half."""
-    return tuple(
-        replace(
-            b,
-            path=_mirrored(b.path, sign),
-            ridge_angle=b.ridge_angle if sign > 0 else np.pi - b.ridge_angle,
-            shift=(sign * b.shift[0], b.shift[1]),
-        )
-        for sign in (-1, 1)
-        for b in bones
-    )
+def _mirrored(part: Part) -> Part:
+    def across(point: Point) -> Point:
+        return -point[0], point[1]
 
-
-def both_tubes(tubes: tuple[Tube, ...]) -> tuple[Tube, ...]:
-    """Vessels and nerves of a trunk's right and left half, from those of its left half."""
-    return tuple(
-        replace(t, centre=(sign * t.centre[0], t.centre[1]), shift=(sign * t.shift[0], t.shift[1]))
-        for sign in (-1, 1)
-        for t in tubes
-    )
+    if isinstance(part, Tube):
+        return replace(part, centre=across(part.centre), shift=across(part.shift))
+    path = tuple(map(across, part.path))
+    if isinstance(part, Bone):
+        return replace(part, path=path, ridge_angle=np.pi - part.ridge_angle)
+    return replace(part, path=path, name=f"right {part.name}", shift=across(part.shift))
 
 
 def outline_through(points: tuple[Point, ...], n_harmonics: int = 9) -> Harmonics:
@@ -131,13 +120,6 @@ def outline_through(points: tuple[Point, ...], n_harmonics: int = 9) -> Harmonic
     orders = range(2, n_harmonics + 1)
     soft = np.exp(-0.5 * (np.arange(2, n_harmonics + 1) / (0.8 * n_harmonics)) ** 2)
     return tuple(
-        (
-            float(2 * s * np.mean(value * np.cos(n * turn))),
-            float(2 * s * np.mean(value * np.sin(n * turn))),
-        )
+        (float(2 * s * np.mean(value * np.cos(n * turn))), float(2 * s * np.mean(value * np.sin(n * turn))))
         for n, s in zip(orders, soft, strict=True)
     )
-
-
-def _mirrored(path: tuple[Point, ...], sign: int) -> tuple[Point, ...]:
-    return tuple((sign * u, v) for u, v in path)

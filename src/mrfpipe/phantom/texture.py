@@ -24,16 +24,9 @@ WEAKEST = 0.05
 
 
 def textured(phantom: Phantom, grid: Grid, *, seed: int) -> Phantom:
-    """Add a random field to each map of a phantom; the mask, the proton density and the regions stay.
+    """Add a random field to each map of a body, within the ends of a grid; mask, proton density and regions stay.
 
-    Parameters
-    ----------
-    phantom
-        A body.
-    grid
-        Its ends bound the maps.
-    seed
-        Of the fields and of how strong each is.
+    The seed decides the fields and how strong each is.
     """
     rng, maps = np.random.default_rng(seed), phantom.maps
     rough = {}

@@ -8,6 +8,7 @@ import numpy as np
 from mrfpipe.arrays import Byte, Double, Int
 from mrfpipe.phantom.disease import LimbTissue, MuscleState
 from mrfpipe.phantom.limb import Section
+from mrfpipe.phantom.tables import load_table
 from mrfpipe.phantom.template import MM, Template
 from mrfpipe.phantom.waves import squashed
 
@@ -22,22 +23,8 @@ FASCIA = 0.8 * MM
 SHEATH = 1.5 * MM
 BLUR = 0.4
 """Standard deviation of the blur through which a voxel sees fine texture, in voxels."""
-TUBES = {
-    "artery": (0.93, 0.015, 1.72),
-    "vein": (0.93, 0.015, 1.60),
-    "nerve": (0.80, 0.40, 1.25),
-    "canal": (0.98, 0.02, 1.93),
-    "disc": (0.84, 0.05, 1.15),
-    "bowel": (0.85, 0.09, 1.25),
-    "chyme": (0.90, 0.05, 1.60),
-    "rectum": (0.84, 0.10, 1.20),
-    "bladder": (0.84, 0.05, 1.35),
-    "urine": (1.00, 0.004, 1.94),
-    "joint": (0.80, 0.10, 1.30),
-    "gland": (0.85, 0.15, 1.40),
-}
-"""Proton density, fat fraction and T1 of water in s of vessels, nerves and organs; T1 of fluids is long, and
-where it is longer than any that is searched for it is drawn as long as allowed."""
+TUBES: dict[str, tuple[float, float, float]] = load_table("tables/tubes")
+"""Proton density, fat fraction and T1 of water in s of vessels, nerves and organs."""
 
 
 def coverage(depth: Double, voxel: float) -> Double:
@@ -71,23 +58,10 @@ class Mixture:
 
 
 def fill(tissue: LimbTissue, template: Template, place: Section, voxel: float) -> tuple[dict[str, Double], Byte]:
-    """Fill a limb's section with tissue.
+    """Fill a limb's section with tissue; surfaces are as soft as a voxel of this size in m makes them.
 
-    Parameters
-    ----------
-    tissue
-        What the limb is made of.
-    template
-        The limb's own template.
-    place
-        Where the points are.
-    voxel
-        Size of a voxel in m; surfaces are as soft as a voxel makes them.
-
-    Returns
-    -------
-        Values of proton density `m0`, fat fraction `ff`, `t1w` and `t1f`, and the number of the muscle, from 1, or 0.
-        Shape `(points)` each.
+    Returned are the values of the maps but for the fields, by name, in SI units, with proton density `m0`, and the
+    number of the muscle, from 1, or 0. Shape `(points)` each.
     """
     mixture = Mixture(place.x.size)
     water = tissue.water(place.x, place.y, place.z)

@@ -1,1 +1,1 @@
-"""Physics: what a voxel of water or fat emits during a sequence."""
+"""Physics: what the components of a voxel emit during a sequence."""

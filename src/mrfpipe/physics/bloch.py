@@ -43,7 +43,6 @@ def _pulse(mx: Double, mz: Double, angle: float) -> None:
 
 @njit(cache=True)
 def _mean(mx: Double, my: Double) -> complex:
-    """Signal of all spins."""
     re, im = 0.0, 0.0
     for j in range(mx.size):
         re += mx[j]
@@ -129,16 +128,8 @@ def bloch_signals(
 
     Parameters
     ----------
-    events
-        What is played.
-    t1, t2
-        In s. Shape `(signals)`.
-    b1
-        Flip angle efficacy. Shape `(signals)`.
-    df
-        Off-resonance in Hz. Shape `(signals)`.
-    parts
-        What each signal is the sum of.
+    events, t1, t2, b1, df, parts
+        As for `mrfpipe.physics.spoiled.spoiled_signals`.
     n_spins
         Isochromats over one unit of dephasing.
 

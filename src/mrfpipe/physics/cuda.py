@@ -189,10 +189,8 @@ def _bloch(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df:
 def simulator_on(device: torch.device, spoiling: str) -> Callable[..., Signals]:
     """Return the function that simulates signals on a GPU by a model; it takes what its twin on the CPU takes.
 
-    Raises
-    ------
-    ResourceError
-        If Numba cannot use the GPU; when it is called, if phase graphs have more orders than a block has threads.
+    ResourceError if Numba cannot use the GPU; when it is called, if phase graphs have more orders than a block has
+    threads.
     """
     check_numba_gpu("simulate")
     kernel, precision = {

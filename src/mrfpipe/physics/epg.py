@@ -292,16 +292,8 @@ def epg_signals(
 
     Parameters
     ----------
-    events
-        What is played.
-    t1, t2
-        In s. Shape `(signals)`. It is fastest where neighbours are alike.
-    b1
-        Flip angle efficacy. Shape `(signals)`.
-    df
-        Off-resonance in Hz. Shape `(signals)`.
-    parts
-        What each signal is the sum of.
+    events, t1, t2, b1, df, parts
+        As for `mrfpipe.physics.spoiled.spoiled_signals`. It is fastest where neighbours are alike.
     n_orders
         Orders that are followed at most; if not given, as many as matter.
     tolerance

@@ -26,7 +26,7 @@ from mrfpipe.physics.events import Events, events_of
 from mrfpipe.physics.slice_profile import layers_of
 from mrfpipe.physics.spoiled import spoiled_signals
 from mrfpipe.physics.tissue import WHOLE, Parts
-from mrfpipe.progress import Steps
+from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Component, Protocol
 
 AT_ONCE = 4096
@@ -44,6 +44,14 @@ class SignalModel:
     """What becomes of the transverse magnetisation: see the module."""
     slice_profile: bool = False
     """Whether the flip angle varies across the slice, as the protocol's excitation makes it."""
+
+    @classmethod
+    def of(cls, spoiling: str, *, slice_profile: bool) -> "SignalModel":
+        """Return the model that a file names; ValueError if there is none of this name."""
+        for known in MODELS:
+            if spoiling == known:
+                return cls(spoiling=known, slice_profile=slice_profile)
+        raise ValueError(f"there is no signal model {spoiling!r:.40}")
 
     def __str__(self) -> str:
         return f"{self.spoiling} with slice profile" if self.slice_profile else self.spoiling
@@ -68,7 +76,7 @@ def component_signals(
     protocol: Protocol,
     model: SignalModel = SPOILED,
     device: torch.device | None = None,
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> tuple[Complex, ...]:
     """Simulate the signals of every component over the axes of the grid that it depends on.
 
@@ -107,8 +115,7 @@ def component_signals(
             part = {name: axis[some] for name, axis in values.items()}
             signals[some] = _emitted(protocol, events, component, model, device, part, len(signals[some]))
             n_done += len(signals[some])
-            if progress is not None:
-                progress(n_done, n_all)
+            progress(n_done, n_all)
         found.append(signals.reshape(*shape, -1))
     return tuple(found)
 
@@ -124,14 +131,10 @@ def fingerprints(
 
     Parameters
     ----------
-    protocol
-        Sequence and components; the grid is not used.
+    protocol, model, device
+        As for `component_signals`; the grid is not used.
     parameters
         One value a voxel of every parameter, by name, in SI units. Shape `(voxels)` each.
-    model
-        How.
-    device
-        Where to compute; the CPU if not given.
 
     Returns
     -------

@@ -23,18 +23,9 @@ N_TIMES = 512
 
 
 def flip_profile(time_bandwidth: float, z: Double) -> Double:
-    """Compute the flip angle of layers relative to that of the centre.
+    """Compute the flip angle of layers relative to that of the centre, negative in some side lobes. Shape `(layers)`.
 
-    Parameters
-    ----------
-    time_bandwidth
-        Time-bandwidth product of the pulse.
-    z
-        Distances from the centre in slice thicknesses. Shape `(layers)`.
-
-    Returns
-    -------
-        Relative flip angles, negative in some side lobes. Shape `(layers)`.
+    The layers lie at distances z from the centre in slice thicknesses.
     """
     t = (np.arange(N_TIMES) + 0.5) / N_TIMES - 0.5
     pulse = np.sinc(time_bandwidth * t) * (1 + np.cos(2 * np.pi * t)) / 2

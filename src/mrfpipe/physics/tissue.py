@@ -1,7 +1,7 @@
 """What kernels simulate: T1, T2, B1 and off-resonance of signals, and the parts a component's signal is the sum of.
 
-Fat is six peaks and a slice is many thin layers: the signal of a component is a weighted sum of what its parts emit,
-and a part differs from the component in its frequency and in how much of the flip angle it gets.
+A spectrum has several peaks and a slice is many thin layers: the signal of a component is a weighted sum of what its
+parts emit, and a part differs from the component in its frequency and in how much of the flip angle it gets.
 """
 
 from typing import NamedTuple

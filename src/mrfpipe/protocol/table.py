@@ -40,9 +40,9 @@ class Table:
             raise self.error(key, f"must be a text, not {value!r}")
         return value
 
-    def choice(self, key: str, choices: Iterable[str], default: str | None = None) -> str:
+    def choice(self, key: str, choices: Iterable[str]) -> str:
         """Return one of some texts."""
-        value = self.text(key, default)
+        value = self.text(key)
         if value not in choices:
             raise self.error(key, f"must be one of {', '.join(choices)}, not {value!r}")
         return value

@@ -32,18 +32,7 @@ class Quantised:
 
 
 def quantise(values: npt.NDArray[np.floating[Any]]) -> Quantised:
-    """Spread 16 bits over the range of finite values.
-
-    Parameters
-    ----------
-    values
-        Finite values. Shape `(voxels)`.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite.
-    """
+    """Spread 16 bits over the range of finite values. Shape `(voxels)`; ValueError if a value is not finite."""
     wide: Double = values.astype(np.float64)
     if not np.all(np.isfinite(wide)):
         raise ValueError("Values to quantise must be finite.")

@@ -18,7 +18,7 @@ from mrfpipe.appearance import (
     window_of,
 )
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, Parameter
+from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality
 from mrfpipe.report.encoding import pack, quantise
 
 _Values = npt.NDArray[np.floating[Any]]
@@ -26,8 +26,6 @@ _Values = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Image:
-    """One map with its words and window."""
-
     name: str
     title: str
     unit: str
@@ -90,54 +88,18 @@ def _parameter(maps: ParameterMaps, p: Parameter, window: Window) -> _Image:
 
 
 def _quality(maps: ParameterMaps) -> list[_Image]:
-    match, m0 = maps.match[maps.mask], maps.m0[maps.mask]
-    gap = None if maps.gap is None else maps.gap[maps.mask]
-    return [
-        _Image(
-            name=MATCH.name,
-            title="correlation with the matched fingerprint",
-            unit=MATCH.unit,
-            colours=MATCH.colours,
-            values=match,
-            window=match_window(maps),
-            digits=6,
-        ),
-        _Image(
-            name=M0.name,
-            title="proton density times receive gain",
-            unit="a.u.",
-            colours=M0.colours,
-            values=m0,
-            window=window_from_zero(m0),
-        ),
-        _Image(
-            name=PHASE.name,
-            title="phase at the moment of excitation",
-            unit=PHASE.unit,
-            colours=PHASE.colours,
-            values=maps.phase[maps.mask],
-            window=(-math.pi, math.pi),
-            cyclic=True,
-        ),
-        *([] if gap is None else [_gap(gap)]),
-        _Image(
-            name=EDGE.name,
-            title="parameters at an end of their grid",
-            unit="parameters",
-            colours=EDGE.colours,
-            values=maps.edge[maps.mask].astype(np.float32),
-            window=(0.0, float(len(maps))),
-            bits=tuple(maps),
-        ),
+    def image(quality: Quality, title: str, values: _Values, window: Window, **how: Any) -> _Image:  # noqa: ANN401
+        known = {"name": quality.name, "unit": quality.unit, "colours": quality.colours}
+        return _Image(title=title, values=values[maps.mask], window=window, **known | how)
+
+    bright, ends = window_from_zero(maps.m0[maps.mask]), (0.0, float(len(maps)))
+    images = [
+        image(MATCH, "correlation with the matched fingerprint", maps.match, match_window(maps), digits=6),
+        image(M0, "proton density times receive gain", maps.m0, bright, unit="a.u."),
+        image(PHASE, "phase at the moment of excitation", maps.phase, (-math.pi, math.pi), cyclic=True),
     ]
-
-
-def _gap(values: _Values) -> _Image:
-    return _Image(
-        name=GAP.name,
-        title="correlation that the second-best explanation lacks",
-        unit=GAP.unit,
-        colours=GAP.colours,
-        values=values,
-        window=window_from_zero(values),
-    )
+    if maps.gap is not None:
+        window = window_from_zero(maps.gap[maps.mask])
+        images.append(image(GAP, "correlation that the second-best explanation lacks", maps.gap, window))
+    edge, title = maps.edge.astype(np.float32), "parameters at an end of their grid"
+    return [*images, image(EDGE, title, edge, ends, unit="parameters", bits=tuple(maps))]

@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 import re
 from base64 import b64encode
 from importlib.resources import files
@@ -10,32 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from mrfpipe.arrays import Bool, Double, Int
+from mrfpipe.appearance import side_letters
+from mrfpipe.arrays import Bool, Int, check_shape
 from mrfpipe.errors import MismatchError
-from mrfpipe.evaluation.comparison import compare
+from mrfpipe.evaluation.comparison import Comparison, compare
+from mrfpipe.evaluation.table import plain
 from mrfpipe.files.atomic import writing
+from mrfpipe.files.fingerprints import STEPS, parts, rounded
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.quantities import counting_rule
-from mrfpipe.report.comparison import encode_comparison
 from mrfpipe.report.encoding import pack
-from mrfpipe.report.fingerprints import encode_fingerprints
 from mrfpipe.report.images import colour_tables, encode_images
 from mrfpipe.report.quality import account, edge_shares, warnings_of
 
 REPORT_FILE = "report.html"
 RESULT_AND_TRUTH = ("result", "truth")
 """What the two sets of maps are called unless told otherwise."""
+MOST_POINTS = 3000
+"""Points of a plot; more would only blacken it."""
 
 
 def write_report(path: str | Path, page: str) -> None:
-    """Write what `render` returns, over a page that is there.
-
-    Raises
-    ------
-    ResourceError
-        If the disk does not take the file.
-    """
+    """Write what `render` returns, over a page that is there; ResourceError if the disk does not take the file."""
     with writing(path, force=True) as partial:
         partial.write_text(page, encoding="utf-8")
 
@@ -104,10 +102,10 @@ def render(
         "edges": edge_shares(maps),
         "warnings": warnings_of(maps, provenance),
     }
-    parts = {name: _resource(f"page.{name}") for name in ("css", "js")}
-    parts |= {"title": html.escape(title), "data": as_script(data)}
+    filled = {name: _resource(f"page.{name}") for name in ("css", "js")}
+    filled |= {"title": html.escape(title), "data": as_script(data)}
     # In one pass, so that what files say is never taken for a place to fill in.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _resource("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], _resource("page.html"))
 
 
 def as_script(data: dict[str, Any]) -> str:
@@ -124,15 +122,39 @@ def encode_labels(labels: Int, mask: Bool) -> dict[str, Any]:
     return {"numbers": found.tolist(), "places": pack(places.astype(np.uint16))}
 
 
-def side_letters(affine: Double) -> dict[str, str]:
-    """Say which side of the patient the left and the upper edge of an image are; nothing where an axis is oblique."""
-    found = {}
-    for edge, column in (("left", affine[:3, 0]), ("top", affine[:3, 1])):
-        main = int(np.argmax(np.abs(column)))
-        along = abs(column[main]) > 0.9 * np.linalg.norm(column)
-        # An edge is where the axis comes from.
-        found[edge] = ("LPI" if column[main] > 0 else "RAS")[main] if along else ""
-    return found
+def encode_fingerprints(fingerprints: Fingerprints, mask: Bool) -> dict[str, Any]:
+    """Prepare the fingerprints of the mask's voxels for a page, rounded as `mrfpipe.files.fingerprints` does.
+
+    The steps' worth is left out: curves are drawn to fill the plot.
+
+    ValueError if there are not as many as voxels in the mask.
+    """
+    check_shape("measured", fingerprints.measured, f"{int(mask.sum())} rank")
+    steps = rounded(fingerprints)
+    n_frames, rank = fingerprints.basis.shape
+    return {
+        "frames": n_frames,
+        "rank": rank,
+        "steps": STEPS,
+        "basis": pack(parts(fingerprints.basis)),
+        "measured": pack(steps.measured.T),
+        "residual": pack(steps.residual.T),
+    }
+
+
+def encode_comparison(comparison: Comparison) -> dict[str, Any]:
+    """Prepare the comparison of a map for a page: of many points, some evenly spread over the image."""
+    every = max(1, math.ceil(comparison.estimate.size / MOST_POINTS))
+    return {
+        "name": comparison.name,
+        "unit": "" if comparison.unit == "1" else comparison.unit,
+        "errors": {name: plain(value) for name, value in comparison.errors.items()},
+        "points": comparison.points,
+        "n": int(comparison.estimate.size),
+        "estimate": pack(comparison.estimate[::every].astype(np.float32)),
+        "reference": pack(comparison.reference[::every].astype(np.float32)),
+        "lines": {name: plain(value) for name, value in comparison.lines.items()},
+    }
 
 
 def _resource(name: str) -> str:

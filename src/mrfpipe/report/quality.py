@@ -17,7 +17,7 @@ _NEIGHBOURHOOD = 7
 """Voxels along a side of a neighbourhood: noise drives single voxels to an end, a true value beyond it drives all."""
 _MUCH_AT_END = 0.1
 """Share of neighbourhoods at an end of a grid that is worth a warning. Aliasing alone, of eight spokes a frame, makes
-0.034 of T1 of fat and less of all else, at most, in phantoms of five regions of the body."""
+at most 0.034 of one map, less of all others, in phantoms of five regions of the body."""
 _LEAST_EXPLAINED = 1 / 3
 """Share of a signal's energy that a fingerprint should explain. Of mere noise, in a basis of 12, the best of all
 fingerprints explains 0.21; of signals with the aliasing of eight spokes a frame 0.5 to 0.8."""

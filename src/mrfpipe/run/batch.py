@@ -105,23 +105,11 @@ def run_here(jobs: Sequence[Job], progress: Progress) -> Generator[Outcome]:
 
 
 def run_on_cluster(jobs: Sequence[Job], address: str, say: Callable[[str], None]) -> Generator[Outcome]:
-    """Do jobs on the workers of a Dask cluster; outcomes come as they are ready.
+    """Do jobs on the workers of the Dask cluster of a scheduler's address; outcomes come as they are ready.
 
-    Jobs whose worker is lost are given to another. Those that no worker has begun are dropped when the caller stops.
-
-    Parameters
-    ----------
-    jobs
-        What to do, with paths that mean the same on every worker.
-    address
-        Of the scheduler, such as ``tcp://host:8786``.
-    say
-        Told how large the cluster is.
-
-    Raises
-    ------
-    ResourceError
-        If Dask is not installed, or the scheduler cannot be reached or goes away.
+    Paths must mean the same on every worker. Jobs whose worker is lost are given to another. Those that no worker has
+    begun are dropped when the caller stops. `say` is told how large the cluster is. ResourceError if Dask is not
+    installed, or the scheduler cannot be reached or goes away.
     """
     with _connect(address) as client:
         from distributed import as_completed

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from typing import Protocol as Interface
 
 from mrfpipe.files.provenance import sha256_of
 from mrfpipe.run.choices import MATCHING, Matching
@@ -12,35 +11,6 @@ from mrfpipe.run.choices import MATCHING, Matching
 if TYPE_CHECKING:
     from mrfpipe.learning.inference import Precision
     from mrfpipe.run.mapper import Mapper
-
-
-class MapsBy(Interface):
-    """What maps are made by, before it is read: where it lies and how it is used."""
-
-    @property
-    def noun(self) -> str:
-        """What it is, in a word."""
-
-    def __hash__(self) -> int:
-        """Tell equal ones, of which one is read."""
-
-    def file(self, scan: Path) -> Path:
-        """Find the file or folder that a scan is to be mapped by.
-
-        Raises
-        ------
-        MrfpipeError
-            If there is none for the scan.
-        """
-
-    def read(self, file: Path, sha256: str) -> "Mapper":
-        """Read it.
-
-        Raises
-        ------
-        InputError
-            If it is damaged, or not what it should be.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +51,10 @@ class NetworkBy:
     noun = "model"
 
     def file(self, scan: Path) -> Path:
-        """Find the network: a frames file says what was measured, a raw scan is taken for what most are."""
+        """Find the network: a frames file says what was measured, a raw scan is taken for what most are.
+
+        MrfpipeError if there is none for the scan.
+        """
         if self.model is not None:
             return self.model
         from mrfpipe.files.frames import read_frames_header
@@ -99,6 +72,8 @@ class NetworkBy:
         return NetworkMapper(model=model, precision=self.precision, origin=Origin(path=file, sha256=sha256))
 
 
+MapsBy = MatchBy | NetworkBy
+"""What maps are made by, before it is read: where it lies and how it is used."""
 BY_NETWORK = NetworkBy()
 """By the network that ships."""
 
@@ -106,10 +81,7 @@ BY_NETWORK = NetworkBy()
 def load_mapper(by: MapsBy, file: Path) -> "Mapper":
     """Read what maps are made by, once for many scans: again only if it has changed.
 
-    Raises
-    ------
-    MrfpipeError
-        As `MapsBy.read`.
+    InputError if it is damaged, or not what it should be.
     """
     return _mapper(by, file, sha256_of(file))
 

@@ -13,7 +13,7 @@ from mrfpipe.files.atomic import refuse_existing
 from mrfpipe.files.bids import is_bids
 from mrfpipe.files.dicom import DICOM_FOLDER, require_highdicom
 from mrfpipe.files.kinds import MAPS_FILE
-from mrfpipe.files.maps import read_maps_header
+from mrfpipe.files.maps import read_maps_provenance
 from mrfpipe.files.provenance import Provenance, Recipe
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.progress import Progress, stage
@@ -58,10 +58,7 @@ class Job(ABC):
     def recipe(self) -> Recipe:
         """Return all that decides the values of the result, to compare with that of the one that is there.
 
-        Raises
-        ------
-        InputError
-            If an input cannot be read.
+        InputError if an input cannot be read.
         """
 
     def is_complete(self) -> bool:
@@ -72,10 +69,7 @@ class Job(ABC):
     def run(self, progress: Progress) -> Made:
         """Make the result.
 
-        Raises
-        ------
-        MrfpipeError
-            If an input is not what it should be, or the result exists and is not to be replaced.
+        MrfpipeError if an input is not what it should be, or the result exists and is not to be replaced.
         """
 
     def record(self) -> Record:
@@ -101,7 +95,7 @@ class MapsJob(Job):
     def made(self) -> Provenance | None:
         """Return how the maps that are there were made; None if there are none that can be read."""
         try:
-            return read_maps_header(self.target / MAPS_FILE).provenance
+            return read_maps_provenance(self.target / MAPS_FILE)
         except InputError:
             return None
 

@@ -1,13 +1,13 @@
 """Mapper: a series of images in, maps out, by matching or by a network.
 
-Nothing above the mappers knows which of them ran.
+Nothing above the mappers knows which of them ran: both say of what the scan is to be a scan, how the signals are
+simulated that their maps mean, in which basis a subspace reconstruction is done for them, and what they were read from.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol as Interface
 
 import numpy as np
 import torch
@@ -18,10 +18,10 @@ from mrfpipe.errors import ResourceError
 from mrfpipe.files.provenance import Recipe, Setting
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.learning.inference import Precision, reconstruct_signals
+from mrfpipe.learning.inference import Precision, reconstruct
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.maps import Fingerprints, ParameterMaps
-from mrfpipe.matching.match import match_signals
+from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol, parse_protocol
@@ -39,6 +39,7 @@ class Origin:
     """Its digest."""
 
 
+<<<<<<< HEAD
 class Mapper(Interface):
     """What turns the images of a scan into maps."""
 
@@ -86,6 +87,8 @@ class Mapper(Interface):
         """Return all that decides the maps of a scan of this sha256 whose images were made so."""
 
 
+=======
+>>>>>>> f67ce89896a44892d233e7c03394498baa001615
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MatchMapper:
     """Maps by matching with a dictionary."""
@@ -116,14 +119,14 @@ class MatchMapper:
         return self.dictionary.subspace
 
     def imaging(self, asked: Imaging) -> Imaging:
-        """Take what is asked for: frames and coefficients are matched alike."""
+        """Say how a raw scan becomes images that it can read: as asked, frames and coefficients are matched alike."""
         return asked
 
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
     ) -> tuple[ParameterMaps, Fingerprints]:
-        """Match every voxel inside the mask; errors as of `match_signals`."""
-        return match_signals(
+        """Match every voxel inside the mask, slices being looked at as they come; errors as of `match_series`."""
+        return match_series(
             slices,
             self.dictionary,
             self.matching.method,
@@ -140,13 +143,13 @@ class MatchMapper:
         return doubt(maps, fingerprints, self.dictionary)
 
     def describe(self, rank: int) -> str:
-        """Name method, entries and signal model."""
+        """Name method, entries and signal model, for signals that were compared by so many coefficients."""
         how = f"{'refined' if self.matching.refined else 'on the grid'}{', with gap' if self.matching.gap else ''}"
         entries = f"{self.dictionary.n_entries:,} entries, rank {rank}, {self.signal_model}"
         return f"dictionary matching ({self.matching.method}, {how}, {entries})"
 
     def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
-        """Return all that decides the maps; the memory does not."""
+        """Return all that decides the maps of a scan of this sha256 whose images were made so; memory does not."""
         how = self.matching
         return Recipe(
             kind=self.kind,
@@ -193,12 +196,12 @@ class NetworkMapper:
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
     ) -> tuple[ParameterMaps, Fingerprints]:
-        """Estimate the maps; errors as of `reconstruct_signals`.
+        """Estimate the maps; errors as of `reconstruct`.
 
         Frames that a model without encoding is to read twice lie in a temporary file meanwhile.
         """
         with TemporaryDirectory(prefix="mrfpipe-") as folder:
-            return reconstruct_signals(
+            return reconstruct(
                 slices if self.model.encoding is not None else _on_disk(slices, Path(folder)),
                 self.model,
                 self.protocol,
@@ -227,6 +230,10 @@ class NetworkMapper:
             imaging=imaging,
             options={"precision": self.precision},
         )
+
+
+Mapper = MatchMapper | NetworkMapper
+"""What turns the images of a scan into maps."""
 
 
 def model_protocol(model: TrainedModel) -> Protocol:

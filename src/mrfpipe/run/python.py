@@ -11,7 +11,7 @@ from mrfpipe.dictionary import DEFAULT_ENERGY, Dictionary, build_dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.kinds import RAW, refuse_other
 from mrfpipe.files.maps import load_maps as load_parameter_maps
-from mrfpipe.files.maps import read_maps_header
+from mrfpipe.files.maps import read_maps_provenance
 from mrfpipe.files.results import find_fingerprints, find_maps
 from mrfpipe.files.schemas import FRAMES
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging, NoiseSource, Recon
@@ -183,7 +183,7 @@ def load_maps(path: str | Path) -> Result:
     return Result(
         name=file.resolve().parent.name,
         maps=maps,
-        provenance=read_maps_header(file).provenance,
+        provenance=read_maps_provenance(file),
         fingerprints=find_fingerprints(file, maps),
     )
 
@@ -203,7 +203,6 @@ def _network(by: NetworkBy, scan: Scan) -> Path:
 
 
 def _map(scan: Scan, mapper: Mapper, imaging: Imaging, mask: Bool | None, device: str) -> Result:
-    """Map a scan of whatever kind."""
     if mask is not None and not isinstance(scan, np.ndarray):
         raise TypeError("A mask is for frames that come as an array; files and series have their own.")
     if isinstance(scan, str | Path):

@@ -19,6 +19,8 @@ class Record:
     """The command line that asked for it, word by word; empty if none did."""
     notes: Mapping[str, object] = field(default_factory=dict)
     """What else is to be known of it."""
+    seed: int | None = None
+    """Seed of the random numbers, if any are drawn."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When it began."""
     clock: float = field(default_factory=time.perf_counter)
@@ -32,7 +34,7 @@ class Record:
         protocol: Protocol,
         method: str,
         device: str,
-        notes: Mapping[str, object],
+        notes: Mapping[str, object] | None = None,
     ) -> Provenance:
         """Say what was done with what, up to now."""
         return Provenance(
@@ -44,7 +46,8 @@ class Record:
             device=device,
             started=self.started.isoformat(timespec="seconds"),
             duration_s=round(time.perf_counter() - self.clock, 3),
-            notes={**self.notes, **notes},
+            seed=self.seed,
+            notes={**self.notes, **(notes or {})},
             recipe=recipe,
         )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """What matching or a network makes of a scan: ``result["FF"]`` is a map in the unit of files, by its name there."""
+    """What matching or a network makes of a scan: ``result["T1"]`` is a map in the unit of files, by its name there."""
 
     name: str
     """What the scan is called."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol as Interface
 
 import numpy as np
 import torch
@@ -25,24 +24,8 @@ from mrfpipe.protocol import Protocol
 CPU = torch.device("cpu")
 CLOSE = "close other programs or use a larger machine"
 
-
-class SeriesSource(Interface):
-    """Where the series of a scan comes from, slice after slice: a raw scan or a frames file."""
-
-    @property
-    def n_slices(self) -> int:
-        """Slices of the scan."""
-
-    @property
-    def notes(self) -> dict[str, object]:
-        """What is to be recorded of the slices that were made."""
-
-    @property
-    def coil_maps(self) -> Complex | None:
-        """Coil maps of the middle slice, if it was reconstructed. Shape `(coils, y, x)`."""
-
-    def __iter__(self) -> Iterator[FrameSeries]:
-        """Give one slice after the other."""
+SeriesSource = Reconstruction | StoredSeries
+"""Where the series of a scan comes from, slice after slice: a raw scan or a frames file."""
 
 
 def open_series(
@@ -64,12 +47,8 @@ def open_series(
         What the scan is a scan of.
     progress
         Told of every stage.
-    imaging
-        How a raw scan is reconstructed.
-    basis
-        Of a subspace reconstruction. Shape `(frames, rank)`.
-    device
-        Where a subspace reconstruction iterates.
+    imaging, basis, device
+        As for `mrfpipe.imaging.reconstruction.Reconstruction`.
 
     Raises
     ------

@@ -19,7 +19,7 @@ from mrfpipe.quantities import Parameter
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.published import LIMITS, N_REGIONS, published
 from mrfpipe.studies.scores import SubjectScore
-from mrfpipe.studies.tables import UNIT_DIGITS, markdown, titled, write_csv, write_text
+from mrfpipe.studies.tables import UNIT_DIGITS, markdown, write_csv, write_text
 from mrfpipe.studies.work import Work
 
 PAIRS = (("proposed", "match"), ("proposed", "truth"), ("match", "truth"))
@@ -37,12 +37,7 @@ Points = tuple[Double, Double]
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study: ``agreement.csv``, ``agreement-points.csv``, ``agreement.md`` and ``agreement.png``.
-
-    Returns
-    -------
-        The statistics in Markdown.
-    """
+    """Write ``agreement.csv``, ``.md``, ``.png`` and ``-points.csv``, and return the table in Markdown."""
     work.prepare(work.split("testing"))
     scores = {pair: compared(work, *pair) for pair in PAIRS}
     found = {
@@ -101,7 +96,7 @@ def format_table(found: Mapping[tuple[tuple[str, str], str], Agreement]) -> str:
                 if n is None
                 else [f" ({n})", "", f" ({LIMITS[name]})", " (> 0.95)", f" ({r2:.3f})"]
             )
-            lines.append([titled(units[name]), *(o + t for o, t in zip(ours, theirs, strict=True))])
+            lines.append([units[name].heading, *(o + t for o, t in zip(ours, theirs, strict=True))])
         method, reference = pair
         parts.append(f"## {method} against {'the truth' if reference == 'truth' else 'matching on the grid'}\n")
         parts.append(markdown(["map", "n", "bias", "limits of agreement", "r", "R2"], lines))
@@ -111,14 +106,7 @@ def format_table(found: Mapping[tuple[tuple[str, str], str], Agreement]) -> str:
 def draw(of_maps: Mapping[str, Points], steps: Mapping[str, float], path: Path) -> None:
     """Draw scatter and Bland-Altman plots of the proposed network against matching, a row a map, as a PNG.
 
-    Parameters
-    ----------
-    of_maps
-        The points by the map's name.
-    steps
-        Increments of the grid by the map's name, in the unit of files.
-    path
-        The file.
+    Points, and increments of the grid in the unit of files, are by the map's name.
     """
     figure = Figure(figsize=(10, 3.1 * len(PARAMETERS)), layout="constrained")
     for (left, right), parameter in zip(figure.subplots(len(PARAMETERS), 2), PARAMETERS, strict=True):
@@ -140,7 +128,7 @@ def _draw_scatter(axes: Axes, parameter: Parameter, estimate: Double, reference:
     axes.plot(ends, ends, "k-", linewidth=0.9, label="identity")
     if not np.isnan(found.slope):
         axes.plot(ends, found.intercept + found.slope * ends, "C3--", linewidth=1.1, label="regression")
-    title = titled(parameter)
+    title = parameter.heading
     axes.set(xlabel=f"{title} by matching", ylabel=f"{title} by the network")
     text = f"n = {found.n}, r = {found.correlation:.3f}, R2 = {found.r2:.3f}"
     axes.set_title(text, fontsize=10)
@@ -156,5 +144,5 @@ def _draw_bland_altman(axes: Axes, parameter: Parameter, estimate: Double, refer
         label = f"limits {found.lower:+.{digits}f}, {found.upper:+.{digits}f}"
         axes.axhline(found.lower, color="C3", linestyle="--", linewidth=1.1, label=label)
         axes.axhline(found.upper, color="C3", linestyle="--", linewidth=1.1)
-    title = titled(parameter)
+    title = parameter.heading
     axes.set(xlabel=f"{title}, mean of both", ylabel=f"{title}, network - matching")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
 from mrfpipe.arrays import Complex, Double
 from mrfpipe.dictionary import build_dictionary
@@ -18,11 +19,16 @@ from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel, fingerprints
+<<<<<<< HEAD
 from mrfpipe.physics.variants import after, inverted
 from mrfpipe.progress import Steps
 from mrfpipe.protocol import History, Protocol, load_protocol
+=======
+from mrfpipe.progress import SILENT, UNTOLD, Progress, Steps
+from mrfpipe.protocol import History, Inversion, Protocol, load_protocol
+>>>>>>> f67ce89896a44892d233e7c03394498baa001615
 from mrfpipe.quantities import counting_rule
-from mrfpipe.studies.tables import markdown, titled, write_csv, write_text
+from mrfpipe.studies.tables import ERROR_COLUMNS, bias_and_rmse, markdown, write_csv, write_text
 
 MUSCLE = {"FF": (0.05, 0.6), "T1H2O": (1.0, 1.8), "T1fat": (0.25, 0.375), "df": (-60.0, 60.0), "B1": (0.6, 0.95)}
 """Range of each parameter, in SI units, that voxels are drawn from."""
@@ -50,30 +56,25 @@ class Price:
 
 
 def price_assumptions(
-    protocol: Protocol, *, n_voxels: int, seed: int = 0, progress: Steps | None = None
+    protocol: Protocol,
+    *,
+    n_voxels: int,
+    seed: int = 0,
+    device: torch.device | None = None,
+    progress: Steps = UNTOLD,
 ) -> list[Price]:
-    """Break every assumption in turn, the first line none.
+    """Break every assumption in turn, the first line none, for voxels drawn from `MUSCLE`.
 
-    Parameters
-    ----------
-    protocol
-        What the dictionary takes the scan to be.
-    n_voxels
-        How many voxels are drawn from `MUSCLE`.
-    seed
-        Of the voxels.
-    progress
-        Called with the number of assumptions done and of all.
+    The protocol is what the dictionary takes the scan to be; `progress` is told of assumptions.
     """
     rng = np.random.default_rng(seed)
     truth = {name: rng.uniform(low, high, n_voxels) for name, (low, high) in MUSCLE.items()}
-    dictionary, signals = build_dictionary(protocol), []
+    dictionary, signals = build_dictionary(protocol, device=device), []
     for played in SCANS.values():
         signals.append(dictionary.compress(played(protocol, truth)))
-        if progress is not None:
-            progress(len(signals), len(SCANS))
+        progress(len(signals), len(SCANS))
     together = np.concatenate(signals)
-    found = refine(together, match_exact(together, dictionary).entry, dictionary).parameters
+    found = refine(together, match_exact(together, dictionary, device).entry, dictionary).parameters
     return [
         _price(broken, {name: values[i * n_voxels : (i + 1) * n_voxels] for name, values in found.items()}, truth)
         for i, broken in enumerate(SCANS)
@@ -81,12 +82,8 @@ def price_assumptions(
 
 
 def _price(broken: str, found: Voxels, truth: Voxels) -> Price:
-    errors = {p.name: ((found[p.name] - truth[p.name]) * p.scale)[p.counts_where(truth)] for p in PARAMETERS}
-    return Price(
-        broken=broken,
-        bias={name: float(error.mean()) for name, error in errors.items()},
-        rmse={name: float(np.sqrt(np.mean(error**2))) for name, error in errors.items()},
-    )
+    bias, rmse = bias_and_rmse(found, truth)
+    return Price(broken=broken, bias=bias, rmse=rmse)
 
 
 def _as_assumed(protocol: Protocol, voxels: Voxels, model: SignalModel | None = None) -> Complex:
@@ -140,15 +137,22 @@ SCANS: dict[str, Played] = {
 """What scans do, by a line for people."""
 
 
-def run(folder: Path, scale: Literal["small", "paper"], *, seed: int = 0, progress: Steps | None = None) -> str:
+def run(
+    folder: Path,
+    scale: Literal["small", "paper"],
+    *,
+    seed: int = 0,
+    device: torch.device | None = None,
+    progress: Progress = SILENT,
+) -> str:
     """Write the study's table as text and CSV, and return the text."""
-    prices = price_assumptions(load_protocol(PROTOCOL), n_voxels=N_VOXELS[scale], seed=seed, progress=progress)
-    names = [f"{kind}_{p.name}_{p.unit}".removesuffix("_1") for p in PARAMETERS for kind in ("bias", "rmse")]
+    n_voxels, advance = N_VOXELS[scale], progress("assumptions")
+    prices = price_assumptions(load_protocol(PROTOCOL), n_voxels=n_voxels, seed=seed, device=device, progress=advance)
     lines = [[price.broken, *(v[p.name] for p in PARAMETERS for v in (price.bias, price.rmse))] for price in prices]
-    write_csv(folder / "assumptions.csv", ["scan", *names], lines)
+    write_csv(folder / "assumptions.csv", ["scan", *ERROR_COLUMNS], lines)
     digits = {"FF": ".3f", "T1H2O": ".0f", "T1fat": ".0f", "df": ".1f", "B1": ".3f"}
     table = markdown(
-        ["scan", *map(titled, PARAMETERS)],
+        ["scan", *(p.heading for p in PARAMETERS)],
         [[p.broken, *(f"{p.bias[n]:+{digit}} ({p.rmse[n]:{digit}})" for n, digit in digits.items())] for p in prices],
     )
     remark = f"Bias (RMSE) of refined matching without noise, voxels of muscle; {counting_rule(PARAMETERS)}."

@@ -6,15 +6,13 @@ No study is imported before it runs, so that listing them is quick.
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal
 
-from mrfpipe.files.atomic import refuse_existing, writing
-from mrfpipe.progress import Progress, Steps
+from mrfpipe.files.atomic import refuse_existing
+from mrfpipe.progress import Progress
 
 if TYPE_CHECKING:
     import torch
-
-    from mrfpipe.studies.work import Work
 
 ScaleName = Literal["small", "paper"]
 
@@ -74,13 +72,8 @@ STUDIES = {
     ),
 }
 """All studies by name."""
-
-
-class _Module(Protocol):
-    """A study of the paper's comparison of methods."""
-
-    def run(self, folder: Path, work: "Work") -> str:
-        """Write the study's files and return its table."""
+BY_THEMSELVES = ("spoiling", "assumptions", "model")
+"""Those that share no work with others."""
 
 
 def refuse_outputs(name: str, folder: Path, *, force: bool) -> None:
@@ -135,39 +128,13 @@ def run_study(
         If the folder cannot be written to, the frames to train on do not fit into memory, or the disk is full.
     """
     refuse_outputs(name, folder, force=force)
-    if name == "spoiling":
-        return _run_spoiling(folder, scale, seed, device, progress(name))
-    if name == "assumptions":
-        from mrfpipe.studies.assumptions import run
-
-        return run(folder, scale, seed=seed, progress=progress(name))
-    if name == "model":
-        return _run_model(folder, scale, seed, device, progress)
+    study: Any = import_module(f"mrfpipe.studies.{name.replace('-', '_')}")
+    table: str
+    if name in BY_THEMSELVES:
+        table = study.run(folder, scale, seed=seed, device=device, progress=progress)
+        return table
     from mrfpipe.studies.scale import SCALES
     from mrfpipe.studies.work import WORK, Work
 
-    module = cast("_Module", import_module(f"mrfpipe.studies.{name.replace('-', '_')}"))
-    return module.run(folder, Work(folder / WORK, SCALES[scale], seed=seed, device=device, progress=progress))
-
-
-def _run_spoiling(folder: Path, scale: ScaleName, seed: int, device: "torch.device", progress: Steps) -> str:
-    from mrfpipe.protocol import load_protocol
-    from mrfpipe.studies import spoiling
-
-    protocol = load_protocol(spoiling.PROTOCOLS[scale])
-    comparisons = spoiling.compare_models(
-        protocol, n_voxels=spoiling.N_VOXELS[scale], seed=seed, device=device, progress=progress
-    )
-    with writing(folder / "spoiling.csv", force=True) as partial:
-        spoiling.write_comparisons(comparisons, partial)
-    with writing(folder / "spoiling.png", force=True) as partial:
-        spoiling.draw_comparisons(protocol, comparisons, partial)
-    return spoiling.format_comparisons(comparisons)
-
-
-def _run_model(folder: Path, scale: ScaleName, seed: int, device: "torch.device", progress: Progress) -> str:
-    from mrfpipe.protocol import load_protocol
-    from mrfpipe.studies.model import run
-    from mrfpipe.studies.shipped import RECIPES
-
-    return run(folder, RECIPES[scale], load_protocol("t1ff"), seed=seed, device=device, progress=progress)
+    table = study.run(folder, Work(folder / WORK, SCALES[scale], seed=seed, device=device, progress=progress))
+    return table

@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from mrfpipe.appearance import DIFFERENCE, difference_window, window_of
 from mrfpipe.arrays import Bool, Float
 from mrfpipe.files.atomic import writing
 from mrfpipe.maps import ParameterMaps
@@ -54,7 +55,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def draw_maps(rows: Sequence[MapRow], title: str, path: Path) -> None:
-    """Draw maps as a PNG: values in the range that fits the truth, differences about zero in a range of their own."""
+    """Draw maps as a PNG, in the windows that pages and pictures of results have."""
     n_columns = len(rows[0].columns)
     shapes = [row.truth.mask[0][_window(row.truth.mask[0])].shape for row in rows]
     heights = [min(max(y / x, 0.4), 2.0) for y, x in shapes]
@@ -79,17 +80,17 @@ def _draw_row(figure: Figure, line: Sequence[Axes], row: MapRow) -> None:
     window = _window(row.truth.mask[0])
     images = [_image(column, row.parameter)[window] for column in row.columns]
     differs = [column.difference_from is not None for column in row.columns]
-    values = Normalize(*_range(row.truth, row.parameter))
-    counts = _counting(row.truth, row.parameter)[window]
-    largest = _largest([image[counts] for image, is_difference in zip(images, differs, strict=True) if is_difference])
+    values, usual = Normalize(*window_of(row.truth, row.parameter)), row.parameter.quantity.colours
+    compared = [(column.maps, column.difference_from) for column in row.columns if column.difference_from is not None]
+    largest = max((difference_window(*both, row.parameter)[1] for both in compared), default=1.0)
     differences = Normalize(-largest, largest)
     for axes, image, is_difference in zip(line, images, differs, strict=True):
-        norm, colours = (differences, "RdBu_r") if is_difference else (values, "viridis")
+        norm, colours = (differences, DIFFERENCE) if is_difference else (values, usual)
         axes.imshow(image, cmap=colours, norm=norm, interpolation="nearest")
         axes.set(xticks=[], yticks=[], facecolor="0.62")
     line[0].set_ylabel(row.label, fontsize=10)
-    bars = {"difference": ScalarMappable(differences, "RdBu_r")} if any(differs) else {}
-    for label, colour_of in (bars | {"value": ScalarMappable(values, "viridis")}).items():
+    bars = {"difference": ScalarMappable(differences, DIFFERENCE)} if compared else {}
+    for label, colour_of in (bars | {"value": ScalarMappable(values, usual)}).items():
         bar = figure.colorbar(colour_of, ax=line, pad=0.01, aspect=12)
         bar.set_label(label if bars else "", fontsize=8)
         bar.ax.tick_params(labelsize=8)
@@ -108,23 +109,3 @@ def _image(column: Column, parameter: Parameter) -> Float:
 
     values = shown(column.maps)
     return values if column.difference_from is None else shown(column.difference_from) - values
-
-
-def _range(truth: ParameterMaps, parameter: Parameter) -> tuple[float, float]:
-    """Range of the colours: what the truth spans where the parameter counts, without the outermost."""
-    values = truth[parameter.name][0][_counting(truth, parameter)]
-    low, high = np.percentile(values, [1, 99])
-    margin = 0.1 * (high - low)
-    return float(low - margin), float(high + margin)
-
-
-def _counting(truth: ParameterMaps, parameter: Parameter) -> Bool:
-    """Where the parameter counts in the first slice; anywhere in the mask if that is nowhere."""
-    counts: Bool = truth.counts(parameter)[0]
-    return counts if counts.any() else truth.mask[0]
-
-
-def _largest(differences: Sequence[Float]) -> float:
-    """End of the range of differences: 95 of 100 voxels where the parameter counts are within."""
-    sizes = [np.abs(d[np.isfinite(d)]) for d in differences]
-    return max((float(np.percentile(s, 95)) for s in sizes if s.size), default=1.0) or 1.0

@@ -11,8 +11,9 @@ from mrfpipe.phantom.cohort import UNSEEN_REGIONS
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.published import published_unseen
+from mrfpipe.studies.scanned import claim
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
-from mrfpipe.studies.tables import COLUMNS, alone, beside, csv_line, markdown, titled, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, alone, beside, csv_line, markdown, write_csv, write_text
 from mrfpipe.studies.work import Work
 
 NETWORKS_SHOWN = ("proposed", "oksuz", "fang")
@@ -28,13 +29,8 @@ _REMARK = (
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``generalization.csv``, ``generalization.md`` and ``generalization.png``.
-
-    Returns
-    -------
-        R2 of unseen regions and of thighs and legs in Markdown.
-    """
-    work.claim(SETTINGS, {"n_unseen": work.scale.n_unseen})
+    """Run the study, write ``generalization.csv``, ``.md`` and ``.png``, and return the table in Markdown."""
+    claim(work.folder / SETTINGS, {"n_unseen": work.scale.n_unseen})
     work.prepare([*work.split("testing"), *work.unseen()])
     methods = [*(network for network in NETWORKS_SHOWN if network in work.trained()), "match"]
     unseen = [row for method in methods for row in unseen_rows(work, method)]
@@ -82,7 +78,7 @@ def draw(work: Work, path: Path) -> None:
             Column(title="matching - proposed", maps=ours, difference_from=matched),
         ]
         rows += [
-            MapRow(label=f"{subject.region}\n{titled(p)}", parameter=p, truth=truth, columns=columns)
+            MapRow(label=f"{subject.region}\n{p.heading}", parameter=p, truth=truth, columns=columns)
             for p in PARAMETERS
             if p.name in _MAPS_SHOWN
         ]

@@ -41,12 +41,7 @@ _REMARK = (
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``importance.csv``, ``importance.md`` and ``importance.png``.
-
-    Returns
-    -------
-        The importance of the parts of the sequence in Markdown.
-    """
+    """Run the study, write ``importance.csv``, ``.md`` and ``.png``, and return the table in Markdown."""
     subjects = work.split("testing")[: work.scale.n_permuted]
     found = np.stack([of_subject(work, subject) for subject in subjects])
     mean = found.mean(axis=0)

@@ -9,7 +9,7 @@ from mrfpipe.phantom.cohort import Subject
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.scores import Row, score, summarise
-from mrfpipe.studies.tables import COLUMNS, csv_line, metric_table, titled, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, csv_line, metric_table, write_csv, write_text
 from mrfpipe.studies.work import Work
 
 NETWORKS_SHOWN = ("proposed", "oksuz", "fang")
@@ -18,12 +18,7 @@ _METRICS = ("NRMSE", "PSNR", "SSIM")
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``qualitative.csv``, ``qualitative.md`` and ``qualitative.png``.
-
-    Returns
-    -------
-        The errors in that patient in Markdown.
-    """
+    """Run the study, write ``qualitative.csv``, ``.md`` and ``.png``, and return the table in Markdown."""
     subject = most_alike(work.split("testing"))
     shown = [network for network in NETWORKS_SHOWN if network in work.trained()]
     rows = [row for network in shown for row in errors(work, network, subject) if row.metric in _METRICS]
@@ -71,5 +66,5 @@ def draw(work: Work, subject: Subject, networks: list[str], path: Path) -> None:
             Column(title=network, maps=maps),
             Column(title=f"matching - {network}", maps=maps, difference_from=matched),
         ]
-    rows = [MapRow(label=titled(p), parameter=p, truth=truth, columns=columns) for p in PARAMETERS]
+    rows = [MapRow(label=p.heading, parameter=p, truth=truth, columns=columns) for p in PARAMETERS]
     draw_maps(rows, describe(subject), path)

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from mrfpipe.learning.presets import Preset
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import save_figure
+from mrfpipe.studies.scanned import claim
 from mrfpipe.studies.scores import Row, summarise
 from mrfpipe.studies.tables import COLUMNS, csv_line, markdown, pair, write_csv, write_text
 from mrfpipe.studies.work import Work
@@ -54,14 +55,9 @@ class Point:
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``receptive-field.csv``, ``receptive-field.md`` and ``receptive-field.png``.
-
-    Returns
-    -------
-        R2 and NRMSE of T1H2O in Markdown.
-    """
+    """Run the study, write ``receptive-field.csv``, ``.md`` and ``.png``, and return the table in Markdown."""
     plan = work.scale.architectures
-    work.claim(SETTINGS, {"preset": asdict(plan.preset)})
+    claim(work.folder / SETTINGS, {"preset": asdict(plan.preset)})
     points = [train_point(work, field, budget) for budget in plan.budgets for field in plan.receptive_fields]
     text = format_table(points)
     lines = [(p.receptive_field, p.budget, p.n_parameters, *csv_line(row)) for p in points for row in p.rows]
@@ -88,10 +84,7 @@ def fitted(preset: Preset, receptive_field: int, budget: int, n_frames: int) -> 
     From 1 x 1 to 21 x 21 and from 1 to 5 million parameters the budget is met within 1.1 %: a channel more in each of
     the 19 layers of 3 x 3 costs 2 % of a million, in the others less.
 
-    Raises
-    ------
-    ValueError
-        If blocks of equal width exceed the budget as well.
+    ValueError if blocks of equal width exceed the budget as well.
     """
     for step in STEPS:
         changed = replace(

@@ -1,15 +1,15 @@
 """The scans that studies are made from: phantoms, reconstructed and matched, each kept when it is made."""
 
-import time
-from datetime import UTC, datetime
-from functools import cached_property
+import json
+from collections.abc import Mapping
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 
 from mrfpipe.arrays import available_memory
 from mrfpipe.dictionary import Dictionary, build_dictionary
-from mrfpipe.errors import ResourceError
+from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.files.frames import load_frames, save_frames
 from mrfpipe.files.maps import load_maps, save_maps
 from mrfpipe.files.provenance import Provenance
@@ -21,27 +21,29 @@ from mrfpipe.phantom.cohort import Cohort, Subject
 from mrfpipe.phantom.scanner import scan
 from mrfpipe.phantom.truth import Phantom
 from mrfpipe.protocol import Protocol
+from mrfpipe.run.record import Record
+from mrfpipe.studies.tables import write_text
 
 MATCHINGS = {"match": False, "match-refined": True}
 """Dictionary matching: whether estimates leave the grid, by name. On the grid is as published."""
 
 
-class ScannedCohort:
-    """A cohort's truth, frames and matched maps.
+def claim(path: Path, settings: Mapping[str, object]) -> None:
+    """Say in a file what its folder, or a part of it, was made with, and refuse it if that is something else.
 
-    Parameters
-    ----------
-    cohort
-        Who is scanned.
-    protocol
-        How.
-    n_slices, n_coils
-        Slices of every scan, and its receive coils.
-    folder
-        Where frames and maps are kept; what is there is read and not made again.
-    device
-        Where to match.
+    MismatchError if the file is there with other settings.
     """
+    text = json.dumps(settings, indent=1, sort_keys=True)
+    if not path.exists():
+        write_text(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        raise MismatchError(
+            f"{path.parent} holds a study of other settings, see {path}; choose another -o or delete it."
+        )
+
+
+class ScannedCohort:
+    """A cohort's truth, frames and matched maps, kept in a folder; what is there is read and not made again."""
 
     def __init__(
         self, cohort: Cohort, protocol: Protocol, *, n_slices: int, n_coils: int, folder: Path, device: torch.device
@@ -51,24 +53,18 @@ class ScannedCohort:
 
     def phantom(self, subject: Subject) -> Phantom:
         """Draw the anatomy of a subject, which is the truth."""
-        sequence = self.protocol.sequence
-        spacing = 1.5 * sequence.slice_thickness
-        return subject.phantom(matrix=sequence.matrix, fov=sequence.fov, slice_spacing=spacing, n_slices=self._n_slices)
+        return subject.as_scanned(self.protocol.sequence, self._n_slices)
 
     def make(self, subject: Subject) -> None:
         """Scan a subject and reconstruct the frames, unless they are there."""
-        path, began = self._frames_path(subject), time.time()
+        path, record = self._frames_path(subject), Record(command=["study"], seed=subject.seed)
         if not path.exists():
             raw = scan(
                 self.phantom(subject), self.protocol, n_coils=self._n_coils, seed=subject.seed, name=subject.name
             )
-            series = Reconstruction(raw, self.protocol.sequence)
-            save_frames(
-                series.series(),
-                path,
-                protocol=self.protocol,
-                provenance=lambda: self._provenance("nufft", began, subject.seed),
-            )
+            series = Reconstruction(raw, self.protocol.sequence).series()
+            provenance = partial(self._provenance, "nufft", record)
+            save_frames(series, path, protocol=self.protocol, provenance=provenance)
 
     def series(self, subject: Subject) -> FrameSeries:
         """Read the frames of a subject, made before or now."""
@@ -78,11 +74,11 @@ class ScannedCohort:
     def matched(self, subject: Subject, matching: str) -> ParameterMaps:
         """Match a subject's frames in one of the ways of `MATCHINGS`, or read the maps."""
         if not self.kept(matching, subject):
-            began = time.time()
-            found = match_series(
+            record = Record(command=["study"])
+            found, _ = match_series(
                 self.series(subject), self._dictionary, refined=MATCHINGS[matching], device=self._device
             )
-            self.keep(found, matching, subject, began)
+            self.keep(found, matching, subject, record)
         return self.load(matching, subject)
 
     def kept(self, method: str, subject: Subject) -> bool:
@@ -90,26 +86,17 @@ class ScannedCohort:
         return self._maps_path(method, subject).exists()
 
     def load(self, method: str, subject: Subject) -> ParameterMaps:
-        """Read the maps of a subject by a method.
-
-        Raises
-        ------
-        InputError
-            If they were not kept.
-        """
+        """Read the maps of a subject by a method; InputError if they were not kept."""
         return load_maps(self._maps_path(method, subject))
 
-    def keep(self, maps: ParameterMaps, method: str, subject: Subject, began: float) -> None:
-        """Write the maps of a subject by a method, which began at a time in s since the epoch."""
-        save_maps(maps, self._maps_path(method, subject), self._provenance(method, began, None), force=True)
+    def keep(self, maps: ParameterMaps, method: str, subject: Subject, record: Record) -> None:
+        """Write the maps of a subject by a method, and the record that began with it."""
+        save_maps(maps, self._maps_path(method, subject), self._provenance(method, record), force=True)
 
     def check_memory(self, n_subjects: int) -> None:
         """Refuse to hold the frames of more subjects at once than there is memory for.
 
-        Raises
-        ------
-        ResourceError
-            If there is less memory than they take.
+        ResourceError if there is less memory than they take.
         """
         sequence = self.protocol.sequence
         n_bytes = 8 * n_subjects * self._n_slices * sequence.n_frames * sequence.matrix**2
@@ -129,15 +116,7 @@ class ScannedCohort:
     def _dictionary(self) -> Dictionary:
         return build_dictionary(self.protocol, device=self._device)
 
-    def _provenance(self, method: str, began: float, seed: int | None) -> Provenance:
-        return Provenance(
-            command=["study"],
-            inputs={},
-            protocol_name=self.protocol.name,
-            protocol_hash=self.protocol.hash,
-            method=method,
-            device=str(self._device),
-            started=datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
-            duration_s=time.time() - began,
-            seed=seed,
+    def _provenance(self, method: str, record: Record) -> Provenance:
+        return record.provenance(
+            recipe=None, inputs={}, protocol=self.protocol, method=method, device=str(self._device)
         )

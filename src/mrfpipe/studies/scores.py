@@ -11,6 +11,7 @@ import numpy as np
 
 from mrfpipe.evaluation.agreement import region_agreement
 from mrfpipe.evaluation.metrics import evaluate, r2
+from mrfpipe.evaluation.table import plain
 from mrfpipe.files.atomic import writing
 from mrfpipe.maps import Labels, ParameterMaps
 from mrfpipe.phantom.truth import PARAMETERS
@@ -70,17 +71,7 @@ class Row:
 def score(
     maps: ParameterMaps, reference: ParameterMaps, rois: Labels, *, subject: str, against: Reference
 ) -> list[SubjectScore]:
-    """Compare a subject's maps with a reference by the rules of `mrfpipe.evaluation`.
-
-    Parameters
-    ----------
-    maps, reference
-        What is compared.
-    rois
-        Labels of regions, 0 for none. Shape `(slices, y, x)`.
-    subject, against
-        Names of the subject and of the reference.
-    """
+    """Compare maps with a reference by the rules of `mrfpipe.evaluation`; `subject` and `against` name both."""
     errors, points = evaluate(maps, reference), region_agreement(maps, reference, rois)
     return [
         SubjectScore(
@@ -98,17 +89,7 @@ def score(
 
 
 def summarise(method: str, scores: Sequence[SubjectScore], paper: Published = published) -> list[Row]:
-    """Average a method's scores over subjects, and find R2 over the regions of all of them together.
-
-    Parameters
-    ----------
-    method
-        Name of the method.
-    scores
-        Its scores.
-    paper
-        Looks the paper's figure up, by method, metric and map.
-    """
+    """Average a method's scores over subjects, and find R2 over the regions of all of them together."""
     rows = []
     for reference in dict.fromkeys(s.reference for s in scores):
         for name in (p.name for p in PARAMETERS):
@@ -145,10 +126,6 @@ def _over_subjects(values: list[float]) -> tuple[float, float, int]:
 
 def save_scores(scores: Sequence[SubjectScore], path: Path) -> None:
     """Write scores as JSON; what is not finite is null."""
-
-    def plain(value: object) -> object:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
     content = [{key: plain(value) for key, value in asdict(s).items()} for s in scores]
     with writing(path, force=True) as partial:
         partial.write_text(json.dumps(content, allow_nan=False, indent=1), encoding="utf-8")

@@ -47,12 +47,7 @@ class Share:
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``sharpness.csv``, ``sharpness.md`` and ``sharpness.png``.
-
-    Returns
-    -------
-        The shares in Markdown.
-    """
+    """Run the study, write ``sharpness.csv``, ``.md`` and ``.png``, and return the table in Markdown."""
     work.prepare(work.split("testing"))
     shares = measure(work, ("truth", "match", *work.trained()))
     text = format_table(shares)

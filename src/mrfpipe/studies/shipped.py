@@ -6,11 +6,8 @@ coils and noise, and about every second subject has texture, so that the network
 Labels are the truth. What is made is kept, and an interrupted run goes on where it was.
 """
 
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import overload
 
@@ -19,11 +16,9 @@ import torch
 
 from mrfpipe.arrays import Complex
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.errors import MismatchError
-from mrfpipe.files.atomic import writing, writing_folder
+from mrfpipe.files.atomic import writing
 from mrfpipe.files.frames import load_frames, save_frames
 from mrfpipe.files.kinds import DESCRIPTION_FILE
-from mrfpipe.files.provenance import Provenance
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.imaging.series import FrameSeries
@@ -37,6 +32,8 @@ from mrfpipe.phantom.texture import textured
 from mrfpipe.phantom.truth import Phantom
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol
+from mrfpipe.run.record import Record
+from mrfpipe.studies.scanned import claim
 
 FEWEST_COILS, MOST_COILS = 4, 6
 NOISIEST, QUIETEST = 2000.0, 8000.0
@@ -101,13 +98,7 @@ architecture, for a GPU, never run so far, with 9 GB of coefficients in files an
 
 
 class CompressedFrames(Sequence[FrameSeries]):
-    """Frames of scans of which only the coefficients are kept in files: what the basis holds of the frames.
-
-    Parameters
-    ----------
-    paths
-        Files of coefficients.
-    """
+    """Frames of scans of which only the coefficients are kept in files: what the basis holds of the frames."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
@@ -131,30 +122,12 @@ class CompressedFrames(Sequence[FrameSeries]):
 def make_model(
     folder: Path, recipe: Recipe, protocol: Protocol, *, seed: int, device: torch.device, progress: Progress
 ) -> TrainedModel:
-    """Make the scans and train the network, and keep it in ``network`` below the folder.
+    """Make the scans, train the network and keep it in ``network`` below the folder; what is there is not made again.
 
-    Parameters
-    ----------
-    folder
-        Where everything is kept; what is there is not made again.
-    recipe
-        How large.
-    protocol
-        What is scanned.
-    seed
-        Of the cohort and of the training.
-    device
-        Where to train.
-    progress
-        Told of every stage.
-
-    Raises
-    ------
-    MismatchError
-        If the folder holds a model of another recipe.
+    MismatchError if the folder holds a model of another recipe.
     """
     made_of = {key: value for key, value in asdict(recipe).items() if key != "n_test"}
-    _claim(folder, {"recipe": made_of, "seed": seed, "protocol": protocol.hash})
+    claim(folder / "recipe.json", {"recipe": made_of, "seed": seed, "protocol": protocol.hash})
     target = folder / "network"
     if target.exists():
         return load_model(target, device)
@@ -184,7 +157,7 @@ def make_model(
         precision="bfloat16",
         log=folder / "log.jsonl",
     )
-    with writing_folder(target, force=False, marker=DESCRIPTION_FILE) as partial:
+    with writing(target, force=False, marker=DESCRIPTION_FILE) as partial:
         save_model(model, partial)
     checkpoint.unlink(missing_ok=True)
     return model
@@ -198,9 +171,7 @@ def _weighted(protocol: Protocol) -> Protocol:
 
 def subject_phantom(subject: Subject, recipe: Recipe, protocol: Protocol) -> Phantom:
     """Draw a subject; those of an odd seed, about half, have texture."""
-    sequence = protocol.sequence
-    spacing = 1.5 * sequence.slice_thickness
-    phantom = subject.phantom(matrix=sequence.matrix, fov=sequence.fov, slice_spacing=spacing, n_slices=recipe.n_slices)
+    phantom = subject.as_scanned(protocol.sequence, recipe.n_slices)
     return textured(phantom, protocol.grid, seed=subject.seed) if subject.seed % 2 else phantom
 
 
@@ -220,7 +191,7 @@ def reconstruction_of(subject: Subject, recipe: Recipe, protocol: Protocol) -> R
 
 def _scan(subject: Subject, path: Path, recipe: Recipe, protocol: Protocol, basis: Complex) -> None:
     """Keep the coefficients of a subject's frames, which are projected slice by slice."""
-    began, slices = time.time(), reconstruction_of(subject, recipe, protocol)
+    record = Record(command=["study", "model"], seed=subject.seed)
     save_frames(
         (
             replace(
@@ -230,20 +201,16 @@ def _scan(subject: Subject, path: Path, recipe: Recipe, protocol: Protocol, basi
                 ),
                 basis=basis,
             )
-            for series in slices
+            for series in reconstruction_of(subject, recipe, protocol)
         ),
         path,
         protocol=protocol,
-        provenance=lambda: Provenance(
-            command=["study", "model"],
+        provenance=lambda: record.provenance(
+            recipe=None,
             inputs={},
-            protocol_name=protocol.name,
-            protocol_hash=protocol.hash,
+            protocol=protocol,
             method="adjoint NUFFT, projected onto the dictionary's basis",
             device="cpu",
-            started=datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
-            duration_s=time.time() - began,
-            seed=subject.seed,
         ),
     )
 
@@ -257,12 +224,3 @@ def _examples(
 
 def _path(folder: Path, subject: Subject) -> Path:
     return folder / "coefficients" / f"{subject.name}.h5"
-
-
-def _claim(folder: Path, settings: dict[str, object]) -> None:
-    """Say in the folder what it holds, and refuse that of another recipe."""
-    path, text = folder / "recipe.json", json.dumps(settings, indent=1, sort_keys=True)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise MismatchError(f"{folder} holds a model of another recipe, see {path}; choose another -o or delete it.")
-    with writing(path, force=True) as partial:
-        partial.write_text(text, encoding="utf-8")

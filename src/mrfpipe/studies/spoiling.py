@@ -5,10 +5,11 @@ matched with the dictionary of another; where both are the same, what is left is
 done for several increments of the RF phase, without and with slice profile.
 """
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,12 +18,14 @@ from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Complex, Double
 from mrfpipe.dictionary import Dictionary, build_dictionary
+from mrfpipe.files.atomic import writing
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel, Spoiling, fingerprints
-from mrfpipe.progress import Steps
-from mrfpipe.protocol import Excitations, Protocol
+from mrfpipe.progress import UNTOLD, Progress, Steps
+from mrfpipe.protocol import Excitations, Protocol, load_protocol
 from mrfpipe.quantities import counting_rule
+from mrfpipe.studies.tables import ERROR_COLUMNS, bias_and_rmse, markdown, write_csv
 
 INCREMENTS_DEG = (0.0, 50.0, 117.0)
 """Increments of the RF phase: none, the protocol's, and the one of Zur et al. (Magn Reson Med 21:251, 1991)."""
@@ -66,40 +69,34 @@ class Comparison:
     """Root mean square error of each map, keyed by name, in file units."""
 
 
+def run(folder: Path, scale: Literal["small", "paper"], *, seed: int, device: torch.device, progress: Progress) -> str:
+    """Write the study's table and figure, and return the table as text."""
+    protocol, n_voxels, advance = load_protocol(PROTOCOLS[scale]), N_VOXELS[scale], progress("spoiling")
+    comparisons = compare_models(protocol, n_voxels=n_voxels, seed=seed, device=device, progress=advance)
+    write_comparisons(comparisons, folder / "spoiling.csv")
+    with writing(folder / "spoiling.png", force=True) as partial:
+        draw_comparisons(protocol, comparisons, partial)
+    return format_comparisons(comparisons)
+
+
 def compare_models(
     protocol: Protocol,
     *,
     n_voxels: int,
     seed: int = 0,
     device: torch.device | None = None,
-    progress: Steps | None = None,
+    progress: Steps = UNTOLD,
 ) -> list[Comparison]:
-    """Match every model's signals with the dictionaries of others.
+    """Match every model's signals with the dictionaries of others, for each of `INCREMENTS_DEG`.
 
-    Which voxels count, `mrfpipe.maps.ParameterMaps.counts` says.
-
-    Parameters
-    ----------
-    protocol
-        Sequence, components and grid; its increment is replaced by each of `INCREMENTS_DEG`.
-    n_voxels
-        How many voxels are drawn.
-    seed
-        Of the voxels.
-    device
-        Where to simulate; the CPU if not given.
-    progress
-        Called with the number of comparisons done and of all.
+    Which voxels count, `mrfpipe.maps.ParameterMaps.counts` says; `progress` is told of comparisons.
     """
     truth = draw_voxels(protocol, n_voxels, seed)
     comparisons: list[Comparison] = []
     for increment in INCREMENTS_DEG:
-        sequence = protocol.sequence.with_blocks(Excitations, rf_spoiling_increment=float(np.deg2rad(increment)))
-        work = _Work(replace(protocol, sequence=sequence), truth, device)
-        for signals, dictionary in _pairs():
-            comparisons.append(_compare(work, increment, signals, dictionary, truth))
-            if progress is not None:
-                progress(len(comparisons), len(INCREMENTS_DEG) * len(list(_pairs())))
+        for comparison in _compared(_played(protocol, increment), increment, truth, device):
+            comparisons.append(comparison)
+            progress(len(comparisons), len(INCREMENTS_DEG) * len(list(_pairs())))
     return comparisons
 
 
@@ -114,6 +111,12 @@ def draw_voxels(protocol: Protocol, n_voxels: int, seed: int) -> dict[str, Doubl
     return {p.name: drawn(protocol.grid[p.name]) for p in PARAMETERS}
 
 
+def _played(protocol: Protocol, increment_deg: float) -> Protocol:
+    """Give all trains another increment of the RF phase."""
+    sequence = protocol.sequence.with_blocks(Excitations, rf_spoiling_increment=float(np.deg2rad(increment_deg)))
+    return replace(protocol, sequence=sequence)
+
+
 def _pairs() -> Iterator[tuple[SignalModel, SignalModel]]:
     """All pairs without slice profile, all with it, and signals with it matched by a dictionary that has none."""
     for slice_profile in (False, True):
@@ -126,54 +129,40 @@ def _pairs() -> Iterator[tuple[SignalModel, SignalModel]]:
         yield SignalModel(spoiling="epg", slice_profile=True), SignalModel(spoiling=dictionary)
 
 
-class _Work:
-    """Signals and dictionaries of a protocol, each simulated once."""
+def _compared(
+    protocol: Protocol, increment: float, truth: dict[str, Double], device: torch.device | None
+) -> Iterator[Comparison]:
+    """Match the signals of every pair of models, each simulated once."""
 
-    def __init__(self, protocol: Protocol, truth: dict[str, Double], device: torch.device | None) -> None:
-        self._protocol, self._truth, self.device = protocol, truth, device
-        self._signals: dict[SignalModel, Complex] = {}
-        self._dictionaries: dict[SignalModel, Dictionary] = {}
+    @cache
+    def simulated(model: SignalModel) -> Complex:
+        return fingerprints(protocol, truth, model=model, device=device)
 
-    def signals(self, model: SignalModel) -> Complex:
-        if model not in self._signals:
-            self._signals[model] = _simulated(self._protocol, self._truth, model, self.device)
-        return self._signals[model]
+    @cache
+    def dictionary_of(model: SignalModel) -> Dictionary:
+        return build_dictionary(protocol, model=model, device=device)
 
-    def dictionary(self, model: SignalModel) -> Dictionary:
-        if model not in self._dictionaries:
-            self._dictionaries[model] = build_dictionary(self._protocol, model=model, device=self.device)
-        return self._dictionaries[model]
-
-
-def _simulated(
-    protocol: Protocol, voxels: dict[str, Double], model: SignalModel, device: torch.device | None = None
-) -> Complex:
-    return fingerprints(protocol, voxels, model=model, device=device)
-
-
-def _compare(
-    work: _Work, increment: float, signals: SignalModel, dictionary: SignalModel, truth: dict[str, Double]
-) -> Comparison:
-    ours, theirs, built = work.signals(signals), work.signals(dictionary), work.dictionary(dictionary)
-    distance = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(ours, axis=1)
-    found = built.parameters(match_exact(built.compress(ours), built, work.device).entry)
-    errors = {p.name: ((found[p.name] - truth[p.name]) * p.scale)[p.counts_where(truth)] for p in PARAMETERS}
-    return Comparison(
-        increment_deg=increment,
-        signals=signals,
-        dictionary=dictionary,
-        difference=float(np.median(distance)),
-        difference_95=float(np.percentile(distance, 95)),
-        bias={name: float(error.mean()) for name, error in errors.items()},
-        rmse={name: float(np.sqrt(np.mean(error**2))) for name, error in errors.items()},
-    )
+    for signals, dictionary in _pairs():
+        ours, theirs, built = simulated(signals), simulated(dictionary), dictionary_of(dictionary)
+        distance = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(ours, axis=1)
+        found = built.parameters(match_exact(built.compress(ours), built, device).entry)
+        bias, rmse = bias_and_rmse(found, truth)
+        yield Comparison(
+            increment_deg=increment,
+            signals=signals,
+            dictionary=dictionary,
+            difference=float(np.median(distance)),
+            difference_95=float(np.percentile(distance, 95)),
+            bias=bias,
+            rmse=rmse,
+        )
 
 
 def format_comparisons(comparisons: list[Comparison]) -> str:
     """Lay comparisons out as a table for people: bias and, in parentheses, RMSE of the maps."""
     shown = {"FF": ".3f", "T1H2O": ".1f", "B1": ".3f", "df": ".1f"}
-    units = {p.name: "" if p.unit == "1" else f" ({p.unit})" for p in PARAMETERS}
-    header = ["RF phase", "signals", "dictionary", "difference", *(f"{name}{units[name]}" for name in shown)]
+    headings = {p.name: p.heading for p in PARAMETERS}
+    header = ["RF phase", "signals", "dictionary", "difference", *(headings[name] for name in shown)]
     rows = [
         [
             f"{c.increment_deg:g} deg",
@@ -184,27 +173,24 @@ def format_comparisons(comparisons: list[Comparison]) -> str:
         ]
         for c in comparisons
     ]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
-    ]
     remark = (
         "Difference: median (95th percentile) over voxels, relative to the signal's norm. Maps: bias (RMSE); "
         f"{counting_rule(PARAMETERS)}."
     )
-    return "\n".join([*lines, "", remark])
+    return f"{markdown(header, rows)}\n{remark}"
 
 
 def write_comparisons(comparisons: list[Comparison], path: Path) -> None:
     """Write comparisons as CSV, one a row, with all five maps."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        names = [f"{kind}_{p.name}_{p.unit}".removesuffix("_1") for p in PARAMETERS for kind in ("bias", "rmse")]
-        writer.writerow(["increment_deg", "signals", "dictionary", "difference_median", "difference_p95", *names])
-        for c in comparisons:
-            maps = [value[p.name] for p in PARAMETERS for value in (c.bias, c.rmse)]
-            writer.writerow([c.increment_deg, c.signals, c.dictionary, c.difference, c.difference_95, *maps])
+    lines = [
+        (
+            *(c.increment_deg, c.signals, c.dictionary, c.difference, c.difference_95),
+            *(value[p.name] for p in PARAMETERS for value in (c.bias, c.rmse)),
+        )
+        for c in comparisons
+    ]
+    columns = ("increment_deg", "signals", "dictionary", "difference_median", "difference_p95", *ERROR_COLUMNS)
+    write_csv(path, columns, lines)
 
 
 def draw_comparisons(protocol: Protocol, comparisons: list[Comparison], path: Path) -> None:
@@ -226,14 +212,13 @@ def draw_comparisons(protocol: Protocol, comparisons: list[Comparison], path: Pa
 def _draw_signals(top: Axes, difference: Axes, protocol: Protocol) -> None:
     """Draw the magnitude of the muscle's signal frame by frame, and how far the models are from ideal spoiling."""
     voxel = {name: np.array([value]) for name, value in MUSCLE.items()}
-    ideal = np.abs(_simulated(protocol, voxel, SignalModel())[0])
+    ideal = np.abs(fingerprints(protocol, voxel)[0])
     top.plot(ideal, color="0.7", linewidth=4, label="spoiled")
     for number, increment in enumerate(INCREMENTS_DEG):
-        sequence = protocol.sequence.with_blocks(Excitations, rf_spoiling_increment=float(np.deg2rad(increment)))
-        played = replace(protocol, sequence=sequence)
+        played = _played(protocol, increment)
         for slice_profile in (False, True):
             model = SignalModel(spoiling="epg", slice_profile=slice_profile)
-            signal = np.abs(_simulated(played, voxel, model)[0])
+            signal = np.abs(fingerprints(played, voxel, model=model)[0])
             line, label = f"C{number}{':' if slice_profile else '-'}", f"{_short(model)}, {increment:g} deg"
             top.plot(signal, line, label=label)
             difference.plot(100 * (signal - ideal) / ideal.max(), line, label=label)

@@ -19,7 +19,7 @@ from mrfpipe.studies.drawing import REFERENCE_COLOURS, Column, MapRow, draw_maps
 from mrfpipe.studies.published import NETWORKS
 from mrfpipe.studies.scanned import MATCHINGS
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
-from mrfpipe.studies.tables import COLUMNS, beside, csv_line, markdown, metric_table, titled, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, beside, csv_line, markdown, metric_table, write_csv, write_text
 from mrfpipe.studies.trainings import describe_trainings
 from mrfpipe.studies.work import Work
 
@@ -33,12 +33,7 @@ _REMARK = (
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``table2.csv``, ``table2.md``, ``table2.png`` and ``table2-maps.png``.
-
-    Returns
-    -------
-        The table in Markdown.
-    """
+    """Run the study, write ``table2.csv``, ``.md``, ``.png`` and ``-maps.png``, and return the table in Markdown."""
     rows = compare_methods(work)
     text = format_table(rows, describe_trainings(work, networks()))
     write_csv(folder / "table2.csv", COLUMNS, [csv_line(row) for row in rows])
@@ -64,12 +59,7 @@ def compare_methods(work: Work) -> list[Row]:
 def format_table(rows: Sequence[Row], trainings: str) -> str:
     """Lay the numbers out as Markdown, a table a reference, with the paper's figures in parentheses.
 
-    Parameters
-    ----------
-    rows
-        The numbers.
-    trainings
-        Says how the networks were trained.
+    Below them is what `trainings` says of how the networks were trained.
     """
     parts = [_REMARK]
     for reference in REFERENCES:
@@ -147,5 +137,5 @@ def draw_methods(work: Work, path: Path) -> None:
     truth = work.truth(subject)
     columns = [Column(title="truth", maps=truth)]
     columns += [Column(title=method, maps=work.maps(method, subject)) for method in ALL_METHODS]
-    rows = [MapRow(label=titled(p), parameter=p, truth=truth, columns=columns) for p in PARAMETERS]
+    rows = [MapRow(label=p.heading, parameter=p, truth=truth, columns=columns) for p in PARAMETERS]
     draw_maps(rows, f"{subject.name}: the truth and all methods", path)

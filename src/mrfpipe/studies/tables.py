@@ -2,12 +2,14 @@
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from mrfpipe.arrays import Double
 from mrfpipe.files.atomic import writing
 from mrfpipe.phantom.truth import PARAMETERS
-from mrfpipe.quantities import Parameter
 from mrfpipe.studies.published import METRICS
 from mrfpipe.studies.scores import Row
 
@@ -15,6 +17,8 @@ COLUMNS = ("reference", "metric", "map", "method", "mean", "spread", "n", "paper
 """Columns of `Row` in a CSV file; empty where there is no number."""
 DIGITS = {"NRMSE": 3, "PSNR": 1, "SSIM": 3, "R2": 3}
 """Decimals of metrics."""
+ERROR_COLUMNS = tuple(f"{what}_{p.name}_{p.unit}".removesuffix("_1") for p in PARAMETERS for what in ("bias", "rmse"))
+"""Columns of what `bias_and_rmse` gives, map by map."""
 UNIT_DIGITS = {"1": 3, "ms": 1, "Hz": 2}
 """Decimals of values by their unit."""
 
@@ -31,6 +35,20 @@ def write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[objec
 def csv_line(row: Row) -> tuple[object, ...]:
     """Return the values of a row by `COLUMNS`."""
     return row.reference, row.metric, row.map, row.method, row.mean, row.spread, row.n, *(row.paper or (None, None))
+
+
+def bias_and_rmse(
+    found: Mapping[str, Double], truth: Mapping[str, Double]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return mean and root mean square error of every map where it counts, in file units, by the map's name.
+
+    Parameters of voxels are by name in SI units. Shape `(voxels)` each.
+    """
+    errors = {p.name: ((found[p.name] - truth[p.name]) * p.scale)[p.counts_where(truth)] for p in PARAMETERS}
+    return (
+        {name: float(error.mean()) for name, error in errors.items()},
+        {name: float(np.sqrt(np.mean(error**2))) for name, error in errors.items()},
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,29 +88,16 @@ def metric_table(
 ) -> str:
     """Lay numbers against one reference out as Markdown: a line a metric and map, a column a method.
 
-    Parameters
-    ----------
-    rows
-        The numbers.
-    metrics
-        Which of `METRICS`.
-    cells
-        Writes the numbers of one line; as `beside` if not given.
+    `cells` writes the numbers of one line; they are written as by `beside` if not given.
     """
     lines = []
     for metric in metrics:
         for parameter in PARAMETERS:
             line = [row for row in rows if (row.metric, row.map) == (metric, parameter.name)]
-            lines.append(
-                [
-                    "PSNR (dB)" if metric == "PSNR" else metric,
-                    parameter.name,
-                    *(cells(line) if cells else map(beside, line)),
-                ]
-            )
+            lines.append([with_unit(metric), parameter.name, *(cells(line) if cells else map(beside, line))])
     return markdown(["metric", "map", *dict.fromkeys(row.method for row in rows)], lines)
 
 
-def titled(parameter: Parameter) -> str:
-    """Return a map's name with its unit."""
-    return parameter.name if parameter.unit == "1" else f"{parameter.name} ({parameter.unit})"
+def with_unit(metric: str) -> str:
+    """Return a metric's name with its unit."""
+    return "PSNR (dB)" if metric == "PSNR" else metric

@@ -16,9 +16,10 @@ from mrfpipe.phantom.cohort import Subject
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import REFERENCE_COLOURS, save_figure
 from mrfpipe.studies.published import METRICS, published
+from mrfpipe.studies.scanned import claim
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
 from mrfpipe.studies.search import best
-from mrfpipe.studies.tables import COLUMNS, DIGITS, csv_line, markdown, pair, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, DIGITS, csv_line, markdown, pair, with_unit, write_csv, write_text
 from mrfpipe.studies.work import Work
 
 SETTINGS = "training-size.json"
@@ -44,14 +45,9 @@ class Training:
 
 
 def run(folder: Path, work: Work) -> str:
-    """Run the study and write ``training-size.csv``, ``training-size.md`` and ``training-size.png``.
-
-    Returns
-    -------
-        All metrics by the number of subjects in Markdown.
-    """
+    """Run the study, write ``training-size.csv``, ``.md`` and ``.png``, and return the table in Markdown."""
     plan = work.scale.subsets
-    work.claim(SETTINGS, {"n_epochs": plan.n_epochs})
+    claim(work.folder / SETTINGS, {"n_epochs": plan.n_epochs})
     repeats = range(1, plan.n_repeats + 1)
     trainings = [train_subset(work, size, repeat) for size in plan.sizes for repeat in repeats]
     text = format_table(trainings)
@@ -74,13 +70,7 @@ def train_subset(work: Work, size: int, repeat: int) -> Training:
 
 
 def draw_subset(subjects: Sequence[Subject], size: int, repeat: int, seed: int) -> tuple[Subject, ...]:
-    """Draw subjects at random, in their order.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many.
-    """
+    """Draw subjects at random, in their order; ValueError if there are not as many."""
     chosen = np.random.default_rng([seed, size, repeat]).choice(len(subjects), size, replace=False)
     return tuple(subjects[i] for i in sorted(chosen))
 
@@ -96,7 +86,7 @@ def format_table(trainings: Sequence[Training]) -> str:
             ]
             paper = published("proposed", metric, parameter.name)
             cells.append("" if paper is None else pair(*paper, DIGITS[metric]))
-            lines.append(["PSNR (dB)" if metric == "PSNR" else metric, parameter.name, *cells])
+            lines.append([with_unit(metric), parameter.name, *cells])
     return _REMARK + "\n" + markdown(["metric", "map", *(f"{size}" for size in sizes), "paper, 94"], lines)
 
 
@@ -121,7 +111,7 @@ def draw(trainings: Sequence[Training], path: Path) -> None:
     for line, metric in zip(panels, METRICS, strict=True):
         for axes, parameter in zip(line, PARAMETERS, strict=True):
             _draw_panel(axes, trainings, metric, parameter.name)
-        line[0].set_ylabel("PSNR (dB)" if metric == "PSNR" else metric)
+        line[0].set_ylabel(with_unit(metric))
     for axes, parameter in zip(panels[0], PARAMETERS, strict=True):
         axes.set_title(parameter.name)
     figure.supxlabel("training subjects", fontsize=11)

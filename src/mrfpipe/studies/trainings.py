@@ -32,7 +32,6 @@ def describe_trainings(work: Work, networks: Sequence[str]) -> str:
 
 
 def _given(trials: Sequence[Trial]) -> dict[str, str]:
-    """Say what one network was given, by what it is."""
     taken = best(trials)
     rates = dict.fromkeys((taken.learning_rate, taken.stages[-1].final_learning_rate))
     return {

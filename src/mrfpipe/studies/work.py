@@ -1,21 +1,17 @@
 """Work: the scans, trained networks and maps that studies share, kept below one folder.
 
 Whatever is in the folder is not made again: an interrupted study goes on where it was, and what one study has made
-serves the others.
+serves the others. Networks learn the maps of matching on the grid, as published.
 """
 
-import json
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from mrfpipe.errors import MismatchError
-from mrfpipe.files.atomic import writing, writing_folder
+from mrfpipe.files.atomic import writing
 from mrfpipe.files.kinds import DESCRIPTION_FILE
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import reconstruct
@@ -25,14 +21,14 @@ from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.cohort import Subject, draw_cohort, draw_unseen
 from mrfpipe.progress import SILENT, Progress
 from mrfpipe.protocol import Protocol, load_protocol, parse_protocol
+from mrfpipe.run.record import Record
 from mrfpipe.studies.published import NETWORKS
 from mrfpipe.studies.scale import Scale
-from mrfpipe.studies.scanned import MATCHINGS, ScannedCohort
+from mrfpipe.studies.scanned import MATCHINGS, ScannedCohort, claim
 from mrfpipe.studies.scores import REFERENCES, Reference, SubjectScore, load_scores, save_scores, score
 from mrfpipe.studies.search import Stages, Trial, best
 from mrfpipe.studies.traces import Traces
 
-Labels = Literal["truth", "match"]
 CPU = torch.device("cpu")
 SETTINGS = "study.json"
 WORK = "work"
@@ -40,27 +36,10 @@ WORK = "work"
 
 
 class Work:
-    """What studies share.
+    """What studies share, kept in a folder: frames, models, maps and scores.
 
-    Parameters
-    ----------
-    folder
-        Where frames, models, maps and scores are kept.
-    scale
-        How large the studies are.
-    labels
-        What networks learn: matching on the grid, as published, or the truth.
-    seed
-        Of the cohort and of every training.
-    device
-        Where to match, train and infer.
-    progress
-        Told of every stage.
-
-    Raises
-    ------
-    MismatchError
-        If the folder holds work of other settings.
+    Parameters but for the scale are those of `mrfpipe.studies.catalogue.run_study`. MismatchError if the folder holds
+    work of other settings.
     """
 
     def __init__(
@@ -68,12 +47,11 @@ class Work:
         folder: Path,
         scale: Scale,
         *,
-        labels: Labels = "match",
         seed: int = 0,
         device: torch.device = CPU,
         progress: Progress = SILENT,
     ) -> None:
-        self.folder, self.scale, self.labels, self.seed = folder, scale, labels, seed
+        self.folder, self.scale, self.seed = folder, scale, seed
         self.device, self.progress = device, progress
         self.scans = ScannedCohort(
             draw_cohort(scale.n_subjects, seed=seed),
@@ -85,24 +63,7 @@ class Work:
         )
         self._models: dict[str, TrainedModel] = {}
         protocol = self.scans.protocol.hash
-        self.claim(SETTINGS, {"scale": scale.shared(), "labels": labels, "seed": seed, "protocol": protocol})
-
-    def claim(self, name: str, settings: Mapping[str, object]) -> None:
-        """Say in a file of the folder what part of it was made with, and refuse it if that is something else.
-
-        Raises
-        ------
-        MismatchError
-            If the file is there with other settings.
-        """
-        path, text = self.folder / name, json.dumps(settings, indent=1, sort_keys=True)
-        if not path.exists():
-            with writing(path, force=False) as partial:
-                partial.write_text(text, encoding="utf-8")
-        elif path.read_text(encoding="utf-8") != text:
-            raise MismatchError(
-                f"{self.folder} holds a study of other settings, see {path}; choose another -o or delete it."
-            )
+        claim(folder / SETTINGS, {"scale": scale.shared(), "labels": "match", "seed": seed, "protocol": protocol})
 
     def split(self, name: str) -> tuple[Subject, ...]:
         """Return the subjects of one split of the cohort."""
@@ -113,12 +74,11 @@ class Work:
         return draw_unseen(self.scale.n_unseen, seed=self.seed)
 
     def prepare(self, subjects: Sequence[Subject]) -> None:
-        """Make the frames of subjects, and match them where matched maps are needed."""
+        """Make the frames of subjects, and match them."""
         advance = self.progress("scan and match")
         for done, subject in enumerate(subjects, start=1):
             self.scans.make(subject)
-            if self.labels == "match" or subject.split not in ("training", "validation"):
-                self.scans.matched(subject, "match")
+            self.scans.matched(subject, "match")
             advance(done, len(subjects))
 
     def truth(self, subject: Subject) -> ParameterMaps:
@@ -130,9 +90,8 @@ class Work:
         if method in MATCHINGS:
             return self.scans.matched(subject, method)
         if not self.scans.kept(method, subject):
-            began = time.time()
-            maps = self.infer(self.model(method), subject)
-            self.scans.keep(maps, method, subject, began)
+            record = Record(command=["study"])
+            self.scans.keep(self.infer(self.model(method), subject), method, subject, record)
         return self.scans.load(method, subject)
 
     def infer(self, model: TrainedModel, subject: Subject) -> ParameterMaps:
@@ -141,7 +100,7 @@ class Work:
 
     def infer_series(self, model: TrainedModel, series: FrameSeries) -> ParameterMaps:
         """Make the maps of a scan by a network."""
-        return reconstruct(series, model, self.scans.protocol, device=self.device)
+        return reconstruct(series, model, self.scans.protocol, device=self.device)[0]
 
     def trained(self) -> tuple[str, ...]:
         """Return the networks of Table 2 that are trained already, and the proposed one in any case."""
@@ -169,19 +128,7 @@ class Work:
         The weights are those of the epoch that fits the validation subjects best. The model's record has their mean
         R2 as ``r2`` and the time of all epochs in s as ``seconds``.
 
-        Parameters
-        ----------
-        name
-            What its files are called.
-        stages, seed
-            As for `train_stages`.
-        training
-            Subjects to train on.
-
-        Raises
-        ------
-        ResourceError
-            If the frames to train on do not fit into memory, or the disk is full.
+        Its files are called by the name; errors are those of `train_stages` and of `ScannedCohort.check_memory`.
         """
         folder = self._model_folder(name)
         if not folder.exists():
@@ -199,19 +146,7 @@ class Work:
         maps: Callable[[Subject], ParameterMaps],
         references: Sequence[Reference] = REFERENCES,
     ) -> list[SubjectScore]:
-        """Compare subjects' maps with the truth and with matching, or read the scores.
-
-        Parameters
-        ----------
-        name
-            What the file of the scores is called.
-        subjects
-            Whose maps.
-        maps
-            Makes the maps of a subject.
-        references
-            What they are compared with.
-        """
+        """Compare subjects' maps with the references, or read the scores, which are in a file of this name."""
         path = self.folder / "scores" / f"{name}.json"
         if not path.exists():
             advance, found = self.progress(f"test {name}"), list[SubjectScore]()
@@ -248,7 +183,7 @@ class Work:
         return train_stages(
             stages,
             [self.scans.series(subject) for subject in training],
-            [self._label(subject) for subject in training],
+            [self.scans.matched(subject, "match") for subject in training],
             protocol=self.scans.protocol,
             device=self.device,
             seed=seed,
@@ -256,17 +191,14 @@ class Work:
             checkpoint=traces.checkpoint,
             validation=(
                 [self.scans.series(subject) for subject in validation],
-                [self._label(subject) for subject in validation],
+                [self.scans.matched(subject, "match") for subject in validation],
             ),
             log=traces.log,
         )
 
-    def _label(self, subject: Subject) -> ParameterMaps:
-        return self.truth(subject) if self.labels == "truth" else self.scans.matched(subject, "match")
-
 
 def _save(model: TrainedModel, folder: Path) -> None:
-    with writing_folder(folder, force=False, marker=DESCRIPTION_FILE) as partial:
+    with writing(folder, force=False, marker=DESCRIPTION_FILE) as partial:
         save_model(model, partial)
 
 
