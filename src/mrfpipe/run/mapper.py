@@ -39,56 +39,6 @@ class Origin:
     """Its digest."""
 
 
-<<<<<<< HEAD
-class Mapper(Interface):
-    """What turns the images of a scan into maps."""
-
-    @property
-    def protocol(self) -> Protocol:
-        """What the scan is to be a scan of."""
-
-    @property
-    def signal_model(self) -> SignalModel:
-        """How the signals are simulated that its maps mean."""
-
-    @property
-    def basis(self) -> Complex | None:
-        """Of the coefficients to reconstruct if a raw scan is reconstructed in a subspace. Shape `(frames, rank)`."""
-
-    @property
-    def origin(self) -> Origin | None:
-        """What it was read from; None if it was made in memory."""
-
-    @property
-    def kind(self) -> str:
-        """What it does, in a word for records."""
-
-    def imaging(self, asked: Imaging) -> Imaging:
-        """Say how a raw scan becomes images that it can read, as far as possible as asked."""
-
-    def map(
-        self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
-    ) -> tuple[ParameterMaps, Fingerprints]:
-        """Turn the images of slices, each looked at as it comes, into maps and what they were read from.
-
-        Raises
-        ------
-        MrfpipeError
-            If the images are not what it can read, or the machine lacks what it takes.
-        """
-
-    def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
-        """Say in a line what the signals have against the model that the maps mean; nothing if nothing is known."""
-
-    def describe(self, rank: int) -> str:
-        """Say in words how the maps are made, of signals that were compared by so many coefficients."""
-
-    def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
-        """Return all that decides the maps of a scan of this sha256 whose images were made so."""
-
-
-=======
->>>>>>> f67ce89896a44892d233e7c03394498baa001615
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MatchMapper:
     """Maps by matching with a dictionary."""

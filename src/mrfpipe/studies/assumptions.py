@@ -19,14 +19,9 @@ from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel, fingerprints
-<<<<<<< HEAD
 from mrfpipe.physics.variants import after, inverted
-from mrfpipe.progress import Steps
-from mrfpipe.protocol import History, Protocol, load_protocol
-=======
 from mrfpipe.progress import SILENT, UNTOLD, Progress, Steps
-from mrfpipe.protocol import History, Inversion, Protocol, load_protocol
->>>>>>> f67ce89896a44892d233e7c03394498baa001615
+from mrfpipe.protocol import History, Protocol, load_protocol
 from mrfpipe.quantities import counting_rule
 from mrfpipe.studies.tables import ERROR_COLUMNS, bias_and_rmse, markdown, write_csv, write_text
 
