@@ -21,6 +21,7 @@ COMMANDS = {
     "protocol": "Derive a protocol from a Pulseq sequence.",
     "simulate": "Simulate the dictionary of a protocol.",
     "frames": "Reconstruct the frames of a raw scan.",
+    "check": "Say which model of the signal explains a scan best.",
     "match": "Match scans with a dictionary: quantitative maps.",
     "train": "Train a network on scans whose maps are known.",
     "reconstruct": "Turn scans into quantitative maps by a network.",

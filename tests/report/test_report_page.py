@@ -10,7 +10,7 @@ from mrfpipe.appearance import side_letters
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.reconstruction import UNSTATED
 from mrfpipe.report.page import render, write_report
-from mrfpipe.report.quality import edge_shares, warnings_of
+from mrfpipe.report.quality import DOUBT, edge_shares, warnings_of
 
 
 def data_of(page):
@@ -150,11 +150,12 @@ def test_pure_tissue_is_nothing_to_warn_of_and_what_was_corrected_is_said(proven
         "gradient_delays_samples": {"x": 0.25, "y": -0.5},
         "virtual_coils_energy": 0.5,
         UNSTATED: "flip angles, TI",
+        DOUBT: "The scan is explained better.",
     }
     said = warnings_of(pure, dataclasses.replace(provenance, notes=notes))
-    for words in ("x 0.25, y -0.50", "only 50.0%", "not list them: flip angles, TI."):
+    for words in ("x 0.25, y -0.50", "only 50.0%", "not list them: flip angles, TI.", "explained better."):
         assert sum(words in warning for warning in said) == 1
-    assert len(said) == 3
+    assert len(said) == 4
 
 
 def test_a_picture_of_the_coils_is_in_the_page(tmp_path, maps, provenance):

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 BLOCK = 4
-"""Voxels along either side of a block. On phantoms of thigh and leg, with the usual and four times the noise, errors are
-1 to 7 % higher by blocks of 5, and 1.3 to 2.7 times as high without denoising (rank 8, mean over the maps)."""
+"""Voxels along either side of a block. On phantoms of thigh and leg, with the usual and four times the noise, errors
+are 1 to 7 % higher by blocks of 5, and 1.3 to 2.7 times as high without denoising (rank 8, mean over the maps)."""
 
 
 def denoise_low_rank(coefficients: Tensor, block: int = BLOCK) -> Tensor:

@@ -74,6 +74,7 @@ class Reconstruction:
         imaging: Imaging = BY_FRAMES,
         *,
         basis: Complex | None = None,
+        denoised: bool = True,
         device: torch.device = CPU,
         progress: Steps = UNTOLD,
     ) -> None:
@@ -89,6 +90,8 @@ class Reconstruction:
             How to go about it.
         basis
             Orthonormal temporal basis of a subspace reconstruction. Shape `(frames, rank)`.
+        denoised
+            Whether its coefficients are denoised.
         device
             Where a subspace reconstruction iterates.
         progress
@@ -112,7 +115,7 @@ class Reconstruction:
         self._delays = estimate_delays(scan.kspace, scan.trajectory) if seeks_delays else None
         scan = correct_delays(scan, self._delays) if self._delays and self._delays.significant else scan
         self._scan, self._sequence, self._imaging = scan, sequence, imaging
-        self._basis, self._device, self._progress = basis, device, progress
+        self._basis, self._denoised, self._device, self._progress = basis, denoised, device, progress
         self._weights = weights_of(scan.readout)
         self._density = self._weights(scan.trajectory, sequence.matrix)
         self._kernels: Tensor | None = None
@@ -173,6 +176,19 @@ class Reconstruction:
                 basis=self._basis,
             )
 
+    def noise(self, rng: np.random.Generator) -> Complex:
+        """Reconstruct white noise as the middle slice was, once that is: as much as coefficients have of it.
+
+        Returns
+        -------
+            Coefficients of noise of unit variance, as that of prewhitened coils. Shape `(rank, y, x)`.
+        """
+        if self._coil_maps is None:
+            raise ValueError("The middle slice has not been reconstructed yet.")
+        maps, shape = self._coil_maps, (len(self._coil_maps), *self._scan.kspace.shape[2:])
+        parts = rng.standard_normal((2, *shape), np.float32) * np.float32(np.sqrt(0.5))
+        return self._coefficients(self.n_slices - 1, parts[0] + 1j * parts[1], maps)
+
     def _noise(self, s: int) -> Complex | None:
         if self._imaging.noise == "scan":
             return self._scan.noise
@@ -222,6 +238,7 @@ class Reconstruction:
             basis,
             readouts_per_frame,
             kernels=self._kernels,
+            denoised=self._denoised,
             backend=self._imaging.backend,
             device=self._device,
         )

@@ -11,6 +11,8 @@ from mrfpipe.imaging.reconstruction import UNSTATED
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import Parameter
 
+DOUBT = "what_the_scan_says_of_the_model"
+"""Name of the note that says which other model explains a scan better."""
 _NEIGHBOURHOOD = 7
 """Voxels along a side of a neighbourhood: noise drives single voxels to an end, a true value beyond it drives all."""
 _MUCH_AT_END = 0.1
@@ -103,6 +105,9 @@ def _of_notes(notes: Mapping[str, object]) -> list[str]:
     unstated = notes.get(UNSTATED)
     if unstated is not None:
         said.append(f"Nothing has checked that these are the protocol's, as the scan does not list them: {unstated}.")
+    doubt = notes.get(DOUBT)
+    if doubt is not None:
+        said.append(str(doubt))
     energy = notes.get("virtual_coils_energy")
     if isinstance(energy, int | float) and energy < _ENOUGH_ENERGY:
         said.append(f"The virtual coils keep only {energy:.1%} of the signal: more of them would lower the noise.")

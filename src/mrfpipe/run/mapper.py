@@ -25,6 +25,7 @@ from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol, parse_protocol
+from mrfpipe.run.check import doubt
 from mrfpipe.run.choices import MATCHING, Matching
 
 
@@ -86,6 +87,10 @@ class MatchMapper:
             device=device,
             progress=progress("match"),
         )
+
+    def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
+        """Say which history or inversion explains the signals better than the dictionary's."""
+        return doubt(maps, fingerprints, self.dictionary)
 
     def describe(self, rank: int) -> str:
         """Name method, entries and signal model, for signals that were compared by so many coefficients."""
@@ -154,6 +159,10 @@ class NetworkMapper:
                 precision=self.precision,
                 progress=progress("network"),
             )
+
+    def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:  # noqa: ARG002 - it knows no others
+        """Say nothing: a network has learned one model."""
+        return ""
 
     def describe(self, rank: int) -> str:  # noqa: ARG002 - it reads what it was trained on
         """Name size and signal model, and the precision if it is a coarse one."""

@@ -12,6 +12,7 @@ from mrfpipe.files.results import scan_name
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.series import FrameSeries, each_slice
 from mrfpipe.progress import SILENT, Progress
+from mrfpipe.report.quality import DOUBT
 from mrfpipe.run.mapper import Mapper
 from mrfpipe.run.record import Record
 from mrfpipe.run.result import Result
@@ -78,7 +79,8 @@ def map_scan(
         notes={**source.notes, **made.notes},
         recipe=recipe,
     )
-    return replace(result, provenance=provenance, coil_maps=source.coil_maps, truth=truth.maps, warning=truth.warning)
+    warning = "; ".join(text for text in (result.warning, truth.warning) if text)
+    return replace(result, provenance=provenance, coil_maps=source.coil_maps, truth=truth.maps, warning=warning)
 
 
 def map_series(
@@ -96,15 +98,19 @@ def _map(
     began, before = time.perf_counter(), slices.seconds
     maps, fingerprints = mapper.map(slices, device, progress)
     mapping = time.perf_counter() - began - (slices.seconds - before)
+    doubt = mapper.doubt(maps, fingerprints)
     provenance = record.provenance(
         recipe=None,
         inputs={} if mapper.origin is None else {mapper.origin.path: mapper.origin.sha256},
         protocol=mapper.protocol,
         method=mapper.describe(fingerprints.basis.shape[1]),
         device=str(device),
-        notes={"seconds_of_stages": {"images": round(slices.seconds, 2), mapper.kind: round(mapping, 2)}},
+        notes={
+            "seconds_of_stages": {"images": round(slices.seconds, 2), mapper.kind: round(mapping, 2)},
+            **({DOUBT: doubt} if doubt else {}),
+        },
     )
-    return Result(name=name, maps=maps, fingerprints=fingerprints, provenance=provenance)
+    return Result(name=name, maps=maps, fingerprints=fingerprints, provenance=provenance, warning=doubt)
 
 
 class _Timed:

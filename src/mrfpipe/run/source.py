@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mrfpipe.acquisition.raw import read_raw
+from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Complex, available_memory
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.files.frames import StoredSeries, read_frames_header
@@ -73,6 +74,26 @@ def open_series(
     with stage(progress, "read"):
         scan = read_raw(path, protocol.sequence)
     basis = basis if imaging.recon == "subspace" else None
+    return reconstruction_of(scan, protocol, progress, imaging=imaging, basis=basis, device=device)
+
+
+def reconstruction_of(
+    scan: RawScan,
+    protocol: Protocol,
+    progress: Progress,
+    *,
+    imaging: Imaging,
+    basis: Complex | None,
+    denoised: bool = True,
+    device: torch.device = CPU,
+) -> Reconstruction:
+    """Get ready to reconstruct a raw scan: parameters as of `open_series` and `Reconstruction`.
+
+    Raises
+    ------
+    ResourceError
+        If a slice does not fit into memory, or the NUFFT asked for is not installed.
+    """
     rank = None if basis is None else basis.shape[1]
     kind = "frame by frame" if rank is None else f"in a subspace of rank {rank}"
     _check_memory(
@@ -81,7 +102,13 @@ def open_series(
         CLOSE if rank is None else f"take a basis of lower rank, {CLOSE}",
     )
     return Reconstruction(
-        scan, protocol.sequence, imaging, basis=basis, device=device, progress=progress(imaging.recon)
+        scan,
+        protocol.sequence,
+        imaging,
+        basis=basis,
+        denoised=denoised,
+        device=device,
+        progress=progress(imaging.recon),
     )
 
 

@@ -19,8 +19,9 @@ from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel, fingerprints
+from mrfpipe.physics.variants import after, inverted
 from mrfpipe.progress import SILENT, UNTOLD, Progress, Steps
-from mrfpipe.protocol import History, Inversion, Protocol, load_protocol
+from mrfpipe.protocol import History, Protocol, load_protocol
 from mrfpipe.quantities import counting_rule
 from mrfpipe.studies.tables import ERROR_COLUMNS, bias_and_rmse, markdown, write_csv, write_text
 
@@ -86,12 +87,12 @@ def _as_assumed(protocol: Protocol, voxels: Voxels, model: SignalModel | None = 
 
 def _inverted(protocol: Protocol, voxels: Voxels, **inversion: float | bool) -> Complex:
     """Invert otherwise."""
-    return _as_assumed(replace(protocol, sequence=protocol.sequence.with_blocks(Inversion, **inversion)), voxels)
+    return _as_assumed(inverted(protocol, **inversion), voxels)
 
 
 def _after(history: History, protocol: Protocol, voxels: Voxels) -> Complex:
     """Play the sequence after another history."""
-    return _as_assumed(replace(protocol, history=history), voxels)
+    return _as_assumed(after(protocol, history), voxels)
 
 
 def _other_t2(t2: float, protocol: Protocol, voxels: Voxels) -> Complex:

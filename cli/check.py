@@ -1,0 +1,51 @@
+"""``mrfpipe check``: what a scan says of the signal model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mrfpipe.files.kinds import RAW
+from mrfpipe.files.schemas import DICTIONARY
+
+from .imaging_options import scan_options
+from .options import Settings, common_options
+from .paths import Input
+
+if TYPE_CHECKING:
+    from mrfpipe.imaging.choices import Imaging
+
+
+@click.command()
+@click.argument("scan", type=Input(RAW), metavar="RAW")
+@click.option(
+    "-d", "--dictionary", type=Input(DICTIONARY), required=True, metavar="DICT.h5", help="Written by `simulate`."
+)
+@common_options
+@scan_options
+def command(settings: Settings, scan: Path, dictionary: Path, imaging: "Imaging") -> None:
+    """Say by which assumptions the raw scan RAW is explained best: those of the dictionary, or others.
+
+    Some thousand voxels are explained by the dictionary's protocol as it is, after another history, with another
+    inversion, conjugated, with another spoiling and slice profile. Says by how many standard errors of the residual
+    each is worse than the best, and what it would change in the maps.
+
+    Example: mrfpipe check thigh.h5 -d t1ff.h5
+    """
+    from mrfpipe.progress import stage
+
+    with stage(settings.progress, "load"):
+        from mrfpipe.files.dictionaries import load_dictionary
+        from mrfpipe.run.check import check_scan
+
+    assumed = load_dictionary(dictionary)
+    found = check_scan(
+        scan,
+        assumed.protocol,
+        assumed.model,
+        imaging=imaging,
+        device=settings.device(),
+        seed=settings.seed,
+        progress=settings.progress,
+    )
+    click.echo(str(found))

@@ -1,0 +1,86 @@
+"""What a scan says of the signal model, in words and as a table."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrfpipe.matching.check import CLEARLY, Explained, Verdict
+from mrfpipe.physics.variants import Setting
+from mrfpipe.quantities import Parameter
+
+DECIMALS = {"1": 3, "ms": 0, "Hz": 1}
+"""Of changes of maps, by the unit of these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Check:
+    """What a scan says of the signal model, and of how much of it."""
+
+    name: str
+    """What the scan is called."""
+    slice_index: int
+    """Slice that was looked at, counted from 0."""
+    n_slices: int
+    """Slices of the scan."""
+    rank: int
+    """Coefficients that a voxel was compared by."""
+    verdict: Verdict
+    """What it says."""
+
+    def over_noise(self, one: Explained) -> float:
+        """Return the median residual in units of the noise; 1 if noise is all that is left."""
+        # Of 2 rank real numbers, a fit explains one a parameter, and the two of the scale.
+        free = self.rank - (len(one.parameters) + 2) / 2
+        return float(np.sqrt(np.median(one.residual) / max(free, 0.5)))
+
+    def __str__(self) -> str:
+        verdict, best = self.verdict, self.verdict.best
+        looked_at = f"slice {self.slice_index + 1} of {self.n_slices}, {best.residual.size:,} voxels"
+        noise = f"{self.rank} coefficients, residual {self.over_noise(best):.2f} times the noise"
+        lines = [f"{self.name}: {looked_at}, {noise}", best_line(verdict), "", *self._table()]
+        undecided = [
+            f"{setting.name} ({setting.remedy})" for one in verdict.undecided for setting in self._instead(one)
+        ]
+        if undecided:
+            lines += ["", f"undecided, less than {CLEARLY:g} standard errors worse: {'; '.join(undecided)}"]
+        return "\n".join(lines)
+
+    def _instead(self, one: Explained) -> tuple[Setting, ...]:
+        """Return what a variant has set otherwise than the best."""
+        return one.variant.since(self.verdict.best.variant)
+
+    def _table(self) -> list[str]:
+        """Write what every other variant is worse by, and what it would change in the maps."""
+        best, assumed = self.verdict.best, self.verdict.assumed
+        rows = {", ".join(setting.name for setting in self._instead(one)): one for one in self.verdict.others}
+        if self.verdict.changes:
+            rows = {n: o for n, o in rows.items() if o.variant.since(assumed.variant)} | {"as assumed": assumed}
+        parameters = best.variant.protocol.parameters
+        titles = [p.name if p.unit == "1" else f"{p.name} ({p.unit})" for p in parameters]
+        width = max(map(len, rows))
+        columns = "  ".join(f"{title:>10}" for title in titles)
+        lines = [f"{'instead':{width}}  {'worse by (se)':>13}  {'residual':>8}  {columns}"]
+        for name, one in sorted(rows.items(), key=lambda row: best.margin(row[1])):
+            change = one.change(best)
+            changes = "  ".join(f"{_number(change[p.name], p):>10}" for p in parameters)
+            lines.append(f"{name:{width}}  {best.margin(one):13.1f}  {self.over_noise(one):8.2f}  {changes}")
+        return [*lines, "residual in units of the noise; then by how much maps would change, medians"]
+
+
+def best_line(verdict: Verdict) -> str:
+    """Say in a line which variant explains a scan best, how it is set, and what the maps change by."""
+    if not verdict.changes:
+        return "The scan is explained best by the protocol as it is."
+    names, remedies = (", ".join(texts) for texts in zip(*verdict.changes, strict=True))
+    change = verdict.best.change(verdict.assumed)
+    parameters = verdict.best.variant.protocol.parameters
+    units = {p.name: "" if p.unit == "1" else f" {p.unit}" for p in parameters}
+    changes = ", ".join(f"{p.name} {_number(change[p.name], p)}{units[p.name]}" for p in parameters)
+    return (
+        f"The scan is explained better than by the protocol, by {verdict.margin:.0f} standard errors, with {names}: "
+        f"set {remedies}, and the maps change by (medians) {changes}."
+    )
+
+
+def _number(value: float, p: Parameter) -> str:
+    return f"{value:+.{DECIMALS[p.unit]}f}"
