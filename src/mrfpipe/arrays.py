@@ -29,11 +29,27 @@ ShortInt = npt.NDArray[np.int32]
 def check_shape(
     name: str, array: npt.NDArray[Any], axes: str, sizes: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """Check an array's rank and sizes against named axes, and return the size of every one, those given included.
+    """Check an array's rank and sizes against named axes.
 
-    Axis names are separated by blanks, for example ``"slices y x"``; a number stands for itself, and some of the names
-    may have sizes that they must have. ValueError, which calls the array by its name, if the number of axes or a size
-    is wrong.
+    Parameters
+    ----------
+    name
+        What the array is, for the error.
+    array
+        The array to check.
+    axes
+        Axis names separated by blanks, for example ``"slices y x"``; a number stands for itself.
+    sizes
+        Sizes that some of the names must have.
+
+    Returns
+    -------
+        The size of every named axis, those of `sizes` included.
+
+    Raises
+    ------
+    ValueError
+        If the number of axes or a size is wrong.
     """
     names = axes.split()
     known = dict(sizes or {})
@@ -62,7 +78,10 @@ def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def resolve_device(device: str) -> "torch.device":
     """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a torch device; ``auto`` takes the first GPU if there is one.
 
-    ResourceError if a GPU is asked for that this machine does not have.
+    Raises
+    ------
+    ResourceError
+        If a GPU is asked for that this machine does not have.
     """
     import torch
 

@@ -119,9 +119,16 @@ class Dictionary:
         return compressed
 
     def in_basis(self, basis: Complex) -> "Dictionary":
-        """Express the entries in another orthonormal basis `(frames, rank)`, for signals that are known in that alone.
+        """Express the entries in another orthonormal basis, for signals that are known in that alone.
 
-        The basis may be the leading vectors of this dictionary's; what lies outside of it is left out.
+        Parameters
+        ----------
+        basis
+            Shape `(frames, rank)`; as the leading vectors of this dictionary's.
+
+        Returns
+        -------
+            The same entries, less what lies outside the basis.
         """
         turn = self.basis.T @ basis.conj()
         turned = tuple(signals @ turn for signals in self.components)
@@ -134,7 +141,10 @@ class Dictionary:
     def positions(self, numbers: Int) -> dict[str, Int]:
         """Return the positions of entries on every axis of the grid, by its name. Shape `(entries)` each.
 
-        IndexError if a number is outside the grid.
+        Raises
+        ------
+        IndexError
+            If a number is outside the grid.
         """
         if numbers.size and (numbers.min() < 0 or numbers.max() >= self.n_entries):
             raise IndexError(f"Entry numbers run from 0 to {self.n_entries - 1}.")
@@ -142,9 +152,21 @@ class Dictionary:
         return dict(zip(grid, np.unravel_index(numbers, grid.shape), strict=True))
 
     def entries(self, numbers: Int) -> Complex:
-        """Make entries, compressed fingerprints, by number from 0 on. Shape `(entries)` to `(entries, rank)`.
+        """Make entries by number.
 
-        IndexError if a number is outside the grid.
+        Parameters
+        ----------
+        numbers
+            Entry numbers, 0 to `n_entries` - 1. Shape `(entries)`.
+
+        Returns
+        -------
+            Compressed fingerprints. Shape `(entries, rank)`.
+
+        Raises
+        ------
+        IndexError
+            If a number is outside the grid.
         """
         at, protocol = self.positions(numbers), self.protocol
         made = [

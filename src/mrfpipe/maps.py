@@ -87,7 +87,10 @@ class ParameterMaps(Mapping[str, Float]):
     def parameter(self, name: str) -> Parameter:
         """Return the parameter of a name.
 
-        KeyError if there is none; the error names those there are.
+        Raises
+        ------
+        KeyError
+            If there is none; the error names those there are.
         """
         for parameter in self.parameters:
             if parameter.name == name:

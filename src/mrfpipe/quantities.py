@@ -144,7 +144,10 @@ class Condition:
     def parse(cls, text: str, scales: dict[str, float]) -> "Condition":
         """Read a condition such as ``FF <= 0.7`` on one of the parameters whose scales are given.
 
-        ValueError if it is not a condition, or not on one of these parameters.
+        Raises
+        ------
+        ValueError
+            If it is not a condition, or not on one of these parameters.
         """
         found = re.fullmatch(r"\s*(\S+)\s*(<=|>)\s*(-?[\d.]+(?:[eE][-+]?\d+)?)\s*", text)
         if found is None or found[1] not in scales:
@@ -217,7 +220,13 @@ def parameters_as_text(parameters: tuple[Parameter, ...]) -> str:
 
 
 def parameters_from_text(text: str) -> tuple[Parameter, ...]:
-    """Read what `parameters_as_text` wrote; ValueError if it is something else."""
+    """Read what `parameters_as_text` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
     try:
         entries = json.loads(text)
         quantities = {str(entry["name"]): QUANTITIES[entry["quantity"]] for entry in entries}

@@ -91,7 +91,10 @@ def affine_of(imaging: Heads, matrix: int, fov_mm: float, thickness_mm: float, p
 def stack_of(affine: Double, matrix: int, n_slices: int) -> Stack:
     """Compute positions and directions from an affine, the inverse of `affine_of`.
 
-    ValueError if the affine's axes are not at right angles.
+    Raises
+    ------
+    ValueError
+        If the affine's axes are not at right angles.
     """
     columns = _LPS_TO_RAS[:, None] * affine[:3, :3]
     sizes = np.linalg.norm(columns, axis=0)

@@ -16,9 +16,21 @@ _SAME_PLACE = 1.0  # cycles/FOV between readouts
 
 
 def golden_angle_spokes(sequence: Sequence) -> Float:
-    """Compute the trajectory of a sequence's spokes, (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+    """Compute the trajectory of a sequence's spokes.
 
-    ValueError if the sequence's readouts are stored.
+    Parameters
+    ----------
+    sequence
+        Gives the number of spokes and samples, the oversampling and the angle increment.
+
+    Returns
+    -------
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+
+    Raises
+    ------
+    ValueError
+        If the sequence's readouts are stored.
     """
     increment, oversampling = sequence.readout.angle_increment, sequence.readout.oversampling
     if increment is None or oversampling is None:
@@ -33,7 +45,10 @@ def golden_angle_spokes(sequence: Sequence) -> Float:
 def check_spokes(trajectory: Float) -> None:
     """Raise ValueError unless all readouts are spokes: straight, evenly sampled, with the centre between their ends.
 
-    The trajectory is (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+    Parameters
+    ----------
+    trajectory
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     """
     n_samples = check_shape("trajectory", trajectory, "readouts samples 2")["samples"]
     first, last = trajectory[:, 0], trajectory[:, -1]
@@ -51,7 +66,10 @@ def check_spokes(trajectory: Float) -> None:
 def is_one_readout_turned(trajectory: Float) -> bool:
     """Whether every place of the readout is as far from the centre of k-space in all readouts.
 
-    The trajectory is (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+    Parameters
+    ----------
+    trajectory
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     """
     radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
     return bool(np.ptp(radius, axis=0).max() <= _SAME_PLACE)

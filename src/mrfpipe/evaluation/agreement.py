@@ -89,7 +89,14 @@ def region_agreement(
 ) -> dict[str, tuple[RegionMeans, Agreement]]:
     """Average every map over every region of every slice, and compare the means.
 
-    Parameters are those of `mrfpipe.evaluation.metrics.evaluate`.
+    Parameters
+    ----------
+    maps
+        The maps to judge.
+    reference
+        What they are compared with.
+    rois
+        Labels of regions, 0 for none. Shape `(slices, y, x)`.
 
     Returns
     -------

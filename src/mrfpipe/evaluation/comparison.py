@@ -34,7 +34,19 @@ class Comparison:
 def compare(maps: ParameterMaps, reference: ParameterMaps, labels: Int | None) -> list[Comparison]:
     """Compare every map with its reference, by the means of regions if there are any, else voxel by voxel.
 
-    Parameters and errors are those of `mrfpipe.evaluation.metrics.evaluate`.
+    Parameters
+    ----------
+    maps
+        The maps to judge.
+    reference
+        What they are compared with.
+    labels
+        Labels of regions, 0 for none. Shape `(slices, y, x)`.
+
+    Raises
+    ------
+    MismatchError
+        If the shapes differ.
     """
     errors = evaluate(maps, reference, labels)
     regions = {} if labels is None else region_agreement(maps, reference, labels)

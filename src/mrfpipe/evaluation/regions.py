@@ -29,7 +29,16 @@ class RegionMeans:
 def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter, rois: Labels) -> RegionMeans:
     """Average one map and its reference over the regions where it counts, voxels missing left out of both.
 
-    Parameters but for the map are those of `mrfpipe.evaluation.metrics.evaluate`.
+    Parameters
+    ----------
+    maps
+        The maps to judge.
+    reference
+        What they are compared with.
+    parameter
+        Which map.
+    rois
+        Labels of regions, 0 for none. Shape `(slices, y, x)`.
     """
     labels = reference.counting_regions(parameter, rois)
     inside = maps.mask & (labels != 0)
@@ -46,7 +55,10 @@ def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Param
 def check_shapes(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None) -> None:
     """Refuse to compare what is not of one scan.
 
-    MismatchError if maps, reference and regions differ in shape, or the maps are of other parameters.
+    Raises
+    ------
+    MismatchError
+        If maps, reference and regions differ in shape, or the maps are of other parameters.
     """
     if tuple(maps) != tuple(reference):
         raise MismatchError(f"The maps are {', '.join(maps)}, those of the reference {', '.join(reference)}.")

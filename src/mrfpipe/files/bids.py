@@ -146,9 +146,23 @@ def _is_session(folder: Path) -> bool:
 def save_bids(maps: ParameterMaps, folder: Path, provenance: Provenance, *, entities: str) -> None:
     """Write the maps of one scan of a dataset.
 
-    Not atomic by itself; see `results.save_result`. Names of files begin with `entities`, such as ``sub-01_ses-a``.
+    Not atomic by itself; see `results.save_result`.
 
-    OSError if the disk does not take the files.
+    Parameters
+    ----------
+    maps
+        What to write.
+    folder
+        The scan's folder.
+    provenance
+        How the maps were made.
+    entities
+        What file names begin with, such as ``sub-01_ses-a``.
+
+    Raises
+    ------
+    OSError
+        If the disk does not take the files.
     """
     for image in _images(maps):
         stem = folder / image.folder / f"{entities}_{image.ending}"
@@ -162,7 +176,12 @@ def describe_dataset(folder: Path, maps: ParameterMaps) -> None:
 
     What an earlier scan or another program wrote there stays.
 
-    Errors as of `scan_folder`; ResourceError if the disk does not take the files.
+    Raises
+    ------
+    OutputExistsError, InputError
+        As `scan_folder`.
+    ResourceError
+        If the disk does not take the files.
     """
     root = folder.parent.parent if _is_session(folder) else folder.parent
     description = _description(root)

@@ -51,11 +51,27 @@ def require_highdicom() -> None:
 def write_dicom(maps: ParameterMaps, folder: str | Path, *, name: str, provenance: Provenance) -> None:
     """Write every map to ``NAME.dcm``, NaN outside the mask.
 
-    Not atomic by itself; see `results.save_result`. The folder is made if it is missing; `name` is what the scan is
-    called.
+    Not atomic by itself; see `results.save_result`.
 
-    ResourceError if highdicom is not installed; ValueError if the maps' axes are not at right angles; OSError if the
-    disk does not take the files.
+    Parameters
+    ----------
+    maps
+        What to write.
+    folder
+        Where to; made if it is missing.
+    name
+        What the scan is called.
+    provenance
+        How the maps were made.
+
+    Raises
+    ------
+    ResourceError
+        If highdicom is not installed.
+    ValueError
+        If the maps' axes are not at right angles.
+    OSError
+        If the disk does not take the files.
     """
     require_highdicom()
     folder = Path(folder)

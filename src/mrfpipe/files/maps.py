@@ -17,7 +17,24 @@ _AXES = "slices y x"
 
 
 def save_maps(maps: ParameterMaps, path: str | Path, provenance: Provenance, *, force: bool = False) -> None:
-    """Write parameter maps, and how they were made; errors as of `atomic.writing`."""
+    """Write parameter maps.
+
+    Parameters
+    ----------
+    maps
+        What to write.
+    path
+        The file to be.
+    provenance
+        How the maps were made.
+    force
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    OutputExistsError, ResourceError
+        As `atomic.writing`.
+    """
     with writing(path, force=force) as partial:
         write_maps(maps, partial, provenance)
 
@@ -25,7 +42,10 @@ def save_maps(maps: ParameterMaps, path: str | Path, provenance: Provenance, *, 
 def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
     """Write parameter maps to a temporary path, as part of something larger that is renamed as a whole.
 
-    OSError if the disk does not take the file.
+    Raises
+    ------
+    OSError
+        If the disk does not take the file.
     """
     with creating(path, MAPS) as sink:
         sink.text("provenance", provenance.to_json())
@@ -41,7 +61,10 @@ def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
 def load_maps(path: str | Path) -> ParameterMaps:
     """Read parameter maps, back in SI units.
 
-    InputError if the file is missing, of another kind or damaged, or a map is not finite inside the mask.
+    Raises
+    ------
+    InputError
+        If the file is missing, of another kind or damaged, or a map is not finite inside the mask.
     """
     with opening(path, MAPS) as source:
         mask = source.mask("mask")

@@ -16,9 +16,21 @@ from mrfpipe.maps import ParameterMaps
 def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) -> None:
     """Write every map to ``NAME.nii.gz`` with a sidecar ``NAME.json`` beside it, NaN outside the mask.
 
-    Not atomic by itself; see `results.save_result`. The folder is made if it is missing.
+    Not atomic by itself; see `results.save_result`.
 
-    OSError if the disk does not take the files.
+    Parameters
+    ----------
+    maps
+        What to write.
+    folder
+        Where to; made if it is missing.
+    provenance
+        How the maps were made.
+
+    Raises
+    ------
+    OSError
+        If the disk does not take the files.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +45,14 @@ def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) 
 def write_image(values: Float | Byte, maps: ParameterMaps, path: Path) -> None:
     """Write one map as a float32 NIfTI with axes (x, y, slice); the same map always gives the same bytes.
 
-    Mask and geometry are those of the maps that it is one of. Shape `(slices, y, x)`.
+    Parameters
+    ----------
+    values
+        The map. Shape `(slices, y, x)`.
+    maps
+        The maps it is one of, for mask and geometry.
+    path
+        The file to be.
     """
     masked = np.where(maps.mask, values, np.float32(np.nan)).astype(np.float32)
     image: Any = nib.Nifti1Image(np.ascontiguousarray(masked.transpose(2, 1, 0)), maps.affine)  # type: ignore[no-untyped-call]

@@ -100,7 +100,10 @@ class Provenance:
     def from_json(cls, text: str) -> "Provenance":
         """Read what `to_json` wrote.
 
-        ValueError if the text is not JSON, or a key is missing, unknown or of another type.
+        Raises
+        ------
+        ValueError
+            If the text is not JSON, or a key is missing, unknown or of another type.
         """
         values = json.loads(text)
         names = {f.name for f in fields(cls)}
@@ -144,7 +147,10 @@ def _require(name: str, holds: bool) -> None:
 def sha256_of(path: str | Path) -> str:
     """Compute the sha256 of a file, read in parts; of a folder, that over the names and sha256 of its files, sorted.
 
-    InputError if a file cannot be read.
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
     """
     path = Path(path)
     try:

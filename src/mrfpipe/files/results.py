@@ -23,7 +23,10 @@ FINGERPRINTS_FILE = "fingerprints.h5"
 def scan_name(path: str | Path) -> str:
     """Return what a raw scan or frames file calls its scan: results are named after it.
 
-    InputError if there is no such file, or a frames file cannot be read.
+    Raises
+    ------
+    InputError
+        If there is no such file, or a frames file cannot be read.
     """
     path = Path(path)
     if not path.exists():
@@ -86,7 +89,10 @@ def save_result(
 def find_maps(path: str | Path) -> Path:
     """Return the maps file of a result: the file itself, that in a result folder, or that of the only result below it.
 
-    InputError if a folder holds no result or more than one.
+    Raises
+    ------
+    InputError
+        If a folder holds no result or more than one.
     """
     path = Path(path)
     if not path.is_dir():
@@ -108,7 +114,12 @@ def find_maps(path: str | Path) -> Path:
 def find_fingerprints(maps_file: Path, maps: ParameterMaps) -> Fingerprints | None:
     """Read the fingerprints that lie beside a maps file; None if the result keeps none.
 
-    InputError if they are damaged; MismatchError if they are not those of as many voxels.
+    Raises
+    ------
+    InputError
+        If they are damaged.
+    MismatchError
+        If they are not those of as many voxels.
     """
     path = maps_file.with_name(FINGERPRINTS_FILE)
     if not path.exists():

@@ -20,8 +20,16 @@ _DAMAGE = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, 
 def truth_arrays(maps: ParameterMaps, rois: Byte) -> dict[str, npt.NDArray[np.generic]]:
     """Name a truth's arrays as files do: `mask`, the maps in the units of files, `roi`, and what the maps are of.
 
-    Regions of interest are numbered from 1. Arrays have shape `(slices, y, x)` and are 0 outside the mask; `parameters`
-    is a text.
+    Parameters
+    ----------
+    maps
+        The truth.
+    rois
+        Number of the region of interest, from 1, or 0. Shape `(slices, y, x)`.
+
+    Returns
+    -------
+        Arrays of shape `(slices, y, x)`, 0 outside the mask, and `parameters`, a text.
     """
     arrays: dict[str, npt.NDArray[np.generic]] = {"mask": maps.mask.astype(np.uint8)}
     arrays |= {name: np.where(maps.mask, values, np.float32(0)) for name, values in maps.items()}
@@ -42,7 +50,10 @@ def truth_path(path: str | Path) -> Path:
 def load_truth(path: str | Path, parameters: tuple[Parameter, ...]) -> ParameterMaps | None:
     """Return the truth, of these parameters unless it says of what, that lies beside a raw scan or frames file, if any.
 
-    InputError if there is one that cannot be read.
+    Raises
+    ------
+    InputError
+        If there is one that cannot be read.
     """
     truth = truth_path(path)
     return load_reference(truth, parameters)[0] if truth.exists() else None

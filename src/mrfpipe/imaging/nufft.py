@@ -84,14 +84,21 @@ def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int, *, backend: 
     ----------
     samples
         Shape `(coils, readouts, samples)`. NumPy or, for sigpy, CuPy.
-    trajectory, backend
-        As for `nufft`, and so are errors.
+    trajectory
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     matrix
         Voxels along x and along y.
+    backend
+        What computes it.
 
     Returns
     -------
         Images, where the samples are. Shape `(coils, y, x)`.
+
+    Raises
+    ------
+    ResourceError
+        If the backend is not installed.
     """
     check_shape(
         "samples", samples, "coils readouts samples", check_shape("trajectory", trajectory, "readouts samples 2")
@@ -120,9 +127,15 @@ def cell_sums(weights: Float, trajectory: Float, matrix: int) -> Float:
     Parameters
     ----------
     weights
-        Shape `(readouts, samples)`, as what is returned.
-    trajectory, matrix
-        As for `nufft_adjoint`.
+        Shape `(readouts, samples)`.
+    trajectory
+        (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
+    matrix
+        Voxels along x and along y.
+
+    Returns
+    -------
+        Shape `(readouts, samples)`.
     """
     check_shape("weights", weights, "readouts samples", check_shape("trajectory", trajectory, "readouts samples 2"))
     points = np.ascontiguousarray(trajectory[..., ::-1])
@@ -153,7 +166,16 @@ def espirit_maps(kspace: Complex, calibration: int) -> Complex:
 def jsense_maps(kspace: Complex, calibration: int) -> Complex:
     """Compute sensitivities by JSENSE: the image and the smooth coils that together explain the centre of k-space.
 
-    It takes and gives what `espirit_maps` does.
+    Parameters
+    ----------
+    kspace
+        As for `espirit_maps`. Shape `(coils, ky, kx)`.
+    calibration
+        Samples along kx and ky of the centre that is looked at.
+
+    Returns
+    -------
+        Maps of arbitrary scale and common phase in every voxel. Shape `(coils, y, x)`.
     """
     maps: Complex = sigpy.mri.app.JsenseRecon(kspace, ksp_calib_width=calibration, show_pbar=False).run()
     return maps

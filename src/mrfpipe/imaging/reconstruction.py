@@ -36,7 +36,16 @@ CPU = torch.device("cpu")
 def memory_needed(scan: RawScan, sequence: Sequence, imaging: Imaging, rank: int | None) -> int:
     """Count the bytes that the reconstruction of a scan takes at its peak, beside the scan.
 
-    The rank is that of the basis of a subspace reconstruction; None for one of frames.
+    Parameters
+    ----------
+    scan
+        What is to be reconstructed, slice after slice.
+    sequence
+        Says how many frames there are.
+    imaging
+        How to go about it.
+    rank
+        Basis vectors of a subspace reconstruction; None for one of frames.
     """
     n_samples, n_coils = scan.kspace[0, 0].size, min(scan.n_coils, imaging.n_virtual or scan.n_coils)
     image, samples = (np.dtype(np.complex64).itemsize * n for n in (sequence.matrix**2, n_samples))

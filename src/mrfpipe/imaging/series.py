@@ -89,7 +89,10 @@ def each_slice(series: FrameSeries) -> Iterator[FrameSeries]:
 def stack_slices(slices: Iterable[FrameSeries], n_slices: int) -> FrameSeries:
     """Put slices that come one after the other into one series.
 
-    ValueError if there are not so many of one scan, or none.
+    Raises
+    ------
+    ValueError
+        If there are not so many of one scan, or none.
     """
     images, masks, first = None, [], None
     for s, one in enumerate(slices):

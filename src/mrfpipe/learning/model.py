@@ -71,8 +71,20 @@ class TrainedModel:
 def save_model(model: TrainedModel, folder: str | Path, *, half: bool = False) -> None:
     """Write a model into a folder, which is made if it is not there.
 
-    With `half`, kernels are rounded to float16, half the size. Biases, and what batches are normalised by, which may
-    leave float16's range, stay as they are. InputError if a kernel leaves that range.
+    Parameters
+    ----------
+    model
+        What to write.
+    folder
+        Where to.
+    half
+        Whether to round the kernels to float16, half the size. Biases, and what batches are normalised by, which may
+        leave float16's range, stay as they are.
+
+    Raises
+    ------
+    InputError
+        If a kernel leaves the range of float16.
     """
     from safetensors.torch import save_file
 
@@ -120,8 +132,10 @@ def _is_kernel(tensor: Tensor) -> bool:
 def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
     """Read a model that `save_model` wrote; kernels of float16 become float32.
 
-    InputError if a file is missing or damaged, is of another kind or schema, or its tensors do not fit its
-    architecture.
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, is of another kind or schema, or its tensors do not fit its architecture.
     """
     folder = Path(folder)
     path = folder / DESCRIPTION_FILE

@@ -168,7 +168,10 @@ def default_memory() -> int:
 def voxels_at_once(dictionary: Dictionary, groups: EntryGroups | None, memory: int | None) -> int:
     """Return how many voxels are matched at once in so much memory, with groups if group matching is to do it.
 
-    ResourceError if matching takes more than that.
+    Raises
+    ------
+    ResourceError
+        If matching takes more than that.
     """
     memory = default_memory() if memory is None else memory
     if memory < LEAST_MEMORY:

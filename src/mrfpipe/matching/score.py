@@ -51,7 +51,10 @@ class Matches:
 def unit_signals(coefficients: Complex) -> Complex:
     """Scale signals to unit norm. Shape `(voxels, rank)`.
 
-    ValueError if a signal is zero or not finite: it has no match.
+    Raises
+    ------
+    ValueError
+        If a signal is zero or not finite: it has no match.
     """
     if not np.all(np.isfinite(coefficients)) or not np.all(np.any(coefficients != 0, axis=1)):
         raise ValueError("Signals to match must be finite and not zero.")

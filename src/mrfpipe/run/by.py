@@ -81,7 +81,10 @@ BY_NETWORK = NetworkBy()
 def load_mapper(by: MapsBy, file: Path) -> "Mapper":
     """Read what maps are made by, once for many scans: again only if it has changed.
 
-    InputError if it is damaged, or not what it should be.
+    Raises
+    ------
+    MrfpipeError
+        As `MapsBy.read`.
     """
     return _mapper(by, file, sha256_of(file))
 
