@@ -101,20 +101,13 @@ def command(
         raise click.UsageError(f"{dictionary} says the signal model; --signal-model is for --labels truth.")
 
     from mrfpipe.physics.simulate import signal_model
-    from mrfpipe.run.training import train_network
+    from mrfpipe.run.training import TrainingJob
 
-    advance = settings.progress("train")
-
-    def tell(epoch: int, n_epochs: int, loss: float) -> None:
-        advance(epoch, n_epochs)
-        if settings.verbosity > 0:
-            settings.say(f"epoch {epoch} of {n_epochs}: loss {loss:.3g}")
-
-    model = train_network(
-        data,
-        output,
-        preset=preset,
+    job = TrainingJob(
+        scans=data,
         validation=validate,
+        target=output,
+        preset=preset,
         dictionary=dictionary,
         protocol=protocol,
         signal_model=signal_model(protocol, spoiling, slice_profile=slice_profile),
@@ -127,9 +120,15 @@ def command(
         log=log,
         board=board,
         force=settings.force,
-        progress=settings.progress,
-        tell=tell,
     )
+    advance = settings.progress("train")
+
+    def tell(epoch: int, n_epochs: int, loss: float) -> None:
+        advance(epoch, n_epochs)
+        if settings.verbosity > 0:
+            settings.say(f"epoch {epoch} of {n_epochs}: loss {loss:.3g}")
+
+    model = job.run(settings.progress, tell)
     if model is None:
         return
     click.echo(

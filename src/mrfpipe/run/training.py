@@ -1,7 +1,7 @@
 """Training: from scans whose maps are known to a network on disk."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -29,66 +29,77 @@ Known = tuple[Sequence[FrameSeries], Sequence[ParameterMaps]]
 """Scans and their maps."""
 
 
-def train_network(
-    scans: Sequence[Path],
-    target: Path,
-    *,
-    preset: str,
-    validation: Sequence[Path],
-    dictionary: Path | None,
-    protocol: Protocol,
-    signal_model: SignalModel,
-    n_epochs: int | None,
-    precision: Precision,
-    seed: int,
-    device: torch.device,
-    checkpoint: Path,
-    resume: bool,
-    log: Path | None,
-    board: Path | None,
-    force: bool,
-    progress: Progress,
-    tell: Epochs,
-) -> TrainedModel | None:
-    """Train a network and write its folder, telling of every epoch; None for processes that are not to tell of it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """A network, and what it is to learn from."""
 
-    It learns from raw scans or frames files, and the best epoch is chosen by those for validation, if there are any.
-    They are matched with the dictionary for their maps, which then says protocol and signal model; without one the
-    truth beside each of them is learned. Epochs are the preset's if not given. The checkpoint is where the state is
-    kept, and dropped unless the training is to resume there.
+    scans: tuple[Path, ...]
+    """Raw scans or frames files to learn from."""
+    validation: tuple[Path, ...]
+    """Those to choose the best epoch by; empty for the last one."""
+    target: Path
+    """The network's folder."""
+    preset: str
+    """Network and how it is trained."""
+    dictionary: Path | None
+    """What the scans are matched with for their maps; None for the truth beside each of them."""
+    protocol: Protocol
+    """What was scanned, if there is no dictionary to say it."""
+    signal_model: SignalModel
+    """How the scans' signals are simulated, likewise."""
+    n_epochs: int | None
+    """Times to go through the data; None for as often as the preset says."""
+    precision: Precision
+    """What to compute in."""
+    seed: int
+    """Of the random numbers."""
+    device: torch.device
+    """Where to train."""
+    checkpoint: Path
+    """Where the state is kept after every epoch."""
+    resume: bool
+    """Whether to go on from it; else it is dropped."""
+    log: Path | None
+    """File for a line of JSON an epoch."""
+    board: Path | None
+    """Folder for the same for TensorBoard."""
+    force: bool
+    """Whether a network that is there is replaced."""
 
-    InputError if a scan, its truth or the dictionary cannot be read; other errors as of `train_stages`.
-    """
-    if not resume and is_leader():
-        _drop(checkpoint)
-    matched = None if dictionary is None else load_dictionary(dictionary)
-    if matched is not None:
-        protocol, signal_model = matched.protocol, matched.model
-    series, known = _learned(scans, protocol, matched, progress)
-    stages = METHODS.get(preset) or (PRESETS[preset],)
-    if n_epochs is not None:
-        stages = tuple(replace(stage, n_epochs=n_epochs) for stage in stages)
-    model = train_stages(
-        stages,
-        series,
-        known,
-        protocol=protocol,
-        signal_model=signal_model,
-        device=device,
-        seed=seed,
-        progress=tell,
-        checkpoint=checkpoint,
-        validation=_learned(validation, protocol, matched, progress) if validation else None,
-        precision=precision,
-        log=log,
-        board=board,
-    )
-    if not is_leader():
-        return None
-    with writing(target, force=force, marker=DESCRIPTION_FILE) as partial:
-        save_model(model, partial)
-    _drop(checkpoint)
-    return model
+    def run(self, progress: Progress, tell: Epochs) -> TrainedModel | None:
+        """Train the network and write it, telling of every epoch; None for processes that are not to tell of it.
+
+        InputError if a scan, its truth or the dictionary cannot be read; other errors as of `train_stages`.
+        """
+        if not self.resume and is_leader():
+            _drop(self.checkpoint)
+        dictionary = None if self.dictionary is None else load_dictionary(self.dictionary)
+        protocol = self.protocol if dictionary is None else dictionary.protocol
+        series, known = _learned(self.scans, protocol, dictionary, progress)
+        stages = METHODS.get(self.preset) or (PRESETS[self.preset],)
+        if self.n_epochs is not None:
+            stages = tuple(replace(stage, n_epochs=self.n_epochs) for stage in stages)
+        model = train_stages(
+            stages,
+            series,
+            known,
+            protocol=protocol,
+            signal_model=self.signal_model if dictionary is None else dictionary.model,
+            device=self.device,
+            seed=self.seed,
+            progress=tell,
+            checkpoint=self.checkpoint,
+            validation=_learned(self.validation, protocol, dictionary, progress) if self.validation else None,
+            precision=self.precision,
+            log=self.log,
+            board=self.board,
+        )
+        if not is_leader():
+            return None
+        with writing(self.target, force=self.force, marker=DESCRIPTION_FILE) as partial:
+            save_model(model, partial)
+        _drop(self.checkpoint)
+        return model
 
 
 def _learned(scans: Sequence[Path], protocol: Protocol, dictionary: Dictionary | None, progress: Progress) -> Known:
