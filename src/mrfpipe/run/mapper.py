@@ -1,13 +1,13 @@
 """Mapper: a series of images in, maps out, by matching or by a network.
 
-Nothing above the mappers knows which of them ran: both say of what the scan is to be a scan, how the signals are
-simulated that their maps mean, in which basis a subspace reconstruction is done for them, and what they were read from.
+Nothing above the mappers knows which of them ran.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
@@ -37,6 +37,53 @@ class Origin:
     """File or folder."""
     sha256: str
     """Its digest."""
+
+
+class Mapper(Interface):
+    """What turns the images of a scan into maps."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """What the scan is to be a scan of."""
+
+    @property
+    def signal_model(self) -> SignalModel:
+        """How the signals are simulated that its maps mean."""
+
+    @property
+    def basis(self) -> Complex | None:
+        """Of the coefficients to reconstruct if a raw scan is reconstructed in a subspace. Shape `(frames, rank)`."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """What it was read from; None if it was made in memory."""
+
+    @property
+    def kind(self) -> str:
+        """What it does, in a word for records."""
+
+    def imaging(self, asked: Imaging) -> Imaging:
+        """Say how a raw scan becomes images that it can read, as far as possible as asked."""
+
+    def map(
+        self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
+    ) -> tuple[ParameterMaps, Fingerprints]:
+        """Turn the images of slices, each looked at as it comes, into maps and what they were read from.
+
+        Raises
+        ------
+        MrfpipeError
+            If the images are not what it can read, or the machine lacks what it takes.
+        """
+
+    def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
+        """Say in a line which other signal model explains what was mapped clearly better; nothing if none is known."""
+
+    def describe(self, rank: int) -> str:
+        """Say in words how the maps are made, of signals that were compared by so many coefficients."""
+
+    def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
+        """Return all that decides the maps of a scan of this sha256 whose images were made so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,13 +116,13 @@ class MatchMapper:
         return self.dictionary.subspace
 
     def imaging(self, asked: Imaging) -> Imaging:
-        """Say how a raw scan becomes images that it can read: as asked, frames and coefficients are matched alike."""
+        """Take what is asked for: frames and coefficients are matched alike."""
         return asked
 
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
     ) -> tuple[ParameterMaps, Fingerprints]:
-        """Match every voxel inside the mask, slices being looked at as they come; errors as of `match_series`."""
+        """Match every voxel inside the mask; errors as of `match_series`."""
         return match_series(
             slices,
             self.dictionary,
@@ -93,13 +140,13 @@ class MatchMapper:
         return doubt(maps, fingerprints, self.dictionary)
 
     def describe(self, rank: int) -> str:
-        """Name method, entries and signal model, for signals that were compared by so many coefficients."""
+        """Name method, entries and signal model."""
         how = f"{'refined' if self.matching.refined else 'on the grid'}{', with gap' if self.matching.gap else ''}"
         entries = f"{self.dictionary.n_entries:,} entries, rank {rank}, {self.signal_model}"
         return f"dictionary matching ({self.matching.method}, {how}, {entries})"
 
     def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
-        """Return all that decides the maps of a scan of this sha256 whose images were made so; memory does not."""
+        """Return all that decides the maps; the memory does not."""
         how = self.matching
         return Recipe(
             kind=self.kind,
@@ -180,10 +227,6 @@ class NetworkMapper:
             imaging=imaging,
             options={"precision": self.precision},
         )
-
-
-Mapper = MatchMapper | NetworkMapper
-"""What turns the images of a scan into maps."""
 
 
 def model_protocol(model: TrainedModel) -> Protocol:
