@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 @common_options
 @scan_options
 def command(settings: Settings, scan: Path, dictionary: Path, imaging: "Imaging") -> None:
-    """Say by which assumptions the raw scan RAW is explained best: those of the dictionary, or others.
+    """Test the assumptions of the dictionary's signal model on the raw scan RAW.
 
-    Some thousand voxels are explained by the dictionary's protocol as it is, after another history, with another
-    inversion, conjugated, with another spoiling and slice profile. Says by how many standard errors of the residual
-    each is worse than the best, and what it would change in the maps.
+    Fits up to 4,000 voxels by the protocol as it is, and with another history, inversion, phase convention, spoiling
+    and slice profile. Prints which fits best, by how many standard errors of the residual each of the others is worse,
+    and what it would change in the maps.
 
     Example: mrfpipe check thigh.h5 -d t1ff.h5
     """

@@ -83,7 +83,7 @@ def named_protocol(name: "str | Protocol") -> "Protocol":
 
 
 def protocol_option(text: str = "What is scanned: a name or a TOML file.") -> Callable[..., Any]:
-    """Give a command the option `protocol`, which is t1ff unless told otherwise."""
+    """Add the option --protocol to a command; its default is t1ff."""
     kind, shown = named_protocol, "NAME|FILE"
     return click.option("--protocol", type=kind, metavar=shown, default="t1ff", show_default=True, help=text)
 

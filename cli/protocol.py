@@ -20,7 +20,7 @@ Settled = tuple[tuple[str, tuple[float, ...]], ...]
 
 
 def settings_of(form: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], Settled]:
-    """Make what takes options such as ``T1=300:2000:20`` apart, whose form is that of a name and numbers."""
+    """Return a callback that parses options such as ``T1=300:2000:20`` into a name and its numbers."""
 
     def taken(text: str) -> tuple[str, tuple[float, ...]]:
         name, _, values = text.partition("=")

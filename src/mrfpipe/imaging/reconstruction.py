@@ -186,11 +186,13 @@ class Reconstruction:
             )
 
     def noise(self, rng: np.random.Generator) -> Complex:
-        """Reconstruct white noise as the middle slice was, once that is: as much as coefficients have of it.
+        """Reconstruct white noise with the coil maps of the middle slice, which must have been reconstructed before.
+
+        It shows the noise that coefficients have where k-space has white noise.
 
         Returns
         -------
-            Coefficients of noise of unit variance, as that of prewhitened coils. Shape `(rank, y, x)`.
+            Coefficients of noise of unit variance in prewhitened k-space. Shape `(rank, y, x)`.
         """
         if self._coil_maps is None:
             raise ValueError("The middle slice has not been reconstructed yet.")

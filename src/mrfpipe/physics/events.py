@@ -2,9 +2,8 @@
 
 Two kinds of events are enough. An excitation is a pulse, an echo and the time until the next event, in which the
 magnetisation relaxes, precesses and is dephased; a pulse of a preparation that is played pulse by pulse is one without
-echo, a delay one without either. A preparation multiplies the
-longitudinal magnetisation by a factor and crushes the transverse; inversions, T2 preparations and spoilers are ones.
-History is more events before, whose echoes nobody reads.
+echo, a delay one without either. A preparation multiplies the longitudinal magnetisation by a factor and crushes the
+transverse; inversions, T2 preparations and spoilers are ones. History is more events before, whose echoes nobody reads.
 
 A sequence repeats flip angles, intervals and preparations. Each different one is a row of a table, so that kernels
 compute sines and exponentials once a signal and look them up event by event.
