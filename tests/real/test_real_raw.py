@@ -63,7 +63,7 @@ def test_scan_is_written_and_read_again(raw, sequence, tmp_path):
 @pytest.mark.slow
 def test_scan_is_described(raw):
     described = describe_ismrmrd(raw)
-    assert (described["vendor"], described["coils"], described["spokes"]) == ("simulated", 8, 1400)
+    assert (described["vendor"], described["coils"], described["readouts"]) == ("simulated", 8, 1400)
     assert described["te_ms"] == [2.39, 4.63]
 
 
