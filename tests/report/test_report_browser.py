@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import complex_normal
+from helpers import complex_normal, parameter_maps
 from reader import Page, number
 
-from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.maps import Fingerprints
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.report.page import render, write_report
 
@@ -216,8 +216,5 @@ def thighs(seed):
     mask = np.broadcast_to(one, shape).copy()
     smooth = np.sin(x / 40) * np.cos(y / 50)
     tops = {"FF": 1, "T1H2O": 1.6, "T1fat": 0.35, "df": 100, "B1": 1, "m0": 2, "phase": 3, "match": 1}
-    images = {
-        name: np.where(mask, top * (0.5 + 0.4 * smooth + 0.03 * rng.normal(size=shape)), np.nan).astype(np.float32)
-        for name, top in tops.items()
-    }
-    return ParameterMaps(**images, edge=np.zeros(shape, np.uint8), mask=mask, affine=np.diag([-1.0, -1, 8, 1]))
+    images = {name: top * (0.5 + 0.4 * smooth + 0.03 * rng.normal(size=shape)) for name, top in tops.items()}
+    return parameter_maps(mask=mask, affine=np.diag([-1.0, -1, 8, 1]), **images)
