@@ -130,8 +130,9 @@ def folded(network: MapNetwork) -> MapNetwork:
     if not isinstance(copied, FingerprintNetwork):
         return copied
     with torch.no_grad():
-        n_inputs = next(m for m in copied.modules() if isinstance(m, nn.Conv2d)).in_channels
-        scale, shift = torch.ones(n_inputs, dtype=torch.float64), torch.zeros(n_inputs, dtype=torch.float64)
+        first = next(m for m in copied.modules() if isinstance(m, nn.Conv2d))
+        scale = first.weight.new_ones(first.in_channels, dtype=torch.float64)
+        shift = torch.zeros_like(scale)
         for block in copied.blocks:
             layers = block.layers if isinstance(block, TemporalBlock) else [block]
             for layer in cast("list[nn.Sequential]", layers):
