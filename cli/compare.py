@@ -34,8 +34,9 @@ def command(  # all commands have settings
     """
     from dataclasses import replace
 
-    from mrfpipe.files.labels import check_place, load_labels
+    from mrfpipe.files.labels import load_labels
     from mrfpipe.files.maps import load_maps, read_maps_provenance
+    from mrfpipe.files.nifti import check_place
     from mrfpipe.files.provenance import sha256_of
     from mrfpipe.files.results import find_fingerprints, find_maps
     from mrfpipe.files.truth import load_reference
@@ -45,7 +46,7 @@ def command(  # all commands have settings
     maps = load_maps(maps_file)
     reference, regions = load_reference(second, maps.parameters)
     if second.suffix != ".npz":  # a truth does not say where it lies
-        check_place(second, reference.affine, maps, "compare results of one scan")
+        check_place(second, reference.affine, "the maps", maps.mask.shape, maps.affine, "compare results of one scan")
     provenance = read_maps_provenance(maps_file)
     against = f"{second}, sha256 {sha256_of(second if second.suffix == '.npz' else find_maps(second))}"
     page = render(

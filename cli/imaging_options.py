@@ -3,20 +3,35 @@
 import functools
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import click
 
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 
-from .options import Settings
+from .options import INPUT, Settings
 
 
 def imaging_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command that is called with its settings the options of reconstruction, and `imaging` made of them."""
-    return _recon_option(scan_options(command))
+    return _recon_option(field_map_option(scan_options(command)))
 
 
+def _absolute(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """Return a path that does not depend on the folder that a worker was started in."""
+    return path and path.absolute()
+
+
+field_map_option = click.option(
+    "--field-map",
+    type=INPUT,
+    callback=_absolute,
+    metavar="RESULT|IMAGE.nii.gz",
+    help="Correct off-resonance while a readout lasts, which blurs spirals: by the map of a result, or by a field map "
+    "of BIDS (NIfTI, Hz), on the grid of the scan. Takes three to six times as long.",
+)
+"""For commands that make maps or frames of raw scans."""
 _recon_option = click.option(
     "--recon",
     type=click.Choice(["nufft", "subspace"]),
@@ -27,7 +42,7 @@ _recon_option = click.option(
 
 
 def scan_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the same options but --recon, where it is not the caller who chooses the kind of images.
+    """Give a command the same options but --recon and --field-map, which are not for all.
 
     They have the names of the fields of `Imaging`.
     """

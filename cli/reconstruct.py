@@ -9,7 +9,7 @@ from mrfpipe.files.kinds import NETWORK
 from mrfpipe.run.by import BY_NETWORK, NetworkBy
 
 from .bids_options import bids_options
-from .imaging_options import scan_options
+from .imaging_options import field_map_option, scan_options
 from .mapping import map_all, results_option
 from .options import Settings, Where, common_options, dicom_option, scheduler_option
 from .paths import SCAN, Input, scans_argument
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @bids_options
 @dicom_option
 @common_options
+@field_map_option
 @scan_options
 @scheduler_option
 def command(

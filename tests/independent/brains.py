@@ -29,6 +29,8 @@ FULL, FOV = 230, 0.23
 COILS, SNR = 8, 4000
 """SNR is the mean magnitude of the centre of k-space, over the whole scan, over the standard deviation of the noise."""
 NOISE_READINGS = 4096
+DWELL = 4e-6
+"""Time of a sample in s."""
 SKULL = 0.3
 """Share of the largest proton density below which a voxel is skull."""
 PRECISION = 1e-6
@@ -113,6 +115,28 @@ def spirals(toml: Path) -> np.ndarray:
     return golden_angle_spirals(load_protocol(toml).sequence)
 
 
+def field_map(matrix: int, most: float) -> np.ndarray:
+    """Off-resonance in Hz: of up to so many above a cavity in front, a third of it below zero beside. `(y, x)`."""
+    y, x = (np.mgrid[:matrix, :matrix] - matrix // 2) / (matrix / 2)
+    above = np.exp(-((x - 0.1) ** 2 + (y + 0.5) ** 2) / (2 * 0.22**2))
+    below = np.exp(-((x + 0.45) ** 2 + (y - 0.2) ** 2) / (2 * 0.3**2))
+    return most * (above - below / 3)
+
+
+def sample_off_resonance(
+    images: np.ndarray, signals: np.ndarray, mask: np.ndarray, trajectory: np.ndarray, field: np.ndarray
+) -> np.ndarray:
+    """Sum over all voxels what each adds to every sample, turned since the spiral began. As `sample`."""
+    kspace = np.empty((len(images), *trajectory.shape[:2]), complex)
+    turned = np.exp(2j * np.pi * np.outer(DWELL * np.arange(trajectory.shape[1]), field[mask]))
+    y, x = np.nonzero(mask)
+    voxels = np.arange(mask.shape[0]) - mask.shape[0] // 2
+    for i, k in enumerate(trajectory.astype(float)):
+        along_x, along_y = (np.exp(-2j * np.pi * np.outer(axis, voxels) / mask.shape[0]) for axis in k.T)
+        kspace[:, i] = (images[:, mask] * signals[:, i]) @ (turned * along_x[:, x] * along_y[:, y]).T
+    return kspace
+
+
 def sample(images: np.ndarray, signals: np.ndarray, mask: np.ndarray, trajectory: np.ndarray) -> np.ndarray:
     """Transform the slice as it is at every readout, seen by every coil. Shape `(coils, readouts, samples)`."""
     kspace = np.empty((len(images), *trajectory.shape[:2]), complex)
@@ -126,8 +150,8 @@ def sample(images: np.ndarray, signals: np.ndarray, mask: np.ndarray, trajectory
     return kspace
 
 
-def scan_brain(name: str, kind: str, matrix: int, raw: Path, seed: int = 0) -> None:
-    """Write scan, truth and protocol."""
+def scan_brain(name: str, kind: str, matrix: int, raw: Path, *, most: float = 0.0, seed: int = 0) -> None:
+    """Write scan, truth and protocol, of off-resonance of up to so many Hz."""
     text = (resources.files("mrfpipe.dictionaries") / f"{kind}.toml").read_text()
     text = re.sub(r"^matrix = \d+", f"matrix = {matrix}", text, flags=re.MULTILINE)
     text = re.sub(r"^fov_mm = [\d.]+", f"fov_mm = {FOV * 1e3}", text, flags=re.MULTILINE)
@@ -136,7 +160,11 @@ def scan_brain(name: str, kind: str, matrix: int, raw: Path, seed: int = 0) -> N
     trajectory = spokes(matrix, protocol) if kind == "fisp" else spirals(raw.with_suffix(".toml"))
     head = body["head"]
     signals = fisp_signals(body["T1"][head], body["T2"][head], body["B1"][head], protocol)
-    kspace = sample(coil_maps(matrix) * body["density"], signals, head, trajectory)
+    images, field = coil_maps(matrix) * body["density"], field_map(matrix, most)
+    if most:
+        kspace = sample_off_resonance(images, signals, head, trajectory, field)
+    else:
+        kspace = sample(images, signals, head, trajectory)
     rng = np.random.default_rng(seed)
     mixing = np.eye(COILS) + 0.1 * rng.standard_normal((COILS, COILS))  # receivers hear each other's noise
     centre = int(np.argmin(np.abs(trajectory[0]).sum(axis=-1)))
@@ -191,10 +219,11 @@ def _write(path: Path, kspace: np.ndarray, trajectory: np.ndarray, noise: np.nda
         for i in range(n):
             one = ismrmrd.Acquisition.from_array(kspace[:, i].astype(np.complex64), trajectory[i].astype(np.float32))
             one.idx.kspace_encode_step_1, one.center_sample, one.scan_counter = i, centre, i + 1
-            one.sample_time_us = 4.0
+            one.sample_time_us = 1e6 * DWELL
             one.read_dir[0] = one.phase_dir[1] = one.slice_dir[2] = 1
             file.append_acquisition(one)
 
 
 if __name__ == "__main__":
-    scan_brain(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+    off_resonance = float(sys.argv[5]) if len(sys.argv) > 5 else 0.0
+    scan_brain(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), most=off_resonance)

@@ -11,7 +11,7 @@ from mrfpipe.acquisition.heads import Acquisition, Heads, RawFile
 from mrfpipe.acquisition.implausible import check_plausible, check_plausible_noise
 from mrfpipe.acquisition.ismrmrd_trajectory import StoredTrajectory
 from mrfpipe.acquisition.joined import readouts_in_order
-from mrfpipe.acquisition.pulseq_scan import find_pulseq
+from mrfpipe.acquisition.pulseq_scan import PulseqScan, find_pulseq
 from mrfpipe.acquisition.readouts import (
     check_alike,
     check_complete,
@@ -24,9 +24,11 @@ from mrfpipe.acquisition.readouts import (
 )
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes, is_one_readout_turned
-from mrfpipe.arrays import Complex, Int, available_memory
+from mrfpipe.arrays import Complex, Float, Int, available_memory
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.protocol import Sequence
+
+_LONGEST_DWELL_US = 1e4
 
 
 def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) -> RawScan:
@@ -99,6 +101,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
         matrix=sequence.matrix,
         fov=sequence.fov,
         readout=sequence.readout.kind,
+        times=_times(imaging, trajectory.shape, played),
         readouts_per_frame=header.readouts_per_frame,
         flip=trains.flip,
         te=trains.te,
@@ -106,6 +109,20 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
         inversion_time=trains.inversion_time,
         remarks=tuple(str(remark) for remark in remarks if remark),
     )
+
+
+def _times(imaging: Heads, shape: tuple[int, ...], played: PulseqScan | None) -> Float | None:
+    """Say when samples are taken, by the Pulseq file or else by the heads; shape `(readouts, samples)`."""
+    n_readouts, n_samples = shape[:2]
+    if played is not None:
+        return played.times if played.times.shape[1] == n_samples else None
+    dwell_us = np.unique(imaging["sample_time_us"])
+    if dwell_us.size != 1 or not 0 < dwell_us[0] < _LONGEST_DWELL_US:
+        return None
+    times = np.tile(np.arange(n_samples, dtype=np.float32) * np.float32(dwell_us[0] * 1e-6), (n_readouts, 1))
+    back = imaging["kspace_encode_step_1"][has_flag(imaging, ismrmrd.ACQ_IS_REVERSE)]
+    times[back] = times[0, ::-1].copy()
+    return times
 
 
 def _thickness_mm(header: Header, sequence: Sequence) -> float:

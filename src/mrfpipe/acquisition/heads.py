@@ -28,6 +28,7 @@ HEAD = np.dtype(
         ("center_sample", "i8"),
         ("encoding_space_ref", "i8"),
         ("trajectory_dimensions", "i8"),
+        ("sample_time_us", "f8"),
         ("position", "f8", 3),
         ("read_dir", "f8", 3),
         ("phase_dir", "f8", 3),

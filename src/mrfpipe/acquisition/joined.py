@@ -151,5 +151,5 @@ def _joined(file: RawFile, imaging: Heads) -> tuple[RawFile, Heads]:
         of_readout = pieces[int(head["number"])]
         head["number_of_samples"] = of_readout["number_of_samples"].sum()
         head["discard_pre"], head["discard_post"] = of_readout["discard_pre"][0], of_readout["discard_post"][-1]
-        head["center_sample"] = 0
+        head["center_sample"], head["sample_time_us"] = 0, 0.0  # the receiver pauses between pieces
     return JoinedFile(file=file, heads=file.heads, pieces=pieces), readouts

@@ -33,6 +33,8 @@ class PulseqScan:
     """Which readout of the protocol each is a part of, or `NOISE`. Shape `(events)`."""
     trajectory: Float
     """(kx, ky) of the readouts of the last repetition in cycles/FOV. Shape `(readouts, samples, 2)`."""
+    times: Float
+    """When their samples are taken, in s since their pulse. Shape `(readouts, samples)`."""
 
 
 def find_pulseq(sequence: Sequence, scan: Path) -> PulseqScan | None:
@@ -77,10 +79,12 @@ def _read(path: Path, sha256: str, fov: float) -> PulseqScan:  # noqa: ARG001 - 
     for trajectory in trajectories[1:]:
         if np.abs(trajectory - trajectories[0]).max() > _SAME_K:
             raise MismatchError(f"{path}: its slices have different readouts; mrfpipe needs the same in all.")
+    times = np.stack([one.times - one.pulse.time for one in next(iter(last.values())).excitations])
     return PulseqScan(
         n_samples=np.array([readout.n_samples for readout in events.readouts]),
         slices=slices,
         repetitions=repetitions,
         readouts=readouts,
         trajectory=trajectories[0].astype(np.float32),
+        times=times.astype(np.float32),
     )

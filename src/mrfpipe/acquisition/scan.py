@@ -36,6 +36,9 @@ class RawScan:
     readout: Literal["golden-radial", "stored"] = "golden-radial"
     """What the readouts are: spokes, which have a density in closed form and delays that can be seen, or whatever the
     trajectory says."""
+    times: Float | None = None
+    """When every sample was taken, in s, from any moment of its readout's on; None if nothing says it. Shape
+    `(readouts, samples)`."""
     readouts_per_frame: int | None = None
     """Consecutive readouts of a frame, if the file says."""
     flip: Double | None = None
@@ -59,10 +62,12 @@ class RawScan:
         check_shape("affine", self.affine, "4 4")
         if self.noise is not None:
             check_shape("noise", self.noise, "coils readings", {"coils": sizes["coils"]})
+        if self.times is not None:
+            check_shape("times", self.times, "readouts samples", sizes)
         for train in ("flip", "te", "tr"):
             if getattr(self, train) is not None:
                 check_shape(train, getattr(self, train), "readouts", sizes)
-        for array in ("kspace", "trajectory", "noise", "affine", "flip", "te", "tr"):
+        for array in ("kspace", "trajectory", "times", "noise", "affine", "flip", "te", "tr"):
             if getattr(self, array) is not None:
                 object.__setattr__(self, array, frozen(getattr(self, array)))
 
@@ -93,7 +98,8 @@ class RawScan:
         places = np.flatnonzero(inside)
         # Next to each other they are taken without a copy.
         kept = slice(places[0], places[-1] + 1) if np.ptp(places) < places.size else places
-        return replace(self, trajectory=self.trajectory[:, kept], kspace=self.kspace[..., kept])
+        times = None if self.times is None else self.times[:, kept]
+        return replace(self, trajectory=self.trajectory[:, kept], kspace=self.kspace[..., kept], times=times)
 
     @property
     def n_slices(self) -> int:

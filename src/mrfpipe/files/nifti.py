@@ -1,4 +1,4 @@
-"""NIfTI: one image a map for viewers and statistics, with a JSON sidecar that says how it was made."""
+"""NIfTI: an image a map, for viewers and statistics, with a JSON sidecar of how it was made; and images of others."""
 
 import json
 import shlex
@@ -8,9 +8,50 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from mrfpipe.arrays import Byte, Float
+from mrfpipe.arrays import Byte, Double, Float
+from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
+
+_NEAR = 0.01
+"""By how much, in parts of a voxel's smallest side, corners of two images may lie apart: NIfTI keeps affines in
+float32, and a viewer may keep them as angles."""
+
+
+def read_image(path: Path, what: str, shape: tuple[int, ...], affine: Double, cure: str) -> Double:
+    """Read an image that somebody made for ``what``, which has this shape and affine.
+
+    Its axes are (x, y, slice); shape `(slices, y, x)`. InputError if it is no NIfTI image, MismatchError if it has
+    another shape or lies elsewhere; errors end with the cure.
+    """
+    try:
+        image: Any = nib.load(path)
+        values = np.asanyarray(image.dataobj)
+    except FileNotFoundError as e:
+        raise InputError(f"{path} does not exist; {cure}.") from e
+    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as e:
+        raise InputError(f"{path} cannot be read as NIfTI: {str(e).partition(chr(10))[0]}; {cure}.") from e
+    if values.ndim == 4 and values.shape[3] == 1:
+        values = values[..., 0]
+    values = values[..., None] if values.ndim == 2 else values
+    if values.shape != shape[::-1]:
+        raise MismatchError(f"{path} has shape {values.shape} and {what} {shape[::-1]} (x, y, slices); {cure}.")
+    check_place(path, np.asarray(image.affine, np.float64), what, shape, affine, cure)
+    return np.asarray(values.transpose(2, 1, 0), np.float64)
+
+
+def check_place(path: Path, found: Double, what: str, shape: tuple[int, ...], affine: Double, cure: str) -> None:
+    """Check that an affine lies where ``what``, of this shape `(slices, y, x)` and affine, does.
+
+    MismatchError if corners are apart by more than a hundredth of a voxel; the error ends with the cure.
+    """
+    n_slices, n_y, n_x = shape
+    corners = np.array([[x, y, s, 1] for x in (0, n_x - 1) for y in (0, n_y - 1) for s in (0, n_slices - 1)]).T
+    apart = float(np.linalg.norm(((found - affine) @ corners)[:3], axis=0).max())
+    if not apart <= _NEAR * float(np.linalg.norm(affine[:3, :3], axis=0).min()):
+        raise MismatchError(
+            f"{path} lies elsewhere than {what}: corners of the two images are up to {apart:.3g} mm apart; {cure}."
+        )
 
 
 def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) -> None:

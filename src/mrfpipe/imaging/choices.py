@@ -1,6 +1,7 @@
 """Choices: how a raw scan becomes a series of images, as plain values that are quick to import."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Imaging:
     correct_delays: bool | None = None
     """Whether significant gradient delays are corrected, see `mrfpipe.imaging.delays`; None for those of spokes, where
     they can be seen, and of nothing else."""
+    field_map: str | Path | None = None
+    """Result or image of the off-resonance that is corrected, see `mrfpipe.imaging.off_resonance`; None for none."""
 
     def __post_init__(self) -> None:
         if self.virtual_coils is not None and self.virtual_coils < 1:
@@ -44,7 +47,8 @@ class Imaging:
         noise = "" if self.noise == "scan" else ", noise of the edges"
         delays = "delays left" if self.correct_delays is False else "delays of spokes corrected"
         sense = ", conjugated" if self.conjugate else ""
-        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense})"
+        field = "" if self.field_map is None else ", off-resonance corrected"
+        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense}{field})"
 
     @property
     def n_virtual(self) -> int | None:

@@ -13,7 +13,7 @@ from numba import get_num_threads
 from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
-from mrfpipe.arrays import Complex
+from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.coils import compress_coils, describe_noise, edge_noise, estimate_coil_maps, prewhiten
@@ -21,6 +21,7 @@ from mrfpipe.imaging.delays import correct_delays, estimate_delays
 from mrfpipe.imaging.density import weights_of
 from mrfpipe.imaging.frames import reconstruct_frames
 from mrfpipe.imaging.mask import tissue_mask
+from mrfpipe.imaging.off_resonance import OffResonance
 from mrfpipe.imaging.series import FrameSeries, of_slice, stack_slices
 from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels, subspace_memory
 from mrfpipe.progress import UNTOLD, Steps
@@ -30,6 +31,8 @@ UNSTATED = "not_listed_by_the_scan_and_not_compared_with_the_protocol"
 """Name of the note that says what of the sequence nothing has checked."""
 REMARKS = "decided_where_the_scan_does_not_say_it"
 """Name of the note that says how a scan was taken to be read."""
+FREQUENCIES = "off_resonance_corrected_by_frequencies_hz"
+"""Name of the note that says by which frequencies off-resonance was corrected."""
 CPU = torch.device("cpu")
 
 
@@ -50,8 +53,10 @@ def memory_needed(scan: RawScan, sequence: Sequence, imaging: Imaging, rank: int
     n_samples, n_coils = scan.kspace[0, 0].size, min(scan.n_coils, imaging.n_virtual or scan.n_coils)
     image, samples = (np.dtype(np.complex64).itemsize * n for n in (sequence.matrix**2, n_samples))
     kspace = scan.n_coils * samples + (n_coils * samples if n_coils < scan.n_coils else 0)
-    # A slice is handed on while the next is made.
-    series = min(2, scan.n_slices) * (rank or sequence.n_frames) * image
+    # A slice is handed on while the next is made; its images by single frequencies are added up.
+    n_series = min(2, scan.n_slices) + (0 if imaging.field_map is None else 2)
+    series = n_series * (rank or sequence.n_frames) * image
+    kspace += 0 if imaging.field_map is None else n_coils * samples
     if rank is None:
         work = get_num_threads() * n_coils * 3 * image  # a frame of every thread: coil images and their larger grids
     else:
@@ -73,6 +78,17 @@ def _check_readout(scan: RawScan, sequence: Sequence, imaging: Imaging) -> None:
         )
 
 
+def _off_resonance(scan: RawScan, field: Float) -> OffResonance:
+    """Get ready to correct off-resonance in a scan; MismatchError if it does not say when its samples were taken."""
+    check_shape("field", field, "slices y x", {"slices": scan.n_slices, "y": scan.matrix, "x": scan.matrix})
+    if scan.times is None:
+        raise MismatchError(
+            f"Off-resonance is corrected by the times of samples, which scan {scan.name} does not say; put the Pulseq "
+            "file of its sequence beside it, convert it with sample_time_us, or leave the field map out."
+        )
+    return OffResonance.of(field, scan.times, scan.trajectory)
+
+
 class Reconstruction:
     """The series of a raw scan, slice after slice: a `FrameSeries` of one slice each, made when asked for."""
 
@@ -83,6 +99,7 @@ class Reconstruction:
         imaging: Imaging = BY_FRAMES,
         *,
         basis: Complex | None = None,
+        field: Float | None = None,
         denoised: bool = True,
         device: torch.device = CPU,
         progress: Steps = UNTOLD,
@@ -99,6 +116,8 @@ class Reconstruction:
             How to go about it.
         basis
             Orthonormal temporal basis of a subspace reconstruction. Shape `(frames, rank)`.
+        field
+            Off-resonance in Hz that is corrected, if any. Shape `(slices, y, x)`.
         denoised
             Whether its coefficients are denoised.
         device
@@ -109,7 +128,8 @@ class Reconstruction:
         Raises
         ------
         MismatchError
-            If the scan's readouts are of another kind than the sequence's, or have no delays that could be corrected.
+            If the scan's readouts are of another kind than the sequence's, or have no delays that could be corrected,
+            or times that a field would need.
         ValueError
             If a subspace reconstruction has no basis.
         ResourceError
@@ -125,6 +145,7 @@ class Reconstruction:
         scan = correct_delays(scan, self._delays) if self._delays and self._delays.significant else scan
         self._scan, self._sequence, self._imaging = scan, sequence, imaging
         self._basis, self._denoised, self._device, self._progress = basis, denoised, device, progress
+        self._off_resonance = None if field is None else _off_resonance(scan, field)
         self._weights = weights_of(scan.readout)
         self._density = self._weights(scan.trajectory, sequence.matrix)
         self._kernels: Tensor | None = None
@@ -146,6 +167,8 @@ class Reconstruction:
             notes |= {REMARKS: "; ".join(self._scan.remarks)}
         if self._imaging.noise == "scan" and self._scan.noise is not None:
             notes |= {"noise_of_coils_over_their_mean": describe_noise(self._scan.noise)}
+        if self._off_resonance is not None:
+            notes |= {FREQUENCIES: np.round(self._off_resonance.frequencies, 1).tolist()}
         if self._energies:
             notes |= {"virtual_coils": self._imaging.n_virtual, "virtual_coils_energy": min(self._energies)}
         return notes
@@ -175,7 +198,7 @@ class Reconstruction:
             )
             if s == self.n_slices // 2:
                 self._coil_maps = maps
-            images = self._frames(s, kspace, maps) if self._basis is None else self._coefficients(s, kspace, maps)
+            images = self._images(s, kspace, maps)
             yield FrameSeries(
                 name=self._scan.name,
                 images=images[None],
@@ -216,6 +239,12 @@ class Reconstruction:
         kspace, energy = compress_coils(kspace, n_virtual)
         self._energies.append(energy)
         return kspace
+
+    def _images(self, s: int, kspace: Complex, maps: Complex) -> Complex:
+        make = self._frames if self._basis is None else self._coefficients
+        if self._off_resonance is None:
+            return make(s, kspace, maps)
+        return self._off_resonance.corrected(s, kspace, lambda turned: make(s, turned, maps))
 
     def _frames(self, s: int, kspace: Complex, maps: Complex) -> Complex:
         n_frames = self._sequence.n_frames

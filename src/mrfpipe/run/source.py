@@ -9,10 +9,11 @@ import torch
 
 from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.acquisition.scan import RawScan
-from mrfpipe.arrays import Complex, available_memory
+from mrfpipe.arrays import Complex, Float, available_memory
 from mrfpipe.errors import InputError, MismatchError, ResourceError
+from mrfpipe.files.field_map import load_field_map
 from mrfpipe.files.frames import StoredSeries, read_frames_header
-from mrfpipe.files.provenance import Setting
+from mrfpipe.files.provenance import Setting, sha256_of
 from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.reconstruction import Reconstruction, memory_needed
@@ -69,12 +70,16 @@ def open_series(
             )
         if imaging.recon == "subspace" and header.rank is None:
             raise MismatchError(f"{path} holds frames; a subspace reconstruction wants the raw scan.")
+        if imaging.field_map is not None:
+            raise MismatchError(f"{path} holds frames; off-resonance is corrected in the raw scan.")
         _check_memory("A slice takes", _bytes(1, header.rank or header.n_frames, protocol), CLOSE)
         return StoredSeries(path=path, header=header)
     with stage(progress, "read"):
         scan = read_raw(path, protocol.sequence)
-    basis = basis if imaging.recon == "subspace" else None
-    return reconstruction_of(scan, protocol, progress, imaging=imaging, basis=basis, device=device)
+    basis, field = basis if imaging.recon == "subspace" else None, None
+    if imaging.field_map is not None:
+        field = load_field_map(imaging.field_map, (scan.n_slices, scan.matrix, scan.matrix), scan.affine)
+    return reconstruction_of(scan, protocol, progress, imaging=imaging, basis=basis, field=field, device=device)
 
 
 def reconstruction_of(
@@ -84,6 +89,7 @@ def reconstruction_of(
     *,
     imaging: Imaging,
     basis: Complex | None,
+    field: Float | None = None,
     denoised: bool = True,
     device: torch.device = CPU,
 ) -> Reconstruction:
@@ -106,6 +112,7 @@ def reconstruction_of(
         protocol.sequence,
         imaging,
         basis=basis,
+        field=field,
         denoised=denoised,
         device=device,
         progress=progress(imaging.recon),
@@ -161,4 +168,7 @@ def imaging_settings(source: Path, imaging: Imaging) -> dict[str, Setting]:
     """Return how a raw scan becomes a series, for a `Recipe`; nothing for a scan that is one already."""
     if schema_of(source) == FRAMES.name:
         return {}
-    return asdict(imaging) | {"virtual_coils": imaging.n_virtual}
+    settings = asdict(imaging) | {"virtual_coils": imaging.n_virtual}
+    # What results made before it could be chosen lack, too.
+    del settings["field_map"]
+    return settings if imaging.field_map is None else settings | {"field_map": sha256_of(imaging.field_map)}
