@@ -1,4 +1,4 @@
-"""Off-resonance during readouts: samples by the exact sum over voxels that turn, and what the correction makes of them."""
+"""Off-resonance during readouts: samples by the exact sum over voxels that turn, and what is made of them."""
 
 from dataclasses import replace
 
@@ -38,8 +38,7 @@ def objects() -> np.ndarray:
 def terms(trajectory: np.ndarray, since: np.ndarray, field: np.ndarray) -> np.ndarray:
     """What voxels add to samples of the exact sum, turned by then. Shape `(readouts samples, y x)`."""
     k, since = trajectory.reshape(-1, 2).astype(float), since.reshape(-1, 1)
-    turns = np.exp(2j * np.pi * (since * field.ravel() - (k[:, :1] * X.ravel() + k[:, 1:] * Y.ravel()) / MATRIX))
-    return turns
+    return np.exp(2j * np.pi * (since * field.ravel() - (k[:, :1] * X.ravel() + k[:, 1:] * Y.ravel()) / MATRIX))
 
 
 @pytest.mark.parametrize("kind", ["spirals", "spokes"])

@@ -7,7 +7,8 @@ finufft. Of mrfpipe are the protocol's file and where a spiral leads. As a progr
     python tests/independent/brains.py brain-3 fisp-spiral 230 OUT.h5
 
 writes OUT.h5 (ISMRMRD) of the whole head, OUT.truth.npz beside it with the brain alone in its mask, and OUT.toml, the
-protocol with the matrix and field of view of the scan.
+protocol with the matrix and field of view of the scan. With a number of Hz behind it, the brain is off resonance by up
+to so many, and OUT.field.nii.gz is its field map.
 """
 
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 import finufft
 import ismrmrd
 import ismrmrd.xsd as xsd
+import nibabel
 import numpy as np
 from numba import njit, prange
 from scipy import ndimage
@@ -29,6 +31,7 @@ FULL, FOV = 230, 0.23
 COILS, SNR = 8, 4000
 """SNR is the mean magnitude of the centre of k-space, over the whole scan, over the standard deviation of the noise."""
 NOISE_READINGS = 4096
+THICKNESS_MM = 5.0
 DWELL = 4e-6
 """Time of a sample in s."""
 SKULL = 0.3
@@ -175,9 +178,19 @@ def scan_brain(name: str, kind: str, matrix: int, raw: Path, *, most: float = 0.
         return np.tensordot(mixing, white, 1)
 
     _write(raw, kspace + noise(*kspace.shape[1:]), trajectory, noise(NOISE_READINGS), centre, matrix)
+    if most:
+        write_field(field, raw.with_suffix(".field.nii.gz"))
     units = {"T1": 1e3, "T2": 1e3, "B1": 1}
     truth = {key: np.where(head, body[key] * unit, 0)[None].astype(np.float32) for key, unit in units.items()}
     np.savez_compressed(raw.with_suffix(".truth.npz"), mask=body["brain"][None].astype(np.uint8), **truth)
+
+
+def write_field(field: np.ndarray, path: Path) -> None:
+    """Write a map as BIDS has it, in Hz: the offset of the Larmor frequency, which turns signals the other way."""
+    matrix = len(field)
+    affine = np.diag([-FOV * 1e3 / matrix, -FOV * 1e3 / matrix, THICKNESS_MM, 1])  # LPS to RAS, as the scan lies
+    affine[:2, 3] = FOV * 1e3 / 2
+    nibabel.save(nibabel.Nifti1Image(-field.T[..., None], affine), path)
 
 
 def _write(path: Path, kspace: np.ndarray, trajectory: np.ndarray, noise: np.ndarray, centre: int, matrix: int) -> None:
@@ -188,7 +201,7 @@ def _write(path: Path, kspace: np.ndarray, trajectory: np.ndarray, noise: np.nda
     def space(times: int) -> xsd.encodingSpaceType:
         return xsd.encodingSpaceType(
             matrixSize=xsd.matrixSizeType(x=times * matrix, y=matrix, z=1),
-            fieldOfView_mm=xsd.fieldOfViewMm(x=times * FOV * 1e3, y=FOV * 1e3, z=5.0),
+            fieldOfView_mm=xsd.fieldOfViewMm(x=times * FOV * 1e3, y=FOV * 1e3, z=THICKNESS_MM),
         )
 
     header = xsd.ismrmrdHeader(
