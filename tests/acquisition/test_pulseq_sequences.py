@@ -1,5 +1,6 @@
 """Sequences of other kinds: preparations played pulse by pulse, slices, soft delays, and what is named instead."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,18 @@ import pytest
 
 from mrfpipe.acquisition.pulseq import protocol_from_pulseq
 from mrfpipe.acquisition.pulseq_scan import find_pulseq
-from mrfpipe.errors import InputError
-from mrfpipe.protocol import Delay, Excitations, History, Inversion, Pulses, Sequence, Spoiling, T2Preparation
+from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.protocol import (
+    Delay,
+    Excitations,
+    History,
+    Inversion,
+    Pulses,
+    Sequence,
+    Spoiling,
+    T2Preparation,
+    parse_protocol,
+)
 
 pp = pytest.importorskip("pypulseq")
 
@@ -265,6 +276,9 @@ def test_receiver_events_of_a_pulse_are_one_readout(played, path):
         played.excite(pieces=2)
     sequence = derive(played, path)
     scan = find_pulseq(sequence, path)
+    # From the middle of a pulse of 1 ms to the middle of a dwell time: 0.5 ms, 1 ms of dephasing and the rise.
+    assert 1.5e-3 < scan.times[0, 0] < 2e-3
+    np.testing.assert_allclose(np.diff(scan.times, axis=1), 2e-5, atol=1e-9)
     np.testing.assert_array_equal(scan.n_samples, 8 * [N // 2])
     np.testing.assert_array_equal(scan.readouts, [0, 0, 1, 1, 2, 2, 3, 3])
     assert scan.trajectory.shape == (4, N, 2)
@@ -294,6 +308,27 @@ def test_a_trigger_is_waited_for(played, path):
     begins = [np.cumsum(sequence.tr)[[2, 5]] for sequence in (at_once, beating)]
     np.testing.assert_allclose(begins[0], [0.02 + 3 * 4.44e-3, 2 * (0.02 + 3 * 4.44e-3)], atol=TIME)
     np.testing.assert_allclose(begins[1], [0.05, 0.1], atol=TIME)
+    kept = parse_protocol(protocol_from_pulseq(path, heartbeat=0.025).toml, "kept").sequence
+    assert (at_once.readout.heartbeat, kept.readout.heartbeat) == (None, 0.025)
+
+
+def test_a_scan_is_sorted_by_the_delays_that_its_protocol_was_derived_with(played, path):
+    """The operator made the second part the first's repetition, which it is not by the file alone."""
+    for delay in (pp.make_delay(0.2), pp.make_soft_delay("TI", default_duration=0.1)):
+        played.adiabatic()
+        played.gradient(10)
+        played.sequence.add_block(delay)
+        played.train(3)
+    alike, as_in_file = derive(played, path, soft_delays={"TI": 0.2}), derive(played, path)
+    assert (alike.n_readouts, as_in_file.n_readouts) == (3, 6)
+    kept = parse_protocol(protocol_from_pulseq(path, soft_delays={"TI": 0.2}).toml, "kept").sequence
+    assert kept.readout.soft_delays == (("TI", 0.2),)
+    assert kept.hash == alike.hash
+    np.testing.assert_array_equal(find_pulseq(kept, path).repetitions, [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(find_pulseq(as_in_file, path).readouts, np.arange(6))
+    forgotten = replace(kept, readout=replace(kept.readout, soft_delays=()))
+    with pytest.raises(MismatchError, match=r"has 6 readouts a slice, its protocol 3; derive the protocol from it aga"):
+        find_pulseq(forgotten, path)
 
 
 def test_fat_saturation_is_named(played, path):

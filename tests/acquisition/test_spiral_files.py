@@ -14,6 +14,7 @@ from ismrmrd_files import (
     N_SPOKES,
     acquisition,
     acquisitions,
+    reversed_readout,
     small_header,
     small_scan,
     small_sequence,
@@ -66,6 +67,27 @@ def test_round_trip(path):
     assert (got.readout, got.readouts_per_frame, got.matrix) == ("stored", 8, MATRIX)
     described = describe_ismrmrd(path)
     assert (described["trajectory"], described["trajectory_stored"], described["samples"]) == ("other", True, N_SAMPLES)
+
+
+def test_times_are_those_of_the_heads(path):
+    """Back to front where a readout was measured from its other end; none where heads do not say one for all."""
+    scan = spiral_scan()
+    made = [acquisition(scan, s, i) for s in range(2) for i in range(N_SPOKES)]
+    for one in made:
+        one.sample_time_us = 2.5
+    for s in range(2):
+        reversed_readout(made[s * N_SPOKES + 3])
+    got = read_ismrmrd(write_file(path, made, small_header(trajectory="spiral")), stored_sequence())
+    expected = np.tile(2.5e-6 * np.arange(N_SAMPLES), (N_SPOKES, 1))
+    expected[3] = expected[3, ::-1]
+    np.testing.assert_allclose(got.times, expected, atol=1e-10)  # float32 of 0.2 ms
+    inside = np.abs(scan.trajectory).max(axis=(0, 2)) <= 6
+    np.testing.assert_array_equal(replace(got, matrix=12).within_matrix().times, got.times[:, inside])
+    for wrong in (0.0, np.nan, 2.6):
+        made[5].sample_time_us = wrong
+        path.unlink()
+        write_file(path, made, small_header(trajectory="spiral"))
+        assert read_ismrmrd(path, stored_sequence()).times is None
 
 
 def test_package_reads_what_was_written(path):

@@ -140,15 +140,17 @@ def _slice(events: Events, measured: Measured) -> tuple[float, float]:
 
 
 def _readout(readouts: Readouts, blocks: Sequence[Block], events: Events) -> Readout:
-    if readouts.spokes is None:
-        return Readout(kind="stored", readouts_per_frame=1, pulseq=events.path.name, sha256=events.sha256)
+    spokes = readouts.spokes
+    trains = [block for block in blocks if isinstance(block, Excitations)]
     return Readout(
-        kind="golden-radial",
-        readouts_per_frame=_per_frame([block for block in blocks if isinstance(block, Excitations)]),
-        angle_increment=float(np.deg2rad(round(float(np.rad2deg(readouts.spokes.increment)), 5))),
-        oversampling=readouts.spokes.oversampling,
+        kind="stored" if spokes is None else "golden-radial",
+        readouts_per_frame=1 if spokes is None else _per_frame(trains),
+        angle_increment=None if spokes is None else float(np.deg2rad(round(float(np.rad2deg(spokes.increment)), 5))),
+        oversampling=None if spokes is None else spokes.oversampling,
         pulseq=events.path.name,
         sha256=events.sha256,
+        soft_delays=events.soft_delays,
+        heartbeat=events.heartbeat,
     )
 
 

@@ -9,7 +9,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,10 @@ class Events:
     """Of the whole sequence, in s."""
     fov: tuple[float, ...]
     """Field of view along x, y and z in m, as far as the file defines it."""
+    soft_delays: tuple[tuple[str, float], ...] = ()
+    """Delays in s that were set otherwise than the file says, by name."""
+    heartbeat: float | None = None
+    """Time in s from trigger to trigger that was given, if any."""
 
     def error(self, time: float, complaint: str) -> InputError:
         """Make the error of an event, by its time in s."""
@@ -109,7 +113,8 @@ def read_events(path: Path, soft_delays: Mapping[str, float] | None = None, hear
             warnings.simplefilter("ignore")
             sequence = _read(pypulseq.Sequence(), content)
             _set_delays(sequence, soft_delays or {}, path)
-            return _events(sequence, path, hashlib.sha256(content).hexdigest(), heartbeat)
+            events = _events(sequence, path, hashlib.sha256(content).hexdigest(), heartbeat)
+            return replace(events, soft_delays=tuple((soft_delays or {}).items()))
     except InputError:
         raise
     except Exception as e:
@@ -208,6 +213,7 @@ def _events(
         moments=moments,
         duration=start,
         fov=tuple(takewhile(lambda size: 0 < size < np.inf, sizes)),
+        heartbeat=heartbeat,
     )
 
 

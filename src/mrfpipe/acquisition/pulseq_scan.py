@@ -40,7 +40,8 @@ class PulseqScan:
 def find_pulseq(sequence: Sequence, scan: Path) -> PulseqScan | None:
     """Read the file that a protocol is derived from, where it lies beside the scan or in the current folder.
 
-    It is known by its content: a file of the name and with other content is not it.
+    It is known by its content: a file of the name and with other content is not it. Its soft delays and heartbeat are
+    those that the protocol was derived with.
 
     Returns
     -------
@@ -49,21 +50,35 @@ def find_pulseq(sequence: Sequence, scan: Path) -> PulseqScan | None:
     Raises
     ------
     MismatchError
-        If its slices have different readouts.
+        If its slices have different readouts, or other numbers of them than the protocol.
     """
-    name, sha256 = sequence.readout.pulseq, sequence.readout.sha256
+    readout = sequence.readout
+    name, sha256 = readout.pulseq, readout.sha256
     if name is None or sha256 is None:
         return None
     for folder in (scan.parent, Path()):
         path = folder / name
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
-            return _read(path.resolve(), sha256, sequence.fov)
+            played = _read(path.resolve(), sha256, sequence.fov, readout.soft_delays, readout.heartbeat)
+            n_readouts = len(played.trajectory)
+            if n_readouts != sequence.n_readouts:
+                raise MismatchError(
+                    f"{path}: has {n_readouts} readouts a slice, its protocol {sequence.n_readouts}; derive the protocol "
+                    "from it again, with the soft delays and the heartbeat of the scan."
+                )
+            return played
     return None
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path, sha256: str, fov: float) -> PulseqScan:  # noqa: ARG001 - the content is a part of the key
-    events = read_events(path)
+def _read(
+    path: Path,
+    sha256: str,  # noqa: ARG001 - the content is a part of the key
+    fov: float,
+    soft_delays: tuple[tuple[str, float], ...],
+    heartbeat: float | None,
+) -> PulseqScan:
+    events = read_events(path, dict(soft_delays), heartbeat)
     measured = sort_events(events)
     n = len(events.readouts)
     slices, repetitions, readouts = np.zeros(n, np.int64), np.zeros(n, np.int64), np.full(n, NOISE)

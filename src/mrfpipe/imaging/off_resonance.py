@@ -20,8 +20,8 @@ import numpy as np
 from mrfpipe.arrays import Complex, Double, Float, check_shape
 
 ERROR = 2e-2
-"""Largest error of a turn, as root mean square over the times of a readout. For a brain of 130 Hz between its voxels, in
-spirals of 6 ms, that takes three frequencies: four and five made no better maps, two half as much error again."""
+"""Largest error of a turn, as root mean square over the times of a readout. For a brain that spans 130 Hz, in spirals
+of 6 ms, that takes three frequencies: four and five made no better maps, two half as much error again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,5 +81,4 @@ def _products(field: Double, frequencies: Double, duration: float) -> Double:
 def _shares(field: Double, frequencies: Double, duration: float) -> Double:
     """Return the shares of least squares over times around 0, which are real. Shape `(frequencies, voxels)`."""
     gram = _products(frequencies, frequencies, duration)
-    shares: Double = np.linalg.solve(gram, _products(field, frequencies, duration))
-    return shares
+    return np.asarray(np.linalg.solve(gram, _products(field, frequencies, duration)), np.float64)

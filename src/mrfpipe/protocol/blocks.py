@@ -143,6 +143,10 @@ class Readout:
     """Name of the Pulseq file that was played, if it is known."""
     sha256: str | None = None
     """Of that file."""
+    soft_delays: tuple[tuple[str, float], ...] = ()
+    """Its delays that were set otherwise than it says, by name, in s."""
+    heartbeat: float | None = None
+    """Time in s from one of its triggers to the next; None if they come as soon as they are waited for."""
 
     def __post_init__(self) -> None:
         computed = self.angle_increment is not None and self.oversampling is not None
@@ -152,3 +156,5 @@ class Readout:
             )
         if (self.pulseq is None) != (self.sha256 is None):
             raise ValueError("Readouts have a Pulseq file and its sha256, or neither.")
+        if self.pulseq is None and (self.soft_delays or self.heartbeat is not None):
+            raise ValueError("Soft delays and a heartbeat are those of a Pulseq file.")

@@ -113,20 +113,26 @@ def _sequence(top: Table, folder: Path | None) -> Sequence:
 
 def _readout(table: Table) -> Readout:
     per_frame = table.count("readouts_per_frame")
-    pulseq, sha256 = (table.text(key) if table.has(key) else None for key in ("pulseq", "sha256"))
-    if table.choice("kind", ("golden-radial", "stored")) == "stored":
-        readout = Readout(kind="stored", readouts_per_frame=per_frame, pulseq=pulseq, sha256=sha256)
-    else:
-        readout = Readout(
-            kind="golden-radial",
-            readouts_per_frame=per_frame,
-            angle_increment=float(np.deg2rad(table.number("angle_increment_deg", -360, 360))),
-            oversampling=table.count("oversampling"),
-            pulseq=pulseq,
-            sha256=sha256,
-        )
+    is_stored = table.choice("kind", ("golden-radial", "stored")) == "stored"
+    readout = Readout(
+        kind="stored" if is_stored else "golden-radial",
+        readouts_per_frame=per_frame,
+        angle_increment=None if is_stored else float(np.deg2rad(table.number("angle_increment_deg", -360, 360))),
+        oversampling=None if is_stored else table.count("oversampling"),
+        pulseq=table.text("pulseq") if table.has("pulseq") else None,
+        sha256=table.text("sha256") if table.has("sha256") else None,
+        soft_delays=_soft_delays(table),
+        heartbeat=table.number("heartbeat_ms", above=0) * 1e-3 if table.has("heartbeat_ms") else None,
+    )
     table.refuse_unknown()
     return readout
+
+
+def _soft_delays(readout: Table) -> tuple[tuple[str, float], ...]:
+    if not readout.has("soft_delays_ms"):
+        return ()
+    delays = readout.table("soft_delays_ms")
+    return tuple((name, delays.number(name, least=0) * 1e-3) for name in delays.values)
 
 
 def _block(table: Table, folder: Path | None) -> Block:

@@ -45,7 +45,7 @@ def write_toml(protocol: "Protocol") -> str:
 
 
 def sequence_tables(sequence: "Sequence", *, described: bool = False) -> Lines:
-    """Write the tables of what is measured; the name of a file it is read from only if it is to be described."""
+    """Write the tables of what is measured; how a Pulseq file is found and played only if it is to be described."""
     readout = sequence.readout
     geometry = [
         "[geometry]",
@@ -61,6 +61,11 @@ def sequence_tables(sequence: "Sequence", *, described: bool = False) -> Lines:
         read.append(f"oversampling = {readout.oversampling}")
     if readout.pulseq is not None and described:
         read.append(f"pulseq = {json.dumps(readout.pulseq)}")
+    if readout.soft_delays and described:
+        delays = ", ".join(f"{json.dumps(name)} = {_number(value, MILLI)}" for name, value in readout.soft_delays)
+        read.append(f"soft_delays_ms = {{ {delays} }}")
+    if readout.heartbeat is not None and described:
+        read.append(f"heartbeat_ms = {_number(readout.heartbeat, MILLI)}")
     if readout.sha256 is not None:
         read.append(f'sha256 = "{readout.sha256}"')
     blocks = [["[[sequence]]", *lines] for block in sequence.blocks for lines in _block(block)]
