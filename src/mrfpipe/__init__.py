@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from mrfpipe.learning.model import TrainedModel, load_model
     from mrfpipe.maps import ParameterMaps
     from mrfpipe.protocol import Protocol, load_protocol
-    from mrfpipe.run.python import load_maps, match, reconstruct, simulate
+    from mrfpipe.report.verdict import Check
+    from mrfpipe.run.python import check, load_maps, match, reconstruct, simulate
     from mrfpipe.run.result import Result
     from mrfpipe.version import __version__
 
 __all__ = [
+    "Check",
     "Dictionary",
     "FrameSeries",
     "MrfpipeError",
@@ -43,6 +45,7 @@ __all__ = [
     "Result",
     "TrainedModel",
     "__version__",
+    "check",
     "load_dictionary",
     "load_frames",
     "load_maps",
@@ -55,6 +58,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Check": "report.verdict",
     "Dictionary": "dictionary",
     "FrameSeries": "imaging.series",
     "MrfpipeError": "errors",
@@ -63,6 +67,7 @@ _HOMES = {
     "Result": "run.result",
     "TrainedModel": "learning.model",
     "__version__": "version",
+    "check": "run.python",
     "load_dictionary": "files.dictionaries",
     "load_frames": "files.frames",
     "load_maps": "run.python",

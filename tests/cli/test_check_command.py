@@ -6,6 +6,7 @@ import pytest
 from helpers import small_protocol
 
 import mrfpipe as mrf
+from mrfpipe.errors import InputError
 from mrfpipe.matching import check
 from mrfpipe.protocol import Inversion
 
@@ -35,9 +36,12 @@ def scaled(tmp_path_factory, run):
 def test_check_names_what_differs_and_how_to_set_it(run, scaled, monkeypatch):
     # Fewer values than it takes to tell a history, as phase graphs take a second for each ten thousand signals.
     monkeypatch.setattr(check, "VALUES", {"T1": 8, "B1": 5, "off-resonance": 9})
-    first, said, _, titles, *table = run(
-        "check", scaled / "thigh.h5", "-d", scaled / "full.h5", "--no-delays"
-    ).stdout.splitlines()
+    told = run("check", scaled / "thigh.h5", "-d", scaled / "full.h5", "--no-delays").stdout
+    found = mrf.check(scaled / "thigh.h5", str(scaled / "full.h5"), correct_delays=False)
+    assert f"{found}\n" == told
+    assert repr(found).startswith("<Check thigh: The scan is explained better than by the protocol, by ")
+    assert found.verdict.best.variant.inversion.scales_with_b1
+    first, said, _, titles, *table = told.splitlines()
     assert first.startswith("thigh: slice 1 of 1, ")
     assert f"with {TOLD}: {REMEDY}, and the maps change by (medians) FF -" in said
     assert titles.split() == [
@@ -64,3 +68,9 @@ def test_match_warns_of_nothing_where_the_protocol_is_right(scaled):
 def test_a_file_that_is_no_raw_scan_is_refused(run, scaled):
     said = run("check", scaled / "own.h5", "-d", scaled / "full.h5", code=3).stderr
     assert "own.h5 is a dictionary of protocol t1ff-small, a raw scan was expected" in said
+    with pytest.raises(InputError, match=r"own\.h5 is a dictionary of protocol t1ff-small, a raw scan was expected"):
+        mrf.check(scaled / "own.h5", scaled / "full.h5")
+    with pytest.raises(TypeError, match="in a subspace of its own; leave recon and field_map out"):
+        mrf.check(scaled / "thigh.h5", scaled / "full.h5", recon="nufft")
+    with pytest.raises(ValueError, match="There is no backend 'fft'"):
+        mrf.check(scaled / "thigh.h5", scaled / "full.h5", backend="fft")

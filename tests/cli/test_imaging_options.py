@@ -10,6 +10,7 @@ import pytest
 from pulseq_files import write_sequence
 
 from mrfpipe.files.dictionaries import load_dictionary
+from mrfpipe.files.frames import read_frames_header
 from mrfpipe.protocol import load_protocol
 
 
@@ -51,6 +52,24 @@ def test_coefficients_in_a_file_give_the_same_maps(run, study, subspace, tmp_pat
     with h5py.File(subspace / "maps.h5") as direct, h5py.File(tmp_path / "out/leg/maps.h5") as stored:
         for name in ("FF", "df", "M0phase", "mask", "affine"):
             np.testing.assert_allclose(stored[name][...], direct[name][...], rtol=1e-5, atol=1e-5)
+
+
+def test_off_resonance_is_corrected_by_the_map_of_a_result(run, study, subspace, tmp_path):
+    line = ("frames", "-o", tmp_path / "leg.frames.h5", "--protocol", study / "small.toml", "--field-map", subspace)
+    said = run(*line, study / "leg.h5", code=4).stderr
+    assert "which scan leg does not say; put the Pulseq file of its sequence beside it, convert it with" in said
+    shutil.copy(study / "leg.h5", tmp_path / "leg.h5")
+    with h5py.File(tmp_path / "leg.h5", "r+") as file:
+        rows = file["dataset/data"][...]
+        rows["head"]["sample_time_us"] = 5.0
+        file["dataset/data"][...] = rows
+    run(*line, tmp_path / "leg.h5")
+    made = read_frames_header(tmp_path / "leg.frames.h5").provenance
+    low, *_, high = made.notes["off_resonance_corrected_by_frequencies_hz"]
+    assert -130 < low < high < 130
+    assert made.method.endswith(", off-resonance corrected)")
+    assert "skip" in run(*line, tmp_path / "leg.h5").stderr
+    run(*line[:-2], tmp_path / "leg.h5", code=5)
 
 
 def test_a_subspace_is_that_of_the_leading_vectors_whatever_the_rank(run, study, subspace, tmp_path):

@@ -106,6 +106,15 @@ def test_imaging_options_count_for_a_raw_scan_only(result, folder, recon):
     raw = replace(result, source=folder / "dictionary.h5", imaging=Imaging(recon=recon))  # any file without frames
     other = replace(raw, imaging=Imaging(recon=recon, noise="edges"))
     assert raw.recipe().differences(other.recipe()) == ["noise"]
+    # A field map counts by its content; what is made without is what it was before there were any.
+    mapped = replace(raw, imaging=Imaging(recon=recon, field_map=folder / "other.h5"))
+    assert raw.recipe().differences(mapped.recipe()) == ["field_map"]
+    assert "field_map" not in raw.recipe().imaging
+    frames = replace(
+        mapped, source=result.source, target=folder / "corrected", imaging=replace(mapped.imaging, recon="nufft")
+    )
+    outcome = batch.run_job(frames, SILENT)
+    assert "scan.frames.h5 holds frames; off-resonance is corrected in the raw scan" in outcome.text
     # Coils that are compressed to eight anyway, in a subspace, are no difference.
     eight = replace(raw, imaging=Imaging(recon=recon, virtual_coils=8))
     assert (raw.recipe() == eight.recipe()) == (recon == "subspace")

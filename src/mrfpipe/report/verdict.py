@@ -12,7 +12,7 @@ DECIMALS = {"1": 3, "ms": 0, "Hz": 1}
 """Of changes of maps, by the unit of these."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Check:
     """What a scan says of the signal model, and of how much of it."""
 
@@ -32,6 +32,9 @@ class Check:
         # Of 2 rank real numbers, a fit explains one a parameter, and the two of the scale.
         free = self.rank - (len(one.parameters) + 2) / 2
         return float(np.sqrt(np.median(one.residual) / max(free, 0.5)))
+
+    def __repr__(self) -> str:
+        return f"<Check {self.name}: {best_line(self.verdict)}>"
 
     def __str__(self) -> str:
         verdict, best = self.verdict, self.verdict.best

@@ -9,6 +9,7 @@ import numpy as np
 from mrfpipe.arrays import Bool, Complex, check_shape, resolve_device
 from mrfpipe.dictionary import DEFAULT_ENERGY, Dictionary, build_dictionary
 from mrfpipe.errors import MismatchError
+from mrfpipe.files.dictionaries import load_dictionary
 from mrfpipe.files.kinds import RAW, refuse_other
 from mrfpipe.files.maps import load_maps as load_parameter_maps
 from mrfpipe.files.maps import read_maps_provenance
@@ -25,7 +26,9 @@ from mrfpipe.learning.shipped import shipped_model
 from mrfpipe.matching.match import Method
 from mrfpipe.physics.simulate import Spoiling, signal_model
 from mrfpipe.protocol import Protocol, load_protocol
+from mrfpipe.report.verdict import Check
 from mrfpipe.run.by import BY_NETWORK, MatchBy, NetworkBy, load_mapper
+from mrfpipe.run.check import check_scan
 from mrfpipe.run.choices import MATCHING, Matching
 from mrfpipe.run.mapper import Mapper, MatchMapper, NetworkMapper
 from mrfpipe.run.result import Result
@@ -166,6 +169,46 @@ def reconstruct(
         return _map(scan, NetworkMapper(model=model, precision=precision), Imaging(**imaging), mask, device)
     by = NetworkBy(model=None if model is None else Path(model), precision=precision)
     return _map(scan, load_mapper(by, _network(by, scan)), Imaging(**imaging), mask, device)
+
+
+def check(
+    scan: str | Path,
+    dictionary: str | Path | Dictionary,
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    **imaging: Any,  # noqa: ANN401 - checked where they are used
+) -> Check:
+    """Ask a raw scan which signal model explains it best, as ``mrfpipe check`` does.
+
+    Parameters
+    ----------
+    scan
+        A raw scan.
+    dictionary
+        A dictionary, or its file: what the scan is taken for.
+    device, imaging
+        As for `match`, but for `recon` and `field_map`: it reconstructs few voxels, in a subspace of its own.
+    seed
+        Of the voxels that are looked at, and of noise.
+
+    Returns
+    -------
+        What the scan says: printed it is the command's table, and ``verdict.best.variant`` has the protocol and the
+        signal model that explain it best.
+
+    Raises
+    ------
+    MrfpipeError
+        As the command.
+    """
+    if not imaging.keys().isdisjoint({"recon", "field_map"}):
+        raise TypeError("A check reconstructs in a subspace of its own; leave recon and field_map out.")
+    _check(**imaging)
+    refuse_other(Path(scan), RAW)
+    assumed = dictionary if isinstance(dictionary, Dictionary) else load_dictionary(dictionary)
+    chosen, where = Imaging(**imaging), resolve_device(device)
+    return check_scan(Path(scan), assumed.protocol, assumed.model, imaging=chosen, device=where, seed=seed)
 
 
 def load_maps(path: str | Path) -> Result:
