@@ -210,9 +210,11 @@ def test_slices_numbered_as_an_interleaved_scan(path):
     made = acquisitions(scan)
     for one in made:
         one.idx.slice = (0, 3, 1, 4, 2)[one.idx.slice]
+    made.sort(key=lambda one: one.idx.slice)
     got = read_ismrmrd(write_file(path, made), small_sequence())
     assert np.array_equal(got.kspace, scan.kspace)
     np.testing.assert_allclose(got.affine, expected_affine(), atol=AFFINE_TOLERANCE_MM)
+    np.testing.assert_array_equal(got.order, [0, 3, 1, 4, 2])
 
 
 def test_one_slice_takes_its_thickness_as_spacing(path):

@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from helpers import small_protocol
 
 import mrfpipe as mrf
+from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.errors import InputError
 from mrfpipe.matching import check
+from mrfpipe.physics.variants import Variant
 from mrfpipe.protocol import Inversion
+from mrfpipe.run import check as run_check
 
 TOLD = "inversion of 180 degrees times B1"
 REMEDY = "set efficiency = 1 and scales_with_b1 = true in the block inversion"
@@ -51,6 +55,24 @@ def test_check_names_what_differs_and_how_to_set_it(run, scaled, monkeypatch):
     assert float(rows["as assumed"][0]) > check.CLEARLY
     # Less magnetisation than assumed is inverted at a B1 below 1, which the wrong protocol takes for a short T1.
     assert float(rows["as assumed"][3]) < -100
+
+
+def test_the_slices_before_are_those_that_were_measured_before(scaled, monkeypatch):
+    """The middle of three, which was measured first or last."""
+    raw = read_raw(scaled / "thigh.h5", mrf.load_dictionary(scaled / "own.h5").protocol.sequence)
+    asked = []
+
+    def variants(_: Variant, before: int) -> list[Variant]:
+        asked.append(before)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_check, "variants_of", variants)
+    for order in ([1, 0, 2], [0, 2, 1]):
+        scan = replace(raw, kspace=np.repeat(raw.kspace, 3, axis=0), order=np.array(order))
+        monkeypatch.setattr(run_check, "read_raw", lambda *_, scan=scan: scan)
+        with pytest.raises(KeyboardInterrupt):
+            mrf.check(scaled / "thigh.h5", scaled / "own.h5")
+    assert asked == [0, 2]
 
 
 def test_match_warns_where_another_inversion_explains_more(scaled):

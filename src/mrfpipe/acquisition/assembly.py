@@ -102,6 +102,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
         fov=sequence.fov,
         readout=sequence.readout.kind,
         times=_times(imaging, trajectory.shape, played),
+        order=np.argsort(np.argsort([imaging["number"][imaging["slice"] == s].min() for s in range(n_slices)])),
         readouts_per_frame=header.readouts_per_frame,
         flip=trains.flip,
         te=trains.te,

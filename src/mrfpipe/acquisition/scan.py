@@ -6,7 +6,7 @@ from typing import Literal, Self
 import numpy as np
 
 from mrfpipe.acquisition.trajectory import check_spokes
-from mrfpipe.arrays import Complex, Double, Float, check_dtype, check_shape, frozen
+from mrfpipe.arrays import Complex, Double, Float, Int, check_dtype, check_shape, frozen
 from mrfpipe.protocol import Sequence
 
 
@@ -39,6 +39,8 @@ class RawScan:
     times: Float | None = None
     """When every sample was taken, in s, from any moment of its readout's on; None if nothing says it. Shape
     `(readouts, samples)`."""
+    order: Int | None = None
+    """How many slices were measured before each, if the file says. Shape `(slices)`."""
     readouts_per_frame: int | None = None
     """Consecutive readouts of a frame, if the file says."""
     flip: Double | None = None
@@ -64,10 +66,12 @@ class RawScan:
             check_shape("noise", self.noise, "coils readings", {"coils": sizes["coils"]})
         if self.times is not None:
             check_shape("times", self.times, "readouts samples", sizes)
+        if self.order is not None:
+            check_shape("order", self.order, "slices", sizes)
         for train in ("flip", "te", "tr"):
             if getattr(self, train) is not None:
                 check_shape(train, getattr(self, train), "readouts", sizes)
-        for array in ("kspace", "trajectory", "times", "noise", "affine", "flip", "te", "tr"):
+        for array in ("kspace", "trajectory", "times", "noise", "affine", "order", "flip", "te", "tr"):
             if getattr(self, array) is not None:
                 object.__setattr__(self, array, frozen(getattr(self, array)))
 

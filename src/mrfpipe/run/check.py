@@ -80,9 +80,10 @@ def check_scan(
     with stage(progress, "read"):
         raw = read_raw(scan, protocol.sequence)
     middle = raw.n_slices // 2
+    before = middle if raw.order is None else int(raw.order[middle])
 
     def others(variant: Variant) -> list[Variant]:
-        return list(variants_of(variant, middle))
+        return list(variants_of(variant, before))
 
     with stage(progress, "simulate"):
         basis = simulated.basis([assumed, *others(assumed)])
@@ -116,7 +117,7 @@ def _coarse(
     measured = raw.noise is not None and imaging.noise == "scan"
     noise = raw.noise if measured else edge_noise(raw.kspace[middle], raw.trajectory)
     return reconstruction_of(
-        replace(raw, kspace=raw.kspace[[middle]], matrix=sequence.matrix, noise=noise).within_matrix(),
+        replace(raw, kspace=raw.kspace[[middle]], order=None, matrix=sequence.matrix, noise=noise).within_matrix(),
         replace(protocol, sequence=sequence),
         progress,
         imaging=replace(imaging, recon="subspace", noise="scan"),
