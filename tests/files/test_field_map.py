@@ -34,13 +34,16 @@ def test_a_result_and_its_field_map_in_bids_are_the_same(result, bids, maps):
     np.testing.assert_array_equal(stored[maps.mask], -maps.si["df"][maps.mask])
 
 
-def test_where_a_map_has_no_number_the_nearest_voxel_counts(tmp_path):
+def test_where_a_map_has_no_number_the_nearest_voxel_counts_and_others_are_refused(tmp_path):
     values = np.full((2, 3, 5), np.nan)
     values[0, 0, 0], values[1, 2, 4] = 10.0, 20.0
     nibabel.save(nibabel.Nifti1Image(values.transpose(2, 1, 0), np.eye(4)), tmp_path / "b0.nii.gz")
     found = load_field_map(tmp_path / "b0.nii.gz", (2, 3, 5), np.eye(4))
     assert (found[0, 0, 1], found[1, 2, 3], found[1, 0, 0]) == (-10, -20, -10)
     assert np.isfinite(found).all()
+    nibabel.save(nibabel.Nifti1Image(1e3 * values.transpose(2, 1, 0), np.eye(4)), tmp_path / "rad.nii.gz")
+    with pytest.raises(InputError, match=r"rad\.nii\.gz holds up to 2e\+04 Hz, which is no off-resonance; give"):
+        load_field_map(tmp_path / "rad.nii.gz", (2, 3, 5), np.eye(4))
     nibabel.save(nibabel.Nifti1Image(0 * values.transpose(2, 1, 0) * np.nan, np.eye(4)), tmp_path / "none.nii")
     with pytest.raises(InputError, match=r"none\.nii holds no number; give one on the scan's own grid"):
         load_field_map(tmp_path / "none.nii", (2, 3, 5), np.eye(4))

@@ -84,7 +84,7 @@ def test_maps(scanned, name):
 
 @needs_brains
 def test_a_field_map_takes_off_resonance_away(tmp_path):
-    """From -33 to 100 Hz in spirals of 6 ms: the errors are those on resonance, and by the map turned over they are not."""
+    """From -33 to 100 Hz in spirals of 6 ms: as on resonance, and worse than left by the map turned over."""
     raw, field = tmp_path / "off.h5", tmp_path / "off.field.nii.gz"
     scan_brain("brain-3", "fisp-spiral", 64, raw, most=100.0)
     ranges = {"T1": "[[200, 1000, 50], [1100, 4000, 100]]", "T2": "[[10, 98, 4], [100, 300, 20]]"}

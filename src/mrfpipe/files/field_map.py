@@ -13,6 +13,8 @@ from mrfpipe.files.nifti import check_place, read_image
 from mrfpipe.files.results import find_maps
 
 _CURE = "give one on the scan's own grid"
+_MOST = 5000.0
+"""In Hz. Fat is 440 Hz from water at 3 T: what is more than ten times that is in another unit."""
 
 
 def load_field_map(path: str | Path, shape: tuple[int, ...], affine: Double) -> Float:
@@ -33,7 +35,7 @@ def load_field_map(path: str | Path, shape: tuple[int, ...], affine: Double) -> 
     Raises
     ------
     InputError
-        If it cannot be read, or holds no off-resonance.
+        If it cannot be read, or holds no off-resonance in Hz.
     MismatchError
         If it has another shape than the scan, or lies elsewhere.
     """
@@ -47,6 +49,9 @@ def load_field_map(path: str | Path, shape: tuple[int, ...], affine: Double) -> 
     known = np.isfinite(field)
     if not known.any():
         raise InputError(f"{path} holds no number; {_CURE}.")
+    most = float(np.abs(field[known]).max())
+    if most > _MOST:
+        raise InputError(f"{path} holds up to {most:.4g} Hz, which is no off-resonance; give a field map in Hz.")
     nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
     filled: Float = field[tuple(nearest)].astype(np.float32)
     return filled
