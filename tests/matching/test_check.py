@@ -10,10 +10,11 @@ from helpers import complex_normal, small_protocol
 from mrfpipe.arrays import Complex
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.matching import check
-from mrfpipe.matching.check import CLEARLY, Changed, Simulated, Verdict, explain, judge, whitening
+from mrfpipe.matching.check import CLEARLY, Changed, Explained, Simulated, Verdict, explain, judge, whitening
 from mrfpipe.physics.simulate import SignalModel, fingerprints
 from mrfpipe.physics.variants import Variant, inverted, variants_of
 from mrfpipe.protocol import History
+from mrfpipe.report.verdict import best_line
 
 
 def called(variant: Variant) -> str:
@@ -160,3 +161,17 @@ def test_variants_differ_from_their_base_in_one_setting():
     alone = {called(variant) for variant in variants_of(ASSUMED, 0)}
     assert "sequence played once" in alone
     assert "slices one after the other" not in alone
+
+
+def test_what_is_better_but_not_clearly_so_is_not_called_worse():
+    """A variant that is 2 standard errors better than the protocol as it is."""
+    other, rng = next(variants_of(ASSUMED, 2)), np.random.default_rng(0)
+    assumed = Explained(variant=ASSUMED, parameters={}, residual=np.ones(400))
+    for better, line in ((2, "Nothing explains the scan clearly better than"), (-2, "The scan is explained best by")):
+        spread = rng.standard_normal(400)
+        log = (spread - spread.mean()) - better * spread.std() / np.sqrt(400)
+        one = Explained(variant=other, parameters={}, residual=np.exp(log))
+        assert 1 < np.sign(better) * one.margin(assumed) < CLEARLY
+        verdict = Verdict(assumed=assumed, best=assumed, others=(one,))
+        assert best_line(verdict) == f"{line} the protocol as it is."
+        assert verdict.undecided == (one,)

@@ -73,6 +73,8 @@ class Check:
 def best_line(verdict: Verdict) -> str:
     """Say in a line which variant explains a scan best, how it is set, and what the maps change by."""
     if not verdict.changes:
+        if any(verdict.best.margin(one) < 0 for one in verdict.others):
+            return "Nothing explains the scan clearly better than the protocol as it is."
         return "The scan is explained best by the protocol as it is."
     names, remedies = (", ".join(texts) for texts in zip(*verdict.changes, strict=True))
     change = verdict.best.change(verdict.assumed)

@@ -130,8 +130,8 @@ def _coarse(
 def doubt(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionary) -> str:
     """Say in a line which other history or inversion explains matched signals clearly better; nothing if none does.
 
-    The short form of `check_scan`, of signals that are there anyhow. Left to that are what takes long to simulate,
-    few voxels, and dictionaries of coarse grids.
+    The short form of `check_scan`, of signals that are there anyhow, which takes slices to be measured in the order of
+    their place. Left to that are what takes long to simulate, few voxels, and dictionaries of coarse grids.
 
     Parameters
     ----------
