@@ -29,7 +29,7 @@ field_map_option = click.option(
     callback=_absolute,
     metavar="RESULT|IMAGE.nii.gz",
     help="Correct off-resonance while a readout lasts, which blurs spirals: by the map of a result, or by a field map "
-    "of BIDS (NIfTI, Hz), on the grid of the scan. Takes three to six times as long.",
+    "of BIDS (NIfTI, Hz), on the grid of the scan. Takes two to five times as long.",
 )
 """For commands that make maps or frames of raw scans."""
 _recon_option = click.option(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,9 @@ def test_the_kernels_of_a_subspace_are_counted():
     assert kernels[0] < by_rank[0] < GIGABYTE
     # Beside the kernels a reconstruction holds some images a coefficient, not a coefficient squared.
     assert kernels[1] < by_rank[1] < 1.35 * kernels[1]
+    # Off-resonance takes the images of a frequency, their sum so far, and k-space turned back.
+    more = memory_needed(scan, protocol.sequence, replace(subspace, field_map="map.nii"), 8) - by_rank[0]
+    assert more == 2 * 8 * 8 * 350**2 + scan.kspace.nbytes
     frames = memory_needed(scan, protocol.sequence, Imaging(), None)
     assert 175 * 350**2 * 8 < frames < 0.4 * GIGABYTE
 
