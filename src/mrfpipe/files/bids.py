@@ -21,7 +21,7 @@ from mrfpipe.files.atomic import writing
 from mrfpipe.files.nifti import sidecar, write_image, write_json
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE
+from mrfpipe.quantities import DEVIATION, EDGE, GAP, M0, MATCH, PHASE
 from mrfpipe.version import __version__
 
 _VERSION = "1.10.0"
@@ -32,6 +32,7 @@ _IGNORED_FILE = ".bidsignore"
 _QUALITIES = (M0, PHASE, MATCH, EDGE, GAP)
 _IGNORED = (
     *(f"**/*_{quality.name}map.*" for quality in _QUALITIES if quality.bids is None),
+    "**/*_sdmap.*",
     *("**/*.h5", "**/*.png", "**/*.html", "**/dicom"),
 )
 
@@ -74,8 +75,11 @@ def _images(maps: ParameterMaps) -> Iterator[_Image]:
         if bids.suffix == "fieldmap":  # which must have a magnitude image
             yield _Image(values=maps.m0, folder=bids.folder, ending="magnitude", unit=M0.unit, description=M0.title)
     for quality in maps.quality:
-        values = getattr(maps, quality.field)
-        if quality.bids is None:
+        values = maps.quality_map(quality)
+        if quality.field == DEVIATION:
+            label = f"desc-{label_of(quality.name.removesuffix('_sd'))}_sdmap"
+            yield _unknown(label, values, quality.unit, quality.title)
+        elif quality.bids is None:
             yield _unknown(f"{quality.name}map", values, quality.unit, quality.title)
         else:
             folder, suffix, unit = quality.bids.folder, quality.bids.suffix, quality.bids.unit

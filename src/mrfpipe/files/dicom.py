@@ -78,7 +78,7 @@ def write_dicom(maps: ParameterMaps, folder: str | Path, *, name: str, provenanc
     folder.mkdir(parents=True, exist_ok=True)
     scan = _scan(maps, name, provenance)
     known: list[tuple[Parameter | Quality, Float | Byte]] = [(p, maps[p.name]) for p in maps.parameters]
-    known += [(quality, getattr(maps, quality.field)) for quality in maps.quality]
+    known += [(quality, maps.quality_map(quality)) for quality in maps.quality]
     for number, (one, values) in enumerate(known, start=1):
         dataset = _parametric_map(one, values, maps, scan, number, provenance)
         dataset.save_as(folder / f"{one.name}.dcm", enforce_file_format=True)

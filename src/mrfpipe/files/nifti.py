@@ -38,7 +38,7 @@ def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) 
         write_image(maps[parameter.name], maps, folder / f"{parameter.name}.nii.gz")
         write_json(sidecar(provenance, parameter.unit, parameter.title), folder / f"{parameter.name}.json")
     for quality in maps.quality:
-        write_image(getattr(maps, quality.field), maps, folder / f"{quality.name}.nii.gz")
+        write_image(maps.quality_map(quality), maps, folder / f"{quality.name}.nii.gz")
         write_json(sidecar(provenance, quality.unit, quality.title), folder / f"{quality.name}.json")
 
 

@@ -199,7 +199,9 @@ def _check(**chosen: object) -> None:
 def _network(by: NetworkBy, scan: Scan) -> Path:
     if isinstance(scan, str | Path):
         return by.file(_file(scan))
-    return by.model or shipped_model(scan.sequence_hash if isinstance(scan, FrameSeries) else None)
+    if by.model is not None:
+        return by.model
+    return shipped_model(scan.sequence_hash, scan.kind) if isinstance(scan, FrameSeries) else shipped_model()
 
 
 def _map(scan: Scan, mapper: Mapper, imaging: Imaging, mask: Bool | None, device: str) -> Result:

@@ -49,8 +49,7 @@ class Result:
             return self.maps[name]
         for quality in self.maps.quality:
             if quality.name == name:
-                found: Float | Byte = getattr(self.maps, quality.field)
-                return found
+                return self.maps.quality_map(quality)
         raise KeyError(f"There is no map {name!r}; there are {', '.join(self)}.")
 
     def __iter__(self) -> Iterator[str]:
