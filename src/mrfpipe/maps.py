@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrfpipe.arrays import Bool, Complex, Double, Float, check_dtype, check_shape, frozen
+from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, check_dtype, check_shape, frozen
 from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality
 
 Labels = npt.NDArray[np.integer[Any]]
@@ -108,6 +108,11 @@ class ParameterMaps(Mapping[str, Float]):
         bits = ", ".join(f"{1 << bit} {parameter.name}" for bit, parameter in enumerate(self.parameters))
         always = (M0, PHASE, MATCH, replace(EDGE, title=f"{EDGE.title}: {bits}"))
         return always if self.gap is None else (*always, GAP)
+
+    def images(self) -> Iterator[tuple[Parameter | Quality, Float | Byte]]:
+        """Give all maps in the units of files, parameters first, then their quality. Each of shape `(slices, y, x)`."""
+        yield from ((parameter, self[parameter.name]) for parameter in self.parameters)
+        yield from ((quality, getattr(self, quality.field)) for quality in self.quality)
 
     def counts(self, parameter: Parameter) -> Bool:
         """Return the voxels in which a parameter counts, by its condition; all are in the mask. `(slices, y, x)`."""

@@ -32,7 +32,7 @@ _IGNORED_FILE = ".bidsignore"
 _QUALITIES = (M0, PHASE, MATCH, EDGE, GAP)
 _IGNORED = (
     *(f"**/*_{quality.name}map.*" for quality in _QUALITIES if quality.bids is None),
-    *("**/*.h5", "**/*.png", "**/*.html", "**/dicom"),
+    *("**/*.h5", "**/*.png", "**/*.html", "**/dicom", "**/dicom-int16"),
 )
 
 
