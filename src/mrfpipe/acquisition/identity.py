@@ -5,7 +5,7 @@ record can have it by accident. Of a Twix file it is not read.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -18,36 +18,24 @@ Identity = Mapping[str, str]
 """Patient, study and frame of reference by the keywords of DICOM, written as there; without what is not known."""
 
 
-def _as_it_is(text: str) -> str:
-    return text
-
-
-def _date(text: str) -> str:
-    return text[:10].replace("-", "")  # without a time zone
-
-
-def _time(text: str) -> str:
-    return re.split("[Z+-]", text)[0].replace(":", "")[:13]  # without a time zone, and to 1 us
-
-
-_ELEMENTS: dict[str, tuple[str, Callable[[str], str]]] = {
-    "PatientName": ("subjectInformation/patientName", _as_it_is),
-    "PatientID": ("subjectInformation/patientID", _as_it_is),
-    "PatientBirthDate": ("subjectInformation/patientBirthdate", _date),
-    "PatientSex": ("subjectInformation/patientGender", _as_it_is),
-    "PatientSize": ("subjectInformation/patientHeight_m", _as_it_is),
-    "PatientWeight": ("subjectInformation/patientWeight_kg", _as_it_is),
-    "StudyInstanceUID": ("studyInformation/studyInstanceUID", _as_it_is),
-    "StudyID": ("studyInformation/studyID", _as_it_is),
-    "StudyDate": ("studyInformation/studyDate", _date),
-    "StudyTime": ("studyInformation/studyTime", _time),
-    "StudyDescription": ("studyInformation/studyDescription", _as_it_is),
-    "AccessionNumber": ("studyInformation/accessionNumber", _as_it_is),
-    "ReferringPhysicianName": ("studyInformation/referringPhysicianName", _as_it_is),
-    "FrameOfReferenceUID": ("measurementInformation/frameOfReferenceUID", _as_it_is),
-    "PatientPosition": ("measurementInformation/patientPosition", _as_it_is),
+_ELEMENTS = {
+    "PatientName": "{*}subjectInformation/{*}patientName",
+    "PatientID": "{*}subjectInformation/{*}patientID",
+    "PatientBirthDate": "{*}subjectInformation/{*}patientBirthdate",
+    "PatientSex": "{*}subjectInformation/{*}patientGender",
+    "PatientSize": "{*}subjectInformation/{*}patientHeight_m",
+    "PatientWeight": "{*}subjectInformation/{*}patientWeight_kg",
+    "StudyInstanceUID": "{*}studyInformation/{*}studyInstanceUID",
+    "StudyID": "{*}studyInformation/{*}studyID",
+    "StudyDate": "{*}studyInformation/{*}studyDate",
+    "StudyTime": "{*}studyInformation/{*}studyTime",
+    "StudyDescription": "{*}studyInformation/{*}studyDescription",
+    "AccessionNumber": "{*}studyInformation/{*}accessionNumber",
+    "ReferringPhysicianName": "{*}studyInformation/{*}referringPhysicianName",
+    "FrameOfReferenceUID": "{*}measurementInformation/{*}frameOfReferenceUID",
+    "PatientPosition": "{*}measurementInformation/{*}patientPosition",
 }
-"""Where the header has what DICOM calls so, and how it is written there."""
+"""Where the header has what DICOM calls so."""
 
 
 def read_identity(path: str | Path) -> Identity:
@@ -59,7 +47,7 @@ def read_identity(path: str | Path) -> Identity:
     Raises
     ------
     InputError
-        If the file is missing or damaged, or has a header that is not XML.
+        If the file is damaged, or has a header that is not XML.
     """
     path = Path(path)
     if not h5py.is_hdf5(path):
@@ -69,9 +57,12 @@ def read_identity(path: str | Path) -> Identity:
             root = ET.fromstring(file.xml)  # noqa: S314 - expat bounds what entities grow to
         except ET.ParseError as e:
             raise InputError(f"{path}: the XML header is not valid ISMRMRD ({e}); convert again.") from e
-    found = {}
-    for keyword, (place, written) in _ELEMENTS.items():
-        text = root.findtext("/".join(f"{{*}}{step}" for step in place.split("/")), "").strip()
-        if text:
-            found[keyword] = written(text)
-    return found
+    texts = {keyword: (root.findtext(place) or "").strip() for keyword, place in _ELEMENTS.items()}
+    return {keyword: _written(keyword, text) for keyword, text in texts.items() if text}
+
+
+def _written(keyword: str, text: str) -> str:
+    """Write a date or a time as DICOM does: without time zone and marks, and to 1 us."""
+    if keyword.endswith("Date"):
+        return text[:10].replace("-", "")
+    return re.split("[Z+-]", text)[0].replace(":", "")[:13] if keyword.endswith("Time") else text
