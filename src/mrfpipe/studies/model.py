@@ -17,7 +17,7 @@ from mrfpipe.progress import Progress
 from mrfpipe.protocol import load_protocol
 from mrfpipe.quantities import counting_rule
 from mrfpipe.studies.shipped import RECIPES, make_model, reconstruction_of, subject_phantom
-from mrfpipe.studies.tables import UNIT_DIGITS, markdown, pair, write_csv, write_text
+from mrfpipe.studies.tables import UNIT_DIGITS, markdown, pair, publish
 
 WORK = "model"
 """Folder below a study's own in which scans and network are kept."""
@@ -31,10 +31,8 @@ def run(folder: Path, scale: Literal["small", "paper"], *, seed: int, device: to
     subjects = draw_cohort(recipe.n_subjects, seed=seed).split("testing")[: recipe.n_test]
     advance, lines = progress("test"), []
     for done, subject in enumerate(subjects, start=1):
-        series, truth = (
-            reconstruction_of(subject, recipe, protocol).series(),
-            subject_phantom(subject, recipe, protocol),
-        )
+        series = reconstruction_of(subject, recipe, protocol).series()
+        truth = subject_phantom(subject, recipe, protocol)
         found = {
             "network": reconstruct(series, model, protocol, device=device)[0],
             "match": match_series(series, dictionary, refined=False, device=device)[0],
@@ -44,10 +42,8 @@ def run(folder: Path, scale: Literal["small", "paper"], *, seed: int, device: to
             errors = evaluate(maps, truth.maps)
             lines += [(subject.name, method, p.name, p.unit, errors[p.name].rmse) for p in PARAMETERS]
         advance(done, len(subjects))
-    write_csv(folder / "model.csv", ("subject", "method", "map", "unit", "rmse"), lines)
-    text = _table(lines, len(subjects))
-    write_text(folder / "model.md", text)
-    return text
+    columns = ("subject", "method", "map", "unit", "rmse")
+    return publish(folder / "model", columns, lines, _table(lines, len(subjects)))
 
 
 def _table(lines: Sequence[tuple[str, str, str, str, float]], n_subjects: int) -> str:
