@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrfpipe.arrays import Bool, Complex, Double, Float, check_dtype, check_shape, frozen
+from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, check_dtype, check_shape, frozen
 from mrfpipe.quantities import DEVIATION, EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality, deviation_of
 
 Labels = npt.NDArray[np.integer[Any]]
@@ -115,14 +115,19 @@ class ParameterMaps(Mapping[str, Float]):
         known = always if self.gap is None else (*always, GAP)
         return known if self.sd is None else (*known, *map(deviation_of, self.parameters))
 
-    def quality_map(self, quality: Quality) -> Float | npt.NDArray[np.uint8]:
+    def quality_map(self, quality: Quality) -> Float | Byte:
         """Return a quality map there is, in its unit in files. Shape `(slices, y, x)`."""
         if quality.field == DEVIATION and self.sd is not None:
             parameter = self.parameter(quality.name.removesuffix("_sd"))
             scaled: Float = self.sd[parameter.name] * np.float32(parameter.scale)
             return scaled
-        found: Float | npt.NDArray[np.uint8] = getattr(self, quality.field)
+        found: Float | Byte = getattr(self, quality.field)
         return found
+
+    def images(self) -> Iterator[tuple[Parameter | Quality, Float | Byte]]:
+        """Give all maps in the units of files, parameters first, then their quality. Each of shape `(slices, y, x)`."""
+        yield from ((parameter, self[parameter.name]) for parameter in self.parameters)
+        yield from ((quality, self.quality_map(quality)) for quality in self.quality)
 
     def counts(self, parameter: Parameter) -> Bool:
         """Return the voxels in which a parameter counts, by its condition; all are in the mask. `(slices, y, x)`."""

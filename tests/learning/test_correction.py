@@ -68,7 +68,7 @@ def test_corrections_are_added_to_matched_maps(model, coefficients, protocol, di
 
 
 def test_a_network_reads_the_matched_maps_of_the_neighbourhood(model, coefficients, protocol, dictionary):
-    """Of one voxel whose matched FF is another, FF is corrected elsewhere within half the receptive field, no further."""
+    """Where the matched FF of one voxel is another, maps change within half the receptive field and no further."""
     with torch.no_grad():
         model.network.output.weight.uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(1))
         model.network.output.bias.fill_(0.1)

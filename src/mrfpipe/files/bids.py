@@ -17,7 +17,7 @@ import numpy as np
 
 from mrfpipe.arrays import Byte, Float
 from mrfpipe.errors import InputError, OutputExistsError
-from mrfpipe.files.atomic import writing
+from mrfpipe.files.atomic import write_text, writing
 from mrfpipe.files.nifti import sidecar, write_image, write_json
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
@@ -32,8 +32,7 @@ _IGNORED_FILE = ".bidsignore"
 _QUALITIES = (M0, PHASE, MATCH, EDGE, GAP)
 _IGNORED = (
     *(f"**/*_{quality.name}map.*" for quality in _QUALITIES if quality.bids is None),
-    "**/*_sdmap.*",
-    *("**/*.h5", "**/*.png", "**/*.html", "**/dicom"),
+    *("**/*_sdmap.*", "**/*.h5", "**/*.png", "**/*.html", "**/dicom", "**/dicom-int16"),
 )
 
 
@@ -199,8 +198,7 @@ def describe_dataset(folder: Path, maps: ParameterMaps) -> None:
     lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.exists() else []
     own = [f"**/*_{image.ending}.*" for image in _images(maps) if not image.standard]
     if missing := [line for line in dict.fromkeys((*own, *_IGNORED)) if line not in lines]:
-        with writing(ignored, force=True) as partial:
-            partial.write_text("\n".join([*lines, *missing]) + "\n", encoding="utf-8")
+        write_text(ignored, "\n".join([*lines, *missing]) + "\n")
 
 
 def _description(root: Path) -> dict[str, object]:

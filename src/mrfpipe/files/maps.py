@@ -50,10 +50,8 @@ def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
     with creating(path, MAPS) as sink:
         sink.text("provenance", provenance.to_json())
         sink.text("parameters", parameters_as_text(maps.parameters))
-        for parameter in maps.parameters:
-            sink.array(parameter.name, maps[parameter.name], _AXES, parameter.unit, gzip=True)
-        for quality in maps.quality:
-            sink.array(quality.name, maps.quality_map(quality), _AXES, quality.unit, gzip=True)
+        for one, values in maps.images():
+            sink.array(one.name, values, _AXES, one.unit, gzip=True)
         sink.array("mask", maps.mask, _AXES, "1", gzip=True)
         sink.array("affine", maps.affine, "4 4", "mm")
 

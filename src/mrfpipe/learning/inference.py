@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mrfpipe.arrays import Bool, Complex, Double, Float
-from mrfpipe.dictionary import range_basis
+from mrfpipe.basis import range_basis
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.imaging.quality import compare_signals
 from mrfpipe.imaging.series import FrameSeries, each_slice

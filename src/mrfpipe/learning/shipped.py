@@ -39,6 +39,6 @@ def _read_by(description: Path) -> tuple[object, object]:
     """Return the sequence and the kind of images that a description names; None where there is none to be read."""
     try:
         values = json.loads(description.read_text(encoding="utf-8"))
-        return values["sequence_hash"], values["record"]["input"]
-    except (OSError, ValueError, TypeError, KeyError):
+        return values["sequence_hash"], values["record"].get("input", "frames")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None, None

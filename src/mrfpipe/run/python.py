@@ -7,7 +7,8 @@ from typing import Any, get_args
 import numpy as np
 
 from mrfpipe.arrays import Bool, Complex, check_shape, resolve_device
-from mrfpipe.dictionary import DEFAULT_ENERGY, Dictionary, build_dictionary
+from mrfpipe.basis import DEFAULT_ENERGY
+from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.kinds import RAW, refuse_other
 from mrfpipe.files.maps import load_maps as load_parameter_maps

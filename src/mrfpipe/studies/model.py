@@ -31,7 +31,7 @@ from mrfpipe.quantities import counting_rule
 from mrfpipe.studies.examples import FEWEST_COILS, MOST_COILS, NOISIEST, QUIETEST
 from mrfpipe.studies.scanned import claim
 from mrfpipe.studies.shipped import RECIPES, train_model
-from mrfpipe.studies.tables import UNIT_DIGITS, markdown, pair, write_csv, write_text
+from mrfpipe.studies.tables import UNIT_DIGITS, markdown, pair, publish
 
 WORK = "model"
 """Folder below a study's own in which the network is kept."""
@@ -70,10 +70,8 @@ def run(folder: Path, scale: Literal["small", "paper"], *, seed: int, device: to
             errors = evaluate(maps, phantom.maps)
             lines += [(subject.name, method, p.name, p.unit, errors[p.name].rmse) for p in PARAMETERS]
         advance(done, len(subjects))
-    write_csv(folder / "model.csv", ("subject", "method", "map", "unit", "rmse"), lines)
-    text = _table(lines, len(subjects))
-    write_text(folder / "model.md", text)
-    return text
+    columns = ("subject", "method", "map", "unit", "rmse")
+    return publish(folder / "model", columns, lines, _table(lines, len(subjects)))
 
 
 def subject_phantom(subject: Subject, protocol: Protocol) -> Phantom:
