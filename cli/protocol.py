@@ -92,7 +92,7 @@ def command(
     Example: mrfpipe protocol scan.seq -o scan.toml --parameters T1,T2,B1
     """
     from mrfpipe.acquisition.pulseq import Searched, protocol_from_pulseq
-    from mrfpipe.files.atomic import writing
+    from mrfpipe.files.atomic import write_text
 
     axes: dict[str, list[tuple[float, ...]]] = {}
     for name, numbers in ranges:
@@ -106,8 +106,7 @@ def command(
         soft_delays=delays,
         heartbeat=None if heartbeat is None else heartbeat * 1e-3,
     )
-    with writing(output, force=settings.force) as partial:
-        partial.write_text(protocol.toml, encoding="utf-8")
+    write_text(output, protocol.toml, force=settings.force)
     train = protocol.sequence
     click.echo(
         f"{output}: protocol {protocol.name}, {train.n_readouts} readouts, {train.n_frames} frames of "
