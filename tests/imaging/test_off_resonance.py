@@ -123,6 +123,14 @@ def test_objects_are_as_on_resonance_where_a_map_says_what_they_turn_by(scan, re
     assert corrected < most < left / 2 < wrong / 4
 
 
+def test_every_frequency_is_a_step(scan):
+    steps = []
+    made = Reconstruction(scan, SEQUENCE, field=FIELD[None], progress=lambda *step: steps.append(step))
+    made.series()
+    n = len(made.notes[FREQUENCIES]) * SEQUENCE.n_frames
+    assert steps == [(i, n) for i in range(1, n + 1)]
+
+
 def test_a_scan_of_the_other_sense_turns_the_other_way(scan):
     """Its conjugate has the objects' conjugates; the map stays as it is."""
     other = replace(scan, kspace=scan.kspace.conj(), trajectory=-scan.trajectory)

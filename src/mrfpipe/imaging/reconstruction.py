@@ -123,7 +123,7 @@ class Reconstruction:
         device
             Where a subspace reconstruction iterates.
         progress
-            Called after every frame, or every slice of a subspace reconstruction.
+            Called after every frame, or every slice of a subspace reconstruction, of each frequency of a field.
 
         Raises
         ------
@@ -148,6 +148,9 @@ class Reconstruction:
         self._off_resonance = None if field is None else _off_resonance(scan, field)
         self._weights = weights_of(scan.readout)
         self._density = self._weights(scan.trajectory, sequence.matrix)
+        n_passes = 1 if self._off_resonance is None else self._off_resonance.frequencies.size
+        self._n_steps = scan.n_slices * n_passes * (sequence.n_frames if basis is None else 1)
+        self._n_done = 0
         self._kernels: Tensor | None = None
         self._energies: list[float] = []
         self._coil_maps: Complex | None = None
@@ -186,6 +189,7 @@ class Reconstruction:
         InputError
             If the noise scan cannot be whitened with.
         """
+        self._n_done = 0
         for s in range(self.n_slices):
             kspace = self._compressed(prewhiten(self._scan.kspace[s], self._noise(s)))
             maps = estimate_coil_maps(
@@ -221,7 +225,7 @@ class Reconstruction:
             raise ValueError("The middle slice has not been reconstructed yet.")
         maps, shape = self._coil_maps, (len(self._coil_maps), *self._scan.kspace.shape[2:])
         parts = rng.standard_normal((2, *shape), np.float32) * np.float32(np.sqrt(0.5))
-        return self._coefficients(self.n_slices - 1, parts[0] + 1j * parts[1], maps)
+        return self._coefficients(parts[0] + 1j * parts[1], maps)
 
     def _noise(self, s: int) -> Complex | None:
         if self._imaging.noise == "scan":
@@ -243,11 +247,14 @@ class Reconstruction:
     def _images(self, s: int, kspace: Complex, maps: Complex) -> Complex:
         make = self._frames if self._basis is None else self._coefficients
         if self._off_resonance is None:
-            return make(s, kspace, maps)
-        return self._off_resonance.corrected(s, kspace, lambda turned: make(s, turned, maps))
+            return make(kspace, maps)
+        return self._off_resonance.corrected(s, kspace, lambda turned: make(turned, maps))
 
-    def _frames(self, s: int, kspace: Complex, maps: Complex) -> Complex:
-        n_frames = self._sequence.n_frames
+    def _step(self) -> None:
+        self._n_done = min(self._n_done + 1, self._n_steps)
+        self._progress(self._n_done, self._n_steps)
+
+    def _frames(self, kspace: Complex, maps: Complex) -> Complex:
         return reconstruct_frames(
             kspace,
             self._scan.trajectory,
@@ -255,10 +262,10 @@ class Reconstruction:
             self._density,
             self._sequence.readouts_per_frame,
             backend=self._imaging.backend,
-            progress=lambda frame, _: self._progress(s * n_frames + frame, self.n_slices * n_frames),
+            progress=lambda _done, _all: self._step(),
         )
 
-    def _coefficients(self, s: int, kspace: Complex, maps: Complex) -> Complex:
+    def _coefficients(self, kspace: Complex, maps: Complex) -> Complex:
         basis, readouts_per_frame = np.asarray(self._basis), self._sequence.readouts_per_frame
         if self._kernels is None:  # the same for all slices
             self._kernels = subspace_kernels(
@@ -282,5 +289,5 @@ class Reconstruction:
             backend=self._imaging.backend,
             device=self._device,
         )
-        self._progress(s + 1, self.n_slices)
+        self._step()
         return coefficients
