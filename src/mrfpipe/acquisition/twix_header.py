@@ -5,6 +5,7 @@ degrees, lengths in mm; what is zero is left out of them) and two parameters of 
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +93,46 @@ def parse_twix_header(buffers: dict[str, str], path: Path) -> Header:
     )
 
 
-def table_position_mm(buffers: dict[str, str]) -> Double:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwixTimes:
+    """Times in s that the sequence T1-FF keeps in the header."""
+
+    echo_spacing: float
+    """From pulse to pulse at the shortest TE."""
+    inversion: float
+    """From the inversion to the first pulse."""
+    shortest_te: float
+    """Shortest TE."""
+    repetition: float
+    """From inversion to inversion, recovery included."""
+
+
+def times_of(buffers: dict[str, str], path: Path) -> TwixTimes:
+    """Read the times of a 2-D scan of T1-FF; InputError if one is missing or not above 0, or the scan is 3-D."""
+    protocol = _Protocol(buffers, path)
+    name = protocol.values.get("tProtocolName", "").strip('"')
+    if "3D" in name:
+        raise InputError(f"{path}: is a 3-D scan ('{name}'); mrfpipe reads slices.")
+
+    def seconds(key: str, unit: float) -> float:
+        value = protocol.number(key)
+        if value is None or not value > 0:
+            raise InputError(f"{path}: its header has no {key}, where a scan of T1-FF keeps a time; name such a scan.")
+        return round(value * unit, 9)
+
+    return TwixTimes(
+        echo_spacing=seconds("sWipMemBlock.adFree[0]", 1e-3),
+        inversion=seconds("sWipMemBlock.adFree[1]", 1e-3),
+        shortest_te=seconds("alTE[0]", 1e-6),
+        repetition=seconds("alTR[0]", 1e-6),
+    )
+
+
+def table_position_mm(buffers: dict[str, str], path: Path) -> Double:
     """Return how far the table has moved from where the patient was landmarked, in LPS. Shape `(3)`."""
-    moved = (_parameter(buffers, f"lGlobalTablePos{axis}") for axis in ("Sag", "Cor", "Tra"))
+    moved = [_parameter(buffers, f"lGlobalTablePos{axis}") for axis in ("Sag", "Cor", "Tra")]
+    if moved[2] is None:
+        moved[2] = _Protocol(buffers, path).number("lScanRegionPosTra")
     return np.array([0.0 if value is None else value for value in moved])
 
 
