@@ -63,6 +63,13 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence, 
         raise InputError(f"{path}: holds no acquisitions for an image; measure or convert the scan again.")
     played = find_pulseq(sequence, path)
     computed = played is None and not imaging["trajectory_dimensions"][0]
+    if computed and sequence.n_samples is None:
+        name = sequence.readout.pulseq
+        where = f"put {name} beside it, or in the current folder, or " if name else ""
+        raise InputError(
+            f"{path}: stores no trajectory, and the protocol's readouts are those that the scan stores; {where}convert "
+            "it to ISMRMRD with its trajectory."
+        )
     header, disbelieved = believed(header, sequence, path, computed=computed, trusted=trusted)
     file, imaging, unmarked, decided = readouts_in_order(file, imaging, sequence, header, played)
     n_repeated, imaging = n_repetitions(imaging), last_repetition(imaging, path)
@@ -120,13 +127,6 @@ def _thickness_mm(header: Header, sequence: Sequence) -> float:
 
 def _check_can_compute(imaging: Heads, n_repeated: int, sequence: Sequence, path: Path) -> None:
     """Check that a trajectory that is not stored is known from the sequence."""
-    if sequence.n_samples is None:
-        name = sequence.readout.pulseq
-        where = f"put {name} beside it, or in the current folder, or " if name else ""
-        raise InputError(
-            f"{path}: stores no trajectory, and the protocol's readouts are those that the scan stores; {where}convert "
-            "it to ISMRMRD with its trajectory."
-        )
     if n_repeated > 1:
         raise InputError(
             f"{path}: stores no trajectory and holds {n_repeated} repetitions, so the angle at which the last one "

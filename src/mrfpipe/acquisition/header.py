@@ -154,7 +154,8 @@ def believed(
         wrong += names
     if wrong:
         remarks.append(f"the protocol is trusted where the header says {', '.join(map(header.says, wrong))}")
-    return header.without(*wrong), tuple(remarks)
+    of_slice = ["fov_mm"] if "slice_thickness_mm" in wrong else []  # its last number
+    return header.without(*wrong, *of_slice), tuple(remarks)
 
 
 def contradictions(header: Header, sequence: Sequence, path: Path, *, computed: bool) -> Iterator[Contradiction]:
