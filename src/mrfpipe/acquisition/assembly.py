@@ -63,6 +63,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence, 
         raise InputError(f"{path}: holds no acquisitions for an image; measure or convert the scan again.")
     played = find_pulseq(sequence, path)
     computed = played is None and not imaging["trajectory_dimensions"][0]
+    header, disbelieved = believed(header, sequence, path, computed=computed, trusted=trusted)
     if computed and sequence.n_samples is None:
         name = sequence.readout.pulseq
         where = f"put {name} beside it, or in the current folder, or " if name else ""
@@ -70,7 +71,6 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence, 
             f"{path}: stores no trajectory, and the protocol's readouts are those that the scan stores; {where}convert "
             "it to ISMRMRD with its trajectory."
         )
-    header, disbelieved = believed(header, sequence, path, computed=computed, trusted=trusted)
     file, imaging, unmarked, decided = readouts_in_order(file, imaging, sequence, header, played)
     n_repeated, imaging = n_repetitions(imaging), last_repetition(imaging, path)
     check_alike(imaging, path)
