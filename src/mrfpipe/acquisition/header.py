@@ -141,6 +141,8 @@ def believed(
         kept = {name for name in _OF_READOUTS if len(getattr(header, name)) == n > 1}
         dropped = [name for name in _OF_THE_SEQUENCE if name not in kept and getattr(header, name)]
         other = {name for names, _ in contradictions(header, sequence, path, computed=computed) for name in names}
+        if header.trajectory in CARTESIAN_TYPES:
+            other.add("trajectory")
         said = [header.says(name) for name in dropped if name in {*other, *_OF_READOUTS}]
         if header.is_of_pulseq and said:
             remarks.append(f"the header, of a player of Pulseq files, is not believed: {', '.join(said)}")
