@@ -16,6 +16,7 @@ from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.reconstruction import REMARKS
+from mrfpipe.protocol import Protocol, Readout
 from mrfpipe.run.result import Result
 
 FEW = ("nothing is counted", "customIR_Reco, called Cartesian")
@@ -63,10 +64,31 @@ def test_maps_of_every_variant(tmp_path, made, dictionary, expected, name):
     check_maps(tmp_path / "scan.dat", made, dictionary, expected, name)
 
 
-def test_a_scan_of_siemens_is_conjugated_unless_one_says_otherwise(tmp_path, made, dictionary):
-    path = write_variant(tmp_path / "scan.dat", made, VARIANTS[FEW[0]])
+def of_twix(path: Path, made: RawScan, protocol: Protocol) -> Path:
+    return write_variant(path.with_suffix(".dat"), made, VARIANTS[FEW[0]])
+
+
+def of_ismrmrd(path: Path, made: RawScan, protocol: Protocol) -> Path:
+    write_ismrmrd(made, protocol.sequence, path)
+    return path
+
+
+def of_pulseq(path: Path, made: RawScan, protocol: Protocol) -> Path:
+    """The readouts of a sequence's file, which is not at hand."""
+    write_ismrmrd(replace(made, readout="stored"), protocol.sequence, path)
+    return path
+
+
+@pytest.mark.parametrize("write", [of_twix, of_ismrmrd, of_pulseq])
+def test_the_sense_of_any_file_is_looked_at(tmp_path, made, dictionary, write):
+    """Samples of Siemens as they are turn against the protocol."""
+    protocol = dictionary.protocol
+    if write is of_pulseq:
+        readout = Readout(kind="stored", readouts_per_frame=8, pulseq="leg.seq", sha256="0" * 64)
+        protocol = replace(protocol, sequence=replace(protocol.sequence, readout=readout))
+    path = write(tmp_path / "scan.h5", made, protocol)
     with pytest.raises(MismatchError, match=r"its signals turn against the protocol's.*--no-conjugate where they were"):
-        mrf.match(path, dictionary, conjugate=False)
+        mrf.match(path, replace(dictionary, protocol=protocol), conjugate=False)
 
 
 def test_its_protocol_by_the_command(tmp_path, made):
