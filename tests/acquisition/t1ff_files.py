@@ -176,6 +176,6 @@ def write_variant(path: Path, made: RawScan, variant: Variant, table_mm: tuple[o
             blocks += [sync_block(), flagged(other, "PHASCOR", "RTFEEDBACK")]
         blocks.append(block)
     if variant.vb:
-        return write_vb_blocks(path, blocks, header)
+        return write_vb_blocks(path, blocks, header.replace(b"sWipMem", b"sWiPMem"))  # as VB spells it
     earlier = [[noise_block(2 * made.noise)]] if variant.others else []
     return write_file(path, *earlier, blocks, header=header)
