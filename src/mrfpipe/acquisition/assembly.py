@@ -83,7 +83,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence, 
     if imaging["trajectory_dimensions"][0]:
         stored = StoredTrajectory(header, sequence, n_samples, path, None if played is None else played.trajectory)
     elif played is None:
-        _check_can_compute(imaging, n_repeated, sequence, path)
+        _check_can_compute(imaging, n_repeated, n_samples, path)
     elif played.trajectory.shape[1] != n_samples:
         raise MismatchError(
             f"{path}: readouts have {n_samples} samples, those of its Pulseq file {played.trajectory.shape[1]}."
@@ -125,7 +125,7 @@ def _thickness_mm(header: Header, sequence: Sequence) -> float:
     return declared if 0 < declared < np.inf else sequence.slice_thickness * 1e3
 
 
-def _check_can_compute(imaging: Heads, n_repeated: int, sequence: Sequence, path: Path) -> None:
+def _check_can_compute(imaging: Heads, n_repeated: int, n_samples: int, path: Path) -> None:
     """Check that a trajectory that is not stored is known from the sequence."""
     if n_repeated > 1:
         raise InputError(
@@ -135,10 +135,10 @@ def _check_can_compute(imaging: Heads, n_repeated: int, sequence: Sequence, path
     check_one_way(imaging, path)
     reverse = has_flag(imaging, ismrmrd.ACQ_IS_REVERSE)
     centre = imaging["center_sample"] - imaging["discard_pre"]
-    expected = sequence.n_samples // 2
+    expected = n_samples // 2
     # 0 is what files have that leave it unset; of a reversed readout some count it as measured, some as flipped back.
     known = (imaging["center_sample"] == 0) | (centre == expected)
-    wrong = np.flatnonzero(~(known | (reverse & (centre == sequence.n_samples - 1 - expected))))
+    wrong = np.flatnonzero(~(known | (reverse & (centre == n_samples - 1 - expected))))
     if wrong.size:
         raise InputError(
             f"{path}: stores no trajectory, and acquisition {imaging['number'][wrong[0]]} has its centre at sample "
