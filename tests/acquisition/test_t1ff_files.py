@@ -103,7 +103,7 @@ def test_a_wrong_header_is_refused_unless_the_protocol_is_trusted(files, protoco
 def test_another_number_of_segments_is_named(files, protocol):
     """It is the header's word that the file's order hangs on."""
     shorter = replace(protocol, sequence=small_sequence())
-    line = f"its header announces {N_SEGMENTS} a slice, and the protocol has 24"
+    line = f"its header announces {N_SEGMENTS} readouts a slice, .* and the protocol has 24"
     with pytest.raises(MismatchError, match=line):
         read_raw(files["nothing is counted"], shorter.sequence)
 

@@ -87,8 +87,6 @@ class Header:
                 return f"field of view {value[0]:g} x {value[1]:g} mm"
             case "slice_thickness_mm":
                 return f"slice thickness {value:g} mm"
-            case "n_slices" | "readouts_per_slice":
-                return f"{value} {'slices' if name == 'n_slices' else 'readouts a slice'}"
             case "angle_increment_deg":
                 return f"angle increment {value:g} deg"
         label, unit = {"flip_deg": ("flip angle", "deg")}.get(name, (name[:2].upper(), "ms"))

@@ -139,9 +139,9 @@ def _counted(imaging: Heads, sequence: Sequence, header: Header, path: Path) -> 
     names = np.unique(lines).size
     if np.ptp(imaging["kspace_encode_step_2"]):
         return None
-    if names < imaging.size and announced not in {None, n, names} and announced * n_slices == imaging.size:
+    if announced not in {None, n, names} and announced * n_slices == imaging.size:
         raise MismatchError(
-            f"{path}: its counters do not number the readouts, its header announces {announced} a slice, and the "
+            f"{path}: its header announces {announced} readouts a slice, which its counters do not number, and the "
             f"protocol has {n}; use the protocol that the scan was measured with, as mrfpipe protocol makes it."
         )
     slices, one = imaging["slice"], np.zeros_like(lines)
@@ -157,7 +157,7 @@ def _counted(imaging: Heads, sequence: Sequence, header: Header, path: Path) -> 
             continue
         # Damage to a counter is no reason to go by the order: either they number nothing, or the order is theirs.
         rises = np.diff(lines[order].reshape(-1, n * n_pieces), axis=1)
-        if names > n // 2 and (np.ptp(rises) or rises.max() < 1):
+        if names > n // 2 and not (rises.size and rises.min() == rises.max() > 0):
             continue
         index = np.empty_like(lines)
         index[order] = np.arange(lines.size) % sizes[0] // n_pieces
