@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrfpipe.errors import InputError
 from mrfpipe.files.kinds import PULSEQ, RAW, kind_of
 
 from .options import INPUT, Settings, common_options
@@ -97,6 +98,12 @@ def command(
 
     Example: mrfpipe protocol scan.seq -o scan.toml --parameters T1,T2,B1
     """
+    kind, words = kind_of(scanned)
+    is_scan = kind == RAW
+    if is_scan and scanned.suffix.lower() != ".dat":
+        raise InputError(
+            f"{scanned} is {words}, a Pulseq sequence or a Siemens Twix scan was expected; check the path."
+        )
     from mrfpipe.acquisition.pulseq import protocol_from_pulseq
     from mrfpipe.acquisition.searched import Searched
     from mrfpipe.acquisition.twix_protocol import protocol_from_twix
@@ -107,7 +114,6 @@ def command(
         axes.setdefault(name, []).append(numbers)
     names = tuple(parameters.split(",")) if parameters else ()
     delays = {name: milliseconds * 1e-3 for name, (milliseconds,) in soft_delays}
-    is_scan = kind_of(scanned)[0] == RAW
     if (is_scan and (delays or heartbeat)) or (not is_scan and trains):
         raise click.UsageError("--soft-delay and --heartbeat are for SCAN.seq, --trains is for SCAN.dat.")
     searched = Searched(components=components or ("water-fat" if is_scan else "tissue"), parameters=names, ranges=axes)
