@@ -56,16 +56,17 @@ def milliseconds_a_voxel(work: Callable[[], object], n_voxels: int, runs: int) -
     return 1e3 * min(seconds) / n_voxels
 
 
-def phantom_frames(protocol: Protocol) -> tuple[FrameSeries, ParameterMaps]:
+def phantom_frames(protocol: Protocol, n_slices: int = 1) -> tuple[FrameSeries, ParameterMaps]:
     """Simulate the frames of a phantom, with noise of as much as undersampling leaves in them; no NUFFT is needed."""
     sequence, rng = protocol.sequence, np.random.default_rng(0)
-    maps = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=1, slice_spacing=0.012, seed=3).maps
-    inside = maps.mask[0]
-    values = {p.name: maps.si[p.name][0][inside].astype(np.float64) for p in PARAMETERS}
-    signals = fingerprints(protocol, values)
-    noise = rng.standard_normal((*signals.shape, 2)).view(np.complex128)[..., 0]
-    images = np.zeros((1, sequence.n_frames, *inside.shape), np.complex64)
-    images[0][:, inside] = (signals + NOISE * np.abs(signals).mean() * noise).T
+    maps = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=n_slices, slice_spacing=0.012, seed=3).maps
+    images = np.zeros((n_slices, sequence.n_frames, *maps.mask.shape[1:]), np.complex64)
+    for image, s in zip(images, range(n_slices), strict=True):
+        inside = maps.mask[s]
+        values = {p.name: maps.si[p.name][s][inside].astype(np.float64) for p in PARAMETERS}
+        signals = fingerprints(protocol, values)
+        noise = rng.standard_normal((*signals.shape, 2)).view(np.complex128)[..., 0]
+        image[:, inside] = (signals + NOISE * np.abs(signals).mean() * noise).T
     name, sequence_hash = "phantom", sequence.hash
     return FrameSeries(name=name, images=images, mask=maps.mask, affine=maps.affine, sequence_hash=sequence_hash), maps
 

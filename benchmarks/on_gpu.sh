@@ -1,12 +1,18 @@
 #!/bin/sh
 # Everything that waits for an NVIDIA GPU, in one command from the root of the tree: the tests of CUDA code against its
-# twins on the CPU, then the timings. Needs Python with torch (CUDA), numba-cuda and what benchmarks/README.md names;
-# sigpy, nibabel and ismrmrd are not used.
+# twins on the CPU, what Compute Sanitizer says of the kernels, then the timings. Needs Python with torch (CUDA),
+# numba-cuda and what benchmarks/README.md names. Wheels of what is missing may lie in the folder .whl.
 #
 #     sh benchmarks/on_gpu.sh
-set -e
-python3 -m pip install --quiet --no-deps --no-build-isolation .
+site=$(mktemp -d)
+python3 -m pip install --quiet --no-index --no-deps --upgrade --target "$site" .whl/*.whl 2>/dev/null
+python3 -m pip install --quiet --no-deps --no-build-isolation --target "$site" . || exit 1
+export PYTHONPATH="$site" PYTHONUNBUFFERED=1
 python3 -m pytest -m cuda -o filterwarnings=default tests/test_cuda.py
-python3 benchmarks/simulate.py --device cuda
-python3 benchmarks/match.py --device cuda
-python3 benchmarks/reconstruct.py --device cuda
+python3 benchmarks/on_gpu.py
+if command -v compute-sanitizer >/dev/null; then
+    for tool in memcheck racecheck; do
+        timeout 60 compute-sanitizer --tool "$tool" python3 -m pytest -q -m cuda -o filterwarnings=default \
+            -k "t1ff-small and (epg or spoiled or 8)" tests/test_cuda.py | tail -n 5
+    done
+fi

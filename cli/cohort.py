@@ -33,7 +33,7 @@ def command(
     Example: mrfpipe cohort cohort --subjects 3 --slices 1
     """
     from mrfpipe.errors import OutputExistsError
-    from mrfpipe.files.atomic import writing
+    from mrfpipe.files.atomic import write_text
     from mrfpipe.phantom.cohort import Cohort, draw_cohort, draw_unseen
     from mrfpipe.phantom.scanner import scan
 
@@ -46,8 +46,7 @@ def command(
     if not known.startswith(rows):  # those of more subjects, whose scans are there, stay
         if not rows.startswith(known) and not settings.force:
             raise OutputExistsError(f"{table} is of other subjects; choose another folder, or replace it with --force.")
-        with writing(table, force=True) as partial:
-            partial.write_text(rows, encoding="utf-8")
+        write_text(table, rows)
     progress, n_made = settings.progress("scan"), 0
     for done, subject in enumerate(cohort.subjects, start=1):
         path = folder / f"{subject.name}.h5"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .bids_options import Layout
+from .dicom_options import Dicom
 from .options import Settings, Where
 from .paths import Place, Scans
 
@@ -31,7 +32,7 @@ def map_all(
     scans: Scans,
     output: Path,
     layout: Layout,
-    dicom: bool,
+    images: Dicom,
     imaging: "Imaging",
     where: Where,
 ) -> None:
@@ -51,7 +52,8 @@ def map_all(
         from .output import do_all, targets
 
     layout.check(scans.readable)
-    if dicom and not where.scheduler:  # on a cluster it is the workers' to have
+    images.check(scans.readable)
+    if (images.dicom or images.dicom_int16) and not where.scheduler:  # on a cluster it is the workers' to have
         require_highdicom()
     device = where.device(settings)
     folders = targets(scans, lambda name: layout.folder(where.path(output), name))
@@ -65,9 +67,11 @@ def map_all(
             imaging=imaging,
             device=device,
             bids=layout.bids,
-            dicom=dicom,
+            dicom=images.dicom,
+            dicom_int16=images.dicom_int16,
+            like=images.like and where.path(images.like),
             force=settings.force,
-            command=settings.command,
+            command=images.unnamed(settings.command),
             batch=where.batch,
             threads=settings.threads,
         )

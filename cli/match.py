@@ -10,9 +10,10 @@ from mrfpipe.run.by import MatchBy
 from mrfpipe.run.choices import MATCHING, Matching
 
 from .bids_options import bids_options
+from .dicom_options import dicom_options
 from .imaging_options import imaging_options
 from .mapping import map_all, results_option
-from .options import Settings, Where, common_options, dicom_option, scheduler_option
+from .options import Settings, Where, common_options, scheduler_option
 from .paths import SCAN, Input, scans_argument
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     help="Memory to match in, at least 0.27. The maps do not depend on it. [default: a quarter of what is free]",
 )
 @bids_options
-@dicom_option
+@dicom_options
 @common_options
 @imaging_options
 @scheduler_option

@@ -118,11 +118,6 @@ def _note_verbose(ctx: click.Context, param: click.Parameter, verbose: bool) -> 
     return verbose
 
 
-dicom_option = click.option(
-    "--dicom", is_flag=True, help="Write the maps as DICOM parametric maps, too; needs mrfpipe[dicom]."
-)
-"""For commands that write results."""
-
 INPUT = click.Path(path_type=Path)
 """A path to read from or write to; whether it can be is found out, with its own exit code, where that happens."""
 

@@ -107,7 +107,7 @@ def command(
     from mrfpipe.acquisition.pulseq import protocol_from_pulseq
     from mrfpipe.acquisition.searched import Searched
     from mrfpipe.acquisition.twix_protocol import protocol_from_twix
-    from mrfpipe.files.atomic import writing
+    from mrfpipe.files.atomic import write_text
 
     axes: dict[str, list[tuple[float, ...]]] = {}
     for name, numbers in ranges:
@@ -122,8 +122,7 @@ def command(
     else:
         seconds = None if heartbeat is None else heartbeat * 1e-3
         protocol = protocol_from_pulseq(scanned, searched=searched, soft_delays=delays, heartbeat=seconds)
-    with writing(output, force=settings.force) as partial:
-        partial.write_text(protocol.toml, encoding="utf-8")
+    write_text(output, protocol.toml, force=settings.force)
     train = protocol.sequence
     click.echo(
         f"{output}: protocol {protocol.name}, {train.n_readouts} readouts, {train.n_frames} frames of "

@@ -9,9 +9,10 @@ from mrfpipe.files.kinds import NETWORK
 from mrfpipe.run.by import BY_NETWORK, NetworkBy
 
 from .bids_options import bids_options
+from .dicom_options import dicom_options
 from .imaging_options import scan_options
 from .mapping import map_all, results_option
-from .options import Settings, Where, common_options, dicom_option, scheduler_option
+from .options import Settings, Where, common_options, scheduler_option
 from .paths import SCAN, Input, scans_argument
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     help="bfloat16 is faster on a CPU that multiplies in it, and errs by some thousandths of a map's range.",
 )
 @bids_options
-@dicom_option
+@dicom_options
 @common_options
 @scan_options
 @scheduler_option

@@ -58,7 +58,8 @@ def command(
         raise click.BadParameter(f"{protocol.name} has {protocol.sequence.n_frames} frames; no higher rank exists.")
 
     with stage(settings.progress, "load"):
-        from mrfpipe.dictionary import DEFAULT_ENERGY, build_dictionary
+        from mrfpipe.basis import DEFAULT_ENERGY
+        from mrfpipe.dictionary import build_dictionary
         from mrfpipe.files.dictionaries import save_dictionary
         from mrfpipe.physics.simulate import signal_model
 
@@ -74,7 +75,7 @@ def command(
         )
     grouped = None
     if groups:
-        from mrfpipe.matching.group import build_groups
+        from mrfpipe.matching.grouping import build_groups
 
         grouped = build_groups(dictionary, seed=settings.seed, device=device, progress=settings.progress("group"))
     with stage(settings.progress, "write"):

@@ -14,7 +14,8 @@ from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.training import train
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
-from mrfpipe.matching.group import build_groups, match_group
+from mrfpipe.matching.group import match_group
+from mrfpipe.matching.grouping import build_groups
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals

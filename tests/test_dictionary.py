@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers import small_protocol
 
-from mrfpipe.dictionary import build_dictionary, entry_gram
+from mrfpipe.basis import entry_gram
+from mrfpipe.dictionary import build_dictionary
 from mrfpipe.physics.simulate import SignalModel, component_signals, fingerprints
 from mrfpipe.protocol import load_protocol
 

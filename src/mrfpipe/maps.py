@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrfpipe.arrays import Bool, Complex, Double, Float, check_dtype, check_shape, frozen
-from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality
+from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, check_dtype, check_shape, frozen
+from mrfpipe.quantities import DEVIATION, EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality, deviation_of
 
 Labels = npt.NDArray[np.integer[Any]]
 
@@ -43,6 +43,8 @@ class ParameterMaps(Mapping[str, Float]):
     gap: Float | None = None
     """How far the second-best explanation falls behind in correlation, if it was looked for; see
     `mrfpipe.matching.gap`."""
+    sd: Mapping[str, Float] | None = None
+    """Standard deviation of every parameter by its name, in SI units, if it is known."""
 
     def __post_init__(self) -> None:
         sizes = check_shape("mask", self.mask, "slices y x")
@@ -54,6 +56,7 @@ class ParameterMaps(Mapping[str, Float]):
             raise ValueError(f"Maps have at most 8 parameters, not {len(self.parameters)}.")
         images = {p.name: self.si[p.name] for p in self.parameters} | {"m0": self.m0, "phase": self.phase}
         images |= {"match": self.match} | ({} if self.gap is None else {"gap": self.gap})
+        images |= {} if self.sd is None else {f"{p.name}_sd": self.sd[p.name] for p in self.parameters}
         for name, array in images.items():
             check_shape(name, array, "slices y x", sizes)
             check_dtype(name, array, np.float32)
@@ -62,6 +65,8 @@ class ParameterMaps(Mapping[str, Float]):
         object.__setattr__(self, "si", {p.name: frozen(self.si[p.name]) for p in self.parameters})
         for name in ("m0", "phase", "match", "edge", "mask", "affine", *(["gap"] if self.gap is not None else [])):
             object.__setattr__(self, name, frozen(getattr(self, name)))
+        if self.sd is not None:
+            object.__setattr__(self, "sd", {p.name: frozen(self.sd[p.name]) for p in self.parameters})
 
     def __getitem__(self, name: str) -> Float:
         """Return the map of a parameter in the unit it has in files. Shape `(slices, y, x)`."""
@@ -107,7 +112,22 @@ class ParameterMaps(Mapping[str, Float]):
         """The quality maps there are."""
         bits = ", ".join(f"{1 << bit} {parameter.name}" for bit, parameter in enumerate(self.parameters))
         always = (M0, PHASE, MATCH, replace(EDGE, title=f"{EDGE.title}: {bits}"))
-        return always if self.gap is None else (*always, GAP)
+        known = always if self.gap is None else (*always, GAP)
+        return known if self.sd is None else (*known, *map(deviation_of, self.parameters))
+
+    def quality_map(self, quality: Quality) -> Float | Byte:
+        """Return a quality map there is, in its unit in files. Shape `(slices, y, x)`."""
+        if quality.field == DEVIATION and self.sd is not None:
+            parameter = self.parameter(quality.name.removesuffix("_sd"))
+            scaled: Float = self.sd[parameter.name] * np.float32(parameter.scale)
+            return scaled
+        found: Float | Byte = getattr(self, quality.field)
+        return found
+
+    def images(self) -> Iterator[tuple[Parameter | Quality, Float | Byte]]:
+        """Give all maps in the units of files, parameters first, then their quality. Each of shape `(slices, y, x)`."""
+        yield from ((parameter, self[parameter.name]) for parameter in self.parameters)
+        yield from ((quality, self.quality_map(quality)) for quality in self.quality)
 
     def counts(self, parameter: Parameter) -> Bool:
         """Return the voxels in which a parameter counts, by its condition; all are in the mask. `(slices, y, x)`."""

@@ -284,6 +284,16 @@ GAP = Quality(
     unit="1",
     title="normalised correlation that the second-best explanation lacks, all of it if there is none",
 )
+DEVIATION = "sd"
+"""Field of the standard deviations."""
+
+
+def deviation_of(parameter: Parameter) -> Quality:
+    """Return the quality map that holds a parameter's standard deviation, in the parameter's unit."""
+    title = f"standard deviation of {parameter.name}, as the network expects it"
+    return Quality(field=DEVIATION, name=f"{parameter.name}_sd", unit=parameter.unit, title=title)
+
+
 UCUM = {
     "1": ("1", "no units"),
     "ms": ("ms", "millisecond"),

@@ -141,10 +141,10 @@ def test_the_model_that_ships_is_taken_by_default(run, study, models, tmp_path, 
     monkeypatch.setattr(shipped, "models_folder", lambda: tmp_path / "shipped")
     (tmp_path / "shipped").mkdir()
     line = ("reconstruct", study / "leg.frames.h5", "-o", tmp_path / "out")
-    assert "No network ships for the scan's sequence" in run(*line, code=4).stderr
+    assert "No network ships for frames of the scan's sequence" in run(*line, code=4).stderr
     raw = ("reconstruct", study / "leg.h5", "-o", tmp_path / "raw")
     assert "train one with mrfpipe train, and give it by --model" in run(*raw, code=3).stderr
-    shutil.copytree(models / "encoded", tmp_path / "shipped" / "t1ff")
+    shutil.copytree(models / "encoded", tmp_path / "shipped" / "t1ff")  # the default one, and as it happens of frames
     run(*line)
     run(*raw)
     run("reconstruct", study / "leg.frames.h5", "-o", tmp_path / "given", "--model", models / "encoded")

@@ -77,7 +77,7 @@ def test_validator_finds_no_error(dataset, tmp_path):
     if validator is None:
         pytest.skip("bids-validator-deno is not installed")
     for folder in (dataset / "sub-01" / "ses-a", dataset / "sub-02"):  # what else a result holds
-        for name in ("maps.png", "report.html", "fingerprints.h5", "dicom/FF.dcm"):
+        for name in ("maps.png", "report.html", "fingerprints.h5", "dicom/FF.dcm", "dicom-int16/FF-001.dcm"):
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text("x")
     done = subprocess.run(

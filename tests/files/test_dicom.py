@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mrfpipe.errors import ResourceError
-from mrfpipe.files.dicom import DICOM_FOLDER, require_highdicom, study_uid, write_dicom
+from mrfpipe.files.dicom import DICOM_FOLDER, require_highdicom, write_dicom
+from mrfpipe.files.dicom_identity import study_uid
 from mrfpipe.files.nifti import save_nifti
 from mrfpipe.files.results import save_result
 

@@ -15,6 +15,7 @@ from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.export import export_onnx
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.network import initial_network
+from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.truth import PARAMETERS
 
 CPU = torch.device("cpu")
@@ -30,20 +31,24 @@ def exported(tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
 
-    def run(model, series):
+    def run(model, series, matched=None):
         export_onnx(model, tmp_path / "model.onnx")
         session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
         images = np.concatenate([series.images.real, series.images.imag], axis=1)
         mask = series.mask[:, None].astype(np.float32)
-        (maps,) = session.run(["maps"], {"images": images, "mask": mask})
         scale = np.array([parameter.scale for parameter in PARAMETERS])[:, None, None, None]
+        more = {}
+        if matched is not None:
+            inside = np.stack([np.nan_to_num(matched[parameter.name]) for parameter in PARAMETERS], axis=1)
+            more = {"matched": inside.astype(np.float32)}
+        (maps,) = session.run(["maps"], {"images": images, "mask": mask, **more})
         return np.moveaxis(maps, 1, 0) / scale, session.get_modelmeta().custom_metadata_map
 
     return run
 
 
-def assert_same(found, model, series, protocol):
-    expected = reconstruct(series, model, protocol, device=CPU)[0]
+def assert_same(found, model, series, protocol, match=None):
+    expected = reconstruct(series, model, protocol, device=CPU, match=match)[0]
     inside = expected.mask  # of the series less voxels without signal
     for values, parameter, low, high in zip(found, PARAMETERS, model.scaling.low, model.scaling.high, strict=True):
         reference = expected.si[parameter.name]
@@ -101,6 +106,28 @@ def test_the_encoding_is_in_the_graph(make_model, make_scan, protocol, exported,
     assert_same(found, model, scan, protocol)
     assert about["encoding"] == "in the graph"
     assert about["reads"] == reads
+
+
+def test_a_network_that_corrects_maps_is_given_them(make_model, make_scan, protocol, exported):
+    scan, _ = make_scan(2)
+    dictionary, made, n_maps = build_dictionary(protocol, rank=RANK), make_model(), len(PARAMETERS)
+    coefficients = np.einsum("fr,sfyx->sryx", dictionary.basis.conj(), scan.images).astype(np.complex64)
+    scan = replace(scan, images=coefficients, basis=dictionary.basis)
+    architecture = replace(made.architecture, n_inputs=2 * RANK + n_maps, n_outputs=2 * n_maps)
+    network = initial_network(architecture, torch.Generator().manual_seed(3)).eval()
+    with torch.no_grad():
+        network.output.weight.mul_(0.02)
+    model = replace(
+        made,
+        network=network,
+        architecture=architecture,
+        encoding=replace(Encoding.of(dictionary.basis, [scan]), lengths=True),
+        corrects=True,
+        record={"input": "coefficients"},
+    )
+    matched = match_series(scan, dictionary)[0]
+    found, _ = exported(model, scan, matched)
+    assert_same(found, model, scan, protocol, match=lambda one: match_series(one, dictionary)[0])
 
 
 def test_a_missing_package_is_named_with_its_extra(make_model, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The model's folder: what is written comes back, whole or in half precision."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -69,13 +70,17 @@ def test_the_package_ships_models_by_sequence(make_model, tmp_path, monkeypatch)
     (tmp_path / "__init__.py").touch()
     with pytest.raises(InputError, match=r"No network ships with this mrfpipe .*mrfpipe train.*--model"):
         shipped_model()
-    with pytest.raises(MismatchError, match=r"No network ships for the scan's sequence \(0123\); train one"):
+    with pytest.raises(
+        MismatchError, match=r"No network ships for coefficients of the scan's sequence \(0123\); train one"
+    ):
         shipped_model("0123")
     model = make_model()
-    save_model(model, tmp_path / "t1ff", half=True)
+    save_model(replace(model, record={"input": "coefficients"}), tmp_path / "t1ff", half=True)
+    save_model(replace(model, record={"input": "frames"}), tmp_path / "of-frames", half=True)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "model.json").write_text("{")
     assert shipped_model() == shipped_model(model.sequence_hash) == tmp_path / "t1ff"
+    assert shipped_model(model.sequence_hash, "frames") == tmp_path / "of-frames"
     weights = tmp_path / "t1ff" / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-3] ^= 1  # one bit of a weight: finite and of the right shape
@@ -84,15 +89,20 @@ def test_the_package_ships_models_by_sequence(make_model, tmp_path, monkeypatch)
         load_model(shipped_model(), CPU)
 
 
-def test_the_network_that_ships_is_small_whole_and_of_its_protocol():
-    folder = shipped_model()
-    model = load_model(folder, CPU)
+@pytest.mark.parametrize("kind", ["coefficients", "frames"])
+def test_the_networks_that_ship_are_small_whole_and_of_their_protocol(kind):
     protocol = load_protocol("t1ff")
+    folder = shipped_model(protocol.sequence.hash, kind)
+    model = load_model(folder, CPU)
     assert (model.sequence_hash, model.protocol_hash) == (protocol.sequence.hash, protocol.hash)
-    assert shipped_model(protocol.sequence.hash) == folder
-    assert model.reads == "frames"
+    assert model.reads == kind
+    assert model.corrects == (kind == "coefficients") == (folder == shipped_model())
     assert sum(path.stat().st_size for path in folder.iterdir()) < 12e6
-    card = (folder / "README.md").read_text()
+    card, record = (folder / "README.md").read_text(), model.record
     assert f"{model.architecture.n_parameters:,} parameters" in card
-    assert f"{len(model.record['scans'])} phantoms" in card
-    assert f"{model.record['n_epochs']} epochs" in card
+    if model.corrects:
+        assert f"{record['scans']} scans" in card
+        assert f"{record['steps']:,} steps" in card
+    else:
+        assert f"{len(record['scans'])} phantoms" in card
+        assert f"{record['n_epochs']} epochs" in card

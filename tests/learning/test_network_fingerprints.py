@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mrfpipe.dictionary import build_dictionary, range_basis
+from mrfpipe.basis import range_basis
+from mrfpipe.dictionary import build_dictionary
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.network import initial_network

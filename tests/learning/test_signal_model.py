@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mrfpipe.dictionary import build_dictionary, range_basis
+from mrfpipe.basis import range_basis
+from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.learning.export import _metadata
 from mrfpipe.learning.inference import reconstruct

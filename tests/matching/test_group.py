@@ -14,7 +14,8 @@ from mrfpipe.files.dictionaries import load_dictionary, load_groups, save_dictio
 from mrfpipe.matching import group
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
-from mrfpipe.matching.group import build_groups, default_groups, match_group
+from mrfpipe.matching.group import match_group
+from mrfpipe.matching.grouping import build_groups, default_groups
 from mrfpipe.matching.score import Matches
 from mrfpipe.physics.simulate import SignalModel, fingerprints
 from mrfpipe.protocol import load_protocol

@@ -10,7 +10,8 @@ from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.matching import match
-from mrfpipe.matching.group import build_groups, pair_bytes
+from mrfpipe.matching.group import pair_bytes
+from mrfpipe.matching.grouping import build_groups
 from mrfpipe.matching.match import LEAST_MEMORY, match_series, voxels_at_once
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import fingerprints

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.gap import correlation_gap
-from mrfpipe.matching.group import build_groups, match_group
+from mrfpipe.matching.group import match_group
+from mrfpipe.matching.grouping import build_groups
 from mrfpipe.matching.layout import TILE, lay_out
 from mrfpipe.matching.refine import refine
 from mrfpipe.physics.simulate import SignalModel, fingerprints

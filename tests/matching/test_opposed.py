@@ -12,7 +12,8 @@ from mrfpipe.errors import InputError
 from mrfpipe.matching import group
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
-from mrfpipe.matching.group import build_groups, match_group
+from mrfpipe.matching.group import match_group
+from mrfpipe.matching.grouping import build_groups
 from mrfpipe.matching.layout import lay_out
 from mrfpipe.matching.refine import _scale, refine
 from mrfpipe.matching.score import Matches, best_on_grid, may_win, rounding

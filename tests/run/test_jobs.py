@@ -80,7 +80,7 @@ def test_the_same_job_is_done_and_no_other_is(result, folder):
         "refined": {"refined": True},
         "method": {"method": "brute"},
         "dictionary or network": {"dictionary": folder / "other.h5"},
-        "layout of the images": {"bids": True},
+        "layout or DICOM of the images": {"bids": True},
     }
     for name, change in changes.items():
         outcome = batch.run_job(job_of(folder, result.target, **{"gap": True} | change), SILENT)

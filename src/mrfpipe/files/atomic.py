@@ -165,6 +165,12 @@ def writing(path: str | Path, *, force: bool, marker: str | None = None) -> Iter
             _remove(partial)
 
 
+def write_text(path: Path, text: str, *, force: bool = True) -> None:
+    """Write a text, in place of what is there unless told otherwise; errors as of `writing`."""
+    with writing(path, force=force) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def _hidden(target: Path, role: str) -> Path:
     stem, suffix = _split(target)
     return target.with_name(f".{stem}.{_host()}-{os.getpid()}-{threading.get_native_id()}.{role}{suffix}")

@@ -17,11 +17,11 @@ import numpy as np
 
 from mrfpipe.arrays import Byte, Float
 from mrfpipe.errors import InputError, OutputExistsError
-from mrfpipe.files.atomic import writing
+from mrfpipe.files.atomic import write_text, writing
 from mrfpipe.files.nifti import sidecar, write_image, write_json
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE
+from mrfpipe.quantities import DEVIATION, EDGE, GAP, M0, MATCH, PHASE
 from mrfpipe.version import __version__
 
 _VERSION = "1.10.0"
@@ -32,7 +32,7 @@ _IGNORED_FILE = ".bidsignore"
 _QUALITIES = (M0, PHASE, MATCH, EDGE, GAP)
 _IGNORED = (
     *(f"**/*_{quality.name}map.*" for quality in _QUALITIES if quality.bids is None),
-    *("**/*.h5", "**/*.png", "**/*.html", "**/dicom"),
+    *("**/*_sdmap.*", "**/*.h5", "**/*.png", "**/*.html", "**/dicom", "**/dicom-int16"),
 )
 
 
@@ -74,8 +74,11 @@ def _images(maps: ParameterMaps) -> Iterator[_Image]:
         if bids.suffix == "fieldmap":  # which must have a magnitude image
             yield _Image(values=maps.m0, folder=bids.folder, ending="magnitude", unit=M0.unit, description=M0.title)
     for quality in maps.quality:
-        values = getattr(maps, quality.field)
-        if quality.bids is None:
+        values = maps.quality_map(quality)
+        if quality.field == DEVIATION:
+            label = f"desc-{label_of(quality.name.removesuffix('_sd'))}_sdmap"
+            yield _unknown(label, values, quality.unit, quality.title)
+        elif quality.bids is None:
             yield _unknown(f"{quality.name}map", values, quality.unit, quality.title)
         else:
             folder, suffix, unit = quality.bids.folder, quality.bids.suffix, quality.bids.unit
@@ -195,8 +198,7 @@ def describe_dataset(folder: Path, maps: ParameterMaps) -> None:
     lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.exists() else []
     own = [f"**/*_{image.ending}.*" for image in _images(maps) if not image.standard]
     if missing := [line for line in dict.fromkeys((*own, *_IGNORED)) if line not in lines]:
-        with writing(ignored, force=True) as partial:
-            partial.write_text("\n".join([*lines, *missing]) + "\n", encoding="utf-8")
+        write_text(ignored, "\n".join([*lines, *missing]) + "\n")
 
 
 def _description(root: Path) -> dict[str, object]:

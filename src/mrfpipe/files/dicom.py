@@ -7,23 +7,21 @@ stated, too. M0 is proton density times receive gain, and is not called proton d
 Outside the mask a map is NaN, which DICOM allows in float pixel data (PS3.5, section 8): zero would be a value, as no
 off-resonance. The window is that of the values inside.
 
-A raw scan does not say whose it is, so the patient is called what the scan is called, study date and referrer are left
-empty, and the content is qualified as research. UIDs follow from what they stand for: all maps of a scan belong to one
-study and one frame of reference, whatever made them.
+Whom they are of, `mrfpipe.files.dicom_identity` says; the content is qualified as research.
 
 The only user of highdicom, an extra: it is imported when it is asked for.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
 from mrfpipe.acquisition.geometry import stack_of
+from mrfpipe.acquisition.identity import Identity
 from mrfpipe.arrays import Byte, Double, Float
 from mrfpipe.errors import ResourceError
+from mrfpipe.files.dicom_identity import ANONYMOUS, LONG_STRING, cut, describe_identity, uid
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import UCUM, Parameter, Quality
@@ -36,19 +34,18 @@ if TYPE_CHECKING:
 DICOM_FOLDER = "dicom"
 """Folder of a result that the objects lie in."""
 
-_LONG_STRING = 64  # bytes of a value of VR LO, and of a component of PN
-_DELIMITERS = str.maketrans("\\^=", "___")
-
 
 def require_highdicom() -> None:
     """Raise ResourceError unless highdicom is installed."""
     try:
         import highdicom  # noqa: F401 - to see whether it is there
     except ImportError as e:
-        raise ResourceError("--dicom needs highdicom, which is not installed; pip install 'mrfpipe[dicom]'.") from e
+        raise ResourceError("DICOM needs highdicom, which is not installed; pip install 'mrfpipe[dicom]'.") from e
 
 
-def write_dicom(maps: ParameterMaps, folder: str | Path, *, name: str, provenance: Provenance) -> None:
+def write_dicom(
+    maps: ParameterMaps, folder: str | Path, *, name: str, provenance: Provenance, identity: Identity = ANONYMOUS
+) -> None:
     """Write every map to ``NAME.dcm``, NaN outside the mask.
 
     Not atomic by itself; see `results.save_result`.
@@ -63,6 +60,8 @@ def write_dicom(maps: ParameterMaps, folder: str | Path, *, name: str, provenanc
         What the scan is called.
     provenance
         How the maps were made.
+    identity
+        Whom they are of.
 
     Raises
     ------
@@ -76,86 +75,51 @@ def write_dicom(maps: ParameterMaps, folder: str | Path, *, name: str, provenanc
     require_highdicom()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    scan = _scan(maps, name, provenance)
-    known: list[tuple[Parameter | Quality, Float | Byte]] = [(p, maps[p.name]) for p in maps.parameters]
-    known += [(quality, getattr(maps, quality.field)) for quality in maps.quality]
-    for number, (one, values) in enumerate(known, start=1):
-        dataset = _parametric_map(one, values, maps, scan, number, provenance)
+    described = describe_identity(identity, name, provenance)
+    for number, (one, values) in enumerate(maps.images(), start=1):
+        dataset = _parametric_map(one, values, maps, described, number, provenance)
         dataset.save_as(folder / f"{one.name}.dcm", enforce_file_format=True)
-
-
-def study_uid(name: str, provenance: Provenance) -> str:
-    """Return the UID of a scan's study: of its name and its file's content, or of all inputs' if none is named so."""
-    own = [sha256 for path, sha256 in provenance.inputs.items() if Path(path).name.startswith(f"{name}.")]
-    return _uid("study", name, *sorted(own or provenance.inputs.values()))
-
-
-def _uid(*of: str) -> str:
-    """Make a UID of what it stands for, by way of a UUID (PS3.5, B.2)."""
-    return f"2.25.{uuid5(NAMESPACE_OID, json.dumps(['mrfpipe', *of])).int}"
-
-
-def _scan(maps: ParameterMaps, name: str, provenance: Provenance) -> "pydicom.Dataset":
-    """Make up an image of the scan, its first slice: patient, study and frame of reference are taken from it."""
-    from pydicom import Dataset
-
-    scan, label = Dataset(), _cut(name.translate(_DELIMITERS), _LONG_STRING)
-    scan.SpecificCharacterSet = "ISO_IR 192"
-    scan.PatientID = label
-    scan.PatientName = f"{_cut(label, _LONG_STRING - 1)}^"  # a family name alone
-    scan.PatientBirthDate = scan.PatientSex = scan.AccessionNumber = scan.StudyID = ""
-    scan.StudyDate = scan.StudyTime = scan.ReferringPhysicianName = ""
-    scan.StudyDescription = label
-    scan.StudyInstanceUID = study_uid(name, provenance)
-    scan.FrameOfReferenceUID = _uid("frame of reference", scan.StudyInstanceUID)
-    scan.PositionReferenceIndicator = ""
-    scan.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"  # MR image
-    scan.Modality = "MR"
-    scan.SeriesInstanceUID = _uid("scan", scan.StudyInstanceUID)
-    scan.SOPInstanceUID = _uid("image of scan", scan.StudyInstanceUID)
-    _, scan.Rows, scan.Columns = maps.mask.shape
-    place = _place(maps.affine, 1)
-    scan.ImagePositionPatient = place["plane_positions"][0][0].ImagePositionPatient
-    scan.ImageOrientationPatient = place["plane_orientation"][0].ImageOrientationPatient
-    scan.PixelSpacing = place["pixel_measures"][0].PixelSpacing
-    scan.SliceThickness = place["pixel_measures"][0].SliceThickness
-    return scan
 
 
 def _parametric_map(
     one: Parameter | Quality,
     values: Float | Byte,
     maps: ParameterMaps,
-    scan: "pydicom.Dataset",
+    described: "pydicom.Dataset",
     number: int,
     provenance: Provenance,
 ) -> "highdicom.pm.ParametricMap":
     import highdicom
 
-    inside = values[maps.mask].astype(float)
-    low, high = (float(inside.min()), float(inside.max())) if inside.size else (0.0, 1.0)
-    width = high - low or 1.0
-    of = (scan.StudyInstanceUID, provenance.to_json(), one.name)
+    low, high = value_range(values, maps)
+    of = (described.to_json(), provenance.to_json(), one.name)
     made = highdicom.pm.ParametricMap(
-        source_images=[scan],
+        source_images=[plane(maps, described, 0)],
         pixel_array=np.where(maps.mask, values, np.float32(np.nan)).astype(np.float32),
-        series_instance_uid=_uid("series", *of),
+        series_instance_uid=uid("series", *of),
         series_number=number,
-        sop_instance_uid=_uid("map", *of),
+        sop_instance_uid=uid("map", *of),
         instance_number=1,
         manufacturer="mrfpipe",
         manufacturer_model_name="mrfpipe",
         software_versions=__version__,
         device_serial_number="none",
         contains_recognizable_visual_features=False,
-        real_world_value_mappings=[_meaning(one, low, high)],
-        voi_lut_transformations=[highdicom.VOILUTTransformation(_decimal((low + high) / 2), _decimal(width))],
-        content_description=_cut(one.title, _LONG_STRING),
+        real_world_value_mappings=[meaning(one, (low, high), 1.0, 0.0)],
+        voi_lut_transformations=[
+            # The linear window of old has no width below 1.
+            highdicom.VOILUTTransformation(
+                decimal((low + high) / 2), decimal(high - low or 1.0), voi_lut_function="LINEAR_EXACT"
+            )
+        ],
+        content_description=cut(one.title, LONG_STRING),
         content_label=one.name.upper(),
         series_description=f"{one.name} ({one.unit})",
         **_place(maps.affine, len(maps.mask)),
     )
-    made.ImageComments = f"{one.title}, in {one.unit}. {provenance.method}. Protocol {provenance.protocol_name}."
+    made.update(described)
+    made.Laterality = ""
+    made.ImageComments = comments(one, provenance)
     # The scan is no DICOM image: nothing is to refer to one.
     del made.ReferencedSeriesSequence
     for frame in made.PerFrameFunctionalGroupsSequence:
@@ -164,8 +128,39 @@ def _parametric_map(
     return made
 
 
-def _meaning(one: Parameter | Quality, low: float, high: float) -> "highdicom.pm.RealWorldValueMapping":
-    """Say what the values of a map are: its quantity and its unit."""
+def plane(maps: ParameterMaps, described: "pydicom.Dataset", s: int) -> "pydicom.Dataset":
+    """Make the attributes of an MR image of a slice, but for its pixels: of whom it is, and where it lies."""
+    from pydicom import Dataset
+
+    image, place = Dataset(), _place(maps.affine, len(maps.mask))
+    image.update(described)
+    image.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"  # MR image
+    image.Modality = "MR"
+    image.SeriesInstanceUID = uid("scan", described.StudyInstanceUID)
+    image.SOPInstanceUID = uid("image of scan", described.StudyInstanceUID)
+    _, image.Rows, image.Columns = maps.mask.shape
+    image.ImagePositionPatient = place["plane_positions"][s][0].ImagePositionPatient
+    image.ImageOrientationPatient = place["plane_orientation"][0].ImageOrientationPatient
+    image.PixelSpacing = place["pixel_measures"][0].PixelSpacing
+    image.SliceThickness = place["pixel_measures"][0].SliceThickness
+    return image
+
+
+def value_range(values: Float | Byte, maps: ParameterMaps) -> tuple[float, float]:
+    """Return the least and the greatest value inside the mask; 0 and 1 if there is none."""
+    inside = values[maps.mask]
+    return (float(inside.min()), float(inside.max())) if inside.size else (0.0, 1.0)
+
+
+def comments(one: Parameter | Quality, provenance: Provenance) -> str:
+    """Say for people what a map is and how it was made."""
+    return f"{one.title}, in {one.unit}. {provenance.method}. Protocol {provenance.protocol_name}."
+
+
+def meaning(
+    one: Parameter | Quality, mapped: tuple[float, float] | tuple[int, int], slope: float, intercept: float
+) -> "highdicom.pm.RealWorldValueMapping":
+    """Say what the numbers of a map mean that lie in the range that is mapped: its quantity and its unit."""
     from highdicom.pm import RealWorldValueMapping
     from highdicom.sr import CodedConcept
 
@@ -173,11 +168,11 @@ def _meaning(one: Parameter | Quality, low: float, high: float) -> "highdicom.pm
     quantity = one.quantity.dicom if isinstance(one, Parameter) else None
     return RealWorldValueMapping(
         lut_label=one.name,
-        lut_explanation=_cut(one.title, _LONG_STRING),
+        lut_explanation=cut(one.title, LONG_STRING),
         unit=CodedConcept(code, "UCUM", meaning),
-        value_range=(low, high),
-        slope=1.0,
-        intercept=0.0,
+        value_range=mapped,
+        slope=slope,
+        intercept=intercept,
         quantity_definition=CodedConcept(quantity[0], "DCM", quantity[1]) if quantity else None,
     )
 
@@ -191,25 +186,20 @@ def _place(affine: Double, n_slices: int) -> dict[str, Any]:
     dx, dy, _ = np.linalg.norm(affine[:3, :3], axis=0)
     return {
         "pixel_measures": highdicom.PixelMeasuresSequence(
-            pixel_spacing=[_decimal(dy), _decimal(dx)],
-            slice_thickness=_decimal(stack.spacing_mm),
-            spacing_between_slices=_decimal(stack.spacing_mm),
+            pixel_spacing=[decimal(dy), decimal(dx)],
+            slice_thickness=decimal(stack.spacing_mm),
+            spacing_between_slices=decimal(stack.spacing_mm),
         ),
         "plane_orientation": highdicom.PlaneOrientationSequence(
-            "PATIENT", [_decimal(cosine) for cosine in (*along_x, *along_y)]
+            "PATIENT", [decimal(cosine) for cosine in (*along_x, *along_y)]
         ),
         "plane_positions": [
-            highdicom.PlanePositionSequence("PATIENT", [_decimal(coordinate) for coordinate in position])
+            highdicom.PlanePositionSequence("PATIENT", [decimal(coordinate) for coordinate in position])
             for position in stack.positions
         ],
     }
 
 
-def _cut(text: str, n_bytes: int) -> str:
-    """Cut a text to so many bytes of UTF-8."""
-    return text.encode()[:n_bytes].decode(errors="ignore")
-
-
-def _decimal(value: float) -> float:
+def decimal(value: float) -> float:
     """Round to what the 16 characters of a decimal string (VR DS) hold with sign and exponent."""
     return float(f"{value:.9g}") + 0.0

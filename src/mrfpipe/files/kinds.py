@@ -22,6 +22,7 @@ RAW = Kind(noun="a raw scan", cure="check the path")
 RESULT = Kind(noun="a result", cure=MAPS.cure)
 NETWORK = Kind(noun="a trained network", cure="give the folder that mrfpipe train wrote")
 PULSEQ = Kind(noun="a Pulseq sequence", cure="check the path")
+DICOM = Kind(noun="a DICOM file", cure="give an image of the scan's examination")
 TRUTH = Kind(noun="the truth of a phantom", cure="mrfpipe phantom writes one beside its scan")
 
 _UNKNOWN = "of a kind that mrfpipe does not know"
@@ -35,7 +36,7 @@ _MARKS = (
     (0, b"\x89HDF\r\n\x1a\n", "hdf5"),
     (0, b"PK\x03\x04", "zip"),
     (0, b"\x1f\x8b", "gzip"),
-    (128, b"DICM", "a DICOM file"),
+    (128, b"DICM", DICOM.noun),
     (344, b"n+1\0", "a NIfTI image"),
     (344, b"ni1\0", "a NIfTI image"),
     (0, b"\x89PNG\r\n\x1a\n", "a picture (PNG)"),
@@ -99,7 +100,7 @@ def _file(path: Path) -> tuple[Kind | None, str]:
     if mark == "zip":
         return _archive(path)
     if mark:
-        return (PULSEQ if mark == PULSEQ.noun else None), mark
+        return {kind.noun: kind for kind in (PULSEQ, DICOM)}.get(mark), mark
     if path.suffix.lower() == ".dat":
         return RAW, "a raw scan (Siemens Twix)"
     if path.suffix == ".toml":

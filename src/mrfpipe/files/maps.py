@@ -11,7 +11,7 @@ from mrfpipe.files.schemas import MAPS
 from mrfpipe.files.sink import creating
 from mrfpipe.files.source import opening
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, parameters_as_text, parameters_from_text
+from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, deviation_of, parameters_as_text, parameters_from_text
 
 _AXES = "slices y x"
 
@@ -50,10 +50,8 @@ def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
     with creating(path, MAPS) as sink:
         sink.text("provenance", provenance.to_json())
         sink.text("parameters", parameters_as_text(maps.parameters))
-        for parameter in maps.parameters:
-            sink.array(parameter.name, maps[parameter.name], _AXES, parameter.unit, gzip=True)
-        for quality in maps.quality:
-            sink.array(quality.name, getattr(maps, quality.field), _AXES, quality.unit, gzip=True)
+        for one, values in maps.images():
+            sink.array(one.name, values, _AXES, one.unit, gzip=True)
         sink.array("mask", maps.mask, _AXES, "1", gzip=True)
         sink.array("affine", maps.affine, "4 4", "mm")
 
@@ -73,9 +71,16 @@ def load_maps(path: str | Path) -> ParameterMaps:
         si: dict[str, Float] = {p.name: source.array(p.name, _AXES, np.float32, sizes) for p in parameters}
         for parameter in parameters:
             si[parameter.name] /= np.float32(parameter.scale)
+        names = {p.name: deviation_of(p).name for p in parameters}
+        deviations: dict[str, Float] | None = None
+        if all(source.holds(name) for name in names.values()):
+            deviations = {p: source.array(name, _AXES, np.float32, sizes) for p, name in names.items()}
+            for parameter in parameters:
+                deviations[parameter.name] /= np.float32(parameter.scale)
         return ParameterMaps(
             parameters=parameters,
             si=si,
+            sd=deviations,
             **{q.field: source.array(q.name, _AXES, np.float32, sizes) for q in (M0, PHASE, MATCH)},
             edge=source.array(EDGE.name, _AXES, np.uint8, sizes),
             gap=source.array(GAP.name, _AXES, np.float32, sizes) if source.holds(GAP.name) else None,

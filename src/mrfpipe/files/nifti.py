@@ -34,12 +34,9 @@ def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) 
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for parameter in maps.parameters:
-        write_image(maps[parameter.name], maps, folder / f"{parameter.name}.nii.gz")
-        write_json(sidecar(provenance, parameter.unit, parameter.title), folder / f"{parameter.name}.json")
-    for quality in maps.quality:
-        write_image(getattr(maps, quality.field), maps, folder / f"{quality.name}.nii.gz")
-        write_json(sidecar(provenance, quality.unit, quality.title), folder / f"{quality.name}.json")
+    for one, values in maps.images():
+        write_image(values, maps, folder / f"{one.name}.nii.gz")
+        write_json(sidecar(provenance, one.unit, one.title), folder / f"{one.name}.json")
 
 
 def write_image(values: Float | Byte, maps: ParameterMaps, path: Path) -> None:

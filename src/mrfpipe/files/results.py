@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from mrfpipe.acquisition.identity import Identity
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.bids import describe_dataset, save_bids, scan_entities
 from mrfpipe.files.dicom import DICOM_FOLDER, write_dicom
+from mrfpipe.files.dicom_identity import ANONYMOUS
+from mrfpipe.files.dicom_images import IMAGES_FOLDER, write_dicom_images
 from mrfpipe.files.fingerprints import load_fingerprints, write_fingerprints
 from mrfpipe.files.frames import read_frames_header
 from mrfpipe.files.kinds import MAPS_FILE
@@ -42,6 +45,8 @@ def save_result(
     fingerprints: Fingerprints | None = None,
     bids: bool = False,
     dicom: bool = False,
+    dicom_int16: bool = False,
+    identity: Identity = ANONYMOUS,
     force: bool,
     extra: Callable[[Path], None] | None = None,
 ) -> None:
@@ -57,6 +62,10 @@ def save_result(
         Whether the folder is a scan of a BIDS derivative dataset, as `bids.scan_folder` gives it.
     dicom
         Whether the maps are written as DICOM parametric maps, too.
+    dicom_int16
+        Whether they are written as plain MR images of DICOM, too.
+    identity
+        Whom the maps are of, for DICOM.
     force
         Whether an existing result is replaced.
     extra
@@ -69,17 +78,19 @@ def save_result(
     ResourceError
         If the disk does not take the files, or highdicom is needed and not installed.
     """
-    folder = Path(folder)
+    folder, name = Path(folder), scan_entities(Path(folder))
     with writing(folder, force=force, marker=MAPS_FILE) as partial:
         write_maps(maps, partial / MAPS_FILE, provenance)
         if fingerprints is not None:
             write_fingerprints(fingerprints, partial / FINGERPRINTS_FILE)
         if bids:
-            save_bids(maps, partial, provenance, entities=scan_entities(folder))
+            save_bids(maps, partial, provenance, entities=name)
         else:
             save_nifti(maps, partial, provenance)
         if dicom:
-            write_dicom(maps, partial / DICOM_FOLDER, name=scan_entities(folder), provenance=provenance)
+            write_dicom(maps, partial / DICOM_FOLDER, name=name, provenance=provenance, identity=identity)
+        if dicom_int16:
+            write_dicom_images(maps, partial / IMAGES_FOLDER, name=name, provenance=provenance, identity=identity)
         if extra is not None:
             extra(partial)
         if bids:

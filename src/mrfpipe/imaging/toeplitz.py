@@ -39,26 +39,56 @@ def toeplitz_kernels(
     kernels = torch.empty((rank, rank, 2 * matrix, 2 * matrix), dtype=torch.complex64)
     for r in range(rank):
         pairs = basis[:, r:].T * basis[:, r].conj()
-        samples = (pairs[:, :, None] * weights).astype(np.complex64, copy=False)
-        spread = torch.from_numpy(nufft_adjoint(samples, 2 * trajectory, 2 * matrix, backend=backend))
-        # Distance -N has no partner +N on the grid; no two voxels are that far apart.
-        spread[:, 0, :] = spread[:, :, 0] = 0
-        row = torch.fft.fft2(torch.fft.ifftshift(spread, dim=(-2, -1)))
+        row = _row(trajectory, weights, pairs, matrix, backend)
         kernels[r, r] = row[0].real
         kernels[r, r + 1 :] = row[1:]
         kernels[r + 1 :, r] = row[1:].conj()
     return kernels
 
 
-def apply_normal(coefficients: Tensor, maps: Tensor, kernels: Tensor) -> Tensor:
+def spread_kernels(
+    trajectory: Float, weights: Float, basis: Complex, trains: Complex, matrix: int, *, backend: Backend = "sigpy"
+) -> Tensor:
+    """Compute the kernels from the coefficients of one basis, that of the object, to those of another.
+
+    Parameters
+    ----------
+    trajectory, weights, basis, matrix, backend
+        As for `toeplitz_kernels`; samples are summed into coefficients of this basis.
+    trains
+        Basis of the object's signals at every readout. Shape `(readouts, trains)`.
+
+    Returns
+    -------
+        Complex64 on the CPU, shape `(rank, trains, 2 y, 2 x)`.
+    """
+    rank, n_trains = basis.shape[1], trains.shape[1]
+    kernels = torch.empty((rank, n_trains, 2 * matrix, 2 * matrix), dtype=torch.complex64)
+    for r in range(rank):
+        kernels[r] = _row(trajectory, weights, trains.T * basis[:, r].conj(), matrix, backend)
+    return kernels
+
+
+def _row(trajectory: Float, weights: Float, pairs: Complex, matrix: int, backend: Backend) -> Tensor:
+    """Kernels of pairs of basis vectors `(pairs, readouts)`. Shape `(pairs, 2 y, 2 x)`."""
+    samples = (pairs[:, :, None] * weights).astype(np.complex64, copy=False)
+    spread = torch.from_numpy(nufft_adjoint(samples, 2 * trajectory, 2 * matrix, backend=backend))
+    # Distance -N has no partner +N on the grid; no two voxels are that far apart.
+    spread[:, 0, :] = spread[:, :, 0] = 0
+    kernels: Tensor = torch.fft.fft2(torch.fft.ifftshift(spread, dim=(-2, -1)))
+    return kernels
+
+
+def apply_normal(coefficients: Tensor, maps: Tensor, kernels: Tensor, back: Tensor | None = None) -> Tensor:
     """Sample coefficient images `(rank, y, x)` with all coils, weight the samples and sum them back.
 
-    Coil sensitivities are `(coils, y, x)`, the kernels from `toeplitz_kernels`.
+    Coil sensitivities are `(coils, y, x)`, the kernels from `toeplitz_kernels`; or from `spread_kernels`, and samples
+    may be summed back with other sensitivities than those they were measured with.
     """
     n_y, n_x = coefficients.shape[-2:]
-    total = torch.zeros_like(coefficients)
-    for coil in maps:  # one by one, which bounds the memory to that of a coil
+    total = coefficients.new_zeros((len(kernels), n_y, n_x))
+    for coil, own in zip(maps, maps if back is None else back, strict=True):  # a coil's memory, not that of all
         spectra = torch.fft.fft2(coil * coefficients, s=(2 * n_y, 2 * n_x))
         mixed = torch.einsum("rqyx,qyx->ryx", kernels, spectra)
-        total += coil.conj() * torch.fft.ifft2(mixed)[:, :n_y, :n_x]
+        total += own.conj() * torch.fft.ifft2(mixed)[:, :n_y, :n_x]
     return total

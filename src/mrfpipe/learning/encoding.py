@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mrfpipe.arrays import Complex, Float, check_dtype, check_shape
 from mrfpipe.imaging.series import FrameSeries
@@ -28,6 +30,8 @@ class Encoding:
     """Mean of every coefficient over the training voxels. Shape `(rank)`."""
     deviation: Float
     """Standard deviation of every coefficient's real and imaginary part. Shape `(rank)`."""
+    lengths: bool = False
+    """Whether the length of a voxel's signal is told, too, as `directions` puts it."""
 
     def __post_init__(self) -> None:
         sizes = check_shape("basis", self.basis, "frames rank")
@@ -49,11 +53,15 @@ class Encoding:
             for scan in scans
             for s in range(scan.n_slices)
         ]
-        coefficients = np.concatenate(parts, axis=1)
-        mean = coefficients.mean(axis=1)
-        deviation = np.sqrt(np.mean(np.abs(coefficients - mean[:, None]) ** 2, axis=1) / 2)
+        return cls.measured(basis, np.concatenate(parts, axis=1))
+
+    @classmethod
+    def measured(cls, basis: Complex, parts: Complex, *, lengths: bool = False) -> "Encoding":
+        """Measure mean and deviation over directions `(rank, voxels)`, as `directions` gives them."""
+        mean = parts.mean(axis=1)
+        deviation = np.sqrt(np.mean(np.abs(parts - mean[:, None]) ** 2, axis=1) / 2)
         deviation = np.where(deviation > 0, deviation, 1).astype(np.float32)
-        return cls(basis=basis, mean=mean.astype(np.complex64), deviation=deviation)
+        return cls(basis=basis, mean=mean.astype(np.complex64), deviation=deviation, lengths=lengths)
 
     def encode(self, series: FrameSeries) -> FrameSeries:
         """Put standardised coefficients in the place of images, `(slices, rank, y, x)`, zero outside the mask.
@@ -64,8 +72,8 @@ class Encoding:
         images = np.zeros((series.n_slices, self.mean.size, *series.mask.shape[1:]), np.complex64)
         projection = _projection(self.basis, series)
         for coefficients, signals, mask in zip(images, series.images, series.mask, strict=True):
-            directions = _directions(projection, signals[:, mask])
-            coefficients[:, mask] = (directions - self.mean[:, None]) / self.deviation[:, None]
+            found = _directions(projection, signals[:, mask], lengths=self.lengths)
+            coefficients[:, mask] = (found - self.mean[:, None]) / self.deviation[:, None]
         return dataclasses.replace(series, images=images, basis=None)
 
 
@@ -75,10 +83,29 @@ def _projection(basis: Complex, series: FrameSeries) -> Complex:
     return projection
 
 
-def _directions(projection: Complex, signals: Complex) -> Complex:
-    """Coefficients `(rank, voxels)` of unit norm, the first one real and positive; zero where there is no signal."""
-    coefficients = projection @ signals
-    norm = np.linalg.norm(coefficients, axis=0)
-    phase = np.exp(-1j * np.angle(coefficients[0]))
-    directions: Complex = coefficients * np.divide(phase, norm, out=np.zeros_like(phase), where=norm > 0)
-    return directions
+def _directions(projection: Complex, signals: Complex, *, lengths: bool = False) -> Complex:
+    found: Complex = directions(torch.from_numpy(projection @ signals), lengths=lengths).numpy()
+    return found
+
+
+def directions(coefficients: Tensor, *, lengths: bool) -> Tensor:
+    """Take from the coefficients of a slice what says nothing of the parameters, their phase and their unit.
+
+    Parameters
+    ----------
+    coefficients
+        Complex. Shape `(rank, voxels)`.
+    lengths
+        Whether the norm that is taken out, over its mean in the slice, is kept as the imaginary part of the first
+        coefficient, which would be zero: it tells which voxel's signal spreads into its neighbours.
+
+    Returns
+    -------
+        Coefficients of unit norm, the first one real and positive; zero where there is no signal. Shape
+        `(rank, voxels)`.
+    """
+    norm = torch.linalg.vector_norm(coefficients, dim=0)
+    units = coefficients * torch.polar(torch.where(norm > 0, 1 / norm, 0), -coefficients[0].angle())
+    if lengths:
+        units[0] = torch.complex(units[0].real, norm / norm.mean().clamp(min=torch.finfo(norm.dtype).tiny))
+    return units

@@ -20,7 +20,7 @@ from mrfpipe.version import __version__
 
 SCHEMA = "mrfpipe-onnx/1"
 OPSET = 18
-INPUTS = ("images", "mask")
+INPUTS = ("images", "mask", "matched")
 OUTPUT = "maps"
 
 
@@ -46,12 +46,18 @@ class Estimator(nn.Module):
         self.high: Tensor
         self.span: Tensor
 
-    def forward(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Estimate the maps from images and mask as `export_onnx` describes them. Shape `(slices, maps, y, x)`.
+    def forward(self, images: Tensor, mask: Tensor, matched: Tensor | None = None) -> Tensor:
+        """Estimate the maps from what `export_onnx` describes. Shape `(slices, maps, y, x)`.
 
         In the units of files, clipped to the ranges of training; to be ignored outside the mask.
         """
-        unit = self.network(self.pad(self.prepare(images, mask)))
+        shown = self.prepare(images, mask)
+        if matched is None:
+            unit = self.network(self.pad(shown))
+        else:
+            before = torch.where(mask > 0, (matched - self.low) / torch.where(self.span > 0, self.span, 1), 0)
+            correction = self.network(self.pad(torch.cat([shown, (2 * before - 1) * mask], dim=1)))
+            unit = before + correction[:, : before.shape[1]]
         return torch.minimum(torch.maximum(self.low + unit * self.span, self.low), self.high)
 
 
@@ -77,6 +83,7 @@ class Encode(nn.Module):
 
     def __init__(self, encoding: Encoding, *, projects: bool) -> None:
         super().__init__()
+        self.lengths = encoding.lengths
         basis = torch.from_numpy(encoding.basis.copy())
         real, imag = basis.real.T, -basis.imag.T  # the conjugate of the basis, (rank, frames)
         rows = torch.cat([torch.cat([real, -imag], dim=1), torch.cat([imag, real], dim=1)])
@@ -103,6 +110,10 @@ class Encode(nn.Module):
         sine = first_imag / safe
         turned = torch.cat([real * cosine + imag * sine, imag * cosine - real * sine], dim=1)
         directions = turned / torch.where(norm > 0, norm, torch.ones_like(norm))
+        if self.lengths:  # in the place of the first coefficient's imaginary part
+            mean = (norm * mask).sum(dim=(2, 3), keepdim=True) / mask.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+            length = norm / mean.clamp(min=torch.finfo(norm.dtype).tiny)
+            directions = torch.cat([directions[:, :rank], length, directions[:, rank + 1 :]], dim=1)
         return (directions - self.mean) / self.deviation * mask
 
 
@@ -113,7 +124,8 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
     and ``mask``, `(slices, 1, y, x)`, 1 inside tissue; the output is ``maps``, `(slices, maps, y, x)`; all are float32,
     of any number of slices and any size. A model that learned from coefficients reads those in its own basis in the
     place of frames. One without encoding normalises by the mean and deviation of what it is given: give it all slices
-    of a scan at once. The graph's metadata name maps, units, ranges, sequence, protocol and signal model.
+    of a scan at once. One that corrects maps has a third input, ``matched``: the maps that matching makes of the same
+    images, as ``maps`` are. The graph's metadata name maps, units, ranges, sequence, protocol and signal model.
     """
     try:
         import onnx
@@ -124,8 +136,9 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
     if model.encoding is not None and model.reads == "frames":
         channels = 2 * len(model.encoding.basis)
     else:
-        channels = model.architecture.n_inputs
-    example = torch.ones(2, channels, 24, 20), torch.ones(2, 1, 24, 20)
+        channels = model.architecture.n_inputs if model.encoding is None else 2 * model.encoding.mean.size
+    matched = (torch.ones(2, len(model.scaling.parameters), 24, 20),) if model.corrects else ()
+    example = torch.ones(2, channels, 24, 20), torch.ones(2, 1, 24, 20), *matched
     slices, height, width = torch.export.Dim("slices"), torch.export.Dim("y"), torch.export.Dim("x")
     sizes = {0: slices, 2: height, 3: width}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -135,9 +148,9 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
             estimator,
             example,
             dynamo=True,
-            input_names=list(INPUTS),
+            input_names=list(INPUTS[: len(example)]),
             output_names=[OUTPUT],
-            dynamic_shapes=(sizes, sizes),
+            dynamic_shapes=(sizes,) * len(example),
             opset_version=OPSET,
             verbose=False,
         )

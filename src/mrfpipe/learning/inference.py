@@ -1,6 +1,6 @@
 """Inference: the maps of a scan by a trained network, slice by slice, and how well its frames agree with them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from operator import length_hint
@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from mrfpipe.arrays import Bool, Complex, Double, Float
-from mrfpipe.dictionary import range_basis
+from mrfpipe.basis import range_basis
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.imaging.quality import compare_signals
 from mrfpipe.imaging.series import FrameSeries, each_slice
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import MapNetwork, folded
 from mrfpipe.learning.precision import exact_float32
-from mrfpipe.learning.scaling import UNSCALED, SignalScaling, check_finite, no_voxel
+from mrfpipe.learning.scaling import UNSCALED, MapScaling, SignalScaling, check_finite, cut, no_voxel
 from mrfpipe.learning.tiles import Tile, cover
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.physics.simulate import fingerprints
@@ -41,6 +41,7 @@ def reconstruct(
     protocol: Protocol,
     *,
     device: torch.device,
+    match: Callable[[FrameSeries], ParameterMaps] | None = None,
     precision: Precision = "float32",
     progress: Steps = UNTOLD,
     tile_size: int = TILE_SIZE,
@@ -60,6 +61,8 @@ def reconstruct(
         the frames with.
     device
         Where the network runs.
+    match
+        Matches a slice, for a network that corrects such maps.
     precision
         What it computes in; see `Precision`.
     progress
@@ -82,11 +85,13 @@ def reconstruct(
     ResourceError
         If the device lacks the precision.
     ValueError
-        If slices that are to be gone through twice come from an iterator.
+        If slices that are to be gone through twice come from an iterator, or a network that corrects maps has none.
     """
     n_slices = series.n_slices if isinstance(series, FrameSeries) else length_hint(series)
     if model.encoding is None and isinstance(series, Iterator):
         raise ValueError("A model without encoding goes through the slices twice, which an iterator does not allow.")
+    if model.corrects and match is None:
+        raise ValueError("A network that corrects matched maps needs what matches.")
     stacks = [series] if isinstance(series, FrameSeries) else series
     run = _Run(
         network=_ready(model, device, precision),
@@ -108,8 +113,11 @@ def reconstruct(
             basis = range_basis(protocol, model.signal_model) if one.basis is None else one.basis
         check_finite(one, number)
         mask = one.mask[0] & np.any(one.images[0] != 0, axis=0)
-        estimates = run.estimate(one, scaling, mask)
+        matched = None if match is None or not model.corrects else _unit_maps(match(one), model.scaling, mask)
+        estimates, deviations = run.estimate(one, scaling, mask, matched)
         parts, signals = _finish(one, model, protocol, estimates, mask)
+        if deviations is not None:
+            parts["sd"] = np.where(mask, deviations, np.float32(np.nan))
         maps.append(parts)
         for kept, whole in ((measured, one.images[0][:, mask].T), (simulated, signals)):
             kept.append((whole if one.basis is not None else whole @ basis.conj()).astype(np.complex64, copy=False))
@@ -124,8 +132,11 @@ def reconstruct(
 
 def _joined(slices: list[dict[str, npt.NDArray[Any]]], model: TrainedModel, affine: Double) -> ParameterMaps:
     stacked = {key: np.stack([part[key] for part in slices]) for key in slices[0]}
-    si = {p.name: stacked.pop(p.name) for p in model.scaling.parameters}
-    return ParameterMaps(parameters=model.scaling.parameters, si=si, **stacked, affine=affine)
+    parameters = model.scaling.parameters
+    si = {p.name: stacked.pop(p.name) for p in parameters}
+    deviations = stacked.pop("sd", None)
+    sd = None if deviations is None else {p.name: deviations[:, i] for i, p in enumerate(parameters)}
+    return ParameterMaps(parameters=parameters, si=si, sd=sd, **stacked, affine=affine)
 
 
 def _ready(model: TrainedModel, device: torch.device, precision: Precision) -> MapNetwork:
@@ -159,26 +170,42 @@ class _Run:
             return [Tile(y=slice(0, mask.shape[0]), x=slice(0, mask.shape[1]))]
         return cover(mask, self.tile_size)
 
-    def estimate(self, one: FrameSeries, scaling: SignalScaling, mask: Bool) -> Float:
-        """Estimate the maps of a slice, NaN where no tile is. Shape `(maps, y, x)`."""
+    def estimate(
+        self, one: FrameSeries, scaling: SignalScaling, mask: Bool, matched: Float | None
+    ) -> tuple[Float, Float | None]:
+        """Estimate the maps of a slice, NaN where no tile is, and their deviations if known. Shape `(maps, y, x)`."""
         maps = np.full((len(self.model.scaling.parameters), *mask.shape), np.nan, np.float32)
+        deviations = None if matched is None else maps.copy()
         if not mask.any():
-            return maps
+            return maps, deviations
         encoding, margin = self.model.encoding, self.model.architecture.margin
         frames = (one if encoding is None else encoding.encode(one)).images[0]
         dtype = next(self.network.parameters()).dtype
         for tile in self.tiles(mask):
-            window = scaling.window(
-                frames,
+            at = (
                 tile.y.start - margin,
                 tile.x.start - margin,
                 tile.y.stop - tile.y.start + 2 * margin,
                 tile.x.stop - tile.x.start + 2 * margin,
             )
+            window = scaling.window(frames, *at)
+            if matched is not None:
+                window = np.concatenate([window, cut((2 * matched - 1) * mask, *at)])
             with torch.inference_mode(), exact_float32():
                 seen = torch.from_numpy(window)[None].to(self.device, dtype, memory_format=torch.channels_last)
-                maps[:, tile.y, tile.x] = self.model.scaling.from_unit(self.network(seen)[0].cpu().numpy())
-        return maps
+                unit = self.network(seen)[0].cpu().numpy()
+            if matched is not None and deviations is not None:
+                correction, logarithm = np.split(unit, 2)
+                unit = matched[:, tile.y, tile.x] + correction
+                deviations[:, tile.y, tile.x] = self.model.scaling.spans(np.exp(logarithm))
+            maps[:, tile.y, tile.x] = self.model.scaling.from_unit(unit)
+        return maps, deviations
+
+
+def _unit_maps(maps: ParameterMaps, scaling: MapScaling, mask: Bool) -> Float:
+    """Scale the maps of one slice to 0..1, zero outside the mask. Shape `(maps, y, x)`."""
+    unit = scaling.to_unit(np.stack([maps.si[p.name][0] for p in scaling.parameters]))
+    return np.where(mask, unit, np.float32(0))
 
 
 def _check_fit(series: FrameSeries, model: TrainedModel, protocol: Protocol) -> None:
@@ -198,7 +225,7 @@ def _check_fit(series: FrameSeries, model: TrainedModel, protocol: Protocol) -> 
             f"{series.name} holds {series.kind}, the model was trained on {reads}; reconstruct the scan's {reads}, or "
             f"take a model that was trained on {series.kind}."
         )
-    n_coefficients = model.architecture.n_inputs // 2
+    n_coefficients = model.architecture.n_inputs // 2 if model.encoding is None else model.encoding.mean.size
     if series.basis is not None and series.basis.shape[1] < n_coefficients:
         raise MismatchError(
             f"{series.name} has {series.basis.shape[1]} coefficients, the model reads {n_coefficients}; "

@@ -55,6 +55,9 @@ class TrainedModel:
     """Text of that protocol's file."""
     signal_model: SignalModel = SPOILED
     """How the signals are simulated that its maps mean: those of its labels' dictionary, or of a phantom's scans."""
+    corrects: bool = False
+    """Whether it reads maps that matching has made, beside coefficients, and gives what is to be added to them, and the
+    logarithm of the standard deviation that is left of each."""
     record: Mapping[str, Any]
     """How it was trained; plain values, as JSON has them."""
 
@@ -110,6 +113,7 @@ def save_model(model: TrainedModel, folder: str | Path, *, half: bool = False) -
         "protocol_hash": model.protocol_hash,
         "protocol_toml": model.protocol_toml,
         "signal_model": asdict(model.signal_model),
+        "corrects": model.corrects,
         "record": dict(model.record),
     }
     (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
@@ -145,7 +149,8 @@ def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
             _typed(values[key], str) for key in ("sequence_hash", "protocol_hash", "protocol_toml")
         )
         parameters = parse_protocol(protocol_toml, f"{path}, its protocol").parameters
-        architecture = _architecture(values["architecture"], len(parameters))
+        corrects = _typed(values.get("corrects", False), bool)  # older models do not say
+        architecture = _architecture(values["architecture"], len(parameters), corrects=corrects)
         scaling = _scaling(values["maps"], parameters)
         signal_model = _signal_model(values.get("signal_model", asdict(SPOILED)))  # older models do not say
         record = _typed(values["record"], dict)
@@ -154,7 +159,12 @@ def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
         raise InputError(f"{path} does not describe a model: {e} is missing; train the model again.") from e
     except (TypeError, ValueError, OverflowError) as e:
         raise InputError(f"{path} does not describe a model: {str(e).rstrip('.')}; train the model again.") from e
-    network, encoding = _read_weights(folder / WEIGHTS_FILE, architecture)
+    n_coefficients = (architecture.n_inputs - corrects * len(parameters)) // 2
+    network, encoding = _read_weights(folder / WEIGHTS_FILE, architecture, n_coefficients, lengths=corrects)
+    if corrects and encoding is None:
+        raise InputError(
+            f"{path} tells of a network that corrects maps, and it has no encoding; train the model again."
+        )
     _check_digest(folder / WEIGHTS_FILE, digest)
     return TrainedModel(
         network=network.to(device),
@@ -165,6 +175,7 @@ def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
         protocol_hash=protocol_hash,
         protocol_toml=protocol_toml,
         signal_model=signal_model,
+        corrects=corrects,
         record=record,
     )
 
@@ -200,8 +211,8 @@ def _typed(value: object, kind: type[T]) -> T:
     return value
 
 
-def _architecture(values: Mapping[str, Any], n_maps: int) -> Architecture | Competitor:
-    """Make what reads real and imaginary parts and gives so many maps."""
+def _architecture(values: Mapping[str, Any], n_maps: int, *, corrects: bool) -> Architecture | Competitor:
+    """Make what reads real and imaginary parts, and maps if it corrects them, and gives so many maps."""
 
     def counts(value: object) -> tuple[int, ...]:
         return tuple(_typed(one, int) for one in _typed(value, list))
@@ -212,7 +223,7 @@ def _architecture(values: Mapping[str, Any], n_maps: int) -> Architecture | Comp
         value = values[field.name]
         made[field.name] = _typed(value, field.type) if isinstance(field.type, type) else counts(value)
     architecture = kind(**made)
-    if architecture.n_inputs % 2 or architecture.n_outputs != n_maps:
+    if (architecture.n_inputs - corrects * n_maps) % 2 or architecture.n_outputs != (1 + corrects) * n_maps:
         raise ValueError(f"{architecture.n_inputs} inputs and {architecture.n_outputs} outputs are not frames and maps")
     return architecture
 
@@ -233,7 +244,9 @@ def _signal_model(values: object) -> SignalModel:
     return SignalModel.of(_typed(entries["spoiling"], str), slice_profile=_typed(entries["slice_profile"], bool))
 
 
-def _read_weights(path: Path, architecture: Architecture | Competitor) -> tuple[MapNetwork, Encoding | None]:
+def _read_weights(
+    path: Path, architecture: Architecture | Competitor, n_coefficients: int, *, lengths: bool
+) -> tuple[MapNetwork, Encoding | None]:
     """Read the weights of an architecture and its encoding; nothing is allocated before names and shapes fit."""
     from safetensors import SafetensorError, safe_open
 
@@ -258,7 +271,7 @@ def _read_weights(path: Path, architecture: Architecture | Competitor) -> tuple[
     network = network.to_empty(device="cpu")
     network.load_state_dict(tensors)
     network = network.requires_grad_(requires_grad=False).eval()
-    return network, _encoding(path, stored, architecture.n_inputs // 2) if stored else None
+    return network, _encoding(path, stored, n_coefficients, lengths=lengths) if stored else None
 
 
 def _skeleton(path: Path, architecture: Architecture | Competitor) -> MapNetwork:
@@ -285,12 +298,13 @@ def _encoding_tensors(encoding: Encoding) -> dict[str, Tensor]:
     }
 
 
-def _encoding(path: Path, stored: Mapping[str, Tensor], rank: int) -> Encoding:
+def _encoding(path: Path, stored: Mapping[str, Tensor], rank: int, *, lengths: bool) -> Encoding:
     try:
         encoding = Encoding(
             basis=torch.view_as_complex(stored[f"{ENCODING}basis"]).numpy().copy(),  # not left in the mapped file
             mean=torch.view_as_complex(stored[f"{ENCODING}mean"]).numpy().copy(),
             deviation=stored[f"{ENCODING}deviation"].numpy().copy(),
+            lengths=lengths,
         )
     except (KeyError, RuntimeError, TypeError, ValueError) as e:
         raise InputError(f"{path}: the encoding is not whole ({e}); train the model again.") from e

@@ -74,6 +74,14 @@ class SignalScaling:
         return window
 
 
+def cut(maps: Float, y: int, x: int, height: int, width: int) -> Float:
+    """Cut a window out of maps `(maps, y, x)`; where it reaches over the border it is zero."""
+    (n_y, n_x), ends = maps.shape[1:], (y + height, x + width)
+    over = [(max(-start, 0), max(end - n, 0)) for start, end, n in zip((y, x), ends, (n_y, n_x), strict=True)]
+    window: Float = np.pad(maps[:, max(y, 0) : ends[0], max(x, 0) : ends[1]], [(0, 0), *over])
+    return window
+
+
 UNSCALED = SignalScaling(mean_real=0.0, std_real=1.0, mean_imag=0.0, std_imag=1.0)
 """For frames that are encoded, and so standardised already."""
 
@@ -135,6 +143,11 @@ class MapScaling:
         """Scale maps back to SI units and clip them to the range. Shape `(maps, ...)`."""
         low, span = self._columns(maps.ndim)
         physical: Float = np.clip(low + maps * span, low, low + span).astype(np.float32)
+        return physical
+
+    def spans(self, shares: npt.NDArray[np.floating]) -> Float:
+        """Scale shares of the ranges, as deviations of scaled maps are, to SI units. Shape `(maps, ...)`."""
+        physical: Float = (shares * self._columns(shares.ndim)[1]).astype(np.float32)
         return physical
 
     def at_ends(self, maps: Float) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Shipped: the networks that come with the package, one a sequence."""
+"""Shipped: the networks that come with the package, for a sequence one that reads coefficients and one for frames."""
 
 import json
 from importlib import resources
@@ -6,9 +6,10 @@ from pathlib import Path
 
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.files.kinds import DESCRIPTION_FILE
+from mrfpipe.imaging.series import Kind
 
 DEFAULT = "t1ff"
-"""Of MRF T1-FF as in Balsiger et al. (2020)."""
+"""Of MRF T1-FF as in Balsiger et al. (2020), for raw scans."""
 CURE = "train one with mrfpipe train, and give it by --model"
 
 
@@ -17,11 +18,11 @@ def models_folder() -> Path:
     return Path(str(resources.files("mrfpipe.models")))
 
 
-def shipped_model(sequence_hash: str | None = None) -> Path:
-    """Find the folder of a network that ships for a sequence, where the scan's file says its hash, or the default one.
+def shipped_model(sequence_hash: str | None = None, kind: Kind = "coefficients") -> Path:
+    """Find the folder of the network that ships for images of a sequence, or the default one for a raw scan.
 
     `load_model` reads and checks it. InputError if the package lacks the default model; MismatchError if it has none
-    for the sequence.
+    for such images.
     """
     if sequence_hash is None:
         folder = models_folder() / DEFAULT
@@ -29,16 +30,15 @@ def shipped_model(sequence_hash: str | None = None) -> Path:
             raise InputError(f"No network ships with this mrfpipe ({folder} is missing); {CURE}.")
         return folder
     for folder in sorted(models_folder().iterdir()):
-        if _sequence(folder / DESCRIPTION_FILE) == sequence_hash:
+        if _read_by(folder / DESCRIPTION_FILE) == (sequence_hash, kind):
             return folder
-    raise MismatchError(f"No network ships for the scan's sequence ({sequence_hash[:12]}); {CURE}.")
+    raise MismatchError(f"No network ships for {kind} of the scan's sequence ({sequence_hash[:12]}); {CURE}.")
 
 
-def _sequence(description: Path) -> str | None:
-    """Return the sequence that a description names; None where there is none to be read."""
+def _read_by(description: Path) -> tuple[object, object]:
+    """Return the sequence and the kind of images that a description names; None where there is none to be read."""
     try:
         values = json.loads(description.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    found = values.get("sequence_hash") if isinstance(values, dict) else None
-    return found if isinstance(found, str) else None
+        return values["sequence_hash"], values["record"].get("input", "frames")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None, None

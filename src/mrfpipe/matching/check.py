@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mrfpipe.arrays import Complex, Double
-from mrfpipe.dictionary import Dictionary, entry_gram, leading_basis
+from mrfpipe.basis import entry_gram, leading_basis
+from mrfpipe.dictionary import Dictionary
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
 from mrfpipe.physics.simulate import SPOILED, component_signals

@@ -4,195 +4,35 @@ After Cauley et al., Magn Reson Med 74:523 (2015), on compressed signals (McGivn
 33:2311, 2014). It is an approximation: the best entry is missed where its group is not among those kept. Scores are
 those of `mrfpipe.matching.score`.
 
-It differs from the paper in three ways. Groups are made in a tree of groups (`build_groups`), as a dictionary of
-millions of entries asks for. A voxel keeps a fixed share of the groups, those whose signature correlates best with it,
-so that its work and memory are known beforehand; the paper prunes by the correlation. And entries are compared in the
-basis of the whole dictionary: the paper compresses each group in principal components of its own.
+It differs from the paper in three ways. Groups are made in a tree of groups (`mrfpipe.matching.grouping`), as a
+dictionary of millions of entries asks for. A voxel keeps a fixed share of the groups, those whose signature correlates
+best with it, so that its work and memory are known beforehand; the paper prunes by the correlation. And entries are
+compared in the basis of the whole dictionary: the paper compresses each group in principal components of its own.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from functools import partial
 
 import numpy as np
 import torch
 from numba import njit, prange
-from torch import Tensor
 
 from mrfpipe.arrays import Complex, Double, Float, Int, ShortInt, check_shape
 from mrfpipe.dictionary import Dictionary, EntryGroups
+from mrfpipe.matching.parts import Parts, PartsOnDevice
 from mrfpipe.matching.score import Matches, unit_signals
-from mrfpipe.progress import UNTOLD, Steps
 
-DEFAULT_GROUPS = 16000
-"""Number of groups of a grid of millions of entries; see `default_groups`."""
-LEAST_GROUP = 16
-"""Entries a group of a small grid has at least, unless told otherwise."""
 DEFAULT_KEPT = 0.01
 """Share of the groups whose entries are searched."""
 LEAST_KEPT = 20
 """Groups that are searched at least; matters on a small grid only."""
-BRANCHES = 20
-"""Into how many parts a set of entries is divided at a time."""
-ENTRIES_AT_ONCE = 1 << 18
 SCORES_AT_ONCE = 1 << 24
 """Scores of voxels and entries that a GPU makes at once."""
 BLOCK = 256
 """Entries that the CPU makes at once: few enough to stay in the fastest cache."""
 PAIR_BYTES = 32
 """What a pair of a voxel and a group it keeps takes, while pairs are sorted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Parts:
-    """What every entry is made of: ``(1 - share) first + share second``, or its signal alone."""
-
-    signals: Complex
-    """Signals of all components, one after the other, and a signal of zeros at the end. Shape `(signals, rank)`."""
-    first: ShortInt
-    """Which of them is the entry's signal of the first component. Shape `(entries)`."""
-    second: ShortInt
-    """Of the second; the zeros if there is one component. Shape `(entries)`."""
-    share: Double
-    """Share of the second. Shape `(entries)`."""
-
-    @classmethod
-    def of(cls, dictionary: Dictionary) -> "_Parts":
-        protocol, at = dictionary.protocol, dictionary.positions(np.arange(dictionary.n_entries))
-        numbers, flat = [], [signals.reshape(-1, dictionary.rank) for signals in dictionary.components]
-        offset = 0
-        for component, signals in zip(protocol.components, dictionary.components, strict=True):
-            names = [*protocol.own_axes(component), *protocol.shared_axes]
-            index = np.ravel_multi_index([at[name] for name in names], signals.shape[:-1]) + offset
-            numbers.append(index.astype(np.int32))
-            offset += int(np.prod(signals.shape[:-1]))
-        return cls(
-            signals=np.concatenate([*flat, np.zeros((1, dictionary.rank), np.complex64)]),
-            first=numbers[0],
-            second=numbers[1] if len(numbers) > 1 else np.full(dictionary.n_entries, offset, np.int32),
-            share=np.zeros(dictionary.n_entries) if protocol.share is None else dictionary.shares[at[protocol.share]],
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _OnDevice:
-    """The same, on a device, to make entries there."""
-
-    signals: Tensor
-    first: Tensor
-    second: Tensor
-    share: Tensor
-
-    @classmethod
-    def of(cls, dictionary: Dictionary, device: torch.device) -> "_OnDevice":
-        parts = _Parts.of(dictionary)
-        return cls(**{f.name: torch.from_numpy(getattr(parts, f.name)).to(device) for f in fields(cls)})
-
-    def units(self, numbers: Tensor) -> Tensor:
-        """Make entries by number, of unit norm. Shape `(entries)` to `(entries, rank)`."""
-        share = self.share[numbers][:, None]  # in double precision, and so is the mixture: components may nearly cancel
-        entries = (1 - share) * self.signals[self.first[numbers]] + share * self.signals[self.second[numbers]]
-        units: Tensor = entries / torch.linalg.vector_norm(entries, dim=1, keepdim=True)
-        return units.to(self.signals.dtype)
-
-
-def default_groups(n_entries: int) -> int:
-    """Return the number of groups that entries are divided into unless told otherwise."""
-    return max(1, min(DEFAULT_GROUPS, n_entries // LEAST_GROUP))
-
-
-def build_groups(
-    dictionary: Dictionary,
-    n_groups: int | None = None,
-    seed: int = 0,
-    device: torch.device | None = None,
-    progress: Steps = UNTOLD,
-) -> EntryGroups:
-    """Divide a dictionary's entries into groups that are alike.
-
-    As in the paper, a group is a random entry not yet in a group together with those not yet in a group that correlate
-    best with it, as many as make all groups of one size (but for one entry). The paper compares each such entry with
-    all that are left, N G / 2 products for N entries and G groups: too many for millions of entries. So here they
-    are divided by that rule into `BRANCHES` groups first, and each of these by the same rule again, until groups have
-    the size wanted; that takes N `BRANCHES` products a time, and makes a group end where the larger one it was cut
-    from ends. All entries take part, whatever their place on the grid.
-
-    Memory is that of all entries in the dictionary's basis, once, and half as much for work.
-
-    Parameters
-    ----------
-    dictionary
-        Whose entries are grouped.
-    n_groups
-        Number of groups; `default_groups` if not given.
-    seed
-        Of the random entries.
-    device
-        Where to compute; the CPU if not given.
-    progress
-        Called with the number of entries grouped and of all.
-
-    Raises
-    ------
-    ValueError
-        If there are to be no groups or more than entries.
-    """
-    n = dictionary.n_entries
-    n_groups = default_groups(n) if n_groups is None else n_groups
-    if not 1 <= n_groups <= n:
-        raise ValueError(f"Number of groups must be from 1 to the number of entries, {n}, not {n_groups}.")
-    device = device or torch.device("cpu")
-    offsets = n * np.arange(n_groups + 1) // n_groups
-    components, random = _OnDevice.of(dictionary, device), np.random.default_rng(seed)
-    units = torch.empty((n, dictionary.rank), dtype=torch.complex64, device=device)
-    for start in range(0, n, ENTRIES_AT_ONCE):
-        part = slice(start, min(start + ENTRIES_AT_ONCE, n))
-        units[part] = components.units(torch.arange(part.start, part.stop, device=device))
-    entries, representatives = np.empty(n, np.int32), np.empty((n_groups, dictionary.rank), np.complex64)
-    for group, members in enumerate(_divided(torch.arange(n, device=device), units, offsets, random)):
-        part = slice(offsets[group], offsets[group + 1])
-        entries[part] = members.cpu().numpy()
-        representatives[group] = _representative(units[members]).cpu().numpy()
-        progress(int(part.stop), n)
-    return EntryGroups(entries=entries, offsets=offsets, representatives=representatives)
-
-
-def _divided(members: Tensor, units: Tensor, offsets: Int, random: np.random.Generator) -> Iterator[Tensor]:
-    """Divide entries, with their unit signals, into groups between offsets; yield the numbers of each."""
-    n_groups = len(offsets) - 1
-    if n_groups == 1:
-        yield members.sort().values
-        return
-    branches = min(BRANCHES, n_groups)
-    bounds = n_groups * np.arange(branches + 1) // branches
-    for part, indices in enumerate(_cauley_groups(units, np.diff(offsets[bounds]), random)):
-        inside = offsets[bounds[part] : bounds[part + 1] + 1]
-        yield from _divided(members[indices], units[indices] if len(inside) > 2 else units[:0], inside, random)
-
-
-def _cauley_groups(units: Tensor, sizes: Int, random: np.random.Generator) -> Iterator[Tensor]:
-    """Yield the indices of groups: a random unit signal not in one yet, and those most correlated with it."""
-    free = torch.ones(len(units), dtype=torch.bool, device=units.device)
-    for size in sizes[:-1].tolist():
-        # Drawn until free: the chance of that is the share that is left, never below that of one group.
-        first = int(random.integers(len(units)))
-        while not free[first]:
-            first = int(random.integers(len(units)))
-        correlation = (units @ units[first].conj()).abs()
-        correlation[~free] = -1
-        members = correlation.topk(size, sorted=False).indices
-        free[members] = False
-        yield members
-    yield free.nonzero()[:, 0]
-
-
-def _representative(units: Tensor) -> Tensor:
-    """Mean of a group's unit signals, each turned to the phase of the first, of unit norm. Shape `(rank)`."""
-    phase = torch.sgn(units @ units[0].conj())
-    mean = (units * phase.conj()[:, None]).mean(0)
-    representative: Tensor = mean / torch.linalg.vector_norm(mean)
-    return representative
 
 
 def pair_bytes(groups: EntryGroups, kept: float = DEFAULT_KEPT) -> int:
@@ -230,7 +70,7 @@ def match_group(
 
 def _on_cpu(unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: int) -> tuple[Int, Float]:
     """Find the numbers and scores of the best entries. Shape `(voxels)` each."""
-    y, parts = np.stack([unit.real, unit.imag], axis=-1), _Parts.of(dictionary)
+    y, parts = np.stack([unit.real, unit.imag], axis=-1), Parts.of(dictionary)
     representatives = np.stack([groups.representatives.T.real, groups.representatives.T.imag], axis=1)
     shortlist = _shortlist(y, representatives, n_kept).ravel()
     signals = parts.signals.view(np.float32)
@@ -360,7 +200,7 @@ def _on_device(
 
     Groups are taken in the order of how many voxels keep them, so that those of one time have about as many.
     """
-    y, made = torch.from_numpy(unit).to(device), _OnDevice.of(dictionary, device)
+    y, made = torch.from_numpy(unit).to(device), PartsOnDevice.of(dictionary, device)
     entries, representatives = (
         torch.from_numpy(array.copy()).to(device) for array in (groups.entries, groups.representatives)
     )

@@ -140,16 +140,20 @@ def match_series(
     else:
         found = Estimates(parameters=dictionary.parameters(matches.entry), signals=dictionary.entries(matches.entry))
     compared = compare_signals(voxels.coefficients, found.signals, voxels.norm)
-    quality = dict(zip(("m0", "phase", "match"), compared, strict=True))
+    m0, phase, agreement = (_image(values, voxels.mask) for values in compared)
+    lacking = None
     if gap:
         inside = np.linalg.norm(voxels.coefficients, axis=1) / voxels.norm
-        quality["gap"] = correlation_gap(voxels.coefficients, dictionary) * inside
+        lacking = _image(correlation_gap(voxels.coefficients, dictionary) * inside, voxels.mask)
     edge = np.zeros(voxels.mask.shape, np.uint8)
     edge[voxels.mask] = edge_bits(found.parameters, dictionary)
     maps = ParameterMaps(
         parameters=dictionary.protocol.parameters,
         si={name: _image(values.astype(np.float32), voxels.mask) for name, values in found.parameters.items()},
-        **{name: _image(values, voxels.mask) for name, values in quality.items()},
+        m0=m0,
+        phase=phase,
+        match=agreement,
+        gap=lacking,
         edge=edge,
         mask=voxels.mask,
         affine=affine,

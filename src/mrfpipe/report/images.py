@@ -18,7 +18,7 @@ from mrfpipe.appearance import (
     window_of,
 )
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality
+from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality, deviation_of
 from mrfpipe.report.encoding import pack, quantise
 
 _Values = npt.NDArray[np.floating[Any]]
@@ -101,5 +101,9 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
     if maps.gap is not None:
         window = window_from_zero(maps.gap[maps.mask])
         images.append(image(GAP, "correlation that the second-best explanation lacks", maps.gap, window))
+    if maps.sd is not None:
+        for quality in map(deviation_of, maps.parameters):
+            values = np.asarray(maps.quality_map(quality), np.float32)
+            images.append(image(quality, quality.title, values, window_from_zero(values[maps.mask])))
     edge, title = maps.edge.astype(np.float32), "parameters at an end of their grid"
     return [*images, image(EDGE, title, edge, ends, unit="parameters", bits=tuple(maps))]

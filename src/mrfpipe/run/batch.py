@@ -94,7 +94,7 @@ def _in_the_way(job: Job, made: Provenance) -> OutputExistsError:
     if made.recipe is None:
         how = "and does not say all that it was made with"
     else:
-        how = f"made otherwise ({', '.join(made.recipe.differences(job.recipe())) or 'layout of the images'})"
+        how = f"made otherwise ({', '.join(made.recipe.differences(job.recipe())) or 'layout or DICOM of the images'})"
     return OutputExistsError(f"{job.target} exists already, {how}; give --force to replace it, or choose another -o.")
 
 

@@ -61,7 +61,10 @@ class NetworkBy:
         from mrfpipe.files.schemas import FRAMES, schema_of
         from mrfpipe.learning.shipped import shipped_model
 
-        return shipped_model(read_frames_header(scan).sequence_hash if schema_of(scan) == FRAMES.name else None)
+        if schema_of(scan) != FRAMES.name:
+            return shipped_model()
+        header = read_frames_header(scan)
+        return shipped_model(header.sequence_hash, "frames" if header.rank is None else "coefficients")
 
     def read(self, file: Path, sha256: str) -> "Mapper":
         """Read the network."""

@@ -7,11 +7,20 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from mrfpipe.acquisition.identity import Identity
 from mrfpipe.arrays import resolve_device
 from mrfpipe.errors import InputError
 from mrfpipe.files.atomic import refuse_existing
-from mrfpipe.files.bids import is_bids
+from mrfpipe.files.bids import is_bids, scan_entities
 from mrfpipe.files.dicom import DICOM_FOLDER, require_highdicom
+from mrfpipe.files.dicom_identity import (
+    check_identity,
+    describe_identity,
+    holds_dicom_of,
+    identity_of_image,
+    identity_of_scan,
+)
+from mrfpipe.files.dicom_images import IMAGES_FOLDER
 from mrfpipe.files.kinds import MAPS_FILE
 from mrfpipe.files.maps import read_maps_provenance
 from mrfpipe.files.provenance import Provenance, Recipe
@@ -91,6 +100,10 @@ class MapsJob(Job):
     """Whether the target is a scan of a BIDS derivative dataset."""
     dicom: bool = False
     """Whether the maps are written as DICOM parametric maps, too."""
+    dicom_int16: bool = False
+    """Whether they are written as plain MR images of DICOM, too."""
+    like: Path | None = None
+    """The DICOM image that patient and study are taken from; None to take them from the scan."""
 
     def made(self) -> Provenance | None:
         """Return how the maps that are there were made; None if there are none that can be read."""
@@ -100,9 +113,19 @@ class MapsJob(Job):
             return None
 
     def is_complete(self) -> bool:
-        """Return whether the images are of the layout asked for, with DICOM if that is."""
-        lacks_dicom = self.dicom and not (self.target / DICOM_FOLDER).exists()
-        return is_bids(self.target) == self.bids and not lacks_dicom
+        """Return whether the images are of the layout asked for, with DICOM of the patient and study if that is."""
+        asked = [DICOM_FOLDER] * self.dicom + [IMAGES_FOLDER] * self.dicom_int16
+        made = self.made() if asked else None
+        if made is not None:
+            described = describe_identity(self.identity(), scan_entities(self.target), made)
+            asked = [folder for folder in asked if not holds_dicom_of(self.target / folder, described)]
+        return is_bids(self.target) == self.bids and not asked
+
+    def identity(self) -> Identity:
+        """Read whom the maps are of, for DICOM; InputError if it is not what DICOM can hold, or cannot be read."""
+        identity = identity_of_scan(self.source) if self.like is None else identity_of_image(self.like)
+        check_identity(identity, self.like or self.source)
+        return identity
 
     def mapper(self) -> Mapper:
         """Read what makes the maps."""
@@ -115,12 +138,20 @@ class MapsJob(Job):
     def run(self, progress: Progress) -> Made:
         """Map the scan and write its result folder, once it is known that it can be written."""
         refuse_existing(self.target, force=self.force, marker=MAPS_FILE)
-        if self.dicom:
+        if self.dicom or self.dicom_int16:
             require_highdicom()
+            self.identity()  # what is wrong with it is told before the work
         record, device = self.record(), resolve_device(self.device)
         with stage(progress, self.by.noun):
             mapper = self.mapper()
         result = map_scan(self.source, mapper, imaging=self.imaging, device=device, progress=progress, record=record)
         with stage(progress, "write"):
-            result.save(self.target, bids=self.bids, dicom=self.dicom, force=self.force)
+            result.save(
+                self.target,
+                bids=self.bids,
+                dicom=self.dicom,
+                dicom_int16=self.dicom_int16,
+                like=self.like,
+                force=self.force,
+            )
         return Made(text=f"{self.target}: {result.summary()}", warning=result.warning)

@@ -5,6 +5,7 @@ Nothing above the mappers knows which of them ran.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol as Interface
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from mrfpipe.arrays import Complex
-from mrfpipe.dictionary import Dictionary, EntryGroups
+from mrfpipe.dictionary import Dictionary, EntryGroups, build_dictionary
 from mrfpipe.errors import ResourceError
 from mrfpipe.files.provenance import Recipe, Setting
 from mrfpipe.imaging.choices import Imaging
@@ -197,12 +198,17 @@ class NetworkMapper:
 
         Frames that a model without encoding is to read twice lie in a temporary file meanwhile.
         """
+        match = None
+        if self.model.corrects:
+            dictionary = build_dictionary(self.protocol, model=self.signal_model, device=device)
+            match = partial(_match, dictionary=dictionary, device=device)
         with TemporaryDirectory(prefix="mrfpipe-") as folder:
             return reconstruct(
                 slices if self.model.encoding is not None else _on_disk(slices, Path(folder)),
                 self.model,
                 self.protocol,
                 device=device,
+                match=match,
                 precision=self.precision,
                 progress=progress("network"),
             )
@@ -215,7 +221,8 @@ class NetworkMapper:
         """Name size and signal model, and the precision if it is a coarse one."""
         size = f"{self.model.architecture.n_parameters:,} parameters"
         precision = "" if self.precision == "float32" else f", {self.precision}"
-        return f"convolutional network ({size}, signal model {self.signal_model}{precision})"
+        matched = "dictionary matching (exact, refined), corrected by " if self.model.corrects else ""
+        return f"{matched}convolutional network ({size}, signal model {self.signal_model}{precision})"
 
     def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
         """Return all that decides the maps; the signal model is the network's."""
@@ -227,6 +234,10 @@ class NetworkMapper:
             imaging=imaging,
             options={"precision": self.precision},
         )
+
+
+def _match(series: FrameSeries, dictionary: Dictionary, device: torch.device) -> ParameterMaps:
+    return match_series(series, dictionary, device=device)[0]
 
 
 def model_protocol(model: TrainedModel) -> Protocol:

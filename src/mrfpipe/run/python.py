@@ -7,7 +7,8 @@ from typing import Any, get_args
 import numpy as np
 
 from mrfpipe.arrays import Bool, Complex, check_shape, resolve_device
-from mrfpipe.dictionary import DEFAULT_ENERGY, Dictionary, build_dictionary
+from mrfpipe.basis import DEFAULT_ENERGY
+from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.files.kinds import RAW, refuse_other
 from mrfpipe.files.maps import load_maps as load_parameter_maps
@@ -199,7 +200,9 @@ def _check(**chosen: object) -> None:
 def _network(by: NetworkBy, scan: Scan) -> Path:
     if isinstance(scan, str | Path):
         return by.file(_file(scan))
-    return by.model or shipped_model(scan.sequence_hash if isinstance(scan, FrameSeries) else None)
+    if by.model is not None:
+        return by.model
+    return shipped_model(scan.sequence_hash, scan.kind) if isinstance(scan, FrameSeries) else shipped_model()
 
 
 def _map(scan: Scan, mapper: Mapper, imaging: Imaging, mask: Bool | None, device: str) -> Result:

@@ -1,16 +1,18 @@
 """Result: the maps of a scan with all that is known of them, to look at and to keep."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mrfpipe.acquisition.identity import Identity
 from mrfpipe.arrays import Bool, Byte, Complex, Float
 from mrfpipe.evaluation.picture import COILS_FILE, draw_coils, draw_maps, maps_figure
 from mrfpipe.files.bids import scan_entities
+from mrfpipe.files.dicom_identity import check_identity, identity_of_image
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.results import save_result
 from mrfpipe.maps import Fingerprints, ParameterMaps
@@ -39,23 +41,22 @@ class Result:
     """What the maps should be, if that is known: pictures and page show it, too."""
     warning: str = ""
     """What was not as it should be although there are maps, in a line."""
+    identity: Identity = field(default_factory=dict)
+    """Whom the scan says that it is of: for DICOM alone."""
 
     def __repr__(self) -> str:
         return f"<Result {self.name}: {self.maps!r}>"
 
     def __getitem__(self, name: str) -> Float | Byte:
         """Return a map by its name, in the unit of files. Shape `(slices, y, x)`."""
-        if name in self.maps:
-            return self.maps[name]
-        for quality in self.maps.quality:
-            if quality.name == name:
-                found: Float | Byte = getattr(self.maps, quality.field)
-                return found
+        for one, values in self.maps.images():
+            if one.name == name:
+                return values
         raise KeyError(f"There is no map {name!r}; there are {', '.join(self)}.")
 
     def __iter__(self) -> Iterator[str]:
         """Name the maps: the parameters, then how far to trust them."""
-        return iter([*self.maps, *(quality.name for quality in self.maps.quality)])
+        return (one.name for one, _ in self.maps.images())
 
     @property
     def mask(self) -> Bool:
@@ -88,22 +89,39 @@ class Result:
         self.plot().savefig(png, format="png")
         return png.getvalue()
 
-    def save(self, folder: str | Path, *, bids: bool = False, dicom: bool = False, force: bool = False) -> None:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        bids: bool = False,
+        dicom: bool = False,
+        dicom_int16: bool = False,
+        like: str | Path | None = None,
+        force: bool = False,
+    ) -> None:
         """Write the result folder that the command writes: maps, images, fingerprints, pictures and page.
 
         Parameters
         ----------
         folder
             The folder to be; its name is the scan's.
-        bids, dicom, force
+        bids, dicom, dicom_int16, force
             As for `mrfpipe.files.results.save_result`.
+        like
+            A DICOM image of the examination, whose patient, study and frame of reference are taken for DICOM; those
+            that the scan's header names, if not given.
 
         Raises
         ------
         OutputExistsError, ResourceError
             As `mrfpipe.files.results.save_result`.
+        InputError
+            If patient or study are not what DICOM can hold, or the image cannot be read.
         """
         title = scan_entities(Path(folder))
+        identity = self.identity if like is None else identity_of_image(like)
+        if dicom or dicom_int16:
+            check_identity(identity, self.name if like is None else like)
 
         def draw(partial: Path) -> None:
             for s in range(len(self.mask)):
@@ -129,6 +147,8 @@ class Result:
             fingerprints=self.fingerprints,
             bids=bids,
             dicom=dicom,
+            dicom_int16=dicom_int16,
+            identity=identity,
             force=force,
             extra=draw,
         )

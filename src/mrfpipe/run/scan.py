@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from mrfpipe.files.dicom_identity import identity_of_scan
 from mrfpipe.files.provenance import Recipe, sha256_of
 from mrfpipe.files.results import scan_name
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
@@ -80,7 +81,14 @@ def map_scan(
         recipe=recipe,
     )
     warning = "; ".join(text for text in (result.warning, truth.warning) if text)
-    return replace(result, provenance=provenance, coil_maps=source.coil_maps, truth=truth.maps, warning=warning)
+    return replace(
+        result,
+        provenance=provenance,
+        coil_maps=source.coil_maps,
+        truth=truth.maps,
+        warning=warning,
+        identity=identity_of_scan(scan),
+    )
 
 
 def map_series(

@@ -19,7 +19,7 @@ from mrfpipe.quantities import Parameter
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.published import LIMITS, N_REGIONS, published
 from mrfpipe.studies.scores import SubjectScore
-from mrfpipe.studies.tables import UNIT_DIGITS, markdown, write_csv, write_text
+from mrfpipe.studies.tables import UNIT_DIGITS, markdown, publish, write_csv
 from mrfpipe.studies.work import Work
 
 PAIRS = (("proposed", "match"), ("proposed", "truth"), ("match", "truth"))
@@ -45,9 +45,7 @@ def run(folder: Path, work: Work) -> str:
         for pair, some in scores.items()
         for parameter in PARAMETERS
     }
-    text = format_table(found)
     lines = [(*pair, name, *astuple(a), *_paper(pair, name)) for (pair, name), a in found.items()]
-    write_csv(folder / "agreement.csv", COLUMNS, lines)
     every = [
         (*pair, s.map, s.subject, estimate, reference)
         for pair, some in scores.items()
@@ -55,12 +53,11 @@ def run(folder: Path, work: Work) -> str:
         for estimate, reference in zip(s.estimates, s.references, strict=True)
     ]
     write_csv(folder / "agreement-points.csv", POINT_COLUMNS, every)
-    write_text(folder / "agreement.md", text)
     grid = work.scans.protocol.grid
     steps = {p.name: float(np.median(np.diff(grid[p.name]))) * p.scale for p in PARAMETERS}
     pair_points = {p.name: points(scores[PAIRS[0]], p.name) for p in PARAMETERS}
     draw(pair_points, steps, folder / "agreement.png")
-    return text
+    return publish(folder / "agreement", COLUMNS, lines, format_table(found))
 
 
 def compared(work: Work, method: str, reference: str) -> list[SubjectScore]:

@@ -23,7 +23,7 @@ from mrfpipe.physics.variants import after, inverted
 from mrfpipe.progress import SILENT, UNTOLD, Progress, Steps
 from mrfpipe.protocol import History, Protocol, load_protocol
 from mrfpipe.quantities import counting_rule
-from mrfpipe.studies.tables import ERROR_COLUMNS, bias_and_rmse, markdown, write_csv, write_text
+from mrfpipe.studies.tables import ERROR_COLUMNS, bias_and_rmse, markdown, publish
 
 MUSCLE = {"FF": (0.05, 0.6), "T1H2O": (1.0, 1.8), "T1fat": (0.25, 0.375), "df": (-60.0, 60.0), "B1": (0.6, 0.95)}
 """Range of each parameter, in SI units, that voxels are drawn from."""
@@ -144,13 +144,10 @@ def run(
     n_voxels, advance = N_VOXELS[scale], progress("assumptions")
     prices = price_assumptions(load_protocol(PROTOCOL), n_voxels=n_voxels, seed=seed, device=device, progress=advance)
     lines = [[price.broken, *(v[p.name] for p in PARAMETERS for v in (price.bias, price.rmse))] for price in prices]
-    write_csv(folder / "assumptions.csv", ["scan", *ERROR_COLUMNS], lines)
     digits = {"FF": ".3f", "T1H2O": ".0f", "T1fat": ".0f", "df": ".1f", "B1": ".3f"}
     table = markdown(
         ["scan", *(p.heading for p in PARAMETERS)],
         [[p.broken, *(f"{p.bias[n]:+{digit}} ({p.rmse[n]:{digit}})" for n, digit in digits.items())] for p in prices],
     )
     remark = f"Bias (RMSE) of refined matching without noise, voxels of muscle; {counting_rule(PARAMETERS)}."
-    text = f"{table}\n{remark}\n"
-    write_text(folder / "assumptions.md", text)
-    return text
+    return publish(folder / "assumptions", ["scan", *ERROR_COLUMNS], lines, f"{table}\n{remark}\n")

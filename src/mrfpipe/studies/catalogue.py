@@ -67,7 +67,7 @@ STUDIES = {
     ),
     "model": Study(
         about="not of the paper: makes the network that ships, in DIR/model/network, and compares it with matching",
-        minutes="60 to 120",
+        minutes="120",
         outputs=(".csv", ".md"),
     ),
 }

@@ -13,7 +13,7 @@ from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.published import published_unseen
 from mrfpipe.studies.scanned import claim
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
-from mrfpipe.studies.tables import COLUMNS, alone, beside, csv_line, markdown, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, alone, beside, csv_line, markdown, publish
 from mrfpipe.studies.work import Work
 
 NETWORKS_SHOWN = ("proposed", "oksuz", "fang")
@@ -35,12 +35,9 @@ def run(folder: Path, work: Work) -> str:
     methods = [*(network for network in NETWORKS_SHOWN if network in work.trained()), "match"]
     unseen = [row for method in methods for row in unseen_rows(work, method)]
     seen = [row for method in methods for row in summarise(method, work.test_scores(method))]
-    text = format_table(unseen, seen)
     lines = [(name, *csv_line(row)) for name, rows in (("unseen", unseen), ("test", seen)) for row in rows]
-    write_csv(folder / "generalization.csv", (*OWN_COLUMNS, *COLUMNS), lines)
-    write_text(folder / "generalization.md", text)
     draw(work, folder / "generalization.png")
-    return text
+    return publish(folder / "generalization", (*OWN_COLUMNS, *COLUMNS), lines, format_table(unseen, seen))
 
 
 def unseen_rows(work: Work, method: str) -> list[Row]:

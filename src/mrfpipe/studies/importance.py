@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 
 from mrfpipe.arrays import Double, Int
 from mrfpipe.evaluation.importance import permutation_importance
-from mrfpipe.files.atomic import writing
+from mrfpipe.files.atomic import write_text
 from mrfpipe.phantom.cohort import Subject
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.protocol import Sequence as PulseSequence
 from mrfpipe.studies.drawing import save_figure
-from mrfpipe.studies.tables import markdown, write_csv, write_text
+from mrfpipe.studies.tables import markdown, publish
 from mrfpipe.studies.work import Work
 
 COLUMNS = (
@@ -47,7 +47,6 @@ def run(folder: Path, work: Work) -> str:
     mean = found.mean(axis=0)
     spread = found.std(axis=0, ddof=1) if len(found) > 1 else np.full_like(mean, np.nan)
     sequence = work.scans.protocol.sequence
-    text = format_table(mean, changes(sequence))
     lines = [
         (
             frame,
@@ -56,10 +55,8 @@ def run(folder: Path, work: Work) -> str:
         )
         for frame, settings in enumerate(train(sequence).tolist())
     ]
-    write_csv(folder / "importance.csv", COLUMNS, lines)
-    write_text(folder / "importance.md", text)
     draw(mean, sequence, f"mean of {len(subjects)} test subjects", folder / "importance.png")
-    return text
+    return publish(folder / "importance", COLUMNS, lines, format_table(mean, changes(sequence)))
 
 
 def of_subject(work: Work, subject: Subject) -> Double:
@@ -74,8 +71,7 @@ def of_subject(work: Work, subject: Subject) -> Double:
             seed=work.seed,
             progress=work.progress(f"permute {subject.name}"),
         )
-        with writing(path, force=False) as partial:
-            partial.write_text(json.dumps(importance.tolist(), allow_nan=False), encoding="utf-8")
+        write_text(path, json.dumps(importance.tolist(), allow_nan=False), force=False)
     return np.array(json.loads(path.read_text(encoding="utf-8")))
 
 

@@ -9,7 +9,7 @@ from mrfpipe.phantom.cohort import Subject
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.scores import Row, score, summarise
-from mrfpipe.studies.tables import COLUMNS, csv_line, metric_table, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, csv_line, metric_table, publish
 from mrfpipe.studies.work import Work
 
 NETWORKS_SHOWN = ("proposed", "oksuz", "fang")
@@ -27,10 +27,8 @@ def run(folder: Path, work: Work) -> str:
         "the 50 patients of Balsiger et al. (2020), Table 2; of the one in their Fig. 3 there are no numbers.\n\n"
         + metric_table(rows, _METRICS)
     )
-    write_csv(folder / "qualitative.csv", COLUMNS, [csv_line(row) for row in rows])
-    write_text(folder / "qualitative.md", text)
     draw(work, subject, shown, folder / "qualitative.png")
-    return text
+    return publish(folder / "qualitative", COLUMNS, map(csv_line, rows), text)
 
 
 def most_alike(subjects: tuple[Subject, ...]) -> Subject:

@@ -19,7 +19,7 @@ from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.scanned import claim
 from mrfpipe.studies.scores import Row, summarise
-from mrfpipe.studies.tables import COLUMNS, csv_line, markdown, pair, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, csv_line, markdown, pair, publish
 from mrfpipe.studies.work import Work
 
 SETTINGS = "receptive-field.json"
@@ -59,12 +59,9 @@ def run(folder: Path, work: Work) -> str:
     plan = work.scale.architectures
     claim(work.folder / SETTINGS, {"preset": asdict(plan.preset)})
     points = [train_point(work, field, budget) for budget in plan.budgets for field in plan.receptive_fields]
-    text = format_table(points)
     lines = [(p.receptive_field, p.budget, p.n_parameters, *csv_line(row)) for p in points for row in p.rows]
-    write_csv(folder / "receptive-field.csv", (*OWN_COLUMNS, *COLUMNS), lines)
-    write_text(folder / "receptive-field.md", text)
     draw(points, folder / "receptive-field.png")
-    return text
+    return publish(folder / "receptive-field", (*OWN_COLUMNS, *COLUMNS), lines, format_table(points))
 
 
 def train_point(work: Work, receptive_field: int, budget: int) -> Point:

@@ -10,6 +10,7 @@ import torch
 from mrfpipe.arrays import available_memory
 from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.errors import MismatchError, ResourceError
+from mrfpipe.files.atomic import write_text
 from mrfpipe.files.frames import load_frames, save_frames
 from mrfpipe.files.maps import load_maps, save_maps
 from mrfpipe.files.provenance import Provenance
@@ -22,7 +23,6 @@ from mrfpipe.phantom.scanner import scan
 from mrfpipe.phantom.truth import Phantom
 from mrfpipe.protocol import Protocol
 from mrfpipe.run.record import Record
-from mrfpipe.studies.tables import write_text
 
 MATCHINGS = {"match": False, "match-refined": True}
 """Dictionary matching: whether estimates leave the grid, by name. On the grid is as published."""

@@ -12,7 +12,7 @@ import numpy as np
 from mrfpipe.evaluation.agreement import region_agreement
 from mrfpipe.evaluation.metrics import evaluate, r2
 from mrfpipe.evaluation.table import plain
-from mrfpipe.files.atomic import writing
+from mrfpipe.files.atomic import write_text
 from mrfpipe.maps import Labels, ParameterMaps
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.published import Figure, published
@@ -127,8 +127,7 @@ def _over_subjects(values: list[float]) -> tuple[float, float, int]:
 def save_scores(scores: Sequence[SubjectScore], path: Path) -> None:
     """Write scores as JSON; what is not finite is null."""
     content = [{key: plain(value) for key, value in asdict(s).items()} for s in scores]
-    with writing(path, force=True) as partial:
-        partial.write_text(json.dumps(content, allow_nan=False, indent=1), encoding="utf-8")
+    write_text(path, json.dumps(content, allow_nan=False, indent=1))
 
 
 def load_scores(path: Path) -> list[SubjectScore]:

@@ -4,7 +4,7 @@ The measure is the share of a map's energy in high spatial frequencies, for seve
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.cohort import Subject
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import save_figure
-from mrfpipe.studies.tables import markdown, write_csv, write_text
+from mrfpipe.studies.tables import markdown, publish
 from mrfpipe.studies.work import Work
 
 COLUMNS = ("map", "method", "threshold", "mean", "spread", "n")
@@ -50,12 +50,8 @@ def run(folder: Path, work: Work) -> str:
     """Run the study, write ``sharpness.csv``, ``.md`` and ``.png``, and return the table in Markdown."""
     work.prepare(work.split("testing"))
     shares = measure(work, ("truth", "match", *work.trained()))
-    text = format_table(shares)
-    lines = [(s.map, s.method, s.threshold, s.mean, s.spread, s.n) for s in shares]
-    write_csv(folder / "sharpness.csv", COLUMNS, lines)
-    write_text(folder / "sharpness.md", text)
     draw(shares, folder / "sharpness.png")
-    return text
+    return publish(folder / "sharpness", COLUMNS, map(astuple, shares), format_table(shares))
 
 
 def measure(work: Work, methods: Sequence[str]) -> list[Share]:

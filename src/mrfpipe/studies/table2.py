@@ -19,7 +19,7 @@ from mrfpipe.studies.drawing import REFERENCE_COLOURS, Column, MapRow, draw_maps
 from mrfpipe.studies.published import NETWORKS
 from mrfpipe.studies.scanned import MATCHINGS
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
-from mrfpipe.studies.tables import COLUMNS, beside, csv_line, markdown, metric_table, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, beside, csv_line, markdown, metric_table, publish
 from mrfpipe.studies.trainings import describe_trainings
 from mrfpipe.studies.work import Work
 
@@ -35,12 +35,10 @@ _REMARK = (
 def run(folder: Path, work: Work) -> str:
     """Run the study, write ``table2.csv``, ``.md``, ``.png`` and ``-maps.png``, and return the table in Markdown."""
     rows = compare_methods(work)
-    text = format_table(rows, describe_trainings(work, networks()))
-    write_csv(folder / "table2.csv", COLUMNS, [csv_line(row) for row in rows])
-    write_text(folder / "table2.md", text)
     draw_nrmse(rows, folder / "table2.png")
     draw_methods(work, folder / "table2-maps.png")
-    return text
+    text = format_table(rows, describe_trainings(work, networks()))
+    return publish(folder / "table2", COLUMNS, map(csv_line, rows), text)
 
 
 def networks() -> list[str]:

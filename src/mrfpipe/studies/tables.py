@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mrfpipe.arrays import Double
-from mrfpipe.files.atomic import writing
+from mrfpipe.files.atomic import write_text, writing
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.published import METRICS
 from mrfpipe.studies.scores import Row
@@ -32,6 +32,13 @@ def write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[objec
             writer.writerow(["" if v is None or (isinstance(v, float) and math.isnan(v)) else v for v in line])
 
 
+def publish(stem: Path, columns: Sequence[str], lines: Iterable[Sequence[object]], text: str) -> str:
+    """Write a study's lines as ``stem.csv`` and its text as ``stem.md``, and return the text."""
+    write_csv(stem.with_suffix(".csv"), columns, lines)
+    write_text(stem.with_suffix(".md"), text)
+    return text
+
+
 def csv_line(row: Row) -> tuple[object, ...]:
     """Return the values of a row by `COLUMNS`."""
     return row.reference, row.metric, row.map, row.method, row.mean, row.spread, row.n, *(row.paper or (None, None))
@@ -49,12 +56,6 @@ def bias_and_rmse(
         {name: float(error.mean()) for name, error in errors.items()},
         {name: float(np.sqrt(np.mean(error**2))) for name, error in errors.items()},
     )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text; an existing file is replaced."""
-    with writing(path, force=True) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def markdown(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

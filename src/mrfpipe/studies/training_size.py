@@ -19,7 +19,7 @@ from mrfpipe.studies.published import METRICS, published
 from mrfpipe.studies.scanned import claim
 from mrfpipe.studies.scores import REFERENCES, Row, summarise
 from mrfpipe.studies.search import best
-from mrfpipe.studies.tables import COLUMNS, DIGITS, csv_line, markdown, pair, with_unit, write_csv, write_text
+from mrfpipe.studies.tables import COLUMNS, DIGITS, csv_line, markdown, pair, publish, with_unit
 from mrfpipe.studies.work import Work
 
 SETTINGS = "training-size.json"
@@ -50,12 +50,9 @@ def run(folder: Path, work: Work) -> str:
     claim(work.folder / SETTINGS, {"n_epochs": plan.n_epochs})
     repeats = range(1, plan.n_repeats + 1)
     trainings = [train_subset(work, size, repeat) for size in plan.sizes for repeat in repeats]
-    text = format_table(trainings)
     lines = [(t.size, t.repeat, *csv_line(row)) for t in trainings for row in t.rows]
-    write_csv(folder / "training-size.csv", (*OWN_COLUMNS, *COLUMNS), lines)
-    write_text(folder / "training-size.md", text)
     draw(trainings, folder / "training-size.png")
-    return text
+    return publish(folder / "training-size", (*OWN_COLUMNS, *COLUMNS), lines, format_table(trainings))
 
 
 def train_subset(work: Work, size: int, repeat: int) -> Training:

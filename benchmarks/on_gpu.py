@@ -1,0 +1,214 @@
+"""Everything that a GPU computes, beside the same machine's CPU and the physical limit, a line a result as it comes.
+
+    python benchmarks/on_gpu.py [--device cuda|cpu] [--small]
+
+Frames are a phantom's, simulated, so that nothing but torch, numba-cuda, scipy, h5py and scikit-image is needed;
+subspace images take a raw scan, and are left out where sigpy or ismrmrd is missing. `--small` rehearses the run on a
+small grid and a small matrix; `--device cpu` without a GPU. The last line is all of it as JSON.
+
+Limits: a multiply-add counts as two operations. Phase graphs take 42 operations an order and repetition time, 64 orders
+and 2800 pulses for a signal of T1-FF; exact matching 0.55 Mflop and brute force 0.7 Gflop a voxel (`match.py` counts
+them); an iteration of the subspace 2 x coils x rank FFTs of 700 x 700 and rank^2 products a frequency and coil; the
+paper's network 10 Mflop a voxel. The rates they are divided by are measured first, on large products and a large copy.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from harness import machine
+from match import phantom_frames
+from reconstruct import networks
+
+from mrfpipe.dictionary import Dictionary, build_dictionary
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.learning.inference import reconstruct
+from mrfpipe.learning.network import folded
+from mrfpipe.learning.precision import exact_float32
+from mrfpipe.matching.brute import match_brute
+from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.group import build_groups, match_group
+from mrfpipe.phantom.anatomy import thigh
+from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
+from mrfpipe.protocol import Protocol, load_protocol
+
+CPU = torch.device("cpu")
+
+
+class Results:
+    """Prints every figure as it comes and keeps it for the end."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, float] = {}
+        self.start = time.perf_counter()
+
+    def add(self, name: str, value: float, unit: str) -> None:
+        """Print and keep a figure, with the seconds since the start."""
+        self.rows[f"{name} ({unit})"] = float(f"{value:.4g}")
+        print(f"{time.perf_counter() - self.start:6.1f}  {name:58} {value:12.4g} {unit}", flush=True)
+
+
+def seconds(work: Callable[[], object], runs: int = 1) -> float:
+    """Take the time of the fastest of several runs, the device's work included; nothing is run before."""
+    taken = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def rates(device: torch.device, results: Results) -> None:
+    """Measure what the device reaches: a copy, and products in the precisions that mrfpipe computes in."""
+    n = 8192 if device.type == "cuda" else 1024
+    source = torch.randn(n * n * 4, device=device)
+    target = torch.empty_like(source)
+    target.copy_(source)
+    taken = seconds(lambda: target.copy_(source), 5)
+    results.add("copy", 2 * source.nbytes / taken / 1e9, "GB/s")
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        factors = [torch.randn(n, n, device=device, dtype=dtype) for _ in range(2)]
+        product = partial(torch.matmul, *factors)
+        product()
+        results.add(f"product, {dtype}", 2 * n**3 / seconds(product, 3) / 1e12, "Tflop/s")
+
+
+def simulation(protocol: Protocol, device: torch.device, results: Results) -> None:
+    """Time the component signals of the whole grid by every model, and beside them the CPU's where those are fast."""
+    few = load_protocol("t1ff-small")
+    for spoiling in MODELS:
+        simulate = partial(component_signals, model=SignalModel(spoiling=spoiling))
+        results.add(f"{spoiling}, first call", seconds(partial(simulate, few, device=device)), "s")
+        results.add(f"{spoiling}, all signals", seconds(partial(simulate, protocol, device=device), 2), "s")
+        if spoiling == "bloch" and device.type == "cuda":
+            continue
+        simulate(few, device=CPU)
+        results.add(f"{spoiling}, all signals, CPU", seconds(partial(simulate, protocol, device=CPU)), "s")
+
+
+def matching(dictionary: Dictionary, series: FrameSeries, device: torch.device, results: Results) -> None:
+    """Time exact, brute and group matching of all voxels, and compare them with the CPU's."""
+    images = np.moveaxis(series.images, 1, 0)
+    signals = np.ascontiguousarray(dictionary.compress(np.ascontiguousarray(images[:, series.mask].T)))
+    results.add("voxels", len(signals), "")
+    results.add("exact, first call", seconds(lambda: match_exact(signals[:64], dictionary, device)), "s")
+    results.add("exact", seconds(lambda: match_exact(signals, dictionary, device), 3), "s")
+    match_exact(signals[:64], dictionary, CPU)
+    results.add("exact, CPU", seconds(lambda: match_exact(signals, dictionary, CPU)), "s")
+    ours, theirs = (match_exact(signals, dictionary, each) for each in (device, CPU))
+    results.add("exact, worst score against the CPU", float(np.abs(ours.score / theirs.score - 1).max()), "")
+    results.add("exact, entries as by the CPU", float(np.mean(ours.entry == theirs.entry)), "")
+    some = np.ascontiguousarray(signals[:: max(1, len(signals) // 8192)])
+    match_brute(some[:8], dictionary, device)
+    results.add("brute, of 8192 voxels", seconds(lambda: match_brute(some, dictionary, device)), "s")
+    brute = match_brute(some, dictionary, device)
+    exact = match_exact(some, dictionary, device)
+    results.add("exact, worst score against brute", float(np.abs(exact.score / brute.score - 1).max()), "")
+    results.add("build groups", seconds(lambda: build_groups(dictionary, device=device)), "s")
+    groups = build_groups(dictionary, device=device)
+    match_group(some[:64], dictionary, groups, device=device)
+    results.add("group", seconds(lambda: match_group(signals, dictionary, groups, device=device)), "s")
+    grouped = match_group(some, dictionary, groups, device=device)
+    results.add("group, voxels with the best score", float(np.mean(grouped.score > brute.score * (1 - 1e-6))), "")
+
+
+def inference(protocol: Protocol, series: FrameSeries, device: torch.device, results: Results) -> None:
+    """Time the networks on all slices, with what is around them and alone on slices as large as a pair of thighs."""
+    for name, (model, precision) in networks(protocol, series).items():
+        one = replace(series, images=series.images[:1], mask=series.mask[:1])
+        estimate = partial(reconstruct, model=model, protocol=protocol, device=device, precision=precision)
+        estimate(one)
+        results.add(f"{name}, maps and match", seconds(partial(estimate, series), 2), "s")
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        network = folded(model.network).to(device, dtype, memory_format=torch.channels_last)
+        network.output.float()
+        slices = torch.randn(5, 1, model.architecture.n_inputs, 256, 364, device=device, dtype=dtype)
+        with torch.inference_mode(), exact_float32():
+            alone = partial(_each, network, slices.contiguous(memory_format=torch.preserve_format))
+            alone()
+            results.add(f"{name}, alone, five slices of 242 x 350", seconds(alone, 3), "s")
+
+
+def _each(network: torch.nn.Module, slices: torch.Tensor) -> None:
+    for one in slices:
+        network(one.contiguous(memory_format=torch.channels_last))
+
+
+def subspace(protocol: Protocol, device: torch.device, results: Results) -> None:
+    """Time a slice of subspace images, stage by stage, and compare it with the CPU's."""
+    try:
+        from mrfpipe.imaging.coils import estimate_coil_maps
+        from mrfpipe.imaging.density import weights_of
+        from mrfpipe.imaging.lowrank import denoise_low_rank
+        from mrfpipe.imaging.subspace import normal_equations, reconstruct_subspace, subspace_kernels
+        from mrfpipe.phantom.scanner import scan
+    except ImportError as e:
+        print(f"  no subspace images: {e}", flush=True)
+        return
+    sequence = protocol.sequence
+    phantom = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=1, slice_spacing=0.012, seed=3)
+    start = time.perf_counter()
+    raw = scan(phantom, protocol, n_coils=8)
+    results.add("a scan of 8 coils, made on the CPU", time.perf_counter() - start, "s")
+    kspace, trajectory, weights = raw.kspace[0], raw.trajectory, weights_of(raw.readout)
+    density = weights(trajectory, sequence.matrix)
+    basis = build_dictionary(protocol, rank=protocol.subspace_rank).subspace
+    maps = estimate_coil_maps(kspace, trajectory, sequence.matrix, weights=weights, backend="finufft")
+    make_kernels = partial(
+        subspace_kernels, trajectory, density, basis, sequence.readouts_per_frame, sequence.matrix, backend="finufft"
+    )
+    results.add("its kernels, first call", seconds(partial(make_kernels, device=device)), "s")
+    results.add("its kernels", seconds(partial(make_kernels, device=device)), "s")
+    kernels = make_kernels(device=device)
+    settings = {"readouts_per_frame": sequence.readouts_per_frame, "kernels": kernels, "backend": "finufft"}
+    work = partial(reconstruct_subspace, kspace, trajectory, density, maps, basis, **settings, device=device)
+    work()
+    results.add("subspace, a slice", seconds(work, 2), "s")
+    right = partial(normal_equations, kspace, trajectory, density, maps, basis, **settings, device=device)
+    results.add("its right side, on the CPU", seconds(right), "s")
+    solution = torch.from_numpy(work()).to(device)
+    results.add("its denoising", seconds(partial(denoise_low_rank, solution), 2), "s")
+    if device.type == "cuda":
+        settings |= {"kernels": kernels.cpu()}
+        on_cpu = partial(reconstruct_subspace, kspace, trajectory, density, maps, basis, **settings)
+        results.add("subspace, a slice, CPU", seconds(on_cpu), "s")
+        theirs = on_cpu()
+        error = np.linalg.norm(solution.cpu().numpy() - theirs) / np.linalg.norm(theirs)
+        results.add("subspace, difference from the CPU's", float(error), "")
+
+
+def main() -> None:
+    """Run all of it on a device."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
+    parser.add_argument("--small", action="store_true")
+    arguments = parser.parse_args()
+    device, results = torch.device(arguments.device), Results()
+    protocol = load_protocol("t1ff-small" if arguments.small else "t1ff")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    print(name, machine(), flush=True)
+    rates(device, results)
+    dictionary = build_dictionary(protocol, rank=12)
+    series = phantom_frames(protocol, n_slices=1 if arguments.small else 5)[0]
+    for part in (
+        lambda: simulation(protocol, device, results),
+        lambda: matching(dictionary, series, device, results),
+        lambda: inference(protocol, series, device, results),
+        lambda: subspace(protocol, device, results),
+    ):
+        try:
+            part()
+        except Exception as e:  # noqa: BLE001 - what breaks must not keep the rest from running
+            print(f"  failed: {type(e).__name__}: {e}", flush=True)
+    print(json.dumps({"device": name, "rows": results.rows, **machine()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The options of commands that write maps as DICOM, too."""
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mrfpipe.files.kinds import DICOM
+
+from .paths import Input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dicom:
+    """What --dicom, --dicom-int16 and --like say."""
+
+    dicom: bool
+    """Whether the maps are written as parametric maps."""
+    dicom_int16: bool
+    """Whether they are written as plain MR images."""
+    like: Path | None
+    """The image that patient and study are taken from; None to take them from the scan."""
+
+    def check(self, inputs: Sequence[Path]) -> None:
+        """Refuse the patient of one scan for several."""
+        if self.like is not None and len(set(inputs)) > 1:
+            raise click.UsageError("--like is of one scan's patient; give its scans one call each.")
+
+    def unnamed(self, command: list[str]) -> list[str]:
+        """Return a command line to record, without the image's path: folders of images are called by patients."""
+        is_path = [False, *(word == "--like" for word in command)]
+        return [
+            "REFERENCE.dcm" if hidden else re.sub("^--like=.*", "--like=REFERENCE.dcm", word, flags=re.DOTALL)
+            for word, hidden in zip(command, is_path, strict=False)
+        ]
+
+
+def dicom_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of DICOM; it is called with the `images` made of them."""
+
+    @click.option("--dicom", is_flag=True, help="Write the maps as DICOM parametric maps, too; needs mrfpipe[dicom].")
+    @click.option(
+        "--dicom-int16",
+        is_flag=True,
+        help="Write the maps as plain MR images of DICOM, too, for viewers that show nothing else.",
+    )
+    @click.option(
+        "--like",
+        type=Input(DICOM),
+        metavar="REFERENCE.dcm",
+        help="With --dicom or --dicom-int16: an image of the same examination, whose patient, study and frame of "
+        "reference the maps are to have. [default: those that the scan's header names]",
+    )
+    @functools.wraps(command)
+    def with_images(*args: Any, **given: Any) -> None:  # noqa: ANN401 - click has checked them
+        images = Dicom(**{field.name: given.pop(field.name) for field in fields(Dicom)})
+        if images.like is not None and not (images.dicom or images.dicom_int16):
+            raise click.UsageError("--like goes with --dicom or --dicom-int16.")
+        command(*args, images=images, **given)
+
+    return with_images

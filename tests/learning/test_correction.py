@@ -1,0 +1,108 @@
+"""Networks that correct matched maps: what they read, what they add, and what they say of their errors."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.errors import InputError
+from mrfpipe.learning.encoding import Encoding, directions
+from mrfpipe.learning.inference import reconstruct
+from mrfpipe.learning.model import load_model, save_model
+from mrfpipe.learning.network import initial_network
+from mrfpipe.matching.match import match_series
+from mrfpipe.phantom.truth import PARAMETERS
+
+CPU, RANK = torch.device("cpu"), 6
+
+
+@pytest.fixture(scope="module")
+def dictionary(protocol):
+    return build_dictionary(protocol, rank=RANK)
+
+
+@pytest.fixture
+def coefficients(make_scan, dictionary):
+    scan, _ = make_scan(2, n_slices=2)
+    images = np.einsum("fr,sfyx->sryx", dictionary.basis.conj(), scan.images)
+    return replace(scan, images=images.astype(np.complex64), basis=dictionary.basis)
+
+
+@pytest.fixture
+def model(make_model, coefficients, dictionary):
+    """An untrained network whose last layer gives what its bias is: 0.01 of FF, -0.02 of T1H2O, nothing else."""
+    made, n_maps = make_model(), len(PARAMETERS)
+    architecture = replace(made.architecture, n_inputs=2 * RANK + n_maps, n_outputs=2 * n_maps)
+    network = initial_network(architecture, torch.Generator().manual_seed(3)).eval()
+    with torch.no_grad():
+        network.output.weight.zero_()
+        network.output.bias.copy_(torch.tensor([0.01, -0.02, 0, 0, 0, *torch.log(torch.tensor([0.1] * n_maps))]))
+    return replace(
+        made,
+        network=network,
+        architecture=architecture,
+        encoding=replace(Encoding.of(dictionary.basis, [coefficients]), lengths=True),
+        corrects=True,
+        record={"input": "coefficients"},
+    )
+
+
+def matching(dictionary):
+    return lambda one: match_series(one, dictionary)[0]
+
+
+def test_corrections_are_added_to_matched_maps(model, coefficients, protocol, dictionary, tmp_path):
+    save_model(model, tmp_path)
+    matched = match_series(coefficients, dictionary)[0]
+    for one in (model, load_model(tmp_path)):
+        found = reconstruct(coefficients, one, protocol, device=CPU, match=matching(dictionary))[0]
+        for parameter, share in zip(PARAMETERS, (0.01, -0.02, 0, 0, 0), strict=True):
+            axis, inside = protocol.grid[parameter.name], found.mask
+            span = axis[-1] - axis[0]
+            expected = np.clip(matched.si[parameter.name] + share * span, axis[0], axis[-1])
+            np.testing.assert_allclose(found.si[parameter.name][inside], expected[inside], atol=1e-5 * span)
+            np.testing.assert_allclose(found.sd[parameter.name][inside], 0.1 * span, rtol=1e-5)
+            assert np.all(np.isnan(found.sd[parameter.name][~inside]))
+
+
+def test_a_network_reads_the_matched_maps_of_the_neighbourhood(model, coefficients, protocol, dictionary):
+    """Where the matched FF of one voxel is another, maps change within half the receptive field and no further."""
+    with torch.no_grad():
+        model.network.output.weight.uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(1))
+        model.network.output.bias.fill_(0.1)
+    plain = matching(dictionary)
+
+    def changed(one):
+        maps = plain(one)
+        ff = maps.si["FF"].copy()
+        ff[0, 18, 14] = 1 - ff[0, 18, 14]
+        return replace(maps, si=dict(maps.si) | {"FF": ff})
+
+    first, second = (reconstruct(coefficients, model, protocol, device=CPU, match=m)[0] for m in (plain, changed))
+    differs = np.argwhere((first.si["df"] != second.si["df"]) & first.mask)
+    margin = model.architecture.margin
+    assert len(differs) > 1
+    # Both slices are changed at the same place.
+    assert np.abs(differs[:, 1:] - (18, 14)).max() <= margin
+
+
+def test_what_matches_is_needed_and_an_encoding_too(model, coefficients, protocol, tmp_path):
+    with pytest.raises(ValueError, match="needs what matches"):
+        reconstruct(coefficients, model, protocol, device=CPU)
+    save_model(replace(model, encoding=None), tmp_path)
+    with pytest.raises(InputError, match="corrects maps, and it has no encoding"):
+        load_model(tmp_path)
+
+
+def test_the_length_takes_the_place_of_what_would_be_zero():
+    rng = np.random.default_rng(0)
+    signals = torch.from_numpy(rng.standard_normal((4, 50)) + 1j * rng.standard_normal((4, 50)))
+    turned, plain = (directions(signals * np.exp(1j), lengths=lengths) for lengths in (True, False))
+    torch.testing.assert_close(plain[0].imag, torch.zeros(50, dtype=torch.float64))
+    norm = torch.linalg.vector_norm(signals, dim=0)
+    torch.testing.assert_close(turned[0].imag, norm / norm.mean())
+    torch.testing.assert_close(turned[1:], plain[1:])
+    torch.testing.assert_close(turned[0].real, plain[0].real)
+    torch.testing.assert_close(plain, directions(3 * signals, lengths=False))
