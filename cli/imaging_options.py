@@ -32,6 +32,14 @@ field_map_option = click.option(
     "of BIDS (NIfTI, Hz), on the grid of the scan. Takes two to five times as long.",
 )
 """For commands that make maps or frames of raw scans."""
+
+trust_option = click.option(
+    "--trust-protocol",
+    is_flag=True,
+    help="Believe the protocol where the header of a scan says other, as custom sequences' do; results note where.",
+)
+"""For commands that read raw scans."""
+
 _recon_option = click.option(
     "--recon",
     type=click.Choice(["nufft", "subspace"]),
@@ -76,11 +84,12 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Whiten the coils by the noise scan, if there is one, or by the edge of k-space.",
     )
     @click.option(
-        "--conjugate",
-        is_flag=True,
+        "--conjugate/--no-conjugate",
+        default=BY_FRAMES.conjugate,
         help="Take the complex conjugate of all samples: for a scan whose phase turns the other way, which is refused "
-        "without. The anatomy stays where it is.",
+        "without. The anatomy stays where it is. [default: conjugate scans of Siemens, no others]",
     )
+    @trust_option
     @click.option(
         "--delays/--no-delays",
         "correct_delays",

@@ -20,15 +20,17 @@ from mrfpipe.errors import InputError
 from mrfpipe.protocol import Sequence
 
 
-def read_ismrmrd(path: str | Path, sequence: Sequence) -> RawScan:
+def read_ismrmrd(path: str | Path, sequence: Sequence, *, trusted: bool = False) -> RawScan:
     """Read a raw scan of a sequence: complete and finite, its trajectory in cycles/FOV.
+
+    Where its header says other than the sequence, that is an error unless the sequence is trusted.
 
     InputError if the file is missing, damaged, not ISMRMRD, not complete, or does not store a trajectory that is
     needed; MismatchError if it is a scan of another sequence; ResourceError if it does not fit into memory.
     """
     with open_ismrmrd(Path(path)) as file:
         imaging, header = _image_of(file)
-        return assemble(file, imaging, header, sequence)
+        return assemble(file, imaging, header, sequence, trusted=trusted)
 
 
 def describe_ismrmrd(path: str | Path) -> dict[str, object]:
