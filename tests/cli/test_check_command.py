@@ -69,7 +69,7 @@ def test_the_slices_before_are_those_that_were_measured_before(scaled, monkeypat
     monkeypatch.setattr(run_check, "variants_of", variants)
     for order in ([1, 0, 2], [0, 2, 1]):
         scan = replace(raw, kspace=np.repeat(raw.kspace, 3, axis=0), order=np.array(order))
-        monkeypatch.setattr(run_check, "read_raw", lambda *_, scan=scan: scan)
+        monkeypatch.setattr(run_check, "read_raw", lambda *_, scan=scan, **__: scan)
         with pytest.raises(KeyboardInterrupt):
             mrf.check(scaled / "thigh.h5", scaled / "own.h5")
     assert asked == [0, 2]
