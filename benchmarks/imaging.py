@@ -76,7 +76,7 @@ def map_error(maps: Complex, mask: Bool) -> float:
 
 def time_subspace(raw: RawScan, protocol: Protocol, backend: Backend, stages: Stages) -> float:
     """Reconstruct the first two slices by subspace; return the time of the second, which needs no kernels."""
-    two = replace(raw, kspace=raw.kspace[:2])
+    two = replace(raw, kspace=raw.kspace[:2], first=0)
     basis = build_dictionary(protocol, rank=protocol.subspace_rank).subspace
     imaging = Imaging(recon="subspace", backend=backend, correct_delays=False)
     slices = iter(Reconstruction(two, protocol.sequence, imaging, basis=basis))

@@ -5,18 +5,22 @@ order in the file. Noise measurements are kept apart, everything that is not for
 repetitions the last is used.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mrfpipe.acquisition.assembly import assemble, describe
 from mrfpipe.acquisition.header import CARTESIAN_TYPES, Header
-from mrfpipe.acquisition.heads import Heads
-from mrfpipe.acquisition.ismrmrd_file import IsmrmrdFile, open_ismrmrd
+from mrfpipe.acquisition.heads import Heads, RawFile
+from mrfpipe.acquisition.ismrmrd_file import open_ismrmrd
 from mrfpipe.acquisition.ismrmrd_header import parse_headers
+from mrfpipe.acquisition.ismrmrd_stream import StreamedScan
 from mrfpipe.acquisition.readouts import imaging_of
 from mrfpipe.acquisition.scan import RawScan
-from mrfpipe.errors import InputError
+from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.protocol import Sequence
 
 
@@ -27,8 +31,32 @@ def read_ismrmrd(path: str | Path, sequence: Sequence) -> RawScan:
     needed; MismatchError if it is a scan of another sequence; ResourceError if it does not fit into memory.
     """
     with open_ismrmrd(Path(path)) as file:
-        imaging, header = _image_of(file)
+        imaging, header = image_of(file, file.xml)
         return assemble(file, imaging, header, sequence)
+
+
+def read_stream(scan: StreamedScan, sequence: Sequence) -> RawScan:
+    """Read what has come of a streamed scan, as if it were a file; errors as of `read_ismrmrd`."""
+    imaging, header = image_of(scan, scan.xml or b"")
+    return assemble(scan, imaging, header, sequence)
+
+
+def complete_slices(scan: StreamedScan, sequence: Sequence, done: set[int]) -> Iterator[RawScan]:
+    """Read those slices of a streamed scan whose readouts are all there, each as a scan of one slice.
+
+    Slices are told by their counters, and those that are `done` are left out; so is, from then on, what is given. Whose
+    counters do not name its readouts has none, whatever is wrong with it: all of that is for `read_stream` to say.
+    """
+    imaging, header = image_of(scan, scan.xml or b"")
+    for s in np.unique(imaging["slice"]):
+        one = imaging[imaging["slice"] == s]
+        readouts = one["kspace_encode_step_1"]
+        if s in done or not np.array_equal(np.sort(readouts), np.arange(sequence.n_readouts)):
+            continue
+        done.add(int(s))
+        one["slice"] = 0
+        with suppress(InputError, MismatchError):
+            yield assemble(scan, one, replace(header, n_slices=None), sequence)
 
 
 def describe_ismrmrd(path: str | Path) -> dict[str, object]:
@@ -38,13 +66,13 @@ def describe_ismrmrd(path: str | Path) -> dict[str, object]:
     or not ISMRMRD.
     """
     with open_ismrmrd(Path(path)) as file:
-        imaging, header = _image_of(file)
+        imaging, header = image_of(file, file.xml)
         return describe(file.heads, imaging, header)
 
 
-def _image_of(file: IsmrmrdFile) -> tuple[Heads, Header]:
+def image_of(file: RawFile, xml: bytes) -> tuple[Heads, Header]:
     """Select what was measured for the image, and the header of its encoding: of several, the one not Cartesian."""
-    headers = parse_headers(file.xml, file.path)
+    headers = parse_headers(xml, file.path)
     imaging = imaging_of(file.heads)
     encodings = np.unique(imaging["encoding_space_ref"])
     others = [n for n in encodings if n < len(headers) and headers[n].trajectory not in CARTESIAN_TYPES]

@@ -48,6 +48,8 @@ class RawScan:
     """Inversion time in s, if the file has it."""
     remarks: tuple[str, ...] = ()
     """What was decided where the file does not say it, or says what cannot be."""
+    first: int = 0
+    """The slice that was measured first."""
 
     def __post_init__(self) -> None:
         sizes = check_shape("kspace", self.kspace, "slices coils readouts samples")
@@ -56,6 +58,8 @@ class RawScan:
         check_dtype("trajectory", self.trajectory, np.float32)
         if self.readout == "golden-radial":
             check_spokes(self.trajectory)
+        if not 0 <= self.first < sizes["slices"]:
+            raise ValueError(f"There is no slice {self.first} that was measured first, there are {sizes['slices']}.")
         check_shape("affine", self.affine, "4 4")
         if self.noise is not None:
             check_shape("noise", self.noise, "coils readings", {"coils": sizes["coils"]})

@@ -116,7 +116,7 @@ def _coarse(
     measured = raw.noise is not None and imaging.noise == "scan"
     noise = raw.noise if measured else edge_noise(raw.kspace[middle], raw.trajectory)
     return reconstruction_of(
-        replace(raw, kspace=raw.kspace[[middle]], matrix=sequence.matrix, noise=noise).within_matrix(),
+        replace(raw, kspace=raw.kspace[[middle]], matrix=sequence.matrix, noise=noise, first=0).within_matrix(),
         replace(protocol, sequence=sequence),
         progress,
         imaging=replace(imaging, recon="subspace", noise="scan"),

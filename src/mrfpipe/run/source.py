@@ -86,6 +86,7 @@ def reconstruction_of(
     basis: Complex | None,
     denoised: bool = True,
     device: torch.device = CPU,
+    before: Reconstruction | None = None,
 ) -> Reconstruction:
     """Get ready to reconstruct a raw scan: parameters as of `open_series` and `Reconstruction`.
 
@@ -109,6 +110,7 @@ def reconstruction_of(
         denoised=denoised,
         device=device,
         progress=progress(imaging.recon),
+        before=before,
     )
 
 
