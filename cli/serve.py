@@ -62,7 +62,8 @@ def command(
     Example: mrfpipe serve -d t1ff.h5
     """
     from mrfpipe.learning.shipped import shipped_model
-    from mrfpipe.run.server import Offer, Server
+    from mrfpipe.run.offer import Offer
+    from mrfpipe.run.server import Server
 
     offer = Offer(
         dictionaries=_named({path: MatchBy(dictionary=path) for path in dictionaries}),

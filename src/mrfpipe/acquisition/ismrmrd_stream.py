@@ -32,8 +32,8 @@ _NAME = 1024
 _HEAD, _WAVEFORM = ctypes.sizeof(AcquisitionHeader), ctypes.sizeof(WaveformHeader)
 _TEXTS = {Kind.CONFIG_TEXT: "configuration", Kind.HEADER: "header", Kind.TEXT: "text"}
 
-Read = Callable[[int], bytes]
-"""Reads so many bytes, or fewer where the stream ends; whatever it raises passes."""
+Read = Callable[[int], bytes | bytearray]
+"""Reads so many bytes, or fewer where the stream ends; what it raises is raised by `StreamedScan.wait`."""
 
 
 class StreamedScan:
@@ -49,8 +49,8 @@ class StreamedScan:
         """Its header, once that is there."""
         self.configurations: list[str] = []
         """Texts that say how it is to be reconstructed, in their order."""
-        self._heads: list[bytes] = []
-        self._bodies: list[bytes] = []
+        self._heads: list[bytes | bytearray] = []
+        self._bodies: list[bytes | bytearray] = []
         self._changed = threading.Condition()
         self._ended = False
         self._error: Exception | None = None
@@ -99,7 +99,7 @@ class StreamedScan:
         while True:
             (number,) = struct.unpack("<H", self._exactly(read, 2))
             if number == Kind.CLOSE:
-                return
+                break
             if number == Kind.ACQUISITION:
                 self._take_acquisition(read)
             elif number == Kind.CONFIG_FILE:
@@ -118,9 +118,11 @@ class StreamedScan:
                     f"{self.path}: the client sends messages of number {number}; mrfpipe takes configuration, header, "
                     "acquisitions and waveforms of raw data."
                 )
+        if self.xml is None:
+            raise InputError(f"{self.path}: the client sent no header; send configuration, header and acquisitions.")
 
-    def _take_text(self, kind: Kind, body: bytes) -> None:
-        text = body.split(b"\0", 1)[0]
+    def _take_text(self, kind: Kind, body: bytes | bytearray) -> None:
+        text = bytes(body).split(b"\0", 1)[0]
         if kind != Kind.HEADER:
             self.configurations.append(text.decode("utf-8", errors="replace"))
         elif self.xml is None:
@@ -143,7 +145,7 @@ class StreamedScan:
             self._bodies.append(body)
             self._changed.notify_all()
 
-    def _exactly(self, read: Read, n: int) -> bytes:
+    def _exactly(self, read: Read, n: int) -> bytes | bytearray:
         body = read(n)
         if len(body) < n:
             raise InputError(f"{self.path}: the client went away before it closed the scan; send it again.")

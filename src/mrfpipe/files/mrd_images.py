@@ -24,7 +24,8 @@ def images_of(maps: ParameterMaps, method: str) -> Iterator[ismrmrd.Image]:
     """Make the images of all maps, slice by slice; `method` says in words how the maps were made."""
     stack = stack_of(maps.affine, maps.mask.shape[-1], len(maps.mask))
     voxel_mm = np.linalg.norm(maps.affine[:3, :3], axis=0)
-    for series, one in enumerate((*maps.parameters, *maps.quality), start=1):
+    known: list[Parameter | Quality] = [*maps.parameters, *maps.quality]
+    for series, one in enumerate(known, start=1):
         values = maps[one.name] if isinstance(one, Parameter) else getattr(maps, one.field)
         slope, intercept = _scaling(values, maps)
         pixels = _pixels(values, maps, slope, intercept)

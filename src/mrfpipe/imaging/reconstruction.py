@@ -157,9 +157,9 @@ class Reconstruction:
 
     def digest(self, s: int) -> str:
         """Return the sha256 of all that the images of a slice are made of, but for how: two slices of one are alike."""
-        total = hashlib.sha256(np.ascontiguousarray(self.scan.kspace[s]))
-        for array in (self.scan.trajectory, self.scan.noise):
-            total.update(b"none" if array is None else np.ascontiguousarray(array))
+        total = hashlib.sha256()
+        for array in (self.scan.kspace[s], self.scan.trajectory, self.scan.noise):
+            total.update(b"none" if array is None else np.ascontiguousarray(array).data)
         return total.hexdigest()
 
     @property

@@ -1,0 +1,118 @@
+"""A scan streamed to the server at the pace of a scanner: when its last map arrives after its last readout.
+
+    python benchmarks/stream.py [SCAN.h5] [--seconds 50] [--dictionary DICT.h5] [-- OPTIONS OF mrfpipe serve]
+
+Without a scan a phantom of five slices and 8 coils is made first, without a dictionary the server maps by the network
+that ships. The readouts are sent evenly over the time that the slices take to measure, of T1-FF about 10 s each. The
+server is a process of its own, started and warmed up before by a scan of one slice; its peak memory is of that process,
+imports included.
+
+What must come after the last readout: the frames of the last slice and its maps. All others can be made before, where
+the machine keeps pace.
+"""
+
+import argparse
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import ismrmrd
+from harness import report
+from ismrmrd.serialization import ConfigFile, ProtocolDeserializer, ProtocolSerializer
+
+from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
+from mrfpipe.phantom.anatomy import thigh
+from mrfpipe.phantom.scanner import scan
+from mrfpipe.protocol import load_protocol
+
+
+def make_scan(path: Path, n_slices: int) -> None:
+    """Write a phantom's raw scan."""
+    protocol = load_protocol("t1ff")
+    sequence = protocol.sequence
+    phantom = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=n_slices, slice_spacing=0.012, seed=3)
+    write_ismrmrd(scan(phantom, protocol), sequence, path)
+
+
+def stream(path: Path, port: int, seconds: float) -> tuple[float, int]:
+    """Send a scan in this time; return the seconds from the last readout to the last map, and the number of images."""
+    arrived: list[float] = []
+
+    def receive() -> None:
+        with connection.makefile("rb") as stream:
+            for part in ProtocolDeserializer(stream).deserialize():
+                if isinstance(part, str):
+                    sys.exit(part)
+                arrived.append(time.monotonic())
+
+    with ismrmrd.File(str(path), "r") as file, socket.create_connection(("127.0.0.1", port)) as connection:
+        receiver = threading.Thread(target=receive)
+        receiver.start()
+        with connection.makefile("wb") as out:
+            to, acquisitions = ProtocolSerializer(out), file["dataset"].acquisitions
+            to.serialize(ConfigFile("default"))
+            to.serialize(file["dataset"].header)
+            began, n = time.monotonic(), len(acquisitions)
+            for i in range(n):
+                to.serialize(acquisitions[i])
+                ahead = began + seconds * (i + 1) / n - time.monotonic()
+                if ahead > 0.01:
+                    out.flush()
+                    time.sleep(ahead)
+            to.close()
+        ended = time.monotonic()
+        receiver.join()
+    if ended - began > 1.1 * max(seconds, 1):
+        print(f"the scan took {ended - began:.1f} s to send instead of {seconds:g} s", file=sys.stderr)
+    return arrived[-1] - ended, len(arrived)
+
+
+def peak_memory_gb(process: int) -> float:
+    """Most memory that a process has held so far."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e9
+    return float("nan")
+
+
+def main() -> None:
+    """Start a server, stream to it and print what came of it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("scan", nargs="?", type=Path)
+    parser.add_argument("--seconds", type=float, default=50.0)
+    parser.add_argument("--dictionary", type=Path)
+    parser.add_argument("options", nargs="*")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        raw, first = given.scan or Path(folder) / "five.h5", Path(folder) / "one.h5"
+        if given.scan is None:
+            make_scan(raw, 5)
+        make_scan(first, 1)
+        offered = ["-d", str(given.dictionary)] if given.dictionary else []
+        line = [sys.executable, "-c", "from mrfpipe.cli import main; main()", "serve", "--port", "0"]
+        with subprocess.Popen([*line, *offered, *given.options], stderr=subprocess.PIPE, text=True) as server:
+            said = server.stderr or sys.stdin
+            port = next(int(text.split(" for ")[0].rpartition(":")[2]) for text in said if "listening" in text)
+            stream(first, port, 0.0)
+            waited, n_images = stream(raw, port, given.seconds)
+            memory = peak_memory_gb(server.pid)
+            print(said.readline(), said.readline(), sep="", end="")
+            server.terminate()
+    report(
+        "Last map after the last readout",
+        {"last map": waited},
+        "s",
+        seconds_of_scan=given.seconds,
+        images=n_images,
+        peak_memory_gb=round(memory, 2),
+        by="matching" if given.dictionary else "network",
+        options=" ".join(given.options),
+    )
+
+
+if __name__ == "__main__":
+    main()
