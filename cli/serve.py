@@ -61,24 +61,29 @@ def command(
 
     Example: mrfpipe serve -d t1ff.h5
     """
-    from mrfpipe.learning.shipped import shipped_model
-    from mrfpipe.run.offer import Offer
-    from mrfpipe.run.server import Server
-
-    offer = Offer(
-        dictionaries=_named({path: MatchBy(dictionary=path) for path in dictionaries}),
-        networks=_named({path: NetworkBy(model=path) for path in models or (shipped_model(),)}),
-        imaging=imaging,
-    )
-    say = settings.say
-    server = Server(offer=offer, device=settings.device(), say=say, output=output, command=tuple(settings.command))
     try:
         listening = socket.create_server((host, port))
     except OSError as e:
         raise ResourceError(f"{host}:{port} cannot be listened at: {e.strerror or e}; choose another --port.") from e
     with listening:
+        from mrfpipe.learning.shipped import shipped_model
+        from mrfpipe.run.offer import Offer
+        from mrfpipe.run.server import Server
+
+        offer = Offer(
+            dictionaries=_named({path: MatchBy(dictionary=path) for path in dictionaries}),
+            networks=_named({path: NetworkBy(model=path) for path in models or (shipped_model(),)}),
+            imaging=imaging,
+        )
         names = ", ".join([*offer.dictionaries, *offer.networks])
-        say(f"listening at {host}:{listening.getsockname()[1]} for scans, with {names}; interrupt to end")
+        server = Server(
+            offer=offer,
+            device=settings.device(),
+            say=settings.say,
+            output=output,
+            command=tuple(settings.command),
+        )
+        settings.say(f"listening at {host}:{listening.getsockname()[1]} for scans, with {names}; interrupt to end")
         server.serve(listening)
 
 
