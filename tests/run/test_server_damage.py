@@ -18,6 +18,8 @@ from mrfpipe.run.offer import Offer
 from mrfpipe.run.server import Server
 
 PROTOCOL = small_protocol(matrix=16, count=8, df="[[0, 0, 1]]", T1H2O="[[600, 1600, 500]]", B1="[[0.5, 1.0, 0.25]]")
+NOISE = 2
+"""Which message is the noise measurement; a scan without one is another scan."""
 HEAD = 342
 """Bytes of an acquisition before its trajectory and samples."""
 KINDS = ("cut", "flip bytes", "flip bytes of heads", "forge a length", "reorder", "repeat", "leave out", "overwrite")
@@ -58,7 +60,7 @@ def damaged(parts, kind, rng):
         first, second = rng.integers(0, len(parts), 2)
         return b"".join([*parts[:first], parts[second], *parts[first:]]), False
     if kind == "leave out":
-        del parts[rng.integers(0, len(parts))]
+        del parts[rng.choice([i for i in range(len(parts)) if i != NOISE])]
         return b"".join(parts), False
     if kind == "cut":
         return content[: rng.integers(0, content.size)].tobytes(), False
