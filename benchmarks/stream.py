@@ -12,12 +12,14 @@ the machine keeps pace.
 """
 
 import argparse
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import ismrmrd
@@ -38,8 +40,22 @@ def make_scan(path: Path, n_slices: int) -> None:
     write_ismrmrd(scan(phantom, protocol), sequence, path)
 
 
-def stream(path: Path, port: int, seconds: float) -> tuple[float, int]:
-    """Send a scan in this time; return the seconds from the last readout to the last map, and the number of images."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamed:
+    """What became of a scan."""
+
+    waited: float
+    """Seconds from the last readout to the last map."""
+    during: float
+    """Seconds of processors that the server took until the last readout."""
+    after: float
+    """Seconds of processors that it took from then on: what is left of a machine that others use as well."""
+    n_images: int
+    """Images that came back."""
+
+
+def stream(path: Path, port: int, seconds: float, server: int) -> Streamed:
+    """Send a scan in this time to a server of this process number, and wait for its maps."""
     arrived: list[float] = []
 
     def receive() -> None:
@@ -56,7 +72,7 @@ def stream(path: Path, port: int, seconds: float) -> tuple[float, int]:
             to, acquisitions = ProtocolSerializer(out), file["dataset"].acquisitions
             to.serialize(ConfigFile("default"))
             to.serialize(file["dataset"].header)
-            began, n = time.monotonic(), len(acquisitions)
+            began, before, n = time.monotonic(), processor_seconds(server), len(acquisitions)
             for i in range(n):
                 to.serialize(acquisitions[i])
                 ahead = began + seconds * (i + 1) / n - time.monotonic()
@@ -64,11 +80,22 @@ def stream(path: Path, port: int, seconds: float) -> tuple[float, int]:
                     out.flush()
                     time.sleep(ahead)
             to.close()
-        ended = time.monotonic()
+        ended, between = time.monotonic(), processor_seconds(server)
         receiver.join()
     if ended - began > 1.1 * max(seconds, 1):
         print(f"the scan took {ended - began:.1f} s to send instead of {seconds:g} s", file=sys.stderr)
-    return arrived[-1] - ended, len(arrived)
+    return Streamed(
+        waited=arrived[-1] - ended,
+        during=between - before,
+        after=processor_seconds(server) - between,
+        n_images=len(arrived),
+    )
+
+
+def processor_seconds(process: int) -> float:
+    """Seconds that a process has kept processors busy."""
+    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory_gb(process: int) -> float:
@@ -97,17 +124,21 @@ def main() -> None:
         with subprocess.Popen([*line, *offered, *given.options], stderr=subprocess.PIPE, text=True) as server:
             said = server.stderr or sys.stdin
             port = next(int(text.split(" for ")[0].rpartition(":")[2]) for text in said if "listening" in text)
-            stream(first, port, 0.0)
-            waited, n_images = stream(raw, port, given.seconds)
+            stream(first, port, 0.0, server.pid)
+            made = stream(raw, port, given.seconds, server.pid)
             memory = peak_memory_gb(server.pid)
             print(said.readline(), said.readline(), sep="", end="")
             server.terminate()
     report(
         "Last map after the last readout",
-        {"last map": waited},
+        {
+            "last map": made.waited,
+            "processors, during the scan": made.during,
+            "processors, after it": made.after,
+        },
         "s",
         seconds_of_scan=given.seconds,
-        images=n_images,
+        images=made.n_images,
         peak_memory_gb=round(memory, 2),
         by="matching" if given.dictionary else "network",
         options=" ".join(given.options),

@@ -67,11 +67,30 @@ def server(imaging=AS_STORED, **settings):
     return Server(offer=offer, device=torch.device("cpu"), **{"say": lambda _: None, **settings})
 
 
-def streamed(parts, imaging=AS_STORED):
+class Watched(MatchMapper):
+    """Matches, and tells of every slice that comes and of every time that all are mapped."""
+
+    def map(self, slices, device, progress):
+        self.told("mapping")
+
+        def watched():
+            for one in slices:
+                self.told("slice")
+                yield one
+
+        return super().map(watched(), device, progress)
+
+
+def watched(told):
+    """A mapper that tells."""
+    return type("Telling", (Watched,), {"told": staticmethod(told)})(dictionary=MAPPER.dictionary)
+
+
+def streamed(parts, imaging=AS_STORED, mapper=MAPPER):
     """The result of messages that come from memory."""
     received = StreamedScan("streamed", 10**9)
     threading.Thread(target=received.receive, args=(io.BytesIO(b"".join(parts)).read,)).start()
-    return map_stream(received, MAPPER, imaging=imaging)
+    return map_stream(received, mapper, imaging=imaging)
 
 
 def assert_same(result, of_file):
@@ -125,8 +144,10 @@ def changed(part, factor=1, **fields):
 def test_maps_are_those_of_the_file(parts, path, of_file, delays):
     imaging = BY_FRAMES if delays else AS_STORED
     expected = map_scan(path, MAPPER, imaging=imaging) if delays else of_file
-    result = streamed(parts, imaging)
+    told = []
+    result = streamed(parts, imaging, watched(told.append))
     assert_same(result, expected)
+    assert told == ["mapping", *["slice"] * SLICES]  # none is made twice
     made = {k: v for k, v in expected.provenance.notes.items() if k != "seconds_of_stages"}
     assert result.provenance.notes == made
     assert result.provenance.method == expected.provenance.method
@@ -163,22 +184,16 @@ def test_slices_are_made_while_later_ones_are_measured(parts, of_file):
     before, slices = acquisitions(parts)
     arrived = threading.Event()
 
-    class Watched(MatchMapper):
-        def map(self, slices, device, progress):
-            def watched():
-                for one in slices:
-                    arrived.set()
-                    yield one
-
-            return super().map(watched(), device, progress)
+    def tell(what):
+        if what == "slice":
+            arrived.set()
 
     def paced():
-        yield b"".join([*before, *slices[0], slices[1][0]])
+        yield b"".join([*before, *slices[0]])
         assert arrived.wait(60)
-        yield b"".join([*slices[1][1:], *slices[2], CLOSE])
+        yield b"".join([*slices[1], *slices[2], CLOSE])
 
-    mapper = Watched(dictionary=MAPPER.dictionary)
-    offer = Offer(dictionaries={"small": mapper}, networks={}, imaging=AS_STORED)
+    offer = Offer(dictionaries={"small": watched(tell)}, networks={}, imaging=AS_STORED)
     assert_sent(ask(replace(server(), offer=offer), paced()), of_file)
 
 
@@ -260,7 +275,7 @@ def test_public_clients_end_texts_with_a_zero_byte_and_send_more_of_them(parts, 
     """As python-ismrmrd-server's: the header, and what the console chose, after it."""
     header = parts[1][6:] + b"\0"
     text = json.dumps({"parameters": {"config": "matching", "recon": "nufft"}}).encode() + b"\0"
-    sent = [b"\x01\0" + b"openrecon".ljust(1024, b"\0"), b"\x03\0" + len(header).to_bytes(4, "little") + header]
+    sent = [b"\x01\0" + b"openrecon".ljust(1024, b"\0"), as_header(header)]
     sent += [b"\x05\0" + len(text).to_bytes(4, "little") + text]
     sent += [message(ismrmrd.Waveform.from_array(np.zeros((2, 5), np.uint32)))]
     assert_sent(ask(server(), b"".join([*sent, *parts[2:]])), of_file)
@@ -272,6 +287,15 @@ def forged(part, **fields):
     for name, value in fields.items():
         setattr(head, name, value)
     return part[:2] + bytes(head) + part[342:]
+
+
+def as_header(xml):
+    return b"\x03\0" + len(xml).to_bytes(4, "little") + xml
+
+
+ENTITIES = b"".join(b'<!ENTITY %c "%s">' % (98 + i, b"&%c;" % (97 + i) * 30) for i in range(8))
+AMPLIFIED = b'<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">' + ENTITIES + b"]><ismrmrdHeader>&i;</ismrmrdHeader>"
+"""A header of 10 * 30**8 letters."""
 
 
 def test_rubbish_is_refused(parts):
@@ -289,7 +313,8 @@ def test_rubbish_is_refused(parts):
         (message("\x1b[2J\n") + header + noise + CLOSE, r"no configuration '\x1b[2J'"),
         (config + header + noise + one[:500], "went away before it closed the scan"),
         (config + b"\x03\0" + (LONGEST_TEXT + 1).to_bytes(4, "little"), f"at most {LONGEST_TEXT:,} are taken"),
-        (config + b"\x03\0\x04\0\0\0<a/>" + one + CLOSE, "the XML header is not valid ISMRMRD"),
+        (config + as_header(b"<a/>") + one + CLOSE, "the XML header is not valid ISMRMRD"),
+        (config + as_header(AMPLIFIED) + one + CLOSE, "the XML header is not valid ISMRMRD"),
         (
             config + header + forged(one, number_of_samples=65535, active_channels=65535),
             f"at most {LONGEST_ACQUISITION:,} are taken",

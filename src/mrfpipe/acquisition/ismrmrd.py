@@ -41,6 +41,14 @@ def read_stream(scan: StreamedScan, sequence: Sequence) -> RawScan:
     return assemble(scan, imaging, header, sequence)
 
 
+def next_look(scan: StreamedScan, sequence: Sequence, done: set[int]) -> int:
+    """Return of how many acquisitions on the next slice that is not `done` can be complete."""
+    heads = scan.heads
+    slices, counts = np.unique(imaging_of(heads)["slice"], return_counts=True)
+    lacking = sequence.n_readouts - counts[~np.isin(slices, list(done))]
+    return heads.size + int(lacking[lacking > 0].min(initial=sequence.n_readouts))
+
+
 def complete_slices(scan: StreamedScan, sequence: Sequence, done: set[int]) -> Iterator[RawScan]:
     """Read those slices of a streamed scan whose readouts are all there, each as a scan of one slice.
 

@@ -22,7 +22,7 @@ from mrfpipe.acquisition.heads import Acquisition, Heads
 from mrfpipe.acquisition.ismrmrd_file import heads_of
 from mrfpipe.errors import InputError, ResourceError
 
-LONGEST_TEXT = 4 << 20
+LONGEST_TEXT = 1 << 20
 """Bytes of a text, such as the header: with trains of 1400 readouts it has 150 kB."""
 LONGEST_ACQUISITION = 64 << 20
 """Bytes of an acquisition: 128 coils of 65,535 samples."""

@@ -72,16 +72,24 @@ class Server:
         receiver = threading.Thread(target=scan.receive, args=(_reading(connection, self.longest_s),), daemon=True)
         receiver.start()
         try:
-            return self._maps(scan, connection)
-        except (MrfpipeError, MemoryError) as e:
-            return self._refuse(connection, str(e) or "the memory is used up; use a larger machine")
-        except Exception as e:  # noqa: BLE001 - a client that finds a bug does not end the server
-            return self._refuse(connection, f"failed, which is a bug of mrfpipe: {type(e).__name__}: {e}")
-        finally:
+            told = self._answered(scan, connection)
             receiver.join(LINGER_S)
+            return told
+        finally:
             with suppress(OSError):  # it may be gone
                 connection.shutdown(socket.SHUT_RDWR)
             receiver.join()
+
+    def _answered(self, scan: StreamedScan, connection: socket.socket) -> str:
+        try:
+            return self._maps(scan, connection)
+        except (MrfpipeError, MemoryError) as e:
+            why = str(e) or "The memory is used up; use a larger machine."
+        except Exception as e:  # noqa: BLE001 - a client that finds a bug does not end the server
+            why = f"This is a bug of mrfpipe: {type(e).__name__}: {e}"
+        with suppress(OSError):  # it may have gone away
+            _send(connection, _line(why))
+        return why
 
     def _maps(self, scan: StreamedScan, connection: socket.socket) -> str:
         """Make the maps of a scan and send them; with a folder they are there before, so that none are lost."""
@@ -102,11 +110,6 @@ class Server:
         except OSError as e:
             told.append(f"not sent, the client went away ({e.strerror or e})")
         return "; ".join(told)
-
-    def _refuse(self, connection: socket.socket, why: str) -> str:
-        with suppress(OSError):  # it may have gone away
-            _send(connection, _line(why))
-        return why
 
 
 def _send(connection: socket.socket, *messages: ismrmrd.Image | str) -> None:

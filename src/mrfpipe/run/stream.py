@@ -11,7 +11,7 @@ from itertools import chain
 
 import torch
 
-from mrfpipe.acquisition.ismrmrd import complete_slices, read_stream
+from mrfpipe.acquisition.ismrmrd import complete_slices, next_look, read_stream
 from mrfpipe.acquisition.ismrmrd_stream import StreamedScan
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Complex
@@ -79,10 +79,9 @@ class _EarlySlices:
         """Of every slice that was made."""
 
     def __iter__(self) -> Iterator[FrameSeries]:
-        sequence, done, more, n = self._mapper.protocol.sequence, set[int](), True, 0
+        sequence, done, more = self._mapper.protocol.sequence, set[int](), True
         while more:
-            more = self._scan.wait(n + sequence.n_readouts)
-            n = len(self._scan.heads)
+            more = self._scan.wait(next_look(self._scan, sequence, done))
             for raw in complete_slices(self._scan, sequence, done):
                 self._last = made = self.reconstruction(raw, self._last)
                 self._digests.append(made.digest(0))
