@@ -5,7 +5,8 @@ import json
 import socket
 import threading
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import ismrmrd
 import numpy as np
@@ -67,8 +68,11 @@ def server(imaging=AS_STORED, **settings):
     return Server(offer=offer, device=torch.device("cpu"), **{"say": lambda _: None, **settings})
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Watched(MatchMapper):
     """Matches, and tells of every slice that comes and of every time that all are mapped."""
+
+    told: Callable[[str], None]
 
     def map(self, slices, device, progress):
         self.told("mapping")
@@ -79,11 +83,6 @@ class Watched(MatchMapper):
                 yield one
 
         return super().map(watched(), device, progress)
-
-
-def watched(told):
-    """A mapper that tells."""
-    return type("Telling", (Watched,), {"told": staticmethod(told)})(dictionary=MAPPER.dictionary)
 
 
 def streamed(parts, imaging=AS_STORED, mapper=MAPPER):
@@ -145,7 +144,7 @@ def test_maps_are_those_of_the_file(parts, path, of_file, delays):
     imaging = BY_FRAMES if delays else AS_STORED
     expected = map_scan(path, MAPPER, imaging=imaging) if delays else of_file
     told = []
-    result = streamed(parts, imaging, watched(told.append))
+    result = streamed(parts, imaging, Watched(dictionary=MAPPER.dictionary, told=told.append))
     assert_same(result, expected)
     assert told == ["mapping", *["slice"] * SLICES]  # none is made twice
     made = {k: v for k, v in expected.provenance.notes.items() if k != "seconds_of_stages"}
@@ -193,7 +192,8 @@ def test_slices_are_made_while_later_ones_are_measured(parts, of_file):
         assert arrived.wait(60)
         yield b"".join([*slices[1], *slices[2], CLOSE])
 
-    offer = Offer(dictionaries={"small": watched(tell)}, networks={}, imaging=AS_STORED)
+    mapper = Watched(dictionary=MAPPER.dictionary, told=tell)
+    offer = Offer(dictionaries={"small": mapper}, networks={}, imaging=AS_STORED)
     assert_sent(ask(replace(server(), offer=offer), paced()), of_file)
 
 

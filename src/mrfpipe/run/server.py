@@ -33,7 +33,6 @@ PORT = 9002
 IDLE_S = 120.0
 LONGEST_S = 3600.0
 LINGER_S = 5.0
-"""How long is waited, in s, for a client to take in why it is refused before its connection is cut."""
 SHARE = 1 / 3
 """Of the memory that is free, how much a scan may take as it comes: it is held twice while it is read."""
 _LINE = 400
@@ -61,12 +60,19 @@ class Server:
     def serve(self, listening: socket.socket) -> None:
         """Take one connection after the other, until interrupted."""
         while True:
-            connection, (address, port, *_) = listening.accept()
+            try:
+                connection, (address, port, *_) = listening.accept()
+            except ConnectionError:  # it went away while it waited
+                continue
             with connection:
                 self.say(_line(f"{address}:{port}: {self.answer(connection)}"))
 
     def answer(self, connection: socket.socket) -> str:
-        """Serve one connection, and say in a line what became of it."""
+        """Serve one connection, and say in a line what became of it.
+
+        A client that is refused is listened to for `LINGER_S` more, as it may still send: cut at once, it would not get
+        to read why.
+        """
         connection.settimeout(self.idle_s)
         scan = StreamedScan(f"{datetime.now(UTC):scan-%Y%m%d-%H%M%S-%f}", int(SHARE * available_memory()))
         receiver = threading.Thread(target=scan.receive, args=(_reading(connection, self.longest_s),), daemon=True)
