@@ -147,7 +147,8 @@ class Reconstruction:
         """Weights of the samples. Shape `(readouts, samples)`."""
         self.kernels: Tensor | None = alike.kernels if alike else None
         """Of a subspace reconstruction, once a slice was made by it."""
-        self._energies: list[float] = []
+        self.energies: list[float] = before.energies if before else []
+        """Share of the energy that compressed coils keep, of every slice that was made."""
         self._coil_maps: Complex | None = None
 
     @property
@@ -172,8 +173,8 @@ class Reconstruction:
             notes |= {REMARKS: "; ".join(self.scan.remarks)}
         if self._imaging.noise == "scan" and self.scan.noise is not None:
             notes |= {"noise_of_coils_over_their_mean": describe_noise(self.scan.noise)}
-        if self._energies:
-            notes |= {"virtual_coils": self._imaging.n_virtual, "virtual_coils_energy": min(self._energies)}
+        if self.energies:
+            notes |= {"virtual_coils": self._imaging.n_virtual, "virtual_coils_energy": min(self.energies)}
         return notes
 
     @property
@@ -240,7 +241,7 @@ class Reconstruction:
         if n_virtual is None or n_virtual >= len(kspace):
             return kspace
         kspace, energy = compress_coils(kspace, n_virtual)
-        self._energies.append(energy)
+        self.energies.append(energy)
         return kspace
 
     def _frames(self, s: int, kspace: Complex, maps: Complex) -> Complex:

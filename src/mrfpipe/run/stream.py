@@ -56,11 +56,11 @@ def map_stream(
     if mapped is not None and order is not None:
         maps, fingerprints = mapped
         mapped = maps.in_order(order, raw.affine), fingerprints.in_order(order, maps.mask)
-        coil_maps = early.coil_maps[order[len(order) // 2]]
+        coil_maps, notes = early.coil_maps[order[len(order) // 2]], early.notes | whole.notes
     else:
         mapped = mapper.map(usable_slices(whole, name, mapper.protocol), device, progress)
-        coil_maps = whole.coil_maps
-    result = result_of(name, mapped, mapper, device, record, whole.notes)
+        coil_maps, notes = whole.coil_maps, whole.notes
+    result = result_of(name, mapped, mapper, device, record, notes)
     method = f"{early.imaging}; {result.provenance.method}"
     return replace(result, coil_maps=coil_maps, provenance=replace(result.provenance, method=method))
 
@@ -87,6 +87,11 @@ class _EarlySlices:
                 self._digests.append(made.digest(0))
                 yield from made
                 self.coil_maps.append(made.coil_maps)
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What was found in the slices that were made."""
+        return self._last.notes if self._last else {}
 
     def reconstruction(self, raw: RawScan, before: Reconstruction | None = None) -> Reconstruction:
         """Get ready to reconstruct slices, by themselves or as more of those before."""
