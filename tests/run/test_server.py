@@ -85,11 +85,33 @@ class Watched(MatchMapper):
         return super().map(watched(), device, progress)
 
 
-def streamed(parts, imaging=AS_STORED, mapper=MAPPER):
-    """The result of messages that come from memory."""
+def streamed(*groups, imaging=AS_STORED, told=lambda _: None):
+    """The result of groups of messages, each of which comes when a slice of the one before has been mapped."""
+    mapped = threading.Semaphore(0)
+
+    def tell(what):
+        told(what)
+        if what == "slice":
+            mapped.release()
+
+    def content():
+        yield b"".join(groups[0])
+        for group in groups[1:]:
+            assert mapped.acquire(timeout=60)
+            yield b"".join(group)
+
+    arriving, there = content(), bytearray()
+
+    def read(n):
+        while len(there) < n:
+            there.extend(next(arriving))
+        taken = bytes(there[:n])
+        del there[:n]
+        return taken
+
     received = StreamedScan("streamed", 10**9)
-    threading.Thread(target=received.receive, args=(io.BytesIO(b"".join(parts)).read,)).start()
-    return map_stream(received, mapper, imaging=imaging)
+    threading.Thread(target=received.receive, args=(read,)).start()
+    return map_stream(received, Watched(dictionary=MAPPER.dictionary, told=tell), imaging=imaging)
 
 
 def assert_same(result, of_file):
@@ -146,8 +168,9 @@ def changed(part, factor=1, **fields):
 )
 def test_maps_are_those_of_the_file(parts, path, imaging):
     expected = map_scan(path, MAPPER, imaging=imaging)
+    before, slices = acquisitions(parts)
     told = []
-    result = streamed(parts, imaging, Watched(dictionary=MAPPER.dictionary, told=told.append))
+    result = streamed([*before, *slices[0]], slices[1], [*slices[2], CLOSE], imaging=imaging, told=told.append)
     assert_same(result, expected)
     assert told == ["mapping", *["slice"] * SLICES]  # none is made twice
     made = {k: v for k, v in expected.provenance.notes.items() if k != "seconds_of_stages"}
@@ -158,27 +181,30 @@ def test_maps_are_those_of_the_file(parts, path, imaging):
 
 def test_slices_in_any_order_and_readouts_in_turn(parts, of_file):
     before, slices = acquisitions(parts)
+    assert_same(streamed([*before, *slices[2]], slices[0], [*slices[1], CLOSE]), of_file)
     mixed = [part for group in zip(slices[2], slices[0], strict=True) for part in group]
-    for order in ([*slices[2], *slices[0], *slices[1]], [*mixed, *slices[1][::-1]]):
-        assert_same(streamed([*before, *order, CLOSE]), of_file)
+    assert_same(streamed([*before, *mixed, *slices[1][::-1], CLOSE]), of_file)
 
 
 def test_slices_numbered_as_measured_lie_where_they_are(parts, of_file):
     """The second is measured last and has the number 2."""
     before, slices = acquisitions(parts)
-    number = {0: 0, 2: 1, 1: 2}
-    order = [changed(part, slice=new) for old, new in number.items() for part in slices[old]]
-    assert_same(streamed([*before, *order, CLOSE]), of_file)
+    last = [[changed(part, slice=number) for part in slices[s]] for number, s in ((1, 2), (2, 1))]
+    told = []
+    result = streamed([*before, *slices[0]], last[0], [*last[1], CLOSE], told=told.append)
+    assert_same(result, of_file)
+    assert told.count("mapping") == 1
 
 
 def test_what_comes_late_counts(parts, of_file):
-    """A noise scan after the readouts, and a second repetition: the first is louder, and in the end forgotten."""
+    """A noise scan after the readouts, and a second repetition of which the first was louder."""
     before, slices = acquisitions(parts)
-    readouts = [part for one in slices for part in one]
-    assert_same(streamed([*before[:2], *readouts, *before[2:], CLOSE]), of_file)
-    louder = [changed(part, factor=3) for part in readouts]
-    twice = [*louder, *(changed(part, repetition=1) for part in readouts)]
-    assert_same(streamed([*before, *twice, CLOSE]), of_file)
+    assert_same(streamed([*before[:2], *slices[0]], [*slices[1], *slices[2], *before[2:], CLOSE]), of_file)
+    first = [[changed(part, factor=3) for part in one] for one in slices]
+    second = [changed(part, repetition=1) for one in slices for part in one]
+    told = []
+    assert_same(streamed([*before, *first[0]], [*first[1], *first[2]], [*second, CLOSE], told=told.append), of_file)
+    assert told.count("mapping") == 2
 
 
 def test_slices_are_made_while_later_ones_are_measured(parts, of_file):

@@ -105,7 +105,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
         tr=trains.tr,
         inversion_time=trains.inversion_time,
         remarks=tuple(str(remark) for remark in remarks if remark),
-        first=int(imaging["slice"][np.argmin(imaging["number"])]),
+        first=int(imaging["slice"][0]),
     )
 
 

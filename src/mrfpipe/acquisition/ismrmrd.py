@@ -41,30 +41,29 @@ def read_stream(scan: StreamedScan, sequence: Sequence) -> RawScan:
     return assemble(scan, imaging, header, sequence)
 
 
-def next_look(scan: StreamedScan, sequence: Sequence, done: set[int]) -> int:
-    """Return of how many acquisitions on the next slice that is not `done` can be complete."""
-    heads = scan.heads
-    slices, counts = np.unique(imaging_of(heads)["slice"], return_counts=True)
-    lacking = sequence.n_readouts - counts[~np.isin(slices, list(done))]
-    return heads.size + int(lacking[lacking > 0].min(initial=sequence.n_readouts))
+def early_slices(scan: StreamedScan, sequence: Sequence) -> Iterator[RawScan]:
+    """Read the slices of a streamed scan, each as a scan of its own as soon as its readouts are there.
 
-
-def complete_slices(scan: StreamedScan, sequence: Sequence, done: set[int]) -> Iterator[RawScan]:
-    """Read those slices of a streamed scan whose readouts are all there, each as a scan of one slice.
-
-    Slices are told by their counters, and those that are `done` are left out; so is, from then on, what is given. Whose
-    counters do not name its readouts has none, whatever is wrong with it: all of that is for `read_stream` to say.
+    Slices are told by their counters. One whose counters do not name its readouts is left out, whatever is wrong with
+    it: that is for `read_stream` to say. Errors as of `StreamedScan.wait` and of a header that cannot be read.
     """
-    imaging, header = image_of(scan, scan.xml or b"")
-    for s in np.unique(imaging["slice"]):
-        one = imaging[imaging["slice"] == s]
-        readouts = one["kspace_encode_step_1"]
-        if s in done or not np.array_equal(np.sort(readouts), np.arange(sequence.n_readouts)):
-            continue
-        done.add(int(s))
-        one["slice"] = 0
-        with suppress(InputError, MismatchError):
-            yield assemble(scan, one, replace(header, n_slices=None), sequence)
+    done: set[int] = set()
+    n, more = sequence.n_readouts, True
+    while more:
+        more, n = scan.wait(n), len(scan.heads)
+        imaging, header = image_of(scan, scan.xml or b"")
+        lacking = sequence.n_readouts
+        for s in sorted(set(imaging["slice"].tolist()) - done):
+            one = imaging[imaging["slice"] == s]
+            if one.size < sequence.n_readouts:
+                lacking = min(lacking, sequence.n_readouts - one.size)
+                continue
+            done.add(s)
+            if np.array_equal(np.sort(one["kspace_encode_step_1"]), np.arange(sequence.n_readouts)):
+                one["slice"] = 0
+                with suppress(InputError, MismatchError):
+                    yield assemble(scan, one, replace(header, n_slices=None), sequence)
+        n += lacking
 
 
 def describe_ismrmrd(path: str | Path) -> dict[str, object]:

@@ -11,7 +11,7 @@ from itertools import chain
 
 import torch
 
-from mrfpipe.acquisition.ismrmrd import complete_slices, next_look, read_stream
+from mrfpipe.acquisition.ismrmrd import early_slices, read_stream
 from mrfpipe.acquisition.ismrmrd_stream import StreamedScan
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Complex
@@ -79,14 +79,11 @@ class _EarlySlices:
         """Of every slice that was made."""
 
     def __iter__(self) -> Iterator[FrameSeries]:
-        sequence, done, more = self._mapper.protocol.sequence, set[int](), True
-        while more:
-            more = self._scan.wait(next_look(self._scan, sequence, done))
-            for raw in complete_slices(self._scan, sequence, done):
-                self._last = made = self.reconstruction(raw, self._last)
-                self._digests.append(made.digest(0))
-                yield from made
-                self.coil_maps.append(made.coil_maps)
+        for raw in early_slices(self._scan, self._mapper.protocol.sequence):
+            self._last = made = self.reconstruction(raw, self._last)
+            self._digests.append(made.digest(0))
+            yield from made
+            self.coil_maps.append(made.coil_maps)
 
     @property
     def notes(self) -> dict[str, object]:
