@@ -121,13 +121,14 @@ def main() -> None:
         make_scan(first, 1)
         offered = ["-d", str(given.dictionary)] if given.dictionary else []
         line = [sys.executable, "-c", "from mrfpipe.cli import main; main()", "serve", "--port", "0"]
-        with subprocess.Popen([*line, *offered, *given.options], stderr=subprocess.PIPE, text=True) as server:
-            said = server.stderr or sys.stdin
+        piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen([*line, *offered, *given.options], **piped) as server:
+            said, told = server.stderr or sys.stdin, server.stdout or sys.stdin
             port = next(int(text.split(" for ")[0].rpartition(":")[2]) for text in said if "listening" in text)
             stream(first, port, 0.0, server.pid)
             made = stream(raw, port, given.seconds, server.pid)
             memory = peak_memory_gb(server.pid)
-            print(said.readline(), said.readline(), sep="", end="")
+            print(told.readline(), told.readline(), sep="", end="")
             server.terminate()
     report(
         "Last map after the last readout",

@@ -79,7 +79,7 @@ def command(
         server = Server(
             offer=offer,
             device=settings.device(),
-            say=settings.say,
+            say=click.echo,
             output=output,
             command=tuple(settings.command),
         )

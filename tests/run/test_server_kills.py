@@ -50,7 +50,7 @@ def content(tmp_path_factory):
 
 
 def started(*options):
-    server = subprocess.Popen([*SERVE, *options], stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen([*SERVE, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for line in server.stderr:
         if "listening at" in line:
             return server, int(line.split(" for ")[0].rpartition(":")[2])

@@ -87,12 +87,13 @@ class StreamedScan:
         """Give the acquisitions of `heads`, in their order."""
         for head in heads:
             n_coils, n_samples = int(head["active_channels"]), int(head["number_of_samples"])
+            n_dimensions = int(head["trajectory_dimensions"])
             values = np.frombuffer(self._bodies[int(head["number"])], np.float32)
-            trajectory, samples = np.split(values, [n_samples * int(head["trajectory_dimensions"])])
+            trajectory, samples = np.split(values, [n_samples * n_dimensions])
             yield Acquisition(
                 head=head,
                 samples=samples.view(np.complex64).reshape(n_coils, n_samples),
-                trajectory=trajectory.reshape(n_samples, -1) if trajectory.size else np.zeros((n_samples, 0), "f4"),
+                trajectory=trajectory.reshape(n_samples, n_dimensions),
             )
 
     def _receive(self, read: Read) -> None:
