@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import ismrmrd
 import numpy as np
+import numpy.typing as npt
 
 from mrfpipe.acquisition.geometry import stack_of
 from mrfpipe.appearance import match_window, window_from_zero, window_of
-from mrfpipe.arrays import Byte, Float, ShortInt
+from mrfpipe.arrays import Byte, Float
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import GAP, M0, MATCH, Parameter, Quality
 
@@ -51,7 +52,7 @@ def _scaling(values: Float | Byte, maps: ParameterMaps) -> tuple[float, float]:
     return slope, low - slope
 
 
-def _pixels(values: Float | Byte, maps: ParameterMaps, slope: float, intercept: float) -> ShortInt:
+def _pixels(values: Float | Byte, maps: ParameterMaps, slope: float, intercept: float) -> npt.NDArray[np.int16]:
     scaled = np.where(maps.mask, (values.astype(np.float64) - intercept) / slope, 0)
     return np.clip(np.rint(scaled), 0, MOST).astype(np.int16)
 
