@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     type=Input(NETWORK),
     multiple=True,
     metavar="MODEL",
-    help="Offer this network, by the name of its folder; any number. [default: the one that ships]",
+    help="Offer this network, by the name of its folder; any number. [default: those that ship]",
 )
 @click.option("-o", "--output", type=Place(folder=True), metavar="OUT", help="Keep a result folder of every scan here.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen at.")
@@ -66,13 +66,13 @@ def command(
     except OSError as e:
         raise ResourceError(f"{host}:{port} cannot be listened at: {e.strerror or e}; choose another --port.") from e
     with listening:
-        from mrfpipe.learning.shipped import shipped_model
+        from mrfpipe.learning.shipped import shipped_models
         from mrfpipe.run.offer import Offer
         from mrfpipe.run.server import Server
 
         offer = Offer(
             dictionaries=_named({path: MatchBy(dictionary=path) for path in dictionaries}),
-            networks=_named({path: NetworkBy(model=path) for path in models or (shipped_model(),)}),
+            networks=_named({path: NetworkBy(model=path) for path in models or shipped_models()}),
             imaging=imaging,
         )
         names = ", ".join([*offer.dictionaries, *offer.networks])

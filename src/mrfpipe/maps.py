@@ -109,9 +109,11 @@ class ParameterMaps(Mapping[str, Float]):
 
     def in_order(self, order: Sequence[int], affine: Double) -> "ParameterMaps":
         """Return the maps with their slices in the order of these numbers, which lie where the affine says."""
-        quality = {q.field: getattr(self, q.field)[order] for q in self.quality}
         si = {name: image[order] for name, image in self.si.items()}
-        return replace(self, si=si, mask=self.mask[order], affine=affine, **quality)
+        sd = None if self.sd is None else {name: image[order] for name, image in self.sd.items()}
+        always = {name: getattr(self, name)[order] for name in ("m0", "phase", "match", "edge", "mask")}
+        gap = None if self.gap is None else self.gap[order]
+        return replace(self, si=si, sd=sd, gap=gap, affine=affine, **always)
 
     @property
     def quality(self) -> tuple[Quality, ...]:

@@ -19,6 +19,7 @@ from mrfpipe.acquisition.ismrmrd_stream import LONGEST_ACQUISITION, LONGEST_TEXT
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import InputError, ResourceError
+from mrfpipe.files.mrd_images import images_of
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import scan
@@ -246,6 +247,16 @@ def test_images_say_what_they_are(parts, of_file, raw):
     assert "T1 of water, in ms; adjoint NUFFT" in of_t1["ImageComment"]
     low, high = (float(of_t1["WindowCenter"]) + sign * float(of_t1["WindowWidth"]) / 2 for sign in (-1, 1))
     assert 600 <= low < high <= 1600
+
+
+def test_standard_deviations_are_images_and_follow_their_slices(of_file):
+    maps = replace(of_file.maps, sd={name: 0.1 * image for name, image in of_file.maps.si.items()})
+    turned = maps.in_order([2, 0, 1], maps.affine)
+    np.testing.assert_array_equal(turned.sd["T1H2O"], maps.sd["T1H2O"][[2, 0, 1]])
+    found = Answer(images=list(images_of(turned, "as told"))).maps()
+    assert list(found)[-5:] == ["FF_sd", "T1H2O_sd", "T1fat_sd", "df_sd", "B1_sd"]
+    # In ms, to half a step of the integers over less than 200 ms.
+    np.testing.assert_allclose(found["T1H2O_sd"], 100 * maps.si["T1H2O"][[2, 0, 1]], atol=0.01)
 
 
 def test_a_result_is_kept_before_it_is_sent(parts, of_file, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from mrfpipe.acquisition.geometry import stack_of
 from mrfpipe.appearance import match_window, window_from_zero, window_of
 from mrfpipe.arrays import Byte, Float
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.quantities import GAP, M0, MATCH, Parameter, Quality
+from mrfpipe.quantities import DEVIATION, GAP, M0, MATCH, Parameter, Quality
 
 MOST = 32767
 """The largest pixel."""
@@ -25,9 +25,7 @@ def images_of(maps: ParameterMaps, method: str) -> Iterator[ismrmrd.Image]:
     """Make the images of all maps, slice by slice; `method` says in words how the maps were made."""
     stack = stack_of(maps.affine, maps.mask.shape[-1], len(maps.mask))
     voxel_mm = np.linalg.norm(maps.affine[:3, :3], axis=0)
-    known: list[Parameter | Quality] = [*maps.parameters, *maps.quality]
-    for series, one in enumerate(known, start=1):
-        values = maps[one.name] if isinstance(one, Parameter) else getattr(maps, one.field)
+    for series, (one, values) in enumerate(maps.images(), start=1):
         slope, intercept = _scaling(values, maps)
         pixels = _pixels(values, maps, slope, intercept)
         meta = _meta(one, values, maps, method) | {"RescaleSlope": repr(slope), "RescaleIntercept": repr(intercept)}
@@ -75,6 +73,6 @@ def _window(one: Parameter | Quality, values: Float | Byte, maps: ParameterMaps)
         return window_of(maps, one)
     if one.field == MATCH.field:
         return match_window(maps)
-    if one.field in {M0.field, GAP.field}:
+    if one.field in {M0.field, GAP.field, DEVIATION}:
         return window_from_zero(values[maps.mask].astype(np.float64))
     return float(values[maps.mask].min()), float(values[maps.mask].max()) + 1.0
