@@ -17,6 +17,13 @@ def imaging_options(command: Callable[..., None]) -> Callable[..., None]:
     return _recon_option(scan_options(command))
 
 
+trust_option = click.option(
+    "--trust-protocol",
+    is_flag=True,
+    help="Believe the protocol where the header of a scan says other, as custom sequences' do; results note where.",
+)
+"""For commands that read raw scans."""
+
 _recon_option = click.option(
     "--recon",
     type=click.Choice(["nufft", "subspace"]),
@@ -61,11 +68,12 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Whiten the coils by the noise scan, if there is one, or by the edge of k-space.",
     )
     @click.option(
-        "--conjugate",
-        is_flag=True,
+        "--conjugate/--no-conjugate",
+        default=BY_FRAMES.conjugate,
         help="Take the complex conjugate of all samples: for a scan whose phase turns the other way, which is refused "
-        "without. The anatomy stays where it is.",
+        "without. The anatomy stays where it is. [default: conjugate scans of Siemens, no others]",
     )
+    @trust_option
     @click.option(
         "--delays/--no-delays",
         "correct_delays",

@@ -1,4 +1,4 @@
-"""``mrfpipe protocol``: a Pulseq sequence to a protocol."""
+"""``mrfpipe protocol``: a Pulseq sequence, or a scan of T1-FF, to a protocol."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrfpipe.files.kinds import PULSEQ
+from mrfpipe.errors import InputError
+from mrfpipe.files.kinds import PULSEQ, RAW, kind_of
 
-from .options import Settings, common_options
+from .options import INPUT, Settings, common_options
 from .paths import Input, Output
 
 if TYPE_CHECKING:
-    from mrfpipe.acquisition.pulseq import Components
+    from mrfpipe.acquisition.searched import Components
 
 
 RANGE, DELAY = "NAME=START:STOP:STEP", "NAME=MS"
@@ -36,14 +37,12 @@ def settings_of(form: str) -> Callable[[click.Context, click.Parameter, tuple[st
 
 
 @click.command()
-@click.argument("sequence", type=Input(PULSEQ), metavar="SCAN.seq")
+@click.argument("scanned", type=Input(PULSEQ, RAW), metavar="SCAN.seq|SCAN.dat")
 @click.option("-o", "--output", type=Output(), required=True, metavar="NAME.toml", help="Protocol to write.")
 @click.option(
     "--components",
     type=click.Choice(["tissue", "water-fat"]),
-    default="tissue",
-    show_default=True,
-    help="What a voxel's signal is the sum of.",
+    help="What a voxel's signal is the sum of. [default: tissue of SCAN.seq, water-fat of SCAN.dat]",
 )
 @click.option(
     "--parameters",
@@ -68,6 +67,12 @@ def settings_of(form: str) -> Callable[[click.Context, click.Parameter, tuple[st
     help="A delay that the operator sets, as it was set; the file's default otherwise.",
 )
 @click.option(
+    "--trains",
+    type=INPUT,
+    metavar="FILE.json",
+    help="Lists FA (degrees) and TE (ms) of a value a spoke, for SCAN.dat. [default: those of t1ff]",
+)
+@click.option(
     "--heartbeat",
     type=click.FloatRange(min=0, min_open=True),
     metavar="MS",
@@ -76,36 +81,47 @@ def settings_of(form: str) -> Callable[[click.Context, click.Parameter, tuple[st
 @common_options
 def command(
     settings: Settings,
-    sequence: Path,
+    scanned: Path,
     output: Path,
-    components: "Components",
+    components: "Components | None",
     parameters: str | None,
     ranges: Settled,
     soft_delays: Settled,
+    trains: Path | None,
     heartbeat: float | None,
 ) -> None:
-    """Derive a protocol from SCAN.seq, a Pulseq sequence.
+    """Derive a protocol from SCAN.seq, a Pulseq sequence, or from SCAN.dat, a Siemens Twix scan of MRF T1-FF.
 
     Pulses, delays, dephasing, readouts and field of view are the sequence's; one that cannot be simulated ends in a
-    line that names what cannot, and when it is played. Needs mrfpipe[pulseq].
+    line that names what cannot, and when it is played. Needs mrfpipe[pulseq]. Of a scan, echo spacing, inversion time,
+    recovery, field of view, matrix and slices are the header's.
 
     Example: mrfpipe protocol scan.seq -o scan.toml --parameters T1,T2,B1
     """
-    from mrfpipe.acquisition.pulseq import Searched, protocol_from_pulseq
+    kind, words = kind_of(scanned)
+    is_scan = kind == RAW
+    if is_scan and scanned.suffix.lower() != ".dat":
+        raise InputError(
+            f"{scanned} is {words}, a Pulseq sequence or a Siemens Twix scan was expected; check the path."
+        )
+    from mrfpipe.acquisition.pulseq import protocol_from_pulseq
+    from mrfpipe.acquisition.searched import Searched
+    from mrfpipe.acquisition.twix_protocol import protocol_from_twix
     from mrfpipe.files.atomic import write_text
 
     axes: dict[str, list[tuple[float, ...]]] = {}
     for name, numbers in ranges:
         axes.setdefault(name, []).append(numbers)
     names = tuple(parameters.split(",")) if parameters else ()
-    searched = Searched(components=components, parameters=names, ranges=axes)
     delays = {name: milliseconds * 1e-3 for name, (milliseconds,) in soft_delays}
-    protocol = protocol_from_pulseq(
-        sequence,
-        searched=searched,
-        soft_delays=delays,
-        heartbeat=None if heartbeat is None else heartbeat * 1e-3,
-    )
+    if (is_scan and (delays or heartbeat)) or (not is_scan and trains):
+        raise click.UsageError("--soft-delay and --heartbeat are for SCAN.seq, --trains is for SCAN.dat.")
+    searched = Searched(components=components or ("water-fat" if is_scan else "tissue"), parameters=names, ranges=axes)
+    if is_scan:
+        protocol = protocol_from_twix(scanned, searched=searched, trains=trains)
+    else:
+        seconds = None if heartbeat is None else heartbeat * 1e-3
+        protocol = protocol_from_pulseq(scanned, searched=searched, soft_delays=delays, heartbeat=seconds)
     write_text(output, protocol.toml, force=settings.force)
     train = protocol.sequence
     click.echo(

@@ -7,6 +7,7 @@ import click
 
 from mrfpipe.files.schemas import DICTIONARY
 
+from .imaging_options import trust_option
 from .options import INPUT, Settings, common_options
 from .paths import SCAN, Input, Output, protocol_option
 
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     help="Scan to choose the best epoch by, not to learn from; may be given several times.",
 )
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
+@trust_option
 @click.option(
     "--log", type=INPUT, metavar="FILE", help="Write a line of JSON an epoch: losses, variance explained, time."
 )
@@ -78,6 +80,7 @@ def command(
     epochs: int | None,
     validate: tuple[Path, ...],
     precision: "Precision",
+    trust_protocol: bool,
     log: Path | None,
     board: Path | None,
     resume: bool,
@@ -113,6 +116,7 @@ def command(
         signal_model=signal_model(protocol, spoiling, slice_profile=slice_profile),
         n_epochs=epochs,
         precision=precision,
+        trust_protocol=trust_protocol,
         seed=settings.seed,
         device=settings.device(),
         checkpoint=checkpoint,

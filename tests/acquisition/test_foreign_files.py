@@ -79,6 +79,11 @@ def test_dummies_of_the_header_are_not_believed(path):
     got = read_ismrmrd(write_file(path, acquisitions(scan), header), small_sequence())
     assert np.array_equal(got.kspace, scan.kspace)
     assert got.unstated(small_sequence()) == ("flip angles", "TE", "TR", "TI")
+    (remark,) = got.remarks
+    assert remark == (
+        "the header, of a player of Pulseq files, is not believed: trajectory 'cartesian', matrix 64 x 64, "
+        "field of view 300 x 300 mm, TE 10 ms, TR 100 ms, flip angle 15 deg"
+    )
 
 
 def test_noise_measurements_of_zeros_are_left_out(path):
@@ -180,7 +185,7 @@ def test_a_scan_without_counters_and_trajectory_is_read_by_its_sequence(path, pl
     assert np.array_equal(got.noise, np.concatenate(list(noise), axis=1))
     # Six digits of gradients in the file, over 16 cycles/FOV.
     np.testing.assert_allclose(got.trajectory, expected_trajectory(protocol), atol=2e-3)
-    assert got.remarks == ("readouts are taken in the order of the Pulseq sequence",)
+    assert got.remarks[-1] == "readouts are taken in the order of the Pulseq sequence"
 
 
 def with_trajectory(protocol: Protocol, scale: float, turn: float = 1.0) -> list[ismrmrd.Acquisition]:
@@ -198,7 +203,7 @@ def test_a_stored_trajectory_is_held_against_the_sequence(path, played):
     header = small_header(unit=None, **DUMMIES)
     got = read_ismrmrd(write_file(path, with_trajectory(protocol, 1 / 0.32), header), protocol.sequence)
     np.testing.assert_allclose(got.trajectory, expected_trajectory(protocol), atol=1e-5)
-    assert "is taken to be in 1/m, which fits" in got.remarks[0]
+    assert "is taken to be in 1/m, which fits" in got.remarks[-1]
     path.unlink()
     write_file(path, with_trajectory(protocol, 1.0, turn=-1.0), header)
     with pytest.raises(

@@ -265,7 +265,7 @@ def test_single_readout_reversed_without_trajectory(path):
 
 def test_other_angle_without_trajectory(path):
     write_file(path, acquisitions(small_scan(), stored=False), small_header(angle_deg=ANGLE_DEG + 2e-3))
-    refused(path, MismatchError, "declares an angle increment of 111.248 deg, in the protocol it is 111.246 deg")
+    refused(path, MismatchError, "declares an angle increment of 111.248 deg, in the protocol 111.246 deg")
 
 
 def test_another_trajectory_that_is_not_stored(path):

@@ -21,7 +21,8 @@ from pulseq_files import (
     write_sequence,
 )
 
-from mrfpipe.acquisition.pulseq import Searched, protocol_from_pulseq
+from mrfpipe.acquisition.pulseq import protocol_from_pulseq
+from mrfpipe.acquisition.searched import Searched
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.physics.events import events_of
 from mrfpipe.protocol import Delay, Excitations, History, Inversion, Protocol, load_protocol, parse_protocol

@@ -115,18 +115,22 @@ def write_whole(path: Path, scan: RawScan, **changes: object) -> Path:
 
 
 def write_vb_file(path: Path, scan: RawScan) -> Path:
-    """Write a VB file of a scan with noise: no table of measurements, and a whole head before every coil."""
-    parts = [header_bytes({"sSliceArray.lSize": scan.n_slices}).ljust(10_240, b"\0")]
+    """Write a VB file of a scan with noise."""
+    header = header_bytes({"sSliceArray.lSize": scan.n_slices})
+    return write_vb_blocks(path, [noise_block(scan.noise), *spoke_blocks(scan)], header)
+
+
+def write_vb_blocks(path: Path, blocks: Iterable[Mdb_local], header: bytes) -> Path:
+    """Write a VB file: no table of measurements, and a whole head before every coil."""
+    parts = [header.ljust(10_240, b"\0")]
     parts[0] = struct.pack("<I", len(parts[0])) + parts[0][4:]
-    spokes = [(s, i, scan.kspace[s, :, i]) for i in range(N_SPOKES) for s in PLACES if s < scan.n_slices]
-    for s, spoke, samples in [(None, 0, scan.noise), *spokes]:
+    for block in blocks:
         head = VB17_header()
-        head.UsedChannels, head.SamplesInScan = samples.shape
-        if s is None:
-            head.EvalInfoMask = 1 << 25
-        else:
-            place(head, s, spoke)
-        for coil, of_coil in enumerate(samples):
+        head.UsedChannels, head.SamplesInScan = block.data.shape
+        head.EvalInfoMask = block.mdh.EvalInfoMask
+        for name in ("Counter", "SliceData", "CenterCol"):
+            setattr(head, name, getattr(block.mdh, name))
+        for coil, of_coil in enumerate(block.data):
             head.ChannelId = coil
             parts += [bytes(head), of_coil.tobytes()]
     end = VB17_header()

@@ -85,7 +85,7 @@ def test_a_subspace_that_does_not_fit_is_refused_before_its_kernels(monkeypatch,
     """Rank 60, of which the images alone would fit."""
     protocol = small_protocol(matrix=350)
     scan = made_scan(protocol, n_coils=1)
-    monkeypatch.setattr(source, "read_raw", lambda *_: scan)
+    monkeypatch.setattr(source, "read_raw", lambda *_, **__: scan)
     monkeypatch.setattr(source, "schema_of", lambda _: None)
     basis = np.eye(175, 60, dtype=np.complex64)
     line = r"in a subspace of rank 60 takes 1\d\.\d GB, 8\.0 GB of memory are free; take a basis of lower rank"

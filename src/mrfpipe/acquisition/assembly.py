@@ -6,7 +6,7 @@ import ismrmrd
 import numpy as np
 
 from mrfpipe.acquisition.geometry import affine_of, in_order_of_place
-from mrfpipe.acquisition.header import Header, believed, check_angle_increment, check_header, trains_of
+from mrfpipe.acquisition.header import Header, believed, trains_of
 from mrfpipe.acquisition.heads import Acquisition, Heads, RawFile
 from mrfpipe.acquisition.implausible import check_plausible, check_plausible_noise
 from mrfpipe.acquisition.ismrmrd_trajectory import StoredTrajectory
@@ -29,7 +29,7 @@ from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.protocol import Sequence
 
 
-def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) -> RawScan:
+def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence, *, trusted: bool = False) -> RawScan:
     """Put the readouts of a file to their places.
 
     Parameters
@@ -42,6 +42,8 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
         What the file's header says.
     sequence
         What the scan is expected to be.
+    trusted
+        Whether it is right where the header says other.
 
     Returns
     -------
@@ -56,24 +58,32 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
     ResourceError
         If it does not fit into memory.
     """
-    path, header = file.path, believed(header, sequence)
+    path, vendor = file.path, header.vendor
     if imaging.size == 0:
         raise InputError(f"{path}: holds no acquisitions for an image; measure or convert the scan again.")
-    check_header(header, sequence, path)
     played = find_pulseq(sequence, path)
-    file, imaging, unmarked, decided = readouts_in_order(file, imaging, sequence, played)
+    computed = played is None and not imaging["trajectory_dimensions"][0]
+    header, disbelieved = believed(header, sequence, path, computed=computed, trusted=trusted)
+    if computed and sequence.n_samples is None:
+        name = sequence.readout.pulseq
+        where = f"put {name} beside it, or in the current folder, or " if name else ""
+        raise InputError(
+            f"{path}: stores no trajectory, and the protocol's readouts are those that the scan stores; {where}convert "
+            "it to ISMRMRD with its trajectory."
+        )
+    file, imaging, unmarked, decided = readouts_in_order(file, imaging, sequence, header, played)
     n_repeated, imaging = n_repetitions(imaging), last_repetition(imaging, path)
     check_alike(imaging, path)
     n_slices = check_complete(imaging, sequence.n_readouts, header.n_slices, path)
     n_samples = check_samples(imaging, sequence, path)
-    trains = trains_of(header, sequence, path)
+    trains = trains_of(header, sequence)
     imaging = in_order_of_place(imaging)
     affine = affine_of(imaging, sequence.matrix, sequence.fov * 1e3, _thickness_mm(header, sequence), path)
     stored = None
     if imaging["trajectory_dimensions"][0]:
         stored = StoredTrajectory(header, sequence, n_samples, path, None if played is None else played.trajectory)
     elif played is None:
-        _check_can_compute(imaging, n_repeated, header, sequence, path)
+        _check_can_compute(imaging, n_repeated, n_samples, path)
     elif played.trajectory.shape[1] != n_samples:
         raise MismatchError(
             f"{path}: readouts have {n_samples} samples, those of its Pulseq file {played.trajectory.shape[1]}."
@@ -86,12 +96,14 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence) 
     else:
         trajectory = golden_angle_spokes(sequence) if played is None else played.trajectory
     remarks = (
+        *disbelieved,
         decided,
         stored and stored.decided,
         n_silent and f"{n_silent} noise measurement(s) of nothing but zeros are left out",
     )
     return RawScan(
         name=path.stem,
+        vendor=vendor,
         kspace=kspace,
         trajectory=trajectory,
         noise=noise,
@@ -114,20 +126,8 @@ def _thickness_mm(header: Header, sequence: Sequence) -> float:
     return declared if 0 < declared < np.inf else sequence.slice_thickness * 1e3
 
 
-def _check_can_compute(imaging: Heads, n_repeated: int, header: Header, sequence: Sequence, path: Path) -> None:
+def _check_can_compute(imaging: Heads, n_repeated: int, n_samples: int, path: Path) -> None:
     """Check that a trajectory that is not stored is known from the sequence."""
-    if sequence.n_samples is None:
-        name = sequence.readout.pulseq
-        where = f"put {name} beside it, or in the current folder, or " if name else ""
-        raise InputError(
-            f"{path}: stores no trajectory, and the protocol's readouts are those that the scan stores; {where}convert "
-            "it to ISMRMRD with its trajectory."
-        )
-    if header.trajectory == "other":
-        raise InputError(
-            f"{path}: not a radial scan, its trajectory is 'other', and it stores none; convert it with one."
-        )
-    check_angle_increment(header, sequence, path)
     if n_repeated > 1:
         raise InputError(
             f"{path}: stores no trajectory and holds {n_repeated} repetitions, so the angle at which the last one "
@@ -136,10 +136,10 @@ def _check_can_compute(imaging: Heads, n_repeated: int, header: Header, sequence
     check_one_way(imaging, path)
     reverse = has_flag(imaging, ismrmrd.ACQ_IS_REVERSE)
     centre = imaging["center_sample"] - imaging["discard_pre"]
-    expected = sequence.n_samples // 2
+    expected = n_samples // 2
     # 0 is what files have that leave it unset; of a reversed readout some count it as measured, some as flipped back.
     known = (imaging["center_sample"] == 0) | (centre == expected)
-    wrong = np.flatnonzero(~(known | (reverse & (centre == sequence.n_samples - 1 - expected))))
+    wrong = np.flatnonzero(~(known | (reverse & (centre == n_samples - 1 - expected))))
     if wrong.size:
         raise InputError(
             f"{path}: stores no trajectory, and acquisition {imaging['number'][wrong[0]]} has its centre at sample "

@@ -1,12 +1,13 @@
 """What a raw scan's header says, whatever its format: held against the sequence that it should belong to."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mrfpipe.arrays import Double
-from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.errors import InputError, MismatchError, MrfpipeError
 from mrfpipe.protocol import Sequence
 
 RADIAL_TYPES = ("radial", "goldenangle")
@@ -16,130 +17,196 @@ CARTESIAN_TYPES = ("cartesian", "epi")
 
 _TIME_TOLERANCE_MS = 0.005  # half of a scanner's 10 us raster
 _FLIP_TOLERANCE_DEG = 0.01
+_ANGLE_TOLERANCE_DEG = 1e-3
+_THICKNESS_TOLERANCE_MM = 0.05
 _FOV_TOLERANCE = 1e-3  # relative: a third of a voxel at the edge
-_CURE = "use the protocol that the scan was measured with"
+_CURE = "use the protocol that the scan was measured with, or --trust-protocol if that is it"
+_DUMMIES = ((10.0,), (100.0,), (15.0,))  # TE, TR and flip angle that Pulseq's interpreters write
+
+Contradiction = tuple[tuple[str, ...], MrfpipeError]
+"""Fields of a header that say other than the protocol, and the error that this is unless the protocol is trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What is used of a header, in the units of ISMRMRD."""
 
-    vendor: str | None
+    vendor: str | None = None
     """Who made the scanner."""
-    field_strength: float | None
+    field_strength: float | None = None
     """Static field in T."""
-    protocol_name: str | None
+    protocol_name: str | None = None
     """What the operator called the measurement."""
-    trajectory: str | None
+    sequence_name: str | None = None
+    """What the scanner calls the program that measured."""
+    trajectory: str | None = None
     """Trajectory type, one of the words of ISMRMRD's schema; None if the file does not say."""
-    trajectory_unit: str | None
+    trajectory_unit: str | None = None
     """Declared unit of stored trajectories."""
-    angle_increment_deg: float | None
+    angle_increment_deg: float | None = None
     """Declared angle from spoke to spoke."""
-    readouts_per_frame: int | None
+    readouts_per_frame: int | None = None
     """Declared number of consecutive readouts of a frame."""
-    n_slices: int | None
+    readouts_per_slice: int | None = None
+    """Announced number of readouts of a slice, of files whose counters may not number them."""
+    n_slices: int | None = None
     """Announced number of slices."""
-    matrix: tuple[int, int] | None
+    matrix: tuple[int, int] | None = None
     """Voxels along x and y of the image."""
-    fov_mm: tuple[float, float, float] | None
+    fov_mm: tuple[float, float, float] | None = None
     """Field of view of the image along x, y and the slice's normal."""
-    te_ms: tuple[float, ...]
+    slice_thickness_mm: float | None = None
+    """Slice thickness, where it is certain that the header means that by the last of them."""
+    te_ms: tuple[float, ...] = ()
     """Echo times, as many as the header lists."""
-    tr_ms: tuple[float, ...]
+    tr_ms: tuple[float, ...] = ()
     """Repetition times, as many as the header lists."""
-    ti_ms: tuple[float, ...]
+    ti_ms: tuple[float, ...] = ()
     """Inversion times, as many as the header lists."""
-    flip_deg: tuple[float, ...]
+    flip_deg: tuple[float, ...] = ()
     """Flip angles, as many as the header lists."""
 
+    @property
+    def is_of_pulseq(self) -> bool:
+        """Whether it was written by what plays Pulseq files, which knows nothing of the sequence."""
+        return "pulseq" in (self.sequence_name or "").lower() or (self.te_ms, self.tr_ms, self.flip_deg) == _DUMMIES
 
-_UNSAID = Header(
-    vendor=None,
-    field_strength=None,
-    protocol_name=None,
-    trajectory=None,
-    trajectory_unit=None,
-    angle_increment_deg=None,
-    readouts_per_frame=None,
-    n_slices=None,
-    matrix=None,
-    fov_mm=None,
-    te_ms=(),
-    tr_ms=(),
-    ti_ms=(),
-    flip_deg=(),
-)
+    def without(self, *names: str) -> "Header":
+        """Return it with fields left unsaid."""
+        return replace(self, **{name: getattr(_UNSAID, name) for name in names})
 
-
-def believed(header: Header, sequence: Sequence) -> Header:
-    """Return what of a header can be believed.
-
-    What plays a Pulseq file knows nothing of it and writes a Cartesian sequence of its own: TE 10 ms, TR 100 ms,
-    15 degrees. Of a scan whose protocol is derived from a Pulseq file only lists of a value a readout are compared.
-    """
-    n = sequence.n_readouts
-    is_dummy = (header.te_ms, header.tr_ms, header.flip_deg) == ((10.0,), (100.0,), (15.0,))
-    if not is_dummy and sequence.readout.sha256 is None:
-        return header
-
-    def listed(values: tuple[float, ...]) -> tuple[float, ...]:
-        return values if len(values) == n > 1 else ()
-
-    return replace(
-        _UNSAID,
-        trajectory_unit=header.trajectory_unit,
-        angle_increment_deg=header.angle_increment_deg,
-        readouts_per_frame=header.readouts_per_frame,
-        te_ms=listed(header.te_ms),
-        tr_ms=listed(header.tr_ms),
-        flip_deg=listed(header.flip_deg),
-    )
+    def says(self, name: str) -> str:
+        """Return what a field says, in words."""
+        value = getattr(self, name)
+        match name:
+            case "trajectory":
+                return f"trajectory '{value}'"
+            case "matrix":
+                return f"matrix {value[0]} x {value[1]}"
+            case "fov_mm":
+                return f"field of view {value[0]:g} x {value[1]:g} mm"
+            case "slice_thickness_mm":
+                return f"slice thickness {value:g} mm"
+            case "angle_increment_deg":
+                return f"angle increment {value:g} deg"
+        label, unit = {"flip_deg": ("flip angle", "deg")}.get(name, (name[:2].upper(), "ms"))
+        ends = f"{value[0]:g}" if len(value) == 1 else f"{min(value):g} to {max(value):g}"
+        return f"{label} {ends} {unit}"
 
 
-def check_header(header: Header, sequence: Sequence, path: Path) -> None:
-    """Check that a header is of a scan with the readouts, matrix and field of view of the sequence.
+_UNSAID = Header()
+_OF_READOUTS = ("te_ms", "tr_ms", "flip_deg")
+_OF_GEOMETRY = ("matrix", "fov_mm", "slice_thickness_mm", "n_slices", "readouts_per_slice")
+_OF_THE_SEQUENCE = ("trajectory", *_OF_GEOMETRY, *_OF_READOUTS, "ti_ms")
+
+
+def believed(
+    header: Header, sequence: Sequence, path: Path, *, computed: bool, trusted: bool
+) -> tuple[Header, tuple[str, ...]]:
+    """Return what of a header can be believed, held against the sequence, and in words what is not believed.
+
+    What plays a Pulseq file knows nothing of it and writes a Cartesian sequence of its own. Of its header, and of a
+    scan whose protocol is derived from a Pulseq file, only lists of a value a readout are compared.
+
+    Parameters
+    ----------
+    header
+        As it was read.
+    sequence
+        What the scan is expected to be.
+    path
+        The file, for errors.
+    computed
+        Whether the trajectory is to be computed from the sequence.
+    trusted
+        Whether the sequence is right where the header says other.
 
     Raises
     ------
     InputError
         If the scan is not radial but the sequence is, or a declared value is impossible.
     MismatchError
-        If matrix or field of view are others than the sequence's.
+        If a value is another than the sequence's; the error names the first readout that has one.
     """
-    # Of another type the file must store its trajectory, which is looked at.
-    is_radial = header.trajectory in {None, "other", *RADIAL_TYPES}
-    if sequence.readout.kind == "golden-radial" and not is_radial:
+    remarks = []
+    if header.is_of_pulseq and computed and sequence.readout.sha256 is None and not trusted:
         raise InputError(
-            f"{path}: not a radial scan, its trajectory is '{header.trajectory}'; "
-            f"needed is one of {', '.join(RADIAL_TYPES)}, or a protocol of stored readouts."
+            f"{path}: was played by Pulseq's interpreter and stores no trajectory; make the protocol from its sequence "
+            "file, mrfpipe protocol SCAN.seq, or --trust-protocol if the spokes of this protocol were played."
         )
+    if header.is_of_pulseq or sequence.readout.sha256 is not None:
+        n = sequence.n_readouts
+        kept = {name for name in _OF_READOUTS if len(getattr(header, name)) == n > 1}
+        dropped = [name for name in _OF_THE_SEQUENCE if name not in kept and getattr(header, name)]
+        other = {name for names, _ in contradictions(header, sequence, path, computed=computed) for name in names}
+        if header.trajectory in CARTESIAN_TYPES:
+            other.add("trajectory")
+        said = [header.says(name) for name in dropped if name in {*other, *_OF_READOUTS}]
+        if header.is_of_pulseq and said:
+            remarks.append(f"the header, of a player of Pulseq files, is not believed: {', '.join(said)}")
+        header = header.without(*dropped)
     if header.readouts_per_frame is not None and header.readouts_per_frame < 1:
         raise InputError(f"{path}: readouts_per_frame in the XML header is {header.readouts_per_frame}, not positive.")
-    if header.matrix is not None and header.matrix != (sequence.matrix, sequence.matrix):
-        raise MismatchError(
-            f"{path}: matrix is {header.matrix[0]} x {header.matrix[1]}, "
-            f"in the protocol {sequence.matrix} x {sequence.matrix}; {_CURE}."
+    wrong: list[str] = []
+    for names, error in contradictions(header, sequence, path, computed=computed):
+        if not trusted:
+            raise error
+        wrong += names
+    if wrong:
+        remarks.append(f"the protocol is trusted where the header says {', '.join(map(header.says, wrong))}")
+    of_slice = ["fov_mm"] if "slice_thickness_mm" in wrong else []  # its last number
+    return header.without(*wrong, *of_slice), tuple(remarks)
+
+
+def contradictions(header: Header, sequence: Sequence, path: Path, *, computed: bool) -> Iterator[Contradiction]:
+    """Hold a header against the sequence; parameters as of `believed`."""
+    # Of another type the file must store its trajectory, which is looked at.
+    is_radial = header.trajectory in {None, *RADIAL_TYPES} or (header.trajectory == "other" and not computed)
+    if sequence.readout.kind == "golden-radial" and not is_radial:
+        stores = ", and it stores none" if computed else ""
+        yield (
+            ("trajectory",),
+            InputError(
+                f"{path}: not a radial scan, its trajectory is '{header.trajectory}'{stores}; needed is one of "
+                f"{', '.join(RADIAL_TYPES)}, or a protocol of stored readouts; --trust-protocol if the header is wrong."
+            ),
         )
+    if header.matrix is not None and header.matrix != (sequence.matrix, sequence.matrix):
+        expected = f"{sequence.matrix} x {sequence.matrix}"
+        yield ("matrix",), _other(path, f"matrix is {header.matrix[0]} x {header.matrix[1]}", expected)
     fov_mm = sequence.fov * 1e3
     if header.fov_mm is not None and not all(abs(f - fov_mm) <= _FOV_TOLERANCE * fov_mm for f in header.fov_mm[:2]):
-        raise MismatchError(
-            f"{path}: field of view is {header.fov_mm[0]:g} x {header.fov_mm[1]:g} mm, "
-            f"in the protocol {fov_mm:g} x {fov_mm:g} mm; {_CURE}."
-        )
-
-
-def check_angle_increment(header: Header, sequence: Sequence, path: Path) -> None:
-    """Raise MismatchError if the header declares another angle increment than the sequence's."""
+        found = f"field of view is {header.fov_mm[0]:g} x {header.fov_mm[1]:g} mm"
+        yield ("fov_mm",), _other(path, found, f"{fov_mm:g} x {fov_mm:g} mm")
+    thickness_mm, declared_mm = sequence.slice_thickness * 1e3, header.slice_thickness_mm
+    if declared_mm and not abs(declared_mm - thickness_mm) <= _THICKNESS_TOLERANCE_MM:
+        found = f"slice thickness is {declared_mm:g} mm"
+        yield ("slice_thickness_mm",), _other(path, found, f"{thickness_mm:g} mm")
     increment, declared = sequence.readout.angle_increment, header.angle_increment_deg
-    if increment is None or declared is None:
-        return
-    expected = float(np.rad2deg(increment))
-    if not abs(declared - expected) <= 1e-3:
-        raise MismatchError(
-            f"{path}: stores no trajectory and declares an angle increment of {declared:g} deg, "
-            f"in the protocol it is {expected:g} deg; {_CURE}."
-        )
+    if computed and increment is not None and declared is not None:
+        expected_deg = float(np.rad2deg(increment))
+        if not abs(declared - expected_deg) <= _ANGLE_TOLERANCE_DEG:
+            found = f"stores no trajectory and declares an angle increment of {declared:g} deg"
+            yield ("angle_increment_deg",), _other(path, found, f"{expected_deg:g} deg")
+    for name, label, unit, tolerance, expected_train in (
+        ("flip_deg", "flip angle", "deg", _FLIP_TOLERANCE_DEG, np.rad2deg(sequence.flip)),
+        ("te_ms", "TE", "ms", _TIME_TOLERANCE_MS, sequence.te * 1e3),
+        ("tr_ms", "TR", "ms", _TIME_TOLERANCE_MS, sequence.tr * 1e3),
+    ):
+        train = _train(getattr(header, name), expected_train, tolerance)
+        if train is not None and not (fits := np.abs(train - expected_train) <= tolerance).all():
+            i = int(np.argmin(fits))
+            found = f"{label} of readout {i} is {train[i]:g} {unit}"
+            yield (name,), _other(path, found, f"{expected_train[i]:g} {unit}")
+    if len(header.ti_ms) == 1:
+        ti = sequence.inversion_time
+        if not abs(header.ti_ms[0] - (0.0 if ti is None else ti * 1e3)) <= _TIME_TOLERANCE_MS:
+            yield ("ti_ms",), _other(path, f"TI is {header.ti_ms[0]:g} ms", None if ti is None else f"{ti * 1e3:g} ms")
+
+
+def _other(path: Path, found: str, expected: str | None) -> MismatchError:
+    protocol = "the protocol has no inversion" if expected is None else f"in the protocol {expected}"
+    return MismatchError(f"{path}: {found}, {protocol}; {_CURE}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -156,21 +223,12 @@ class Trains:
     """Inversion time in s."""
 
 
-def trains_of(header: Header, sequence: Sequence, path: Path) -> Trains:
-    """Take the trains of a header that lists them readout by readout, or once where the sequence's are constant.
-
-    Raises
-    ------
-    MismatchError
-        If they contradict the sequence; the error names the first readout that does.
-    """
-    flip_deg = np.rad2deg(sequence.flip)
-    flip = _train(header.flip_deg, flip_deg, _FLIP_TOLERANCE_DEG, ("flip angle", "deg"), path)
-    te = _train(header.te_ms, sequence.te * 1e3, _TIME_TOLERANCE_MS, ("TE", "ms"), path)
-    tr = _train(header.tr_ms, sequence.tr * 1e3, _TIME_TOLERANCE_MS, ("TR", "ms"), path)
+def trains_of(header: Header, sequence: Sequence) -> Trains:
+    """Take the trains of a header that lists them readout by readout, or once where the sequence's are constant."""
+    flip = _train(header.flip_deg, np.rad2deg(sequence.flip), _FLIP_TOLERANCE_DEG)
+    te = _train(header.te_ms, sequence.te * 1e3, _TIME_TOLERANCE_MS)
+    tr = _train(header.tr_ms, sequence.tr * 1e3, _TIME_TOLERANCE_MS)
     ti_ms = header.ti_ms
-    if len(ti_ms) == 1:
-        _check_inversion_time(ti_ms[0], sequence.inversion_time, path)
     return Trains(
         flip=None if flip is None else np.deg2rad(flip),
         te=None if te is None else te * 1e-3,
@@ -179,25 +237,8 @@ def trains_of(header: Header, sequence: Sequence, path: Path) -> Trains:
     )
 
 
-def _check_inversion_time(ti_ms: float, expected: float | None, path: Path) -> None:
-    if not abs(ti_ms - (0.0 if expected is None else expected * 1e3)) <= _TIME_TOLERANCE_MS:
-        protocol = "the protocol has no inversion" if expected is None else f"in the protocol {expected * 1e3:g} ms"
-        raise MismatchError(f"{path}: TI is {ti_ms:g} ms, {protocol}; {_CURE}.")
-
-
-def _train(
-    values: tuple[float, ...], expected: Double, tolerance: float, name_and_unit: tuple[str, str], path: Path
-) -> Double | None:
-    name, unit = name_and_unit
+def _train(values: tuple[float, ...], expected: Double, tolerance: float) -> Double | None:
     train = np.array(values, np.float64)
     if train.size == 1 and np.ptp(expected) <= tolerance:
         train = np.full(expected.size, train[0])
-    if train.size != expected.size:
-        return None
-    wrong = np.flatnonzero(~(np.abs(train - expected) <= tolerance))
-    if wrong.size:
-        i = wrong[0]
-        raise MismatchError(
-            f"{path}: {name} of readout {i} is {train[i]:g} {unit}, in the protocol {expected[i]:g} {unit}; {_CURE}."
-        )
-    return train
+    return train if train.size == expected.size else None

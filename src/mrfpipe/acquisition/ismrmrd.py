@@ -24,24 +24,26 @@ from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.protocol import Sequence
 
 
-def read_ismrmrd(path: str | Path, sequence: Sequence) -> RawScan:
+def read_ismrmrd(path: str | Path, sequence: Sequence, *, trusted: bool = False) -> RawScan:
     """Read a raw scan of a sequence: complete and finite, its trajectory in cycles/FOV.
+
+    Where its header says other than the sequence, that is an error unless the sequence is trusted.
 
     InputError if the file is missing, damaged, not ISMRMRD, not complete, or does not store a trajectory that is
     needed; MismatchError if it is a scan of another sequence; ResourceError if it does not fit into memory.
     """
     with open_ismrmrd(Path(path)) as file:
         imaging, header = image_of(file, file.xml)
-        return assemble(file, imaging, header, sequence)
+        return assemble(file, imaging, header, sequence, trusted=trusted)
 
 
-def read_stream(scan: StreamedScan, sequence: Sequence) -> RawScan:
+def read_stream(scan: StreamedScan, sequence: Sequence, *, trusted: bool = False) -> RawScan:
     """Read what has come of a streamed scan, as if it were a file; errors as of `read_ismrmrd`."""
     imaging, header = image_of(scan, scan.xml or b"")
-    return assemble(scan, imaging, header, sequence)
+    return assemble(scan, imaging, header, sequence, trusted=trusted)
 
 
-def early_slices(scan: StreamedScan, sequence: Sequence) -> Iterator[RawScan]:
+def early_slices(scan: StreamedScan, sequence: Sequence, *, trusted: bool = False) -> Iterator[RawScan]:
     """Read the slices of a streamed scan, each as a scan of its own as soon as its readouts are there.
 
     Slices are told by their counters. One whose counters do not name its readouts is left out, whatever is wrong with
@@ -62,7 +64,7 @@ def early_slices(scan: StreamedScan, sequence: Sequence) -> Iterator[RawScan]:
             if np.array_equal(np.sort(one["kspace_encode_step_1"]), np.arange(sequence.n_readouts)):
                 one["slice"] = 0
                 with suppress(InputError, MismatchError):
-                    yield assemble(scan, one, replace(header, n_slices=None), sequence)
+                    yield assemble(scan, one, replace(header, n_slices=None), sequence, trusted=trusted)
         n += lacking
 
 

@@ -44,6 +44,7 @@ def _header(document: Any, encoding: Any) -> Header:  # noqa: ANN401 - the schem
         vendor=system.systemVendor if system else None,
         field_strength=None if field_strength is None else float(field_strength),
         protocol_name=measurement.protocolName if measurement else None,
+        sequence_name=measurement.sequenceName if measurement else None,
         trajectory=str(encoding.trajectory.value),
         trajectory_unit=None if unit is None else str(unit),
         angle_increment_deg=None if angle is None else float(angle),

@@ -131,7 +131,7 @@ def _header(scan: RawScan, sequence: Sequence, stack: Stack, field: float) -> An
             H1resonanceFrequency_Hz=round(_GYROMAGNETIC_RATIO * field)
         ),
         acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
-            systemVendor="mrfpipe phantom", systemFieldStrength_T=field, receiverChannels=scan.n_coils
+            systemVendor=scan.vendor or "mrfpipe phantom", systemFieldStrength_T=field, receiverChannels=scan.n_coils
         ),
         measurementInformation=xsd.measurementInformationType(
             patientPosition=xsd.patientPositionType.HFS, protocolName=scan.name

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mrfpipe.acquisition.header import Header
 from mrfpipe.acquisition.heads import Acquisition, Heads, RawFile
 from mrfpipe.acquisition.pulseq_scan import NOISE, PulseqScan
 from mrfpipe.arrays import Bool, Int
+from mrfpipe.errors import MismatchError
 from mrfpipe.protocol import Sequence
 
 _COUNTERS = ("slice", "repetition", "average", "kspace_encode_step_1", "kspace_encode_step_2")
@@ -53,7 +55,7 @@ class JoinedFile:
 
 
 def readouts_in_order(
-    file: RawFile, imaging: Heads, sequence: Sequence, played: PulseqScan | None
+    file: RawFile, imaging: Heads, sequence: Sequence, header: Header, played: PulseqScan | None
 ) -> tuple[RawFile, Heads, Heads, str | None]:
     """Find the readouts of the image among the acquisitions for it.
 
@@ -65,6 +67,8 @@ def readouts_in_order(
         Heads of the acquisitions that are for the image, in the order in which they were measured.
     sequence
         What the scan is expected to be.
+    header
+        What of the file's header can be believed: how many slices there are, and readouts of each.
     played
         What its Pulseq file says, if it is at hand.
 
@@ -85,14 +89,11 @@ def readouts_in_order(
                 named[counter] = 0
             joined, readouts = _joined(file, named[~is_noise])
             return joined, readouts, imaging[is_noise], "readouts are taken in the order of the Pulseq sequence"
-    if np.unique(imaging[list(_COUNTERS)]).size == 1:
-        n_pieces = _pieces(imaging, sequence)
-        if n_pieces:
-            named, index = imaging.copy(), np.arange(imaging.size) // n_pieces
-            named["kspace_encode_step_1"] = index % sequence.n_readouts
-            named["repetition"] = index // sequence.n_readouts
-            joined, readouts = _joined(file, named)
-            return joined, readouts, imaging[:0], "readouts are taken in the order of the file"
+    found = _counted(imaging, sequence, header, file.path)
+    if found is not None:
+        named, way = found
+        joined, readouts = _joined(file, named)
+        return joined, readouts, imaging[:0], f"readouts are taken in the order of the file{way}"
     if np.unique(imaging["set"]).size > 1 and _each_once(imaging, (*_COUNTERS, "set")):
         joined, readouts = _joined(file, imaging[np.argsort(imaging["set"], kind="stable")])
         return joined, readouts, imaging[:0], None
@@ -128,14 +129,55 @@ def _fitted(n_samples: Int, of_events: Int, kept: Bool) -> Int | None:
     return events
 
 
-def _pieces(imaging: Heads, sequence: Sequence) -> int:
-    """Return how many acquisitions a readout is made of, of a file without counters; 0 if it cannot be known."""
-    n_samples = int(imaging["number_of_samples"][0])
+def _counted(imaging: Heads, sequence: Sequence, header: Header, path: Path) -> tuple[Heads, str] | None:
+    """Count the readouts of a file whose counters do not, and say how slices were told apart.
+
+    None if counters may number them, or their number does not fit; MismatchError if the header announces more or fewer.
+    """
+    n, lines, n_slices = sequence.n_readouts, imaging["kspace_encode_step_1"], header.n_slices or 1
+    announced = header.readouts_per_slice
+    names = np.unique(lines).size
+    if np.ptp(imaging["kspace_encode_step_2"]):
+        return None
+    if announced not in {None, n, names} and announced * n_slices == imaging.size:
+        raise MismatchError(
+            f"{path}: its header announces {announced} readouts a slice, which its counters do not number, and the "
+            f"protocol has {n}; use the protocol that the scan was measured with, as mrfpipe protocol makes it."
+        )
+    slices, one = imaging["slice"], np.zeros_like(lines)
+    first = imaging[0]
+    n_samples = int(first["number_of_samples"] - first["discard_pre"] - first["discard_post"])
+    for by_slice, repetition in ((True, imaging["repetition"]), (True, one), (False, one)):
+        counted = by_slice and np.ptp(slices) > 0
+        group = (slices if counted else one) * (int(repetition.max()) + 1) + repetition
+        order, sizes = np.argsort(group, kind="stable"), np.unique(group, return_counts=True)[1]
+        blocks = 1 if counted else n_slices
+        n_pieces = _pieces(int(sizes[0]), blocks, n_samples, sequence)
+        if not n_pieces or np.ptp(sizes):
+            continue
+        # Damage to a counter is no reason to go by the order: either they number nothing, or the order is theirs.
+        rises = np.diff(lines[order].reshape(-1, n * n_pieces), axis=1)
+        if names > n // 2 and not (rises.size and rises.min() == rises.max() > 0):
+            continue
+        index = np.empty_like(lines)
+        index[order] = np.arange(lines.size) % sizes[0] // n_pieces
+        named = imaging.copy()
+        named["average"], named["kspace_encode_step_1"] = 0, index % n
+        named["slice"] = slices if counted else index // n % blocks
+        named["repetition"] = repetition + index // (n * blocks)
+        way = ", slices by their counter" if counted else ", one slice after the other" if blocks > 1 else ""
+        return named, way
+    return None
+
+
+def _pieces(n_acquisitions: int, n_slices: int, n_samples: int, sequence: Sequence) -> int:
+    """Return how many acquisitions a readout is made of, of so many slices; 0 if it cannot be known."""
+    n_readouts = sequence.n_readouts * n_slices
     if sequence.n_samples is not None:
         n_pieces = sequence.n_samples // max(n_samples, 1)
-        fits = n_pieces > 0 and imaging.size % (n_pieces * sequence.n_readouts) == 0
+        fits = n_pieces > 0 and n_acquisitions % (n_pieces * n_readouts) == 0
         return n_pieces if fits and n_pieces * n_samples == sequence.n_samples else 0
-    return 0 if imaging.size % sequence.n_readouts else imaging.size // sequence.n_readouts
+    return 0 if n_acquisitions % n_readouts else n_acquisitions // n_readouts
 
 
 def _joined(file: RawFile, imaging: Heads) -> tuple[RawFile, Heads]:

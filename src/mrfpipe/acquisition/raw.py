@@ -13,10 +13,10 @@ from mrfpipe.acquisition.twix import describe_twix, read_twix
 from mrfpipe.protocol import Sequence
 
 
-def read_raw(path: str | Path, sequence: Sequence) -> RawScan:
+def read_raw(path: str | Path, sequence: Sequence, *, trusted: bool = False) -> RawScan:
     """Read a raw scan; parameters, result and errors as of `read_ismrmrd` and `read_twix`."""
     path = Path(path)
-    return read_twix(path, sequence) if _is_twix(path) else read_ismrmrd(path, sequence)
+    return (read_twix if _is_twix(path) else read_ismrmrd)(path, sequence, trusted=trusted)
 
 
 def describe_raw(path: str | Path) -> dict[str, object]:

@@ -9,6 +9,9 @@ from mrfpipe.acquisition.trajectory import check_spokes
 from mrfpipe.arrays import Complex, Double, Float, check_dtype, check_shape, frozen
 from mrfpipe.protocol import Sequence
 
+_TURNED = ("siemens",)
+"""Makers whose samples turn against the conventions here, see `RawScan.is_turned`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RawScan:
@@ -36,6 +39,8 @@ class RawScan:
     readout: Literal["golden-radial", "stored"] = "golden-radial"
     """What the readouts are: spokes, which have a density in closed form and delays that can be seen, or whatever the
     trajectory says."""
+    vendor: str | None = None
+    """Who made the scanner, if the file says."""
     readouts_per_frame: int | None = None
     """Consecutive readouts of a frame, if the file says."""
     flip: Double | None = None
@@ -79,6 +84,15 @@ class RawScan:
         missing = {"flip angles": self.flip is None, "TE": self.te is None, "TR": self.tr is None}
         missing["TI"] = self.inversion_time is None and sequence.inversion_time is not None
         return tuple(name for name, is_missing in missing.items() if is_missing)
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the samples are known for the conjugate of what the conventions here call the signal.
+
+        Siemens' are: on them as they are, the tool of T1-FF's authors (mrftools 0.1.1) matches fat that turns by
+        ``exp(-2 pi i 396 Hz TE)``, and BIDS takes a phase that grows for a higher Larmor frequency.
+        """
+        return (self.vendor or "").lower().startswith(_TURNED)
 
     def conjugated(self) -> Self:
         """Return the scan as a receiver of the other sense has it.

@@ -14,20 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from mrfpipe.acquisition.assembly import assemble, describe
-from mrfpipe.acquisition.header import Header, believed
 from mrfpipe.acquisition.readouts import imaging_of
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.twix_file import open_twix
 from mrfpipe.acquisition.twix_header import parse_twix_header, table_position_mm
-from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.errors import InputError
 from mrfpipe.protocol import Sequence
 
-_THICKNESS_TOLERANCE_MM = 0.05
 _GEOMETRY = ("position", "read_dir", "phase_dir", "slice_dir")
 
 
-def read_twix(path: str | Path, sequence: Sequence) -> RawScan:
+def read_twix(path: str | Path, sequence: Sequence, *, trusted: bool = False) -> RawScan:
     """Read a raw scan of a sequence: complete and finite, its readout oversampling kept, its trajectory in cycles/FOV.
+
+    Where its header says other than the sequence, that is an error unless the sequence is trusted.
 
     InputError if the file is missing, damaged, not Twix, not radial, or not complete; MismatchError if it is a scan of
     another sequence; ResourceError if it does not fit into memory.
@@ -38,19 +38,8 @@ def read_twix(path: str | Path, sequence: Sequence) -> RawScan:
         imaging = imaging_of(file.heads)
         if not (imaging["slice_dir"].any(axis=1).all() and all(np.isfinite(imaging[name]).all() for name in _GEOMETRY)):
             raise InputError(f"{path}: positions or directions are not there or not finite; copy the scan again.")
-        imaging["position"] += table_position_mm(file.buffers)
-        scan = assemble(file, imaging, header, sequence)
-    _check_thickness(believed(header, sequence), sequence, path)
-    return scan
-
-
-def _check_thickness(header: Header, sequence: Sequence, path: Path) -> None:
-    declared_mm, expected_mm = (0.0 if header.fov_mm is None else header.fov_mm[2]), sequence.slice_thickness * 1e3
-    if declared_mm and abs(declared_mm - expected_mm) > _THICKNESS_TOLERANCE_MM:
-        raise MismatchError(
-            f"{path}: slice thickness is {declared_mm:g} mm, in the protocol {expected_mm:g} mm; "
-            "use the protocol that the scan was measured with."
-        )
+        imaging["position"] += table_position_mm(file.buffers, path)
+        return assemble(file, imaging, header, sequence, trusted=trusted)
 
 
 def describe_twix(path: str | Path) -> dict[str, object]:

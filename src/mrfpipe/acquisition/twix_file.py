@@ -3,7 +3,8 @@
 A file of syngo VB is one measurement: a header, then blocks. One of VD, VE or XA begins with a table of up to 64
 measurements, the last of which is the scan. A block is a head, and then the samples of every coil behind a head of its
 own (VB repeats the block's head there). The layout is that which the open readers of the format agree on. Nothing that
-a file says is followed beyond its end, so that a damaged one ends in an `InputError`.
+a file says is followed beyond its end, so that a damaged one ends in an `InputError`; libraries raise what they raise,
+or return what they have (``benchmarks/twix_readers.py``).
 """
 
 import struct

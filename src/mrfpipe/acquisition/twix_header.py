@@ -5,6 +5,7 @@ degrees, lengths in mm; what is zero is left out of them) and two parameters of 
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from mrfpipe.errors import InputError
 _TRAJECTORIES = {1: "cartesian", 2: "radial", 4: "spiral", 8: "other"}
 _INVERSIONS = (1, 2)  # slice-selective, non-selective; the inversion time of any other is a relic
 _MOST_ECHOES = 128
+_THIRD_FREE = re.compile(r"T1_mapping$|.*(raFin_|T1_?MAP|MRF2D|customIR_Reco)")
+"""Protocols, by the names of their authors, whose fourth free number, counted from 0 the third, is the readouts of a
+slice; of others it is the fifth."""
 _PROTOCOL = re.compile(r"### ASCCONV BEGIN[^\n]*\n(.*?)### ASCCONV END ###", re.DOTALL)
 _LINE = re.compile(r"^[ \t]*([\w.\[\]]+)[ \t]*=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 
@@ -27,7 +31,8 @@ class _Protocol:
         found = _PROTOCOL.search(buffers.get("MeasYaps", ""))
         if found is None:
             raise InputError(f"{path}: its header has no protocol (MeasYaps); the file is damaged, copy it again.")
-        self.values = dict(_LINE.findall(found[1]))
+        # VB spells the block of free numbers another way.
+        self.values = dict(_LINE.findall(found[1].replace("sWiPMemBlock", "sWipMemBlock")))
         self.path = path
 
     def number(self, key: str) -> float | None:
@@ -62,7 +67,8 @@ def parse_twix_header(buffers: dict[str, str], path: Path) -> Header:
     protocol = _Protocol(buffers, path)
     matrix = protocol.count("sKSpace.lBaseResolution")
     trajectory = protocol.count("sKSpace.ucTrajectory")
-    name = protocol.values.get("tProtocolName", "").strip('"')
+    name, sequence = (protocol.values.get(key, "").strip('"') for key in ("tProtocolName", "tSequenceFileName"))
+    is_third = _THIRD_FREE.match(name) or sequence.endswith("\\raFin")
     fov_mm = tuple(protocol.number(f"sSliceArray.asSlice[0].{key}") for key in ("dReadoutFOV", "dPhaseFOV"))
     thickness_mm = protocol.number("sSliceArray.asSlice[0].dThickness") or 0.0
     field_strength = protocol.number("sProtConsistencyInfo.flNominalB0")
@@ -73,13 +79,13 @@ def parse_twix_header(buffers: dict[str, str], path: Path) -> Header:
         vendor="SIEMENS",
         field_strength=_parameter(buffers, "flMagneticFieldStrength") if field_strength is None else field_strength,
         protocol_name=name or None,
+        sequence_name=sequence or None,
         trajectory=None if trajectory is None else _TRAJECTORIES.get(trajectory, "other"),
-        trajectory_unit=None,
-        angle_increment_deg=None,
-        readouts_per_frame=None,
+        readouts_per_slice=protocol.count(f"sWipMemBlock.alFree[{3 if is_third else 4}]"),
         n_slices=protocol.count("sSliceArray.lSize"),
         matrix=None if matrix is None else (matrix, matrix),
         fov_mm=None if fov_mm[0] is None or fov_mm[1] is None else (fov_mm[0], fov_mm[1], thickness_mm),
+        slice_thickness_mm=thickness_mm or None,
         te_ms=protocol.times_ms("alTE", n_echoes),
         tr_ms=protocol.times_ms("alTR", 1),
         ti_ms=protocol.times_ms("alTI", 1) if is_inverted else (),
@@ -87,9 +93,46 @@ def parse_twix_header(buffers: dict[str, str], path: Path) -> Header:
     )
 
 
-def table_position_mm(buffers: dict[str, str]) -> Double:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwixTimes:
+    """Times in s that the sequence T1-FF keeps in the header."""
+
+    echo_spacing: float
+    """From pulse to pulse at the shortest TE."""
+    inversion: float
+    """From the inversion to the first pulse."""
+    shortest_te: float
+    """Shortest TE."""
+    repetition: float
+    """From inversion to inversion, recovery included."""
+
+
+def times_of(buffers: dict[str, str], path: Path) -> TwixTimes:
+    """Read the times of a 2-D scan of T1-FF; InputError if one is missing or not above 0, or the scan is 3-D."""
+    protocol = _Protocol(buffers, path)
+    name = protocol.values.get("tProtocolName", "").strip('"')
+    if "3D" in name:
+        raise InputError(f"{path}: is a 3-D scan ('{name}'); mrfpipe reads slices.")
+
+    def seconds(key: str, unit: float) -> float:
+        value = protocol.number(key)
+        if value is None or not value > 0:
+            raise InputError(f"{path}: its header has no {key}, where a scan of T1-FF keeps a time; name such a scan.")
+        return round(value * unit, 9)
+
+    return TwixTimes(
+        echo_spacing=seconds("sWipMemBlock.adFree[0]", 1e-3),
+        inversion=seconds("sWipMemBlock.adFree[1]", 1e-3),
+        shortest_te=seconds("alTE[0]", 1e-6),
+        repetition=seconds("alTR[0]", 1e-6),
+    )
+
+
+def table_position_mm(buffers: dict[str, str], path: Path) -> Double:
     """Return how far the table has moved from where the patient was landmarked, in LPS. Shape `(3)`."""
-    moved = (_parameter(buffers, f"lGlobalTablePos{axis}") for axis in ("Sag", "Cor", "Tra"))
+    moved = [_parameter(buffers, f"lGlobalTablePos{axis}") for axis in ("Sag", "Cor", "Tra")]
+    if moved[2] is None:
+        moved[2] = _Protocol(buffers, path).number("lScanRegionPosTra")
     return np.array([0.0 if value is None else value for value in moved])
 
 

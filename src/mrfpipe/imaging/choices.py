@@ -28,11 +28,14 @@ class Imaging:
     """Coils to compress to, where there are more; None for all in frames and `SUBSPACE_COILS` in a subspace."""
     noise: NoiseSource = "scan"
     """What coils are whitened by: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
-    conjugate: bool = False
-    """Whether the samples are conjugated before anything else; see `RawScan.conjugated`."""
+    conjugate: bool | None = None
+    """Whether the samples are conjugated before anything else, see `RawScan.conjugated`; None for those of makers whose
+    samples are known to need it, see `RawScan.is_turned`."""
     correct_delays: bool | None = None
     """Whether significant gradient delays are corrected, see `mrfpipe.imaging.delays`; None for those of spokes, where
     they can be seen, and of nothing else."""
+    trust_protocol: bool = False
+    """Whether the protocol is right where the header of the scan says other."""
 
     def __post_init__(self) -> None:
         if self.virtual_coils is not None and self.virtual_coils < 1:
@@ -43,7 +46,7 @@ class Imaging:
         coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
         noise = "" if self.noise == "scan" else ", noise of the edges"
         delays = "delays left" if self.correct_delays is False else "delays of spokes corrected"
-        sense = ", conjugated" if self.conjugate else ""
+        sense = "" if self.conjugate is None else ", conjugated" if self.conjugate else ", not conjugated"
         return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense})"
 
     @property

@@ -131,7 +131,8 @@ class Reconstruction:
         if imaging.recon == "subspace" and basis is None:
             raise ValueError("A subspace reconstruction needs a basis.")
         _check_readout(scan, sequence, imaging)
-        scan = scan.conjugated() if imaging.conjugate else scan
+        self._is_conjugated = scan.is_turned if imaging.conjugate is None else imaging.conjugate
+        scan = scan.conjugated() if self._is_conjugated else scan
         scan = scan if scan.readout == "golden-radial" else scan.within_matrix()
         seeks_delays = scan.readout == "golden-radial" and imaging.correct_delays is not False
         self.delays: Delays | None = before.delays if before else _delays_of(scan) if seeks_delays else None
@@ -169,8 +170,10 @@ class Reconstruction:
         notes: dict[str, object] = {} if self.delays is None else self.delays.notes()
         if unstated := self.scan.unstated(self._sequence):
             notes |= {UNSTATED: ", ".join(unstated)}
-        if self.scan.remarks:
-            notes |= {REMARKS: "; ".join(self.scan.remarks)}
+        sense = f"samples are conjugated, as those of {self.scan.vendor} turn the other way"
+        by_default = self._is_conjugated and self._imaging.conjugate is None
+        if remarks := [*self.scan.remarks, *([sense] if by_default else [])]:
+            notes |= {REMARKS: "; ".join(remarks)}
         if self._imaging.noise == "scan" and self.scan.noise is not None:
             notes |= {"noise_of_coils_over_their_mean": describe_noise(self.scan.noise)}
         if self.energies:

@@ -81,7 +81,7 @@ def _of_inversion(inversion: Inversion | None) -> Setting:
 
 def _of_phase(conjugated: bool) -> Setting:
     how = "the other way round" if conjugated else "as it is"
-    return Setting(f"phase {how}", "--conjugate, or leave it out where it was given")
+    return Setting(f"phase {how}", "--conjugate, or --no-conjugate where it was conjugated")
 
 
 def _of_profile(model: SignalModel) -> Setting:

@@ -78,7 +78,7 @@ def check_scan(
     """
     rng, simulated, assumed = np.random.default_rng(seed), Simulated(), Variant(protocol=protocol, model=model)
     with stage(progress, "read"):
-        raw = read_raw(scan, protocol.sequence)
+        raw = read_raw(scan, protocol.sequence, trusted=imaging.trust_protocol)
     middle = raw.n_slices // 2
 
     def others(variant: Variant) -> list[Variant]:

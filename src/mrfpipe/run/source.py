@@ -72,7 +72,7 @@ def open_series(
         _check_memory("A slice takes", _bytes(1, header.rank or header.n_frames, protocol), CLOSE)
         return StoredSeries(path=path, header=header)
     with stage(progress, "read"):
-        scan = read_raw(path, protocol.sequence)
+        scan = read_raw(path, protocol.sequence, trusted=imaging.trust_protocol)
     basis = basis if imaging.recon == "subspace" else None
     return reconstruction_of(scan, protocol, progress, imaging=imaging, basis=basis, device=device)
 
@@ -134,16 +134,18 @@ def usable_slices(source: Iterable[FrameSeries], path: str | Path, protocol: Pro
             raise MismatchError(
                 f"{path}: its signals turn against the protocol's, which leaves {left.as_they_are:.1%} of their energy "
                 f"unexplained and {left.conjugated:.1%} of their conjugates'; make the images with --conjugate, or "
-                "without it where it was given."
+                "with --no-conjugate where they were conjugated."
             )
         yield one
     if not found:
         raise InputError(f"{path} holds no signal that stands out as tissue; check the scan.")
 
 
-def load_series(path: str | Path, protocol: Protocol, progress: Progress) -> FrameSeries:
+def load_series(
+    path: str | Path, protocol: Protocol, progress: Progress, *, imaging: Imaging = BY_FRAMES
+) -> FrameSeries:
     """Get all slices of a scan into memory; parameters and errors as of `open_series` and `usable_slices`."""
-    source = open_series(path, protocol, progress)
+    source = open_series(path, protocol, progress, imaging=imaging)
     n_bytes = _bytes(source.n_slices, protocol.sequence.n_frames, protocol)
     _check_memory(f"{source.n_slices} slice(s) take", n_bytes, CLOSE)
     return stack_slices(usable_slices(source, path, protocol), source.n_slices)

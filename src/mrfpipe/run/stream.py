@@ -50,7 +50,7 @@ def map_stream(
     mapped: tuple[ParameterMaps, Fingerprints] | None = None
     if first is not None:
         mapped = mapper.map(usable_slices(chain([first], slices), name, mapper.protocol), device, progress)
-    raw = read_stream(scan, mapper.protocol.sequence)
+    raw = read_stream(scan, mapper.protocol.sequence, trusted=early.imaging.trust_protocol)
     whole = early.reconstruction(raw)
     order = early.order(whole)
     if mapped is not None and order is not None:
@@ -79,7 +79,8 @@ class _EarlySlices:
         """Of every slice that was made."""
 
     def __iter__(self) -> Iterator[FrameSeries]:
-        for raw in early_slices(self._scan, self._mapper.protocol.sequence):
+        sequence, trusted = self._mapper.protocol.sequence, self.imaging.trust_protocol
+        for raw in early_slices(self._scan, sequence, trusted=trusted):
             self._last = made = self.reconstruction(raw, self._last)
             self._digests.append(made.digest(0))
             yield from made

@@ -12,6 +12,7 @@ from mrfpipe.files.atomic import writing
 from mrfpipe.files.dictionaries import load_dictionary
 from mrfpipe.files.kinds import DESCRIPTION_FILE
 from mrfpipe.files.truth import load_truth, truth_path
+from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.distributed import is_leader
 from mrfpipe.learning.methods import METHODS, train_stages
@@ -51,6 +52,8 @@ class TrainingJob:
     """Times to go through the data; None for as often as the preset says."""
     precision: Precision
     """What to compute in."""
+    trust_protocol: bool
+    """Whether the protocol is right where the header of a scan says other."""
     seed: int
     """Of the random numbers."""
     device: torch.device
@@ -75,7 +78,8 @@ class TrainingJob:
             _drop(self.checkpoint)
         dictionary = None if self.dictionary is None else load_dictionary(self.dictionary)
         protocol = self.protocol if dictionary is None else dictionary.protocol
-        series, known = _learned(self.scans, protocol, dictionary, progress)
+        imaging = Imaging(trust_protocol=self.trust_protocol)
+        series, known = _learned(self.scans, protocol, dictionary, imaging, progress)
         stages = METHODS.get(self.preset) or (PRESETS[self.preset],)
         if self.n_epochs is not None:
             stages = tuple(replace(stage, n_epochs=self.n_epochs) for stage in stages)
@@ -89,7 +93,7 @@ class TrainingJob:
             seed=self.seed,
             progress=tell,
             checkpoint=self.checkpoint,
-            validation=_learned(self.validation, protocol, dictionary, progress) if self.validation else None,
+            validation=_learned(self.validation, protocol, dictionary, imaging, progress) if self.validation else None,
             precision=self.precision,
             log=self.log,
             board=self.board,
@@ -102,10 +106,12 @@ class TrainingJob:
         return model
 
 
-def _learned(scans: Sequence[Path], protocol: Protocol, dictionary: Dictionary | None, progress: Progress) -> Known:
+def _learned(
+    scans: Sequence[Path], protocol: Protocol, dictionary: Dictionary | None, imaging: Imaging, progress: Progress
+) -> Known:
     """Read scans with the truth beside them, or match them on the dictionary's grid."""
     known = [_truth(scan, protocol) for scan in scans] if dictionary is None else []  # before the work
-    series = [load_series(scan, protocol, progress) for scan in scans]
+    series = [load_series(scan, protocol, progress, imaging=imaging) for scan in scans]
     if dictionary is not None:
         known = [match_series(one, dictionary, refined=False, progress=progress("match"))[0] for one in series]
     return series, known

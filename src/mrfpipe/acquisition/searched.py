@@ -1,0 +1,86 @@
+"""Searched: what is to be looked for in a scan whose protocol is derived from a file.
+
+Components and grids are those of protocols that come with mrfpipe.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal
+
+import numpy as np
+
+from mrfpipe.arrays import Double
+from mrfpipe.errors import MismatchError
+from mrfpipe.protocol import Excitations, Grid, Protocol, load_protocol
+
+Components = Literal["tissue", "water-fat"]
+_MOST_PER_FRAME = 8  # readouts of a frame that differ in nothing but their place in k-space
+_BASES = {"tissue": ("fisp", ("T1", "T2")), "water-fat": ("t1ff", ("FF", "T1H2O", "T1fat", "df", "B1"))}
+"""The protocol whose components and grid are taken, and the parameters that are searched for unless told otherwise."""
+_NEEDED = {"tissue": ("T1", "T2"), "water-fat": ("FF", "T1H2O", "T1fat")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """What is to be searched for."""
+
+    components: Components = "tissue"
+    """What a voxel's signal is the sum of."""
+    parameters: tuple[str, ...] = ()
+    """Names of the parameters; those that the components need at least, and B1 and df at will."""
+    ranges: Mapping[str, Sequence[tuple[float, ...]]] | None = None
+    """Start, stop and step of a parameter's grid, by name, in the unit of files."""
+
+
+TISSUE = Searched()
+"""T1 and T2."""
+
+
+def base_protocol(searched: Searched) -> Protocol:
+    """Return the protocol that has the components, with a grid of what is searched for.
+
+    Raises
+    ------
+    MismatchError
+        If the parameters are not those of the components, or a range of values does not rise.
+    """
+    base, usual = _BASES[searched.components]
+    known, other = load_protocol(base), load_protocol("t1ff")
+    names = searched.parameters or usual
+    possible = {p.name: (p, known.grid[p.name]) for p in known.parameters}
+    possible |= {p.name: (p, other.grid[p.name]) for p in other.parameters if p.name in {"df", "B1"} - set(possible)}
+    for name in {*names, *(searched.ranges or {})}:
+        if name not in possible:
+            raise MismatchError(f"Parameter {name} is none of {searched.components}; it has {', '.join(possible)}.")
+    missing = [name for name in _NEEDED[searched.components] if name not in names]
+    if missing:
+        raise MismatchError(f"Parameter {missing[0]} is missing; {searched.components} needs it.")
+    axes: dict[str, Double] = {}
+    for name in (name for name in possible if name in names):
+        parameter, axis = possible[name]
+        given = (searched.ranges or {}).get(name)
+        axes[name] = axis if given is None else _axis(name, given) / parameter.scale
+    try:
+        return replace(
+            known, parameters=tuple(possible[name][0] for name in axes), grid=Grid(axes=axes), subspace_rank=None
+        )
+    except ValueError as e:
+        raise MismatchError(str(e)) from e
+
+
+def _axis(name: str, ranges: Sequence[tuple[float, ...]]) -> Double:
+    """Expand ranges; both ends are included."""
+    parts = []
+    for start, stop, step in ranges:
+        if not (step > 0 and start <= stop < np.inf) or not (stop - start) / step < 1e5:
+            raise MismatchError(f"Range {start:g}:{stop:g}:{step:g} of {name} does not rise, or in too many steps.")
+        parts.append(start + step * np.arange(int((stop - start) / step + 1e-6) + 1))
+    return np.concatenate(parts)
+
+
+def readouts_per_frame(trains: Sequence[Excitations]) -> int:
+    """Return the most readouts of which frames can be made that have one flip angle and echo time."""
+    rows = [row for train in trains for row in zip(train.flip.tolist(), train.te.tolist(), strict=True)]
+    lengths = np.gcd.reduce([len(list(run)) for _, run in groupby(rows)])
+    return max(n for n in range(1, _MOST_PER_FRAME + 1) if lengths % n == 0)

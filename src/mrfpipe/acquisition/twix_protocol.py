@@ -1,0 +1,129 @@
+"""Make a protocol from a Siemens Twix scan of T1-FF: its header has the times, in the places its authors gave them.
+
+Of the free numbers of a 2-D scan the first real one is the echo spacing at the shortest TE in ms and the second the
+inversion time in ms; the readouts of a slice are a whole one. What is left of the whole repetition after the train is
+recovery. The trains of flip angles and TE are in no header: they are those of the protocol that the components are
+taken from, or of a JSON file.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mrfpipe.acquisition.readouts import imaging_of
+from mrfpipe.acquisition.searched import Searched, base_protocol, readouts_per_frame
+from mrfpipe.acquisition.twix_file import open_twix
+from mrfpipe.acquisition.twix_header import TwixTimes, parse_twix_header, times_of
+from mrfpipe.arrays import Double
+from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.protocol import Delay, Excitations, History, Inversion, Protocol
+
+_SAME_TE = 1e-5  # s: the raster of a scanner
+WATER_FAT = Searched(components="water-fat")
+"""The components and parameters of T1-FF."""
+
+
+def protocol_from_twix(path: str | Path, *, searched: Searched = WATER_FAT, trains: Path | None = None) -> Protocol:
+    """Derive a protocol.
+
+    Parameters
+    ----------
+    path
+        A scan.
+    searched
+        What is to be searched for.
+    trains
+        JSON file with the lists `FA` in degrees and `TE` in ms, a value a spoke; `FA` may be one number for a list `B1`
+        in units of it. Without it the trains are those of T1-FF.
+
+    Returns
+    -------
+        The protocol, named after the file. With several slices, measured one after the other, the inversions of all
+        others come before; a single one is taken to be repeated.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, or the header lacks a number or has one that cannot be.
+    MismatchError
+        If header and trains do not fit each other, or the parameters are not those of the components.
+    """
+    path = Path(path)
+    known = base_protocol(searched)
+    flip, te = (known.sequence.flip, known.sequence.te) if trains is None else read_trains(trains)
+    with open_twix(path) as file:
+        header, times, imaging = (
+            parse_twix_header(file.buffers, path),
+            times_of(file.buffers, path),
+            imaging_of(file.heads),
+        )
+    if not imaging.size:
+        raise InputError(f"{path}: holds no acquisitions for an image; measure the scan again.")
+    if header.matrix is None or header.fov_mm is None or header.n_slices is None:
+        raise InputError(f"{path}: its header has no matrix, field of view or number of slices; name a scan of T1-FF.")
+    if header.readouts_per_slice != flip.size:
+        raise MismatchError(
+            f"{path}: its header announces {header.readouts_per_slice} readouts a slice, the trains have {flip.size}; "
+            "give those of the scan by --trains."
+        )
+    matrix, n_samples = header.matrix[0], int((imaging["number_of_samples"] - imaging["discard_pre"]).max())
+    if n_samples % matrix:
+        raise InputError(f"{path}: its {n_samples} samples a readout are no multiple of the matrix, {matrix}.")
+    train = _train(flip, te, times, known.sequence.trains[0], path)
+    recovery = times.repetition - times.inversion - float(train.tr.sum())
+    if recovery < 0:
+        raise MismatchError(
+            f"{path}: inversion and train take {1e3 * (times.repetition - recovery):.0f} ms, the whole repetition is "
+            f"{1e3 * times.repetition:.0f} ms by its header; give the trains of the scan by --trains."
+        )
+    sequence = replace(
+        known.sequence,
+        blocks=(Inversion(), Delay(duration=times.inversion), train, Delay(duration=round(recovery, 6))),
+        readout=replace(
+            known.sequence.readout, oversampling=n_samples // matrix, readouts_per_frame=readouts_per_frame([train])
+        ),
+        matrix=matrix,
+        fov=header.fov_mm[0] * 1e-3,
+        slice_thickness=(header.slice_thickness_mm or known.sequence.slice_thickness * 1e3) * 1e-3,
+    )
+    several = History(kind="multislice", slices=max(1, header.n_slices - 1))
+    return replace(
+        known,
+        name=path.stem,
+        description=f"Derived from the Twix scan {path.name}",
+        sequence=sequence,
+        history=several if header.n_slices > 1 else History(),
+    )
+
+
+def _train(flip: Double, te: Double, times: TwixTimes, like: Excitations, path: Path) -> Excitations:
+    if abs(te.min() - times.shortest_te) > _SAME_TE:
+        raise MismatchError(
+            f"{path}: its shortest TE is {1e3 * times.shortest_te:g} ms, that of the trains {1e3 * te.min():g} ms; "
+            "give those of the scan by --trains."
+        )
+    if times.echo_spacing <= times.shortest_te:
+        raise InputError(
+            f"{path}: its echo spacing of {1e3 * times.echo_spacing:g} ms is not above the shortest TE of "
+            f"{1e3 * times.shortest_te:g} ms; name a 2-D scan of T1-FF."
+        )
+    tr = np.round(te + times.echo_spacing - times.shortest_te, 9)
+    return replace(like, flip=flip, te=te, tr=tr, phase=np.zeros(te.size))
+
+
+def read_trains(path: Path) -> tuple[Double, Double]:
+    """Read flip angles in rad and TEs in s from a JSON file; InputError if it has none of as many spokes."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        angles, shares, te_ms = (np.asarray(table.get(key, 1.0), np.float64) for key in ("FA", "B1", "TE"))
+        flip_deg = np.broadcast_to(angles * shares, te_ms.shape)
+    except (OSError, ValueError, TypeError, AttributeError) as e:
+        raise InputError(f"{path}: is no JSON file with lists FA and TE of a value a spoke ({e}).") from e
+    is_train = te_ms.ndim == 1 and te_ms.size and np.all((te_ms > 0) & np.isfinite(te_ms) & np.isfinite(flip_deg))
+    if not is_train or not {"FA", "TE"} <= set(table) or np.any((flip_deg < 0) | (flip_deg > 360)):
+        raise InputError(
+            f"{path}: its lists FA (degrees) and TE (ms) are no train; give a value above 0 for each spoke."
+        )
+    return np.deg2rad(flip_deg), te_ms * 1e-3

@@ -1,0 +1,40 @@
+"""The scripts that wait for a GPU, rehearsed without one, so that a GPU at hand loses no time to them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(script: str, *words: str) -> str:
+    line = [sys.executable, str(ROOT / "benchmarks" / script), *words]
+    done = subprocess.run(
+        line, capture_output=True, text=True, check=False, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_everything_that_a_gpu_computes_is_measured():
+    pytest.importorskip("finufft")
+    printed = run("on_gpu.py", "--device", "cpu", "--small")
+    assert "failed" not in printed
+    rows = json.loads(printed.splitlines()[-1])["rows"]
+    assert {"epg, all signals (s)", "exact (s)", "brute, of 8192 voxels (s)", "group (s)", "subspace, a slice (s)"} <= {
+        *rows
+    }
+    assert rows["exact, worst score against brute ()"] < 1e-5
+
+
+@pytest.mark.slow
+def test_a_training_on_a_gpu_is_rehearsed(tmp_path):
+    pytest.importorskip("finufft")
+    printed = run("train_on_gpu.py", str(tmp_path / "model"), "--rehearse")
+    assert "2,000,521 parameters" in printed
+    assert sum(path.stat().st_size for path in (tmp_path / "model").iterdir()) < 12e6
