@@ -1,6 +1,6 @@
 """A scan streamed to the server at the pace of a scanner: when its last map arrives after its last readout.
 
-    python benchmarks/stream.py [SCAN.h5] [--seconds 50] [--dictionary DICT.h5] [-- OPTIONS OF mrfpipe serve]
+    python benchmarks/stream.py [SCAN.h5] [--seconds 50] [--dictionary DICT.h5] [OPTIONS OF mrfpipe serve]
 
 Without a scan a phantom of five slices and 8 coils is made first, without a dictionary the server maps by the network
 that ships. The readouts are sent evenly over the time that the slices take to measure, of T1-FF about 10 s each. The
@@ -112,8 +112,7 @@ def main() -> None:
     parser.add_argument("scan", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=50.0)
     parser.add_argument("--dictionary", type=Path)
-    parser.add_argument("options", nargs="*")
-    given = parser.parse_args()
+    given, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         raw, first = given.scan or Path(folder) / "five.h5", Path(folder) / "one.h5"
         if given.scan is None:
@@ -122,7 +121,7 @@ def main() -> None:
         offered = ["-d", str(given.dictionary)] if given.dictionary else []
         line = [sys.executable, "-c", "from mrfpipe.cli import main; main()", "serve", "--port", "0"]
         piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen([*line, *offered, *given.options], **piped) as server:
+        with subprocess.Popen([*line, *offered, *options], **piped) as server:
             said, told = server.stderr or sys.stdin, server.stdout or sys.stdin
             port = next(int(text.split(" for ")[0].rpartition(":")[2]) for text in said if "listening" in text)
             stream(first, port, 0.0, server.pid)
@@ -142,7 +141,7 @@ def main() -> None:
         images=made.n_images,
         peak_memory_gb=round(memory, 2),
         by="matching" if given.dictionary else "network",
-        options=" ".join(given.options),
+        options=" ".join(options),
     )
 
 
