@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "Say how far maps are from a reference.",
     "report": "Show maps as a page for the browser.",
     "compare": "Show two results, or one and the truth, on a page for the browser.",
+    "serve": "Turn scans into maps while they are measured.",
     "study": "Run an experiment: a table and a figure.",
     "info": "Say what a file is.",
     "doctor": "Say what this machine has and what would be chosen on it.",

@@ -3,7 +3,7 @@
 Fingerprints are what the maps were read from: the signal of every voxel and the one it was explained by.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,6 +107,14 @@ class ParameterMaps(Mapping[str, Float]):
         found: Bool = self.edge >> self.parameters.index(parameter) & 1 > 0
         return found
 
+    def in_order(self, order: Sequence[int], affine: Double) -> "ParameterMaps":
+        """Return the maps with their slices in the order of these numbers, which lie where the affine says."""
+        si = {name: image[order] for name, image in self.si.items()}
+        sd = None if self.sd is None else {name: image[order] for name, image in self.sd.items()}
+        always = {name: getattr(self, name)[order] for name in ("m0", "phase", "match", "edge", "mask")}
+        gap = None if self.gap is None else self.gap[order]
+        return replace(self, si=si, sd=sd, gap=gap, affine=affine, **always)
+
     @property
     def quality(self) -> tuple[Quality, ...]:
         """The quality maps there are."""
@@ -208,6 +216,13 @@ class Fingerprints:
             if not np.all(np.isfinite(array)):
                 raise ValueError(f"{name} has values that are not finite.")
             object.__setattr__(self, name, frozen(array))
+
+    def in_order(self, order: Sequence[int], mask: Bool) -> "Fingerprints":
+        """Return those of the slices in the order of these numbers; the mask is that of the slices as they are."""
+        number = np.zeros(mask.shape, np.intp)
+        number[mask] = np.arange(len(self.measured))
+        voxels = number[order][mask[order]]
+        return replace(self, measured=self.measured[voxels], simulated=self.simulated[voxels])
 
     @property
     def fitted(self) -> Complex:

@@ -217,6 +217,14 @@ def test_slices_numbered_as_an_interleaved_scan(path):
     np.testing.assert_array_equal(got.order, [0, 3, 1, 4, 2])
 
 
+def test_slice_that_was_measured_first(path):
+    scan = small_scan(n_slices=3)
+    made = sorted(acquisitions(scan), key=lambda one: (2, 0, 1).index(one.idx.slice))
+    got = read_ismrmrd(write_file(path, made), small_sequence())
+    assert np.array_equal(got.kspace, scan.kspace)
+    assert got.first == 2
+
+
 def test_one_slice_takes_its_thickness_as_spacing(path):
     affine = read_ismrmrd(write_file(path, acquisitions(small_scan(n_slices=1))), small_sequence()).affine
     np.testing.assert_allclose(affine, expected_affine(spacing_mm=8.0), atol=AFFINE_TOLERANCE_MM)

@@ -1,5 +1,7 @@
 """Gradient delays: found by their sign and size, corrected, and left alone where there are none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import small_protocol
@@ -125,6 +127,17 @@ def test_frames_are_corrected_by_default_and_as_told(images):
     assert error(default) < 0.7 * error(without.series().images)
     assert found.notes()["gradient_delays_corrected"]
     assert found.notes()["gradient_delays_samples"]["y"] == pytest.approx(-0.8, abs=0.01)
+
+
+def test_the_slice_measured_first_decides_unless_it_tells_nothing(images):
+    """Two slices whose delays differ, as no scanner's do, and two of which the first is air."""
+    kspace = np.concatenate([measured(images, (0.5, -0.8, 0)), measured(images, (0, 0, 0))])
+    for order, expected in (([0, 1], -0.8), ([1, 0], 0.0)):
+        found = Reconstruction(replace(raw_scan(kspace), order=np.array(order)), PROTOCOL.sequence).delays
+        assert found.y == pytest.approx(expected, abs=0.01)
+    kspace[1] = 0
+    found = Reconstruction(replace(raw_scan(kspace), order=np.array([1, 0])), PROTOCOL.sequence).delays
+    assert found.y == pytest.approx(-0.8, abs=0.01)
 
 
 def test_the_scanner_and_the_estimate_share_a_convention():

@@ -5,18 +5,22 @@ order in the file. Noise measurements are kept apart, everything that is not for
 repetitions the last is used.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mrfpipe.acquisition.assembly import assemble, describe
 from mrfpipe.acquisition.header import CARTESIAN_TYPES, Header
-from mrfpipe.acquisition.heads import Heads
-from mrfpipe.acquisition.ismrmrd_file import IsmrmrdFile, open_ismrmrd
+from mrfpipe.acquisition.heads import Heads, RawFile
+from mrfpipe.acquisition.ismrmrd_file import open_ismrmrd
 from mrfpipe.acquisition.ismrmrd_header import parse_headers
+from mrfpipe.acquisition.ismrmrd_stream import StreamedScan
 from mrfpipe.acquisition.readouts import imaging_of
 from mrfpipe.acquisition.scan import RawScan
-from mrfpipe.errors import InputError
+from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.protocol import Sequence
 
 
@@ -29,8 +33,39 @@ def read_ismrmrd(path: str | Path, sequence: Sequence, *, trusted: bool = False)
     needed; MismatchError if it is a scan of another sequence; ResourceError if it does not fit into memory.
     """
     with open_ismrmrd(Path(path)) as file:
-        imaging, header = _image_of(file)
+        imaging, header = image_of(file, file.xml)
         return assemble(file, imaging, header, sequence, trusted=trusted)
+
+
+def read_stream(scan: StreamedScan, sequence: Sequence, *, trusted: bool = False) -> RawScan:
+    """Read what has come of a streamed scan, as if it were a file; errors as of `read_ismrmrd`."""
+    imaging, header = image_of(scan, scan.xml or b"")
+    return assemble(scan, imaging, header, sequence, trusted=trusted)
+
+
+def early_slices(scan: StreamedScan, sequence: Sequence, *, trusted: bool = False) -> Iterator[RawScan]:
+    """Read the slices of a streamed scan, each as a scan of its own as soon as its readouts are there.
+
+    Slices are told by their counters. One whose counters do not name its readouts is left out, whatever is wrong with
+    it: that is for `read_stream` to say. Errors as of `StreamedScan.wait` and of a header that cannot be read.
+    """
+    done: set[int] = set()
+    n, more = sequence.n_readouts, True
+    while more:
+        more, n = scan.wait(n), len(scan.heads)
+        imaging, header = image_of(scan, scan.xml or b"")
+        lacking = sequence.n_readouts
+        for s in sorted(set(imaging["slice"].tolist()) - done):
+            one = imaging[imaging["slice"] == s]
+            if one.size < sequence.n_readouts:
+                lacking = min(lacking, sequence.n_readouts - one.size)
+                continue
+            done.add(s)
+            if np.array_equal(np.sort(one["kspace_encode_step_1"]), np.arange(sequence.n_readouts)):
+                one["slice"] = 0
+                with suppress(InputError, MismatchError):
+                    yield assemble(scan, one, replace(header, n_slices=None), sequence, trusted=trusted)
+        n += lacking
 
 
 def describe_ismrmrd(path: str | Path) -> dict[str, object]:
@@ -40,13 +75,13 @@ def describe_ismrmrd(path: str | Path) -> dict[str, object]:
     or not ISMRMRD.
     """
     with open_ismrmrd(Path(path)) as file:
-        imaging, header = _image_of(file)
+        imaging, header = image_of(file, file.xml)
         return describe(file.heads, imaging, header)
 
 
-def _image_of(file: IsmrmrdFile) -> tuple[Heads, Header]:
+def image_of(file: RawFile, xml: bytes) -> tuple[Heads, Header]:
     """Select what was measured for the image, and the header of its encoding: of several, the one not Cartesian."""
-    headers = parse_headers(file.xml, file.path)
+    headers = parse_headers(xml, file.path)
     imaging = imaging_of(file.heads)
     encodings = np.unique(imaging["encoding_space_ref"])
     others = [n for n in encodings if n < len(headers) and headers[n].trajectory not in CARTESIAN_TYPES]

@@ -119,7 +119,7 @@ def _contents(file: h5py.File, heap: Heap, path: Path) -> IsmrmrdFile:
         raise InputError(f"{path}: '{group.name}/data' is no table of acquisitions; convert the scan to ISMRMRD.")
     if xml is None:
         raise InputError(f"{path}: the header '{group.name}/xml' is not text; convert the scan to ISMRMRD.")
-    return IsmrmrdFile(path=path, size=heap.size, xml=xml, heads=_heads(table.heads, path), table=table)
+    return IsmrmrdFile(path=path, size=heap.size, xml=xml, heads=heads_of(table.heads, path), table=table)
 
 
 def _scan_group(file: h5py.File, path: Path) -> h5py.Group:
@@ -145,7 +145,7 @@ def _text(dataset: Any, heap: Heap) -> bytes | None:  # noqa: ANN401 - h5py is u
     return bytes(text).rstrip(b"\0")
 
 
-def _heads(stored: npt.NDArray[Any], path: Path) -> Heads:
+def heads_of(stored: npt.NDArray[Any], path: Path) -> Heads:
     """Turn heads as stored into the fields of `HEAD`."""
     heads = np.zeros(stored.size, HEAD)
     heads["number"] = np.arange(stored.size)

@@ -80,6 +80,11 @@ class RawScan:
             if getattr(self, array) is not None:
                 object.__setattr__(self, array, frozen(getattr(self, array)))
 
+    @property
+    def first(self) -> int:
+        """The slice that was measured first, as far as is known."""
+        return 0 if self.order is None else int(np.argmin(self.order))
+
     def __repr__(self) -> str:
         size = f"{self.n_slices} slice(s), {self.n_coils} coils, {self.n_readouts} readouts of {self.kspace.shape[3]}"
         return f"<RawScan {self.name}: {size} samples, matrix {self.matrix}, FOV {self.fov * 1e3:g} mm>"

@@ -5,6 +5,7 @@ every frame is gridded by itself (``nufft``), or all readouts together give the 
 (``subspace``). Images are in units of the scanner's signal over its noise if there is a noise scan.
 """
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,7 +18,7 @@ from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.coils import compress_coils, describe_noise, edge_noise, estimate_coil_maps, prewhiten
-from mrfpipe.imaging.delays import correct_delays, estimate_delays
+from mrfpipe.imaging.delays import UNKNOWN, Delays, correct_delays, estimate_delays
 from mrfpipe.imaging.density import weights_of
 from mrfpipe.imaging.frames import reconstruct_frames
 from mrfpipe.imaging.mask import tissue_mask
@@ -89,6 +90,15 @@ def _off_resonance(scan: RawScan, field: Float) -> OffResonance:
     return OffResonance.of(field, scan.times, scan.trajectory)
 
 
+def _delays_of(scan: RawScan) -> Delays:
+    """Estimate the delays from the slice that was measured first, so that they are known before others are measured.
+
+    All slices together are asked only if that one tells nothing, as one of air.
+    """
+    found = estimate_delays(scan.kspace[scan.first : scan.first + 1], scan.trajectory)
+    return estimate_delays(scan.kspace, scan.trajectory) if found == UNKNOWN and scan.n_slices > 1 else found
+
+
 class Reconstruction:
     """The series of a raw scan, slice after slice: a `FrameSeries` of one slice each, made when asked for."""
 
@@ -103,8 +113,9 @@ class Reconstruction:
         denoised: bool = True,
         device: torch.device = CPU,
         progress: Steps = UNTOLD,
+        before: "Reconstruction | None" = None,
     ) -> None:
-        """Look at all slices for gradient delays, and get ready.
+        """Look for gradient delays, and get ready.
 
         Parameters
         ----------
@@ -124,6 +135,8 @@ class Reconstruction:
             Where a subspace reconstruction iterates.
         progress
             Called after every frame, or every slice of a subspace reconstruction, of each frequency of a field.
+        before
+            The same of slices that were measured before these ones: its delays hold here, too.
 
         Raises
         ------
@@ -142,41 +155,55 @@ class Reconstruction:
         scan = scan.conjugated() if self._is_conjugated else scan
         scan = scan if scan.readout == "golden-radial" else scan.within_matrix()
         seeks_delays = scan.readout == "golden-radial" and imaging.correct_delays is not False
-        self._delays = estimate_delays(scan.kspace, scan.trajectory) if seeks_delays else None
-        scan = correct_delays(scan, self._delays) if self._delays and self._delays.significant else scan
-        self._scan, self._sequence, self._imaging = scan, sequence, imaging
+        self.delays: Delays | None = before.delays if before else _delays_of(scan) if seeks_delays else None
+        """Those of the gradients, if they were looked for."""
+        scan = correct_delays(scan, self.delays) if self.delays and self.delays.significant else scan
+        self.scan = scan
+        """What is reconstructed: turned, its readouts where they are."""
+        self._sequence, self._imaging = sequence, imaging
         self._basis, self._denoised, self._device, self._progress = basis, denoised, device, progress
         self._off_resonance = None if field is None else _off_resonance(scan, field)
         self._weights = weights_of(scan.readout)
-        self._density = self._weights(scan.trajectory, sequence.matrix)
+        alike = before if before and np.array_equal(before.scan.trajectory, scan.trajectory) else None
+        self.density: Float = alike.density if alike else self._weights(scan.trajectory, sequence.matrix)
+        """Weights of the samples. Shape `(readouts, samples)`."""
+        self.kernels: Tensor | None = alike.kernels if alike else None
+        """Of a subspace reconstruction, once a slice was made by it."""
+        self.energies: list[float] = before.energies if before else []
+        """Share of the energy that compressed coils keep, of every slice that was made."""
         n_passes = 1 if self._off_resonance is None else self._off_resonance.frequencies.size
         self._n_steps = scan.n_slices * n_passes * (sequence.n_frames if basis is None else 1)
         self._n_done = 0
-        self._kernels: Tensor | None = None
-        self._energies: list[float] = []
         self._coil_maps: Complex | None = None
 
     @property
     def n_slices(self) -> int:
         """Slices of the scan."""
-        return self._scan.n_slices
+        return self.scan.n_slices
+
+    def digest(self, s: int) -> str:
+        """Return the sha256 of all that the images of a slice are made of, but for how: two slices of one are alike."""
+        total = hashlib.sha256()
+        for array in (self.scan.kspace[s], self.scan.trajectory, self.scan.noise):
+            total.update(b"none" if array is None else np.ascontiguousarray(array).data)
+        return total.hexdigest()
 
     @property
     def notes(self) -> dict[str, object]:
         """What was found up to now, to be recorded: delays, what is unchecked, noise, what compressed coils keep."""
-        notes: dict[str, object] = {} if self._delays is None else self._delays.notes()
-        if unstated := self._scan.unstated(self._sequence):
+        notes: dict[str, object] = {} if self.delays is None else self.delays.notes()
+        if unstated := self.scan.unstated(self._sequence):
             notes |= {UNSTATED: ", ".join(unstated)}
-        sense = f"samples are conjugated, as those of {self._scan.vendor} turn the other way"
+        sense = f"samples are conjugated, as those of {self.scan.vendor} turn the other way"
         by_default = self._is_conjugated and self._imaging.conjugate is None
-        if remarks := [*self._scan.remarks, *([sense] if by_default else [])]:
+        if remarks := [*self.scan.remarks, *([sense] if by_default else [])]:
             notes |= {REMARKS: "; ".join(remarks)}
-        if self._imaging.noise == "scan" and self._scan.noise is not None:
-            notes |= {"noise_of_coils_over_their_mean": describe_noise(self._scan.noise)}
+        if self._imaging.noise == "scan" and self.scan.noise is not None:
+            notes |= {"noise_of_coils_over_their_mean": describe_noise(self.scan.noise)}
         if self._off_resonance is not None:
             notes |= {FREQUENCIES: np.round(self._off_resonance.frequencies, 1).tolist()}
-        if self._energies:
-            notes |= {"virtual_coils": self._imaging.n_virtual, "virtual_coils_energy": min(self._energies)}
+        if self.energies:
+            notes |= {"virtual_coils": self._imaging.n_virtual, "virtual_coils_energy": min(self.energies)}
         return notes
 
     @property
@@ -194,10 +221,10 @@ class Reconstruction:
         """
         self._n_done = 0
         for s in range(self.n_slices):
-            kspace = self._compressed(prewhiten(self._scan.kspace[s], self._noise(s)))
+            kspace = self._compressed(prewhiten(self.scan.kspace[s], self._noise(s)))
             maps = estimate_coil_maps(
                 kspace,
-                self._scan.trajectory,
+                self.scan.trajectory,
                 self._sequence.matrix,
                 method=self._imaging.coil_maps,
                 weights=self._weights,
@@ -207,10 +234,10 @@ class Reconstruction:
                 self._coil_maps = maps
             images = self._images(s, kspace, maps)
             yield FrameSeries(
-                name=self._scan.name,
+                name=self.scan.name,
                 images=images[None],
                 mask=tissue_mask(images, self._basis)[None],
-                affine=of_slice(self._scan.affine, s),
+                affine=of_slice(self.scan.affine, s),
                 sequence_hash=self._sequence.hash,
                 basis=self._basis,
             )
@@ -226,14 +253,14 @@ class Reconstruction:
         """
         if self._coil_maps is None:
             raise ValueError("The middle slice has not been reconstructed yet.")
-        maps, shape = self._coil_maps, (len(self._coil_maps), *self._scan.kspace.shape[2:])
+        maps, shape = self._coil_maps, (len(self._coil_maps), *self.scan.kspace.shape[2:])
         parts = rng.standard_normal((2, *shape), np.float32) * np.float32(np.sqrt(0.5))
         return self._coefficients(parts[0] + 1j * parts[1], maps)
 
     def _noise(self, s: int) -> Complex | None:
         if self._imaging.noise == "scan":
-            return self._scan.noise
-        return edge_noise(self._scan.kspace[s], self._scan.trajectory)
+            return self.scan.noise
+        return edge_noise(self.scan.kspace[s], self.scan.trajectory)
 
     def series(self) -> FrameSeries:
         """Reconstruct all slices, into memory."""
@@ -244,7 +271,7 @@ class Reconstruction:
         if n_virtual is None or n_virtual >= len(kspace):
             return kspace
         kspace, energy = compress_coils(kspace, n_virtual)
-        self._energies.append(energy)
+        self.energies.append(energy)
         return kspace
 
     def _images(self, s: int, kspace: Complex, maps: Complex) -> Complex:
@@ -260,9 +287,9 @@ class Reconstruction:
     def _frames(self, kspace: Complex, maps: Complex) -> Complex:
         return reconstruct_frames(
             kspace,
-            self._scan.trajectory,
+            self.scan.trajectory,
             maps,
-            self._density,
+            self.density,
             self._sequence.readouts_per_frame,
             backend=self._imaging.backend,
             progress=lambda _done, _all: self._step(),
@@ -270,10 +297,10 @@ class Reconstruction:
 
     def _coefficients(self, kspace: Complex, maps: Complex) -> Complex:
         basis, readouts_per_frame = np.asarray(self._basis), self._sequence.readouts_per_frame
-        if self._kernels is None:  # the same for all slices
-            self._kernels = subspace_kernels(
-                self._scan.trajectory,
-                self._density,
+        if self.kernels is None:  # the same for all slices
+            self.kernels = subspace_kernels(
+                self.scan.trajectory,
+                self.density,
                 basis,
                 readouts_per_frame,
                 self._sequence.matrix,
@@ -282,12 +309,12 @@ class Reconstruction:
             )
         coefficients = reconstruct_subspace(
             kspace,
-            self._scan.trajectory,
-            self._density,
+            self.scan.trajectory,
+            self.density,
             maps,
             basis,
             readouts_per_frame,
-            kernels=self._kernels,
+            kernels=self.kernels,
             denoised=self._denoised,
             backend=self._imaging.backend,
             device=self._device,

@@ -35,6 +35,12 @@ def shipped_model(sequence_hash: str | None = None, kind: Kind = "coefficients")
     raise MismatchError(f"No network ships for {kind} of the scan's sequence ({sequence_hash[:12]}); {CURE}.")
 
 
+def shipped_models() -> list[Path]:
+    """List the folders of all networks that ship, the default one first; InputError if that one is not there."""
+    first = shipped_model()
+    return [first, *(f for f in sorted(models_folder().iterdir()) if f != first and (f / DESCRIPTION_FILE).is_file())]
+
+
 def _read_by(description: Path) -> tuple[object, object]:
     """Return the sequence and the kind of images that a description names; None where there is none to be read."""
     try:

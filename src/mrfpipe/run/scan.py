@@ -1,7 +1,7 @@
 """Scan: from a scan to its result, by whatever mapper."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from mrfpipe.files.provenance import Recipe, sha256_of
 from mrfpipe.files.results import scan_name
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.series import FrameSeries, each_slice
+from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.progress import SILENT, Progress
 from mrfpipe.report.quality import DOUBT
 from mrfpipe.run.mapper import Mapper
@@ -106,6 +107,20 @@ def _map(
     began, before = time.perf_counter(), slices.seconds
     maps, fingerprints = mapper.map(slices, device, progress)
     mapping = time.perf_counter() - began - (slices.seconds - before)
+    seconds = {"images": round(slices.seconds, 2), mapper.kind: round(mapping, 2)}
+    return result_of(name, (maps, fingerprints), mapper, device, record, {"seconds_of_stages": seconds})
+
+
+def result_of(
+    name: str,
+    mapped: tuple[ParameterMaps, Fingerprints],
+    mapper: Mapper,
+    device: torch.device,
+    record: Record,
+    notes: Mapping[str, object],
+) -> Result:
+    """Put what a mapper made beside how it was made, and what may be wrong with it."""
+    maps, fingerprints = mapped
     doubt = mapper.doubt(maps, fingerprints)
     provenance = record.provenance(
         recipe=None,
@@ -113,10 +128,7 @@ def _map(
         protocol=mapper.protocol,
         method=mapper.describe(fingerprints.basis.shape[1]),
         device=str(device),
-        notes={
-            "seconds_of_stages": {"images": round(slices.seconds, 2), mapper.kind: round(mapping, 2)},
-            **({DOUBT: doubt} if doubt else {}),
-        },
+        notes={**notes, **({DOUBT: doubt} if doubt else {})},
     )
     return Result(name=name, maps=maps, fingerprints=fingerprints, provenance=provenance, warning=doubt)
 

@@ -92,6 +92,7 @@ def reconstruction_of(
     field: Float | None = None,
     denoised: bool = True,
     device: torch.device = CPU,
+    before: Reconstruction | None = None,
 ) -> Reconstruction:
     """Get ready to reconstruct a raw scan: parameters as of `open_series` and `Reconstruction`.
 
@@ -116,6 +117,7 @@ def reconstruction_of(
         denoised=denoised,
         device=device,
         progress=progress(imaging.recon),
+        before=before,
     )
 
 

@@ -1,0 +1,74 @@
+"""Offer: what a client of the server may choose, by name; nothing that it says is taken for a path."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from mrfpipe.errors import InputError
+from mrfpipe.imaging.choices import Imaging
+from mrfpipe.run.mapper import Mapper
+
+_CHOICES = ("config", "recon", "dictionary", "model")
+_UNSAID = ("", "default", "openrecon")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a client may choose from."""
+
+    dictionaries: Mapping[str, Mapper]
+    """What matches, by name; the first is the default."""
+    networks: Mapping[str, Mapper]
+    """Networks, by name; the first is the default."""
+    imaging: Imaging
+    """How scans are reconstructed, unless the client chooses otherwise."""
+
+    def chosen(self, configurations: list[str]) -> tuple[Mapper, Imaging]:
+        """Return what the texts of a client ask for, a name or JSON each; later ones come before earlier ones.
+
+        The names are ``matching`` and ``network``; nothing, ``default`` and ``openrecon`` leave it to the server, which
+        matches if it has a dictionary. JSON has the keys ``config`` for that name, ``recon``, ``dictionary`` and
+        ``model``, or has them as OpenRecon sends them, below ``parameters``.
+
+        Raises
+        ------
+        InputError
+            If there is no such thing.
+        """
+        wanted: dict[str, str] = {}
+        for text in configurations:
+            wanted |= _wanted(text)
+        config = wanted.get("config") or ("matching" if self.dictionaries else "network")
+        if config not in {"matching", "network"}:
+            raise InputError(f"There is no configuration {_short(config)}; choose matching, network or default.")
+        of, key = (self.dictionaries, "dictionary") if config == "matching" else (self.networks, "model")
+        name = wanted.get(key) or next(iter(of), "")
+        if name not in of:
+            names = ", ".join(of) or f"none, start it with --{key}"
+            raise InputError(f"The server has no {key} {_short(name)}; it has {names}.")
+        recon = wanted.get("recon") or self.imaging.recon
+        if recon not in {"nufft", "subspace"}:
+            raise InputError(f"There is no reconstruction {_short(recon)}; choose nufft or subspace.")
+        return of[name], replace(self.imaging, recon="nufft" if recon == "nufft" else "subspace")
+
+
+def _wanted(text: str) -> dict[str, str]:
+    """Read one text of a client: what it chooses, without what it leaves to the server."""
+    text = text.strip()
+    values: object = {"config": text}
+    if text.startswith("{"):
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as e:
+            raise InputError(f"The configuration {_short(text)} is no JSON; send a name, or JSON.") from e
+        values = values.get("parameters", values) if isinstance(values, dict) else values
+    if not isinstance(values, dict) or not set(values) <= set(_CHOICES):
+        raise InputError(f"The configuration {_short(text)} has other keys than {', '.join(_CHOICES)}.")
+    if not all(isinstance(value, str) for value in values.values()):
+        raise InputError(f"The configuration {_short(text)} has values that are no text.")
+    return {key: value for key, value in values.items() if value not in _UNSAID}
+
+
+def _short(text: str) -> str:
+    """Quote the beginning of what a client says."""
+    return repr(text if len(text) <= 40 else f"{text[:40]}...")

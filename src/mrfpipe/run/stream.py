@@ -1,0 +1,111 @@
+"""Stream: from a scan that is still measured to its maps, every slice as soon as it is complete.
+
+When the scan is complete it is read as a file is, with all checks. Slices that are of it just as they were made before
+are kept. Otherwise, as where a repetition or a noise scan comes late, or counters do not name the readouts, all are
+made from the whole scan. So the maps are those of the same scan as a file.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+
+import torch
+
+from mrfpipe.acquisition.ismrmrd import early_slices, read_stream
+from mrfpipe.acquisition.ismrmrd_stream import StreamedScan
+from mrfpipe.acquisition.scan import RawScan
+from mrfpipe.arrays import Complex
+from mrfpipe.imaging.choices import BY_FRAMES, Imaging
+from mrfpipe.imaging.reconstruction import Reconstruction
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.progress import SILENT, Progress
+from mrfpipe.run.mapper import Mapper
+from mrfpipe.run.record import Record
+from mrfpipe.run.result import Result
+from mrfpipe.run.scan import CPU, result_of
+from mrfpipe.run.source import reconstruction_of, usable_slices
+
+
+def map_stream(
+    scan: StreamedScan,
+    mapper: Mapper,
+    *,
+    imaging: Imaging = BY_FRAMES,
+    device: torch.device = CPU,
+    progress: Progress = SILENT,
+    record: Record | None = None,
+) -> Result:
+    """Turn a scan into maps while another thread receives it; parameters as of `mrfpipe.run.scan.map_scan`.
+
+    Raises
+    ------
+    MrfpipeError
+        As `StreamedScan.wait`, `read_stream`, `reconstruction_of`, `usable_slices` and `Mapper.map`.
+    """
+    record, name = record or Record(), scan.path.name
+    early = _EarlySlices(scan, mapper, mapper.imaging(imaging), device, progress)
+    slices = iter(early)
+    first = next(slices, None)
+    mapped: tuple[ParameterMaps, Fingerprints] | None = None
+    if first is not None:
+        mapped = mapper.map(usable_slices(chain([first], slices), name, mapper.protocol), device, progress)
+    raw = read_stream(scan, mapper.protocol.sequence, trusted=early.imaging.trust_protocol)
+    whole = early.reconstruction(raw)
+    order = early.order(whole)
+    if mapped is not None and order is not None:
+        maps, fingerprints = mapped
+        mapped = maps.in_order(order, raw.affine), fingerprints.in_order(order, maps.mask)
+        coil_maps, notes = early.coil_maps[order[len(order) // 2]], early.notes | whole.notes
+    else:
+        mapped = mapper.map(usable_slices(whole, name, mapper.protocol), device, progress)
+        coil_maps, notes = whole.coil_maps, whole.notes
+    result = result_of(name, mapped, mapper, device, record, notes)
+    method = f"{early.imaging}; {result.provenance.method}"
+    return replace(result, coil_maps=coil_maps, provenance=replace(result.provenance, method=method))
+
+
+class _EarlySlices:
+    """The series of each slice of a scan as soon as it is complete, until the client is done."""
+
+    def __init__(
+        self, scan: StreamedScan, mapper: Mapper, imaging: Imaging, device: torch.device, progress: Progress
+    ) -> None:
+        self._scan, self._mapper, self._device, self._progress = scan, mapper, device, progress
+        self.imaging = imaging
+        self._last: Reconstruction | None = None
+        self._digests: list[str] = []
+        self.coil_maps: list[Complex | None] = []
+        """Of every slice that was made."""
+
+    def __iter__(self) -> Iterator[FrameSeries]:
+        sequence, trusted = self._mapper.protocol.sequence, self.imaging.trust_protocol
+        for raw in early_slices(self._scan, sequence, trusted=trusted):
+            self._last = made = self.reconstruction(raw, self._last)
+            self._digests.append(made.digest(0))
+            yield from made
+            self.coil_maps.append(made.coil_maps)
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What was found in the slices that were made."""
+        return self._last.notes if self._last else {}
+
+    def reconstruction(self, raw: RawScan, before: Reconstruction | None = None) -> Reconstruction:
+        """Get ready to reconstruct slices, by themselves or as more of those before."""
+        return reconstruction_of(
+            raw,
+            self._mapper.protocol,
+            self._progress,
+            imaging=self.imaging,
+            basis=self._mapper.basis if self.imaging.recon == "subspace" else None,
+            device=self._device,
+            before=before,
+        )
+
+    def order(self, whole: Reconstruction) -> list[int] | None:
+        """Say which of the slices that were made is each one of the whole scan; None unless all were made alike."""
+        digests = [whole.digest(s) for s in range(whole.n_slices)]
+        if sorted(digests) != sorted(self._digests):
+            return None
+        return [self._digests.index(digest) for digest in digests]
