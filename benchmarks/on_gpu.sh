@@ -1,12 +1,13 @@
 #!/bin/sh
 # Everything that waits for an NVIDIA GPU, in one command from the root of the tree: the tests of CUDA code against its
 # twins on the CPU, what Compute Sanitizer says of the kernels, then the timings. Needs Python with torch (CUDA),
-# numba-cuda and what benchmarks/README.md names. Wheels of what is missing may lie in the folder .whl.
+# numba-cuda and what benchmarks/README.md names. Wheels of what is missing, and of mrfpipe, may lie in the folder .whl.
 #
 #     sh benchmarks/on_gpu.sh
 site=$(mktemp -d)
 python3 -m pip install --quiet --no-index --no-deps --upgrade --target "$site" .whl/*.whl 2>/dev/null
-python3 -m pip install --quiet --no-deps --no-build-isolation --target "$site" . || exit 1
+ls .whl/mrfpipe-*.whl >/dev/null 2>&1 ||
+    python3 -m pip install --quiet --no-deps --no-build-isolation --target "$site" . || exit 1
 export PYTHONPATH="$site" PYTHONUNBUFFERED=1
 python3 -m pytest -m cuda -o filterwarnings=default tests/test_cuda.py
 python3 benchmarks/on_gpu.py

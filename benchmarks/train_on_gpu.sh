@@ -4,5 +4,6 @@
 #     sh benchmarks/train_on_gpu.sh OUT
 site=$(mktemp -d)
 python3 -m pip install --quiet --no-index --no-deps --upgrade --target "$site" .whl/*.whl 2>/dev/null
-python3 -m pip install --quiet --no-deps --no-build-isolation --target "$site" . || exit 1
+ls .whl/mrfpipe-*.whl >/dev/null 2>&1 ||
+    python3 -m pip install --quiet --no-deps --no-build-isolation --target "$site" . || exit 1
 PYTHONPATH="$site" PYTHONUNBUFFERED=1 python3 benchmarks/train_on_gpu.py "$1"
