@@ -18,21 +18,25 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 import torch
 from harness import machine
 from match import phantom_frames
-from reconstruct import networks
+from reconstruct import networks, untrained
 
 from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import reconstruct
+from mrfpipe.learning.model import load_model
 from mrfpipe.learning.network import folded
 from mrfpipe.learning.precision import exact_float32
+from mrfpipe.learning.shipped import shipped_model
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
-from mrfpipe.matching.group import build_groups, match_group
+from mrfpipe.matching.group import match_group
+from mrfpipe.matching.grouping import build_groups
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
 from mrfpipe.protocol import Protocol, load_protocol
@@ -126,14 +130,16 @@ def inference(protocol: Protocol, series: FrameSeries, device: torch.device, res
         estimate = partial(reconstruct, model=model, protocol=protocol, device=device, precision=precision)
         estimate(one)
         results.add(f"{name}, maps and match", seconds(partial(estimate, series), 2), "s")
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        network = folded(model.network).to(device, dtype, memory_format=torch.channels_last)
+    size = (64, 64) if protocol.sequence.matrix < 350 or device.type == "cpu" else (256, 364)
+    both = {"paper": untrained("paper", protocol, None), "as shipped for raw scans": load_model(shipped_model())}
+    for (name, model), dtype in product(both.items(), (torch.float32, torch.bfloat16)):
+        network = folded(model.network).to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.output.float()
-        slices = torch.randn(5, 1, model.architecture.n_inputs, 256, 364, device=device, dtype=dtype)
+        slices = torch.randn(5, 1, model.architecture.n_inputs, *size, device=device, dtype=dtype)
         with torch.inference_mode(), exact_float32():
-            alone = partial(_each, network, slices.contiguous(memory_format=torch.preserve_format))
+            alone = partial(_each, network, slices)
             alone()
-            results.add(f"{name}, alone, five slices of 242 x 350", seconds(alone, 3), "s")
+            results.add(f"network: {name}, {dtype}, alone, five slices", seconds(alone, 3), "s")
 
 
 def _each(network: torch.nn.Module, slices: torch.Tensor) -> None:

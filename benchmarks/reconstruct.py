@@ -92,7 +92,8 @@ def networks(protocol: Protocol, series: FrameSeries) -> dict[str, tuple[Trained
         "network: small": (small, "float32"),
     }
     try:
-        found["network: as shipped"] = load_model(shipped_model(), torch.device("cpu")), "float32"
+        shipped = shipped_model(protocol.sequence.hash, "frames")
+        found["network: as shipped for frames"] = load_model(shipped, torch.device("cpu")), "float32"
     except MrfpipeError:
         print("  no network ships yet")
     return found
