@@ -19,8 +19,9 @@ def command(settings: Settings, model: Path | None, output: Path) -> None:
 
     The graph reads `images` (slices, 2 frames, y, x), real parts of all frames, then imaginary ones, and `mask`
     (slices, 1, y, x), 1 inside tissue, and gives `maps` (slices, maps, y, x) in the units of its metadata; slices and
-    size are free. A network without encoding scales by what it is given: give it all slices of a scan. Needs
-    mrfpipe[onnx].
+    size are free. A network that was trained on coefficients reads those instead of frames. One that corrects matched
+    maps, as the one that ships does, also reads `matched` (slices, maps, y, x): the maps of `mrfpipe match --recon
+    subspace`. A network without encoding scales by what it is given: give it all slices of a scan. Needs mrfpipe[onnx].
 
     Example: mrfpipe export model -o model.onnx
     """

@@ -1,22 +1,34 @@
 """Simulated coefficients against the scanner's scan of the same body, reconstructed; and what is learned from them."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from helpers import small_protocol
 
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
+from mrfpipe.dictionary import build_dictionary
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.nufft import nufft, nufft_adjoint
 from mrfpipe.imaging.reconstruction import Reconstruction
+from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.imaging.toeplitz import apply_normal, spread_kernels
+from mrfpipe.learning.encoding import Encoding
+from mrfpipe.learning.inference import reconstruct
+from mrfpipe.learning.model import TrainedModel
+from mrfpipe.learning.network import initial_network
+from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import coil_maps, scan
 from mrfpipe.physics.simulate import readout_signals
 from mrfpipe.studies import simulated
-from mrfpipe.studies.correction import loss_of
+from mrfpipe.studies.correction import Training, loss_of, matching_errors
 from mrfpipe.studies.examples import Source
+from mrfpipe.studies.shipped import RECIPES, _unscaled
 from mrfpipe.studies.simulated import SimulatedScanner
 from mrfpipe.studies.varied import random_coils, varied
 
@@ -69,13 +81,35 @@ def test_coefficients_are_those_of_a_scan(protocol, body, tensors, scanner):
     coils = torch.from_numpy(coil_maps(4, MATRIX))
     ours = scanner.scan(maps, tensors["m0"] + 0j, coils, 1e6, torch.Generator().manual_seed(1)).numpy()
     mask = body.maps.mask[0]
-    scale = np.sum(theirs * ours.conj(), axis=0)[mask] / np.sum(np.abs(ours) ** 2, axis=0)[mask]
-    left = np.linalg.norm(theirs[:, mask] - scale * ours[:, mask]) / np.linalg.norm(theirs[:, mask])
     # sigpy's NUFFT errs by 6e-3, and whitened coils, of which the scan has other ones, see other aliasing.
-    assert left < 0.03
+    assert _apart(theirs[:, mask], ours[:, mask]) < 0.03
+    scale = np.sum(theirs * ours.conj(), axis=0)[mask] / np.sum(np.abs(ours) ** 2, axis=0)[mask]
     assert np.abs(np.angle(scale)).max() < 0.2
-    flipped = scale * ours[:, mask].conj()
-    assert np.linalg.norm(theirs[:, mask] - flipped) / np.linalg.norm(theirs[:, mask]) > 0.3
+    assert _apart(theirs[:, mask], ours[:, mask].conj()) > 0.3
+
+
+def _apart(first, second):
+    """Tell how far coefficients `(rank, voxels)` are apart, over the first, each voxel brought to one scale."""
+    scale = np.sum(first * second.conj(), axis=0) / np.sum(np.abs(second) ** 2, axis=0)
+    return np.linalg.norm(first - scale * second) / np.linalg.norm(first)
+
+
+def test_noise_is_that_of_a_scan(protocol, body, tensors, scanner):
+    """Two scans that differ by their noise differ as much, over the signal, as two that the scanner makes.
+
+    Up to a scale of every voxel, as whitening changes the intensity of coils with their noise.
+    """
+    basis, mask, snr = scanner.basis.numpy(), body.maps.mask[0], 400.0
+    maps, coils = {n: i for n, i in tensors.items() if n != "m0"}, torch.from_numpy(coil_maps(4, MATRIX))
+    raws = [scan(body, protocol, n_coils=4, snr=snr, seed=seed) for seed in (5, 6)]
+    theirs = [Reconstruction(r, protocol.sequence, Imaging(recon="subspace"), basis=basis).series() for r in raws]
+    ours = [
+        scanner.scan(maps, tensors["m0"] + 0j, coils, snr, torch.Generator().manual_seed(seed)).numpy()
+        for seed in (1, 2)
+    ]
+    shares = [_apart(*(image[:, mask] for image in pair)) for pair in ([series.images[0] for series in theirs], ours)]
+    # Some hundred voxels, denoised by blocks, and whitened coils.
+    assert shares[1] == pytest.approx(shares[0], rel=0.2)
 
 
 def test_noise_is_as_large_as_it_is_said(protocol, tensors, scanner):
@@ -153,6 +187,70 @@ def test_an_example_is_matched_and_its_precision_is_the_bound(protocol, tensors,
         bound = np.diag(np.linalg.inv((jacobian @ jacobian.conj().T).real))[: len(names)]
         counts = [True, at["FF"][v] < 0.9, at["FF"][v] > 0.1, True, True]
         np.testing.assert_allclose(found[counts, v], bound[counts], rtol=0.3)  # of slopes of interpolated signals
+
+
+def test_a_model_is_shown_what_its_training_showed(protocol, tensors, scanner, monkeypatch):
+    """A scan's maps by the training's layout of channels, and by `reconstruct` from its coefficients."""
+    kept = []
+
+    def noted(*given):
+        kept.append(SimulatedScanner.scan(scanner, *given))
+        return kept[-1]
+
+    source = Source(scanner, protocol, [tensors], torch.Generator().manual_seed(4))
+    monkeypatch.setattr(source, "_scanner", SimpleNamespace(signals=scanner.signals, scan=noted))
+    example = source()
+    inside = (example.precision[0] > 0).numpy()
+    basis, n_maps = scanner.basis.numpy(), len(protocol.parameters)
+    parts = example.coefficients[:, example.precision[0] > 0].numpy()
+    encoding = Encoding.measured(basis, parts, lengths=True)
+    preset = replace(RECIPES["small"].preset, receptive_field=3, n_parameters=25_000, n_nonlinearities=4)
+    architecture = preset.proposed(2 * basis.shape[1] + n_maps, 2 * n_maps)
+    training = Training(
+        preset=preset,
+        seconds=0,
+        network=initial_network(architecture, torch.Generator().manual_seed(1)).eval(),
+        source=source,
+        held_out=[example],
+        mean=torch.from_numpy(encoding.mean),
+        deviation=torch.from_numpy(encoding.deviation),
+        scale=matching_errors([example]),
+        random=np.random.default_rng(0),
+    )
+    with torch.no_grad():
+        training.network.output.weight.mul_(0.3)
+        margin = training.network.margin
+        padded = (torch.nn.functional.pad(part, [margin] * 4)[None] for part in (example.coefficients, example.matched))
+        estimate = training.network(training._shown(*padded))[0]
+        unit = example.matched + estimate[:n_maps] * training.scale
+        deviation = (estimate[n_maps:].exp() * training.scale).numpy()
+    scaling = MapScaling.of(protocol)
+    model = TrainedModel(
+        network=_unscaled(training, n_maps),
+        architecture=architecture,
+        scaling=scaling,
+        encoding=encoding,
+        sequence_hash=protocol.sequence.hash,
+        protocol_hash=protocol.hash,
+        protocol_toml=protocol.toml,
+        corrects=True,
+        record={"input": "coefficients"},
+    )
+    series = FrameSeries(
+        name="scan",
+        images=kept[0].numpy()[None],
+        mask=inside[None],
+        affine=np.eye(4),
+        sequence_hash=protocol.sequence.hash,
+        basis=basis,
+    )
+    dictionary = build_dictionary(protocol)
+    found = reconstruct(series, model, protocol, device=CPU, match=lambda one: match_series(one, dictionary)[0])[0]
+    for i, parameter in enumerate(protocol.parameters):
+        expected, span = scaling.from_unit(unit.numpy())[i], scaling.high[i] - scaling.low[i]
+        assert np.std(unit.numpy()[i][inside] - example.matched.numpy()[i][inside]) > 1e-3, "no correction says nothing"
+        np.testing.assert_allclose(found.si[parameter.name][0][inside], expected[inside], atol=2e-4 * span)
+        np.testing.assert_allclose(found.sd[parameter.name][0][inside], span * deviation[i][inside], rtol=2e-3)
 
 
 def test_the_loss_is_relative_and_its_deviations_are_those_of_the_errors():

@@ -56,11 +56,15 @@ class Preset:
         if self.network != "proposed":
             n_values = n_frames if self.rank is None else self.rank
             return Competitor(name=self.network, n_inputs=2 * n_values, n_outputs=n_maps)
+        return self.proposed(2 * (n_frames if self.rank is None else self.rank), n_maps)
+
+    def proposed(self, n_inputs: int, n_outputs: int) -> Architecture:
+        """Build the proposed architecture with so many channels in and out."""
         return build_architecture(
             receptive_field=self.receptive_field,
             n_parameters=self.n_parameters,
-            n_inputs=2 * (n_frames if self.rank is None else self.rank),
-            n_outputs=n_maps,
+            n_inputs=n_inputs,
+            n_outputs=n_outputs,
             n_nonlinearities=self.n_nonlinearities,
             spatial_stop=self.spatial_stop,
             spatial_step=self.spatial_step,

@@ -5,7 +5,7 @@ Nothing above the mappers knows which of them ran.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol as Interface
@@ -200,7 +200,7 @@ class NetworkMapper:
         """
         match = None
         if self.model.corrects:
-            dictionary = build_dictionary(self.protocol, model=self.signal_model, device=device)
+            dictionary = _dictionary(self.model.protocol_toml, self.signal_model, device)
             match = partial(_match, dictionary=dictionary, device=device)
         with TemporaryDirectory(prefix="mrfpipe-") as folder:
             return reconstruct(
@@ -234,6 +234,12 @@ class NetworkMapper:
             imaging=imaging,
             options={"precision": self.precision},
         )
+
+
+@lru_cache(maxsize=1)
+def _dictionary(protocol_toml: str, signal_model: SignalModel, device: torch.device) -> Dictionary:
+    """Simulate what a network's maps are matched with, once for many scans."""
+    return build_dictionary(parse_protocol(protocol_toml, "the model's protocol"), model=signal_model, device=device)
 
 
 def _match(series: FrameSeries, dictionary: Dictionary, device: torch.device) -> ParameterMaps:

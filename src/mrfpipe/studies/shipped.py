@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from mrfpipe.imaging.nufft import Backend
-from mrfpipe.learning.architecture import Architecture, build_architecture
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import FingerprintNetwork, initial_network
@@ -125,7 +124,7 @@ def train_model(
     basis, n_maps = scanner.basis.cpu().numpy(), len(protocol.parameters)
     parts = [example.coefficients[:, example.precision[0] > 0].cpu().numpy() for example in examples]
     encoding = Encoding.measured(basis, np.concatenate(parts, axis=1), lengths=True)
-    architecture = _architecture(recipe.preset, basis.shape[1], n_maps)
+    architecture = recipe.preset.proposed(2 * basis.shape[1] + n_maps, 2 * n_maps)
     network = initial_network(architecture, torch.Generator().manual_seed(seed))
     training = Training(
         preset=recipe.preset,
@@ -157,21 +156,6 @@ def train_model(
             "scans": n_scans,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         },
-    )
-
-
-def _architecture(preset: Preset, rank: int, n_maps: int) -> Architecture:
-    """Build the network of Algorithm 1 that reads coefficients and maps, and gives corrections and deviations."""
-    return build_architecture(
-        receptive_field=preset.receptive_field,
-        n_parameters=preset.n_parameters,
-        n_inputs=2 * rank + n_maps,
-        n_outputs=2 * n_maps,
-        n_nonlinearities=preset.n_nonlinearities,
-        spatial_stop=preset.spatial_stop,
-        spatial_step=preset.spatial_step,
-        temporal_stop=preset.temporal_stop,
-        temporal_step=preset.temporal_step,
     )
 
 
