@@ -1,6 +1,6 @@
 """A scan streamed to the server at the pace of a scanner: when its last map arrives after its last readout.
 
-    python benchmarks/stream.py [SCAN.h5] [--seconds 50] [--dictionary DICT.h5] [OPTIONS OF mrfpipe serve]
+    python benchmarks/stream.py [SCAN.h5] [--seconds 50] [--dictionary DICT.h5] [-- OPTIONS OF mrfpipe serve]
 
 Without a scan a phantom of five slices and 8 coils is made first, without a dictionary the server maps by the network
 that ships. The readouts are sent evenly over the time that the slices take to measure, of T1-FF about 10 s each. The
@@ -112,7 +112,9 @@ def main() -> None:
     parser.add_argument("scan", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=50.0)
     parser.add_argument("--dictionary", type=Path)
-    given, options = parser.parse_known_args()
+    words = sys.argv[1:]
+    cut = words.index("--") if "--" in words else len(words)
+    given, options = parser.parse_args(words[:cut]), words[cut + 1 :]
     with tempfile.TemporaryDirectory() as folder:
         raw, first = given.scan or Path(folder) / "five.h5", Path(folder) / "one.h5"
         if given.scan is None:

@@ -70,7 +70,8 @@ def settings_of(form: str) -> Callable[[click.Context, click.Parameter, tuple[st
     "--trains",
     type=INPUT,
     metavar="FILE.json",
-    help="Lists FA (degrees) and TE (ms) of a value a spoke, for SCAN.dat. [default: those of t1ff]",
+    help="For SCAN.dat: JSON file with the lists FA (flip angles in degrees) and TE (echo times in ms), one value for "
+    "each spoke. [default: the trains of t1ff]",
 )
 @click.option(
     "--heartbeat",

@@ -47,7 +47,7 @@ def command(
 ) -> None:
     """Turn each INPUT, a raw scan (ISMRMRD, Siemens Twix) or a frames file, into quantitative maps by a network.
 
-    Without MODEL it is the network that ships for the scan's sequence. MODEL says whether a raw scan is reconstructed
+    Without MODEL the pretrained network for the scan's sequence is used. MODEL says whether a raw scan is reconstructed
     frame by frame or in a subspace: as the scans that it learned from. Writes OUT/SCAN/ as `match` does, skips what is
     done, and goes on after a scan that fails.
 
