@@ -290,7 +290,7 @@ DEVIATION = "sd"
 
 def deviation_of(parameter: Parameter) -> Quality:
     """Return the quality map that holds a parameter's standard deviation, in the parameter's unit."""
-    title = f"standard deviation of {parameter.name}, as the network expects it"
+    title = f"predicted standard deviation of {parameter.name}"
     return Quality(field=DEVIATION, name=f"{parameter.name}_sd", unit=parameter.unit, title=title)
 
 
