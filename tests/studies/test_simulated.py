@@ -32,7 +32,7 @@ from mrfpipe.studies.shipped import RECIPES, _unscaled
 from mrfpipe.studies.simulated import SimulatedScanner
 from mrfpipe.studies.varied import random_coils, varied
 
-CPU, MATRIX = torch.device("cpu"), 48
+CPU, MATRIX = torch.device("cpu"), 32
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def tensors(body):
 @pytest.fixture(scope="module")
 def scanner(protocol):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulated, "FINEST", {"T1H2O": 15, "T1fat": 4, "df": 25, "B1": 9})
-        patch.setattr(simulated, "NOISES", 8)
+        patch.setattr(simulated, "FINEST", {"T1H2O": 15, "T1fat": 4, "df": 19, "B1": 7})
+        patch.setattr(simulated, "NOISES", 6)
         return SimulatedScanner.of(protocol, CPU, "sigpy", seed=0)
 
 
