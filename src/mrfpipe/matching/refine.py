@@ -1,36 +1,33 @@
 """Refinement: from the best entry to the best signal between the entries, by the same correlation.
 
-Between grid points the signals of components are interpolated, along each axis by the cubic through the four nearest
-points (fewer on a shorter axis). For T1-FF an interpolated component is within 1.3e-4 of the simulated one under ideal
-spoiling, within 1e-3 with phase graphs, relative to its norm. The signal ``d = (1 - x) w + x f``, or that of an only
-component, then depends smoothly on all parameters, and its score ``|<d, y>|^2 / |d|^2`` is raised by damped
-Gauss-Newton steps (Levenberg and Marquardt) from the entry that matching found; the complex scale between d and y is
-projected out (Golub and Pereyra, SIAM J Numer Anal 10:413, 1973, in Kaufman's simplification). A step that does not
-raise the score, or leaves the grid's range, is shortened or stopped at its end, so that the score is never below the
-entry's; nor does a step lead to where two components cancel.
+Signals between the grid points are interpolated (`mrfpipe.interpolation`), so that a signal d depends smoothly on all
+parameters, and its score ``|<d, y>|^2 / |d|^2`` is raised by damped Gauss-Newton steps (Levenberg and Marquardt) from
+the entry that matching found; the complex scale between d and y is projected out (Golub and Pereyra, SIAM J Numer Anal
+10:413, 1973, in Kaufman's simplification). A step that does not raise the score, or leaves the grid's range, is
+shortened or stopped at its end, so that the score is never below the entry's; nor does a step lead to where two
+components cancel.
+
+The share of a second component may leave 0 to 1 by `BEYOND` meanwhile, and is cut at the end: noise scatters it around
+its true value there, too, and where it could not, the other parameters would have to explain the noise that it must
+not.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit, prange
 
 from mrfpipe.arrays import Complex, Double, Int, check_shape
-from mrfpipe.dictionary import LEAST_LEFT, Dictionary
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.interpolation import AXES, Numbers, Table, fingerprint_at, share_of, table_of
 from mrfpipe.matching.score import unit_signals
 
 STEPS = 12
 """Steps tried at most."""
 ENOUGH = 1e-7
 """A step that raises the score by less is the last."""
-STENCIL = 4
-"""Grid points on an axis that a value is interpolated from."""
-AXES = 4
-"""Axes that a component's signals have for the kernels, those it lacks being of one point."""
-
-Numbers = npt.NDArray[np.complex128]
+BEYOND = 0.1
+"""By how much a share may leave 0 to 1 while other parameters are estimated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,115 +38,6 @@ class Estimates:
     """Estimates in SI units, by name. Shape `(voxels)` each."""
     signals: Complex
     """The compressed fingerprints at these estimates. Shape `(voxels, rank)`."""
-
-
-@njit(cache=True)
-def _cubic(axis: Double, value: float, weights: Double, slopes: Double) -> int:
-    """Give the weights of the grid points nearest to a value and their derivatives, and return the first point."""
-    n = min(STENCIL, axis.size)
-    first = min(max(int(np.searchsorted(axis, value)) - n // 2, 0), axis.size - n)
-    for i in range(n):
-        weight, slope = 1.0, 0.0
-        for j in range(n):
-            if j != i:
-                gap = axis[first + i] - axis[first + j]
-                factor = (value - axis[first + j]) / gap
-                slope = slope * factor + weight / gap
-                weight *= factor
-        weights[i], slopes[i] = weight, slope
-    for i in range(n, STENCIL):
-        weights[i], slopes[i] = 0, 0
-    return first
-
-
-class Table(NamedTuple):
-    """The signals of one component, to interpolate in."""
-
-    signals: Complex
-    """Shape `(first axis, second, third, fourth, rank)`."""
-    parameter: Int
-    """Number of the parameter along each axis, -1 where there is none. Shape `(axes)`."""
-    values: Double
-    """Values along each axis, filled up at the end. Shape `(axes, values)`."""
-    sizes: Int
-    """How many values each axis has. Shape `(axes)`."""
-
-
-def _table(dictionary: Dictionary, component: int) -> Table:
-    protocol, signals = dictionary.protocol, dictionary.components[component]
-    names = [*protocol.own_axes(protocol.components[component]), *protocol.shared_axes]
-    if len(names) > AXES:
-        raise ValueError(f"A component of {len(names)} parameters cannot be refined; at most {AXES} can.")
-    parameter, values, sizes = (
-        np.full(AXES, -1),
-        np.zeros((AXES, max(signals.shape[:-1], default=1))),
-        np.ones(AXES, int),
-    )
-    for axis, name in enumerate(names, start=AXES - len(names)):
-        parameter[axis], sizes[axis] = list(protocol.grid).index(name), protocol.grid[name].size
-        values[axis, : sizes[axis]] = protocol.grid[name]
-    return Table(signals.reshape(*sizes, dictionary.rank), parameter, values, sizes)
-
-
-@njit(cache=True)
-def _interpolate(table: Table, at: Double, out: Numbers) -> None:
-    """Interpolate a component at parameters: `out` (1 + axes, rank) is its signal and its slope along each axis."""
-    w, s, first, n = np.ones((AXES, STENCIL)), np.zeros((AXES, STENCIL)), np.zeros(AXES, np.int64), table.sizes
-    for axis in range(AXES):
-        if table.parameter[axis] >= 0:
-            first[axis] = _cubic(table.values[axis, : n[axis]], at[table.parameter[axis]], w[axis], s[axis])
-    out[:] = 0
-    for h in range(min(STENCIL, n[0])):
-        for i in range(min(STENCIL, n[1])):
-            for j in range(min(STENCIL, n[2])):
-                for k in range(min(STENCIL, n[3])):
-                    value = w[0, h] * w[1, i] * w[2, j] * w[3, k]
-                    along_0 = s[0, h] * w[1, i] * w[2, j] * w[3, k]
-                    along_1 = w[0, h] * s[1, i] * w[2, j] * w[3, k]
-                    along_2 = w[0, h] * w[1, i] * s[2, j] * w[3, k]
-                    along_3 = w[0, h] * w[1, i] * w[2, j] * s[3, k]
-                    point = table.signals[first[0] + h, first[1] + i, first[2] + j, first[3] + k]
-                    for r in range(point.size):
-                        out[0, r] += value * point[r]
-                        out[1, r] += along_0 * point[r]
-                        out[2, r] += along_1 * point[r]
-                        out[3, r] += along_2 * point[r]
-                        out[4, r] += along_3 * point[r]
-
-
-@njit(cache=True)
-def _add(table: Table, weight: float, made: Numbers, d: Numbers, slopes: Numbers) -> float:
-    """Add a component, made by `_interpolate`, to a signal and its slopes; return the energy it adds by itself."""
-    energy = 0.0
-    for r in range(d.size):
-        d[r] += weight * made[0, r]
-        energy += weight**2 * (made[0, r].real ** 2 + made[0, r].imag ** 2)
-        for axis in range(AXES):
-            if table.parameter[axis] >= 0:
-                slopes[table.parameter[axis], r] += weight * made[1 + axis, r]
-    return energy
-
-
-@njit(cache=True)
-def _fingerprint(
-    at: Double, first: Table, second: Table, share: int, d: Numbers, slopes: Numbers, w: Numbers, f: Numbers
-) -> float:
-    """Make the signal d `(rank)` at parameters, and its slopes `(parameters, rank)`.
-
-    `share` is the number of the parameter that is the share of the second component, -1 if there is none. Returned is
-    the least energy the signal must have: where two components cancel and less is left of them, it is rounding.
-    """
-    d[:], slopes[:] = 0, 0
-    _interpolate(first, at, w)
-    if share < 0:
-        _add(first, 1.0, w, d, slopes)
-        return 0.0
-    x = at[share]
-    _interpolate(second, at, f)
-    energy = _add(first, 1 - x, w, d, slopes) + _add(second, x, f, d, slopes)
-    for r in range(d.size):
-        slopes[share, r] = f[0, r] - w[0, r]
-    return LEAST_LEFT**2 * energy
 
 
 @njit(cache=True)
@@ -220,13 +108,13 @@ def _refine(
         w, f = np.empty((1 + AXES, rank), np.complex128), np.empty((1 + AXES, rank), np.complex128)
         matrix, side, tried = np.empty((n, n)), np.empty(n), np.empty(n)
         at, damping = estimates[v].copy(), 1e-3
-        least = _fingerprint(at, first, second, share, d, slopes, w, f)
+        least = fingerprint_at(at, first, second, share, d, slopes, w, f)
         scale, score = _scale(d, y[v], least)
         signals[v] = d.astype(np.complex64)
         _normal_equations(d, slopes, y[v], scale, high - low, matrix, side)
         for _ in range(STEPS):
             _stepped(at, matrix, side, damping, low, high, tried)
-            least = _fingerprint(tried, first, second, share, d, slopes, w, f)
+            least = fingerprint_at(tried, first, second, share, d, slopes, w, f)
             scale, found = _scale(d, y[v], least)
             if found > score:
                 at[:], signals[v] = tried, d.astype(np.complex64)
@@ -266,8 +154,17 @@ def refine(coefficients: Complex, entries: Int, dictionary: Dictionary) -> Estim
     names = list(protocol.grid)
     estimates = np.stack([start[name] for name in names], axis=1)
     signals = np.empty_like(coefficients)
-    tables = [_table(dictionary, component) for component in range(len(dictionary.components))]
-    share = -1 if protocol.share is None else names.index(protocol.share)
+    tables = [table_of(dictionary, component) for component in range(len(dictionary.components))]
+    share = share_of(dictionary)
     low, high = (np.array([protocol.grid[name][end] for name in names]) for end in (0, -1))
-    _refine(unit_signals(coefficients), tables[0], tables[-1], share, low, high, estimates, signals)
+    lowest, highest = low.copy(), high.copy()
+    if share >= 0:
+        lowest[share] -= BEYOND * (low[share] <= 0)
+        highest[share] += BEYOND * (high[share] >= 1)
+    _refine(unit_signals(coefficients), tables[0], tables[-1], share, lowest, highest, estimates, signals)
+    np.clip(estimates, low, high, out=estimates)
+    for absent, at in zip(protocol.components if share >= 0 else (), (1, 0), strict=False):
+        gone = estimates[:, share] == at
+        for name in protocol.own_axes(absent):
+            estimates[gone, names.index(name)] = start[name][gone]
     return Estimates(parameters={name: estimates[:, i] for i, name in enumerate(names)}, signals=signals)
