@@ -42,7 +42,7 @@ trust_option = click.option(
 
 _recon_option = click.option(
     "--recon",
-    type=click.Choice(["nufft", "subspace"]),
+    type=click.Choice(["nufft", "subspace", "joint"]),
     default=BY_FRAMES.recon,
     show_default=True,
     help="Each frame by itself, or all readouts together in the dictionary's leading vectors: slower, more accurate.",

@@ -8,14 +8,14 @@ Locally low-rank denoising follows; see `mrfpipe.imaging.lowrank`.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mrfpipe.arrays import Complex, Float, check_shape
+from mrfpipe.arrays import Bool, Complex, Float, check_shape
 from mrfpipe.imaging.lowrank import denoise_low_rank
 from mrfpipe.imaging.nufft import Backend, nufft_adjoint
 from mrfpipe.imaging.toeplitz import apply_normal, toeplitz_kernels
@@ -30,6 +30,48 @@ HEAP = 256 << 20
 """Bytes that the allocator keeps of freed blocks, of which those below 32 MB fragment; 200 to 450 MB were seen."""
 Operator = Callable[[Tensor], Tensor]
 CPU = torch.device("cpu")
+Box = tuple[slice, slice]
+"""Part of an image: voxels along y and along x."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Equations:
+    """Normal equations ``N x = b`` of all samples of a slice, N being ``A' W A`` and b ``A' W s``."""
+
+    right: Tensor
+    """b: the weighted samples, summed into coefficients. Complex64, shape `(rank, y, x)`."""
+    maps: Tensor
+    """Coil sensitivities. Complex64, shape `(coils, y, x)`."""
+    kernels: Tensor
+    """Those of N, from `subspace_kernels`. Shape `(rank, rank, 2 y, 2 x)`."""
+    noise: float
+    """Variance of the noise of a coefficient of b; of white noise of unit variance in k-space, unless scaled. It hardly
+    differs between the coefficients, whose mean it is."""
+    matrix: int
+    """Voxels along either side of the image."""
+    box: Box = (slice(None), slice(None))
+    """The part of the image that they are about."""
+
+    def normal(self, coefficients: Tensor) -> Tensor:
+        """Apply N to coefficient images. Shape `(rank, y, x)`."""
+        return apply_normal(coefficients, self.maps, self.kernels)
+
+    def leading(self, rank: int) -> "Equations":
+        """Return the equations of the leading coefficients alone."""
+        return replace(self, right=self.right[:rank], kernels=self.kernels[:rank, :rank].contiguous())
+
+    def scaled(self, factor: float, noise: float) -> "Equations":
+        """Return the equations with b so many times as large, of a k-space whose noise has this variance."""
+        return replace(self, right=self.right * factor, noise=self.noise * factor**2 * noise)
+
+    def inside(self, mask: Bool, box: Box, kernels: Tensor) -> "Equations":
+        """Return the equations of the voxels of a mask, outside of which there is nothing, in a box around it.
+
+        `kernels` are those for the box, see `mrfpipe.imaging.toeplitz.cropped_kernels`.
+        """
+        inside = torch.from_numpy(mask[box]).to(self.right.device)
+        right, maps = self.right[:, *box] * inside, self.maps[:, *box] * inside
+        return replace(self, right=right, maps=maps, kernels=kernels, box=box)
 
 
 def subspace_kernels(
@@ -103,15 +145,21 @@ def reconstruct_subspace(
     ValueError
         If the shapes do not fit each other.
     """
-    normal, right = normal_equations(
+    equations = normal_equations(
         kspace, trajectory, density, maps, basis, readouts_per_frame, kernels=kernels, backend=backend, device=device
     )
-    solution = torch.zeros_like(right)
-    for solution in islice(conjugate_gradients(normal, right), n_iterations):  # noqa: B007 - the last is wanted
+    return solve_subspace(equations, n_iterations, denoised=denoised)
+
+
+def solve_subspace(equations: Equations, n_iterations: int = N_ITERATIONS, *, denoised: bool = True) -> Complex:
+    """Solve normal equations as `reconstruct_subspace` does. Shape `(rank, y, x)`, zero outside their box."""
+    solution = torch.zeros_like(equations.right)
+    for solution in islice(conjugate_gradients(equations.normal, equations.right), n_iterations):  # noqa: B007 - the last
         pass
     if denoised:
         solution = denoise_low_rank(solution)
-    coefficients: Complex = solution.cpu().numpy()
+    coefficients = np.zeros((len(solution), equations.matrix, equations.matrix), np.complex64)
+    coefficients[:, *equations.box] = solution.cpu().numpy()
     return coefficients
 
 
@@ -126,11 +174,8 @@ def normal_equations(
     kernels: Tensor | None = None,
     backend: Backend = "sigpy",
     device: torch.device = CPU,
-) -> tuple[Operator, Tensor]:
-    """Set up the equations that `reconstruct_subspace` solves: parameters and errors as there.
-
-    Returned are ``A' W A``, which takes and gives coefficient images, and ``A' W s``. Shape `(rank, y, x)`.
-    """
+) -> Equations:
+    """Set up the equations that `reconstruct_subspace` solves: parameters and errors as there."""
     sizes = check_shape("trajectory", trajectory, "readouts samples 2")
     matrix = maps.shape[-1]
     sizes = check_shape("maps", maps, "coils y x", sizes | {"y": matrix})
@@ -149,7 +194,8 @@ def normal_equations(
     readout_basis, weights = np.repeat(basis, readouts_per_frame, axis=0), _weights(density, basis)
     right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, readout_basis, backend)).to(device)
     sensitivities = torch.from_numpy(np.array(maps, np.complex64)).to(device)
-    return partial(apply_normal, maps=sensitivities, kernels=kernels), right
+    noise = float(np.mean(np.sum(weights.astype(np.float64) ** 2, axis=1) @ np.abs(readout_basis) ** 2))
+    return Equations(right=right, maps=sensitivities, kernels=kernels, noise=noise, matrix=matrix)
 
 
 def conjugate_gradients(operator: Operator, right: Tensor) -> Iterator[Tensor]:

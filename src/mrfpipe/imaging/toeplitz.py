@@ -46,6 +46,24 @@ def toeplitz_kernels(
     return kernels
 
 
+def cropped_kernels(kernels: Tensor, n_y: int, n_x: int) -> Tensor:
+    """Return the kernels for images of so many voxels, no more along either side than those they were made for.
+
+    No two voxels of smaller images lie as far apart: the point spread functions are cut. Shape `(rank, rank, 2 n_y,
+    2 n_x)`.
+    """
+    near = [
+        torch.cat([torch.arange(n), torch.arange(2 * large - n, 2 * large)])
+        for n, large in zip((n_y, n_x), (kernels.shape[-2] // 2, kernels.shape[-1] // 2), strict=True)
+    ]
+    rows = []
+    for row in kernels:  # one by one, which bounds the memory
+        spread = torch.fft.ifft2(row)[:, near[0].to(row.device)][..., near[1].to(row.device)]
+        spread[:, n_y] = spread[..., n_x] = 0
+        rows.append(torch.fft.fft2(spread))
+    return torch.stack(rows)
+
+
 def spread_kernels(
     trajectory: Float, weights: Float, basis: Complex, trains: Complex, matrix: int, *, backend: Backend = "sigpy"
 ) -> Tensor:

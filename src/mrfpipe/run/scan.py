@@ -69,7 +69,15 @@ def map_scan(
     record, truth = record or Record(), Truth.beside(scan, mapper.protocol.parameters)
     recipe = recipe_of(scan, mapper, imaging)
     imaging, began = mapper.imaging(imaging), time.perf_counter()
-    source = open_series(scan, mapper.protocol, progress, imaging=imaging, basis=mapper.basis, device=device)
+    source = open_series(
+        scan,
+        mapper.protocol,
+        progress,
+        imaging=imaging,
+        basis=mapper.basis,
+        readout_basis=mapper.readout_basis if imaging.recon == "joint" else None,
+        device=device,
+    )
     slices = usable_slices(source, scan, mapper.protocol)
     timed = _Timed(slices, source.n_slices, seconds=time.perf_counter() - began)
     result = _map(timed, scan_name(scan), mapper, device, progress, record)

@@ -36,6 +36,7 @@ def open_series(
     *,
     imaging: Imaging = BY_FRAMES,
     basis: Complex | None = None,
+    readout_basis: Complex | None = None,
     device: torch.device = CPU,
 ) -> SeriesSource:
     """Get ready to read the series of a scan from a frames file, or to reconstruct it from a raw scan.
@@ -48,7 +49,7 @@ def open_series(
         What the scan is a scan of.
     progress
         Told of every stage.
-    imaging, basis, device
+    imaging, basis, readout_basis, device
         As for `mrfpipe.imaging.reconstruction.Reconstruction`.
 
     Raises
@@ -68,18 +69,30 @@ def open_series(
                 f"{path} holds frames of another sequence (protocol '{header.protocol.name}') than protocol "
                 f"'{protocol.name}'; make frames and dictionary or model with one protocol."
             )
-        if imaging.recon == "subspace" and header.rank is None:
-            raise MismatchError(f"{path} holds frames; a subspace reconstruction wants the raw scan.")
+        if imaging.recon == "joint" or (imaging.recon == "subspace" and header.rank is None):
+            raise MismatchError(
+                f"{path} holds {'frames' if header.rank is None else 'coefficients'}; "
+                f"a {imaging.recon} reconstruction wants the raw scan."
+            )
         if imaging.field_map is not None:
             raise MismatchError(f"{path} holds frames; off-resonance is corrected in the raw scan.")
         _check_memory("A slice takes", _bytes(1, header.rank or header.n_frames, protocol), CLOSE)
         return StoredSeries(path=path, header=header)
     with stage(progress, "read"):
         scan = read_raw(path, protocol.sequence, trusted=imaging.trust_protocol)
-    basis, field = basis if imaging.recon == "subspace" else None, None
+    basis, field = None if imaging.recon == "nufft" else basis, None
     if imaging.field_map is not None:
         field = load_field_map(imaging.field_map, (scan.n_slices, scan.matrix, scan.matrix), scan.affine)
-    return reconstruction_of(scan, protocol, progress, imaging=imaging, basis=basis, field=field, device=device)
+    return reconstruction_of(
+        scan,
+        protocol,
+        progress,
+        imaging=imaging,
+        basis=basis,
+        readout_basis=readout_basis,
+        field=field,
+        device=device,
+    )
 
 
 def reconstruction_of(
@@ -89,6 +102,7 @@ def reconstruction_of(
     *,
     imaging: Imaging,
     basis: Complex | None,
+    readout_basis: Complex | None = None,
     field: Float | None = None,
     denoised: bool = True,
     device: torch.device = CPU,
@@ -101,7 +115,8 @@ def reconstruction_of(
     ResourceError
         If a slice does not fit into memory, or the NUFFT asked for is not installed.
     """
-    rank = None if basis is None else basis.shape[1]
+    largest = basis if readout_basis is None else readout_basis
+    rank = None if largest is None else largest.shape[1]
     kind = "frame by frame" if rank is None else f"in a subspace of rank {rank}"
     _check_memory(
         f"Reconstruction {kind} takes",
@@ -113,6 +128,7 @@ def reconstruction_of(
         protocol.sequence,
         imaging,
         basis=basis,
+        readout_basis=readout_basis,
         field=field,
         denoised=denoised,
         device=device,
