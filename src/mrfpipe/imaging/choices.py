@@ -28,8 +28,8 @@ class Imaging:
     """``nufft``: density-compensated adjoint NUFFT, frame by frame; ``subspace``: coefficients of a basis, by conjugate
     gradients over all readouts, see `mrfpipe.imaging.subspace`; ``joint``: from its maps, the parameters of all voxels
     at once, see `mrfpipe.imaging.joint`."""
-    backend: "Backend" = "sigpy"
-    """What computes the NUFFT."""
+    backend: "Backend | None" = None
+    """What computes the NUFFT; None for sigpy in frames and finufft otherwise, see `nufft`."""
     coil_maps: "MapMethod" = "centre"
     """How sensitivities are estimated."""
     virtual_coils: int | None = None
@@ -58,7 +58,12 @@ class Imaging:
         delays = "delays left" if self.correct_delays is False else "delays of spokes corrected"
         sense = "" if self.conjugate is None else ", conjugated" if self.conjugate else ", not conjugated"
         field = "" if self.field_map is None else ", off-resonance corrected"
-        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense}{field})"
+        return f"{kind} ({self.nufft}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense}{field})"
+
+    @property
+    def nufft(self) -> "Backend":
+        """What computes the NUFFT. finufft is faster where many transforms have one trajectory."""
+        return self.backend or ("sigpy" if self.recon == "nufft" else "finufft")
 
     @property
     def n_virtual(self) -> int | None:

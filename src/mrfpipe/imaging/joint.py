@@ -26,7 +26,7 @@ from scipy.ndimage import uniform_filter
 from mrfpipe.arrays import Bool, Complex, Double, check_shape
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.imaging.lowrank import denoise_low_rank
-from mrfpipe.imaging.subspace import Equations
+from mrfpipe.imaging.normal import Equations
 from mrfpipe.interpolation import Numbers, interpolated
 
 N_ITERATIONS = 6

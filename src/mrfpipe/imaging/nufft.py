@@ -28,7 +28,7 @@ from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.imaging import nufft_finufft
 
 Backend = Literal["sigpy", "finufft"]
-"""What computes the transform: sigpy errs by 6e-3 and is always there, finufft by 1e-4 and is an extra."""
+"""What computes the transform: sigpy errs by 6e-3, finufft by 1e-4."""
 
 KERNEL_WIDTH = 4
 LEAST_OVERSAMPLING = 1.25

@@ -24,17 +24,16 @@ from mrfpipe.imaging.delays import UNKNOWN, Delays, correct_delays, estimate_del
 from mrfpipe.imaging.density import weights_of
 from mrfpipe.imaging.frames import reconstruct_frames
 from mrfpipe.imaging.mask import box_of, support, tissue_mask
+from mrfpipe.imaging.normal import Equations, cropped_kernels
 from mrfpipe.imaging.nufft import Backend
 from mrfpipe.imaging.off_resonance import OffResonance
 from mrfpipe.imaging.series import FrameSeries, of_slice, stack_slices
 from mrfpipe.imaging.subspace import (
-    Equations,
     normal_equations,
     solve_subspace,
     subspace_kernels,
     subspace_memory,
 )
-from mrfpipe.imaging.toeplitz import cropped_kernels
 from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Sequence
 
@@ -249,7 +248,7 @@ class Reconstruction:
                 self._sequence.matrix,
                 method=self._imaging.coil_maps,
                 weights=self._weights,
-                backend=self._imaging.backend,
+                backend=self._imaging.nufft,
             )
             if s == self.n_slices // 2:
                 self._coil_maps = maps
@@ -314,7 +313,7 @@ class Reconstruction:
             maps,
             self.density,
             self._sequence.readouts_per_frame,
-            backend=self._imaging.backend,
+            backend=self._imaging.nufft,
             progress=lambda _done, _all: self._step(),
         )
 
@@ -335,7 +334,7 @@ class Reconstruction:
             # Of norm 1 over all readouts, as that of frames over all frames; by it, b is larger by a root.
             root, n_together = np.float32(np.sqrt(n_together)), 1
             basis = (self._readout_basis / root).astype(np.complex64)
-        settings: _NufftOn = {"backend": self._imaging.backend, "device": self._device}
+        settings: _NufftOn = {"backend": self._imaging.nufft, "device": self._device}
         if self.kernels is None:  # the same for all slices
             self.kernels = subspace_kernels(trajectory, self.density, basis, n_together, sequence.matrix, **settings)
         equations = normal_equations(

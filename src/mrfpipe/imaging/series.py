@@ -12,7 +12,7 @@ import numpy as np
 from mrfpipe.arrays import Bool, Complex, Double, check_dtype, check_shape, frozen
 
 if TYPE_CHECKING:
-    from mrfpipe.imaging.subspace import Equations
+    from mrfpipe.imaging.normal import Equations
 
 Kind = Literal["frames", "coefficients"]
 

@@ -7,18 +7,17 @@ and the basis, and W the density of the readouts, are solved by conjugate gradie
 Locally low-rank denoising follows; see `mrfpipe.imaging.lowrank`.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mrfpipe.arrays import Bool, Complex, Float, check_shape
+from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.imaging.lowrank import denoise_low_rank
+from mrfpipe.imaging.normal import Equations, conjugate_gradients
 from mrfpipe.imaging.nufft import Backend, nufft_adjoint
-from mrfpipe.imaging.toeplitz import apply_normal, toeplitz_kernels
+from mrfpipe.imaging.toeplitz import toeplitz_kernels
 
 N_ITERATIONS = 24
 """Iterations of conjugate gradients; chosen by `benchmarks/subspace_settings.py`, with the rank of T1-FF.
@@ -28,50 +27,7 @@ had 13 % higher errors than 24 in the mean; 32 had 4 % lower ones, but 10 % high
 """
 HEAP = 256 << 20
 """Bytes that the allocator keeps of freed blocks, of which those below 32 MB fragment; 200 to 450 MB were seen."""
-Operator = Callable[[Tensor], Tensor]
 CPU = torch.device("cpu")
-Box = tuple[slice, slice]
-"""Part of an image: voxels along y and along x."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Equations:
-    """Normal equations ``N x = b`` of all samples of a slice, N being ``A' W A`` and b ``A' W s``."""
-
-    right: Tensor
-    """b: the weighted samples, summed into coefficients. Complex64, shape `(rank, y, x)`."""
-    maps: Tensor
-    """Coil sensitivities. Complex64, shape `(coils, y, x)`."""
-    kernels: Tensor
-    """Those of N, from `subspace_kernels`. Shape `(rank, rank, 2 y, 2 x)`."""
-    noise: float
-    """Variance of the noise of a coefficient of b; of white noise of unit variance in k-space, unless scaled. It hardly
-    differs between the coefficients, whose mean it is."""
-    matrix: int
-    """Voxels along either side of the image."""
-    box: Box = (slice(None), slice(None))
-    """The part of the image that they are about."""
-
-    def normal(self, coefficients: Tensor) -> Tensor:
-        """Apply N to coefficient images. Shape `(rank, y, x)`."""
-        return apply_normal(coefficients, self.maps, self.kernels)
-
-    def leading(self, rank: int) -> "Equations":
-        """Return the equations of the leading coefficients alone."""
-        return replace(self, right=self.right[:rank], kernels=self.kernels[:rank, :rank].contiguous())
-
-    def scaled(self, factor: float, noise: float) -> "Equations":
-        """Return the equations with b so many times as large, of a k-space whose noise has this variance."""
-        return replace(self, right=self.right * factor, noise=self.noise * factor**2 * noise)
-
-    def inside(self, mask: Bool, box: Box, kernels: Tensor) -> "Equations":
-        """Return the equations of the voxels of a mask, outside of which there is nothing, in a box around it.
-
-        `kernels` are those for the box, see `mrfpipe.imaging.toeplitz.cropped_kernels`.
-        """
-        inside = torch.from_numpy(mask[box]).to(self.right.device)
-        right, maps = self.right[:, *box] * inside, self.maps[:, *box] * inside
-        return replace(self, right=right, maps=maps, kernels=kernels, box=box)
 
 
 def subspace_kernels(
@@ -196,28 +152,6 @@ def normal_equations(
     sensitivities = torch.from_numpy(np.array(maps, np.complex64)).to(device)
     noise = float(np.mean(np.sum(weights.astype(np.float64) ** 2, axis=1) @ np.abs(readout_basis) ** 2))
     return Equations(right=right, maps=sensitivities, kernels=kernels, noise=noise, matrix=matrix)
-
-
-def conjugate_gradients(operator: Operator, right: Tensor) -> Iterator[Tensor]:
-    """Give ever better solutions of ``operator(x) = right``, one an iteration, starting from x = 0.
-
-    The operator is Hermitian and positive definite. It ends with a solution that leaves no residual.
-    """
-    solution = torch.zeros_like(right)
-    residual = direction = right
-    energy = _inner(right, right)
-    while energy > 0:
-        image = operator(direction)
-        step = energy / _inner(direction, image)
-        solution = solution + step * direction
-        residual = residual - step * image
-        yield solution
-        previous, energy = energy, _inner(residual, residual)
-        direction = residual + (energy / previous) * direction
-
-
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    return torch.vdot(a.flatten(), b.flatten()).real
 
 
 def _weights(density: Float, basis: Complex) -> Float:
