@@ -14,6 +14,8 @@ from mrfpipe.protocol import load_protocol
 
 N_DRAWS = 20_000
 """Fits of noise; a standard deviation of them is known to 0.5 %."""
+N_SEEDS = 50
+"""Matches of each voxel; the median over 150 voxels of their standard deviations is known to 1 %."""
 
 
 def problem(seed: int = 0, n_voxels: int = 3, n_parameters: int = 4, n_samples: int = 6):
@@ -121,12 +123,12 @@ def test_noise_of_a_readout():
 def monte_carlo(name: str, **values: np.ndarray) -> np.ndarray:
     """Deviations of refined matches of noisy fingerprints over those computed, (voxels, parameters)."""
     dictionary = build_dictionary(load_protocol(name))
-    rng, (n, n_seeds) = np.random.default_rng(0), (len(next(iter(values.values()))), 50)
+    rng = np.random.default_rng(0)
     clean = dictionary.compress(fingerprints(dictionary.protocol, values, model=dictionary.model))
     mixing = 0.5 * np.eye(dictionary.rank) + 0.3 * complex_normal(rng, dictionary.rank, dictionary.rank)
-    level = 2e-3 * np.linalg.norm(clean, axis=1).min()
+    level = 7e-4 * np.linalg.norm(clean, axis=1).min()
     found = []
-    for _ in range(n_seeds):
+    for _ in range(N_SEEDS):
         noise = level * complex_normal(rng, *clean.shape) @ mixing.T
         noisy = (clean + noise).astype(np.complex64)
         found.append(refine(noisy, match_exact(noisy, dictionary).entry, dictionary).parameters)
@@ -137,21 +139,17 @@ def monte_carlo(name: str, **values: np.ndarray) -> np.ndarray:
 
 @pytest.mark.slow
 def test_matches_of_t1ff_scatter_as_computed():
-    """Also with hardly any fat, but for T1 of fat, which only counts above 0.3."""
-    rng, n = np.random.default_rng(1), 400
+    """Also with hardly any fat, where noise this low still tells its T1."""
+    rng, n = np.random.default_rng(1), 300
     ff = np.where(np.arange(n) % 2, 0.05, rng.uniform(0.35, 0.65, n))
-    others = {"T1H2O": (0.8, 1.7), "T1fat": (0.26, 0.36), "df": (-60, 60), "B1": (0.6, 0.9)}
+    others = {"T1H2O": (0.8, 1.7), "T1fat": (0.3, 0.33), "df": (-60, 60), "B1": (0.6, 0.9)}
     ratio = monte_carlo("t1ff", FF=ff, **{name: rng.uniform(low, high, n) for name, (low, high) in others.items()})
-    print(np.median(ratio[::2], axis=0), np.median(ratio[1::2], axis=0))
-    np.testing.assert_allclose(np.median(ratio[::2], axis=0), 1, atol=0.05)
-    np.testing.assert_allclose(np.median(ratio[1::2, [0, 1, 3, 4]], axis=0), 1, atol=0.05)
+    for some in (ratio[::2], ratio[1::2]):
+        np.testing.assert_allclose(np.median(some, axis=0), 1, atol=0.05)
 
 
 @pytest.mark.slow
 def test_matches_of_fisp_scatter_as_computed():
-    rng, n = np.random.default_rng(2), 400
-    ratio = monte_carlo(
-        "fisp", T1=rng.uniform(0.5, 1.8, n), T2=rng.uniform(0.04, 0.15, n), B1=rng.uniform(0.8, 1.1, n)
-    )
-    print(np.median(ratio, axis=0))
+    rng, n = np.random.default_rng(2), 150
+    ratio = monte_carlo("fisp", T1=rng.uniform(0.5, 1.8, n), T2=rng.uniform(0.04, 0.15, n), B1=rng.uniform(0.8, 1.1, n))
     np.testing.assert_allclose(np.median(ratio, axis=0), 1, atol=0.05)

@@ -1,17 +1,16 @@
 """Limit: what a scan can tell of each parameter in each voxel, by Fisher information.
 
-A voxel's signal is ``scale d(parameters)`` plus noise, the complex scale being M0. Noise is circular: its real and
-imaginary part are independent, each with half of the variance. The derivatives of the signal along the parameters and
-along the real and imaginary part of the scale are the rows of a Jacobian J, in which real and imaginary parts stand side
-by side as real numbers.
+A voxel's signal is ``M0 d(parameters)`` plus noise, M0 being complex. Noise is circular: its real and imaginary part are
+independent, each with half of the variance. The rows of a Jacobian J are the derivatives of the signal along the
+parameters and along the real and the imaginary part of M0, with real and imaginary parts side by side as real numbers.
 
-- With white noise of variance 1 the Fisher information is ``2 J J'``. The diagonal of its inverse, the Cramer-Rao bound,
-  is the least variance of any estimate without bias; see Zhao et al., IEEE Trans Med Imaging 38:844 (2019), for
-  fingerprinting.
-- A least-squares fit that takes all signals alike has the variance ``(J J')^-1 J S J' (J J')^-1`` where S is the
-  covariance of the noise; with white noise this is the bound.
+- With white noise of variance 1 the Fisher information is ``2 J J'``. The diagonal of its inverse, the Cramer-Rao
+  bound, is the least variance of estimates without bias (for fingerprinting: Zhao et al., IEEE Trans Med Imaging 38:844,
+  2019).
+- Estimates by least squares that weigh all signals alike have the covariance ``(J J')^-1 J S J' (J J')^-1``, where S is
+  the covariance of the noise; with white noise they reach the bound.
 
-Signals at every readout are those of `mrfpipe.physics.slopes`, coefficients those of `mrfpipe.interpolation`.
+Signals at every readout come from `mrfpipe.physics.slopes`, coefficients from `mrfpipe.interpolation`.
 """
 
 from collections.abc import Mapping
@@ -36,7 +35,7 @@ Numbers = npt.NDArray[np.complex128]
 
 
 def fisher(signals: Numbers, slopes: Numbers) -> Double:
-    """Compute the Fisher information for white complex noise of variance 1, 1/2 of it in each part, and a scale of 1.
+    """Compute the Fisher information for white complex noise of variance 1, 1/2 of it in each part, and an M0 of 1.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ def fisher(signals: Numbers, slopes: Numbers) -> Double:
 
     Returns
     -------
-        Information on the parameters, the real and the imaginary part of the scale. Shape
+        Information on the parameters, the real and the imaginary part of M0. Shape
         `(voxels, parameters + 2, parameters + 2)`.
     """
     jacobian = _jacobian(signals, slopes)
@@ -67,9 +66,9 @@ def deviations(signals: Numbers, slopes: Numbers, covariance: Numbers | None = N
 
     Returns
     -------
-        Standard deviations for a scale, M0, of 1, of which they are inverse multiples; in the unit of the slopes.
-        Infinite where a parameter has no effect, as T1 of a component that is not there, or the effect of others. Shape
-        `(voxels, parameters)`.
+        Standard deviations for an M0 of 1, to which they are inverse; in the units that the slopes are per. Infinite
+        where a parameter has no effect, as T1 of a component that is not there, or the same effect as others together.
+        Shape `(voxels, parameters)`.
 
     Raises
     ------
@@ -128,6 +127,28 @@ def bounds(
     return {p.name: found[:, number] / snr for number, p in enumerate(protocol.parameters)}
 
 
+def point_of(protocol: Protocol, given: Mapping[str, float]) -> dict[str, float]:
+    """Return a voxel's parameters in SI units; given are some in the units of files, the rest is the grid's median.
+
+    Raises
+    ------
+    ValueError
+        If there is no such parameter, or it cannot have this value.
+    """
+    names = [p.name for p in protocol.parameters]
+    for name in given:
+        if name not in names:
+            raise ValueError(f"protocol '{protocol.name}' has no parameter {name!r}; it has {', '.join(names)}.")
+    point = {name: float(np.median(axis)) for name, axis in protocol.grid.items()}
+    for p in protocol.parameters:
+        if p.name in given:
+            point[p.name] = given[p.name] / p.scale
+            if not p.quantity.least <= point[p.name] <= p.quantity.most:
+                low, high = p.quantity.least * p.scale, p.quantity.most * p.scale
+                raise ValueError(f"{p.heading} must lie from {low:g} to {high:g}, not be {given[p.name]:g}.")
+    return point
+
+
 def readout_noise(density: Float) -> Double:
     """Compute the standard deviation of the noise that each readout leaves in a voxel, for samples of variance 1.
 
@@ -151,14 +172,13 @@ def readout_noise(density: Float) -> Double:
 
 
 def _jacobian(signals: Numbers, slopes: Numbers) -> Double:
-    """Stack the derivatives along parameters and scale, real parts beside imaginary ones."""
-    of_scale = np.stack([signals, 1j * signals], axis=1)
-    jacobian = np.concatenate([slopes, of_scale], axis=1)
+    """Stack the derivatives along parameters and M0, real parts beside imaginary ones."""
+    jacobian = np.concatenate([slopes, np.stack([signals, 1j * signals], axis=1)], axis=1)
     return np.concatenate([jacobian.real, jacobian.imag], axis=2)
 
 
 def _deviations(jacobian: Double, covariance: Numbers | None) -> Double:
-    """Compute `deviations` of a Jacobian `(voxels, unknowns, 2 samples)`, the last two unknowns being the scale.
+    """Compute `deviations` of a Jacobian `(voxels, unknowns, 2 samples)`, the last two unknowns being M0.
 
     Rows are scaled to length 1. To their products a little is added, which makes them invertible, and the inverse large
     where there was none.
@@ -170,7 +190,8 @@ def _deviations(jacobian: Double, covariance: Numbers | None) -> Double:
     fit = inverse[:, :-2] @ unit  # what a fit makes of noise in the samples
     noisy = fit if covariance is None else fit @ _real(covariance)
     variance = np.maximum(np.einsum("vps,vps->vp", noisy, fit), 0) / 2
-    return np.divide(np.sqrt(variance), length[:, :-2, 0], where=told, out=np.full(told.shape, np.inf))
+    found: Double = np.divide(np.sqrt(variance), length[:, :-2, 0], where=told, out=np.full(told.shape, np.inf))
+    return found
 
 
 def _real(covariance: Numbers) -> Double:

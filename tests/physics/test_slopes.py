@@ -7,7 +7,7 @@ import pytest
 from trains import T1FF, with_train
 
 from mrfpipe.physics import slopes
-from mrfpipe.physics.simulate import SignalModel, readout_signals
+from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.physics.slopes import readout_slopes
 from mrfpipe.protocol import Grid, Protocol, load_protocol
 
