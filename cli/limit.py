@@ -72,12 +72,12 @@ def command(
 
     with stage(settings.progress, "load"):
         from mrfpipe.evaluation.bounds import draw_bounds, format_bounds
-        from mrfpipe.limit import point_of
+        from mrfpipe.limit import points_of
         from mrfpipe.physics.simulate import signal_model
 
     model = signal_model(protocol, spoiling)
     try:
-        points = [point_of(protocol, values) for values in given]
+        points = [points_of(protocol, values) for values in given]
     except ValueError as e:
         raise click.BadParameter(str(e), param_hint="--at") from e
     click.echo(format_bounds(protocol, model, points, given, snr))

@@ -116,8 +116,8 @@ def test_noise_of_a_readout():
     ramp = np.abs(np.arange(-350, 350) + 0.5).astype(np.float32)
     found = readout_noise(np.stack([ramp, 7 * np.ones_like(ramp)]))
     np.testing.assert_allclose(found, np.sqrt([4 / 3 / 700, 1 / 700]), rtol=1e-4)
-    noise = complex_normal(np.random.default_rng(0), 5000, 700)
-    assert (noise @ ramp / ramp.sum()).std() == pytest.approx(found[0], rel=0.03)
+    noise = complex_normal(np.random.default_rng(0), 2000, 700)
+    assert (noise @ ramp / ramp.sum()).std() == pytest.approx(found[0], rel=0.06)  # four times its error
 
 
 def monte_carlo(name: str, **values: np.ndarray) -> np.ndarray:
@@ -127,12 +127,10 @@ def monte_carlo(name: str, **values: np.ndarray) -> np.ndarray:
     clean = dictionary.compress(fingerprints(dictionary.protocol, values, model=dictionary.model))
     mixing = 0.5 * np.eye(dictionary.rank) + 0.3 * complex_normal(rng, dictionary.rank, dictionary.rank)
     level = 7e-4 * np.linalg.norm(clean, axis=1).min()
-    found = []
-    for _ in range(N_SEEDS):
-        noise = level * complex_normal(rng, *clean.shape) @ mixing.T
-        noisy = (clean + noise).astype(np.complex64)
-        found.append(refine(noisy, match_exact(noisy, dictionary).entry, dictionary).parameters)
-    spread = np.stack([np.std([one[name] for one in found], axis=0, ddof=1) for name in values], axis=1)
+    noisy = np.tile(clean, (N_SEEDS, 1))
+    noisy = (noisy + level * complex_normal(rng, *noisy.shape) @ mixing.T).astype(np.complex64)
+    found = refine(noisy, match_exact(noisy, dictionary).entry, dictionary).parameters
+    spread = np.stack([found[name].reshape(N_SEEDS, -1).std(axis=0, ddof=1) for name in values], axis=1)
     signals, slopes = interpolated(dictionary, np.stack(list(values.values()), axis=1))
     return spread / deviations(signals, slopes, level**2 * mixing @ mixing.conj().T)
 

@@ -1,12 +1,12 @@
 """Limit: what a scan can tell of each parameter in each voxel, by Fisher information.
 
-A voxel's signal is ``M0 d(parameters)`` plus noise, M0 being complex. Noise is circular: its real and imaginary part are
-independent, each with half of the variance. The rows of a Jacobian J are the derivatives of the signal along the
+A voxel's signal is ``M0 d(parameters)`` plus noise, M0 being complex. Noise is circular: its real and imaginary part
+are independent, each with half of the variance. The rows of a Jacobian J are the derivatives of the signal along the
 parameters and along the real and the imaginary part of M0, with real and imaginary parts side by side as real numbers.
 
 - With white noise of variance 1 the Fisher information is ``2 J J'``. The diagonal of its inverse, the Cramer-Rao
-  bound, is the least variance of estimates without bias (for fingerprinting: Zhao et al., IEEE Trans Med Imaging 38:844,
-  2019).
+  bound, is the least variance of estimates without bias (for fingerprinting: Zhao et al., IEEE Trans Med Imaging
+  38:844, 2019).
 - Estimates by least squares that weigh all signals alike have the covariance ``(J J')^-1 J S J' (J J')^-1``, where S is
   the covariance of the noise; with white noise they reach the bound.
 
@@ -127,8 +127,19 @@ def bounds(
     return {p.name: found[:, number] / snr for number, p in enumerate(protocol.parameters)}
 
 
-def point_of(protocol: Protocol, given: Mapping[str, float]) -> dict[str, float]:
-    """Return a voxel's parameters in SI units; given are some in the units of files, the rest is the grid's median.
+def points_of(protocol: Protocol, given: Mapping[str, npt.ArrayLike]) -> dict[str, Double]:
+    """Return the parameters of voxels in SI units.
+
+    Parameters
+    ----------
+    protocol
+        Says which there are.
+    given
+        Some of them, by name, in the units of files: numbers, or one a voxel. The others are the median of their grid.
+
+    Returns
+    -------
+        Shape `(voxels)` each.
 
     Raises
     ------
@@ -139,14 +150,15 @@ def point_of(protocol: Protocol, given: Mapping[str, float]) -> dict[str, float]
     for name in given:
         if name not in names:
             raise ValueError(f"protocol '{protocol.name}' has no parameter {name!r}; it has {', '.join(names)}.")
-    point = {name: float(np.median(axis)) for name, axis in protocol.grid.items()}
+    points = {name: np.array([np.median(axis)]) for name, axis in protocol.grid.items()}
     for p in protocol.parameters:
         if p.name in given:
-            point[p.name] = given[p.name] / p.scale
-            if not p.quantity.least <= point[p.name] <= p.quantity.most:
+            values = np.atleast_1d(np.asarray(given[p.name], np.float64))
+            points[p.name] = values / p.scale
+            if not np.all((points[p.name] >= p.quantity.least) & (points[p.name] <= p.quantity.most)):
                 low, high = p.quantity.least * p.scale, p.quantity.most * p.scale
-                raise ValueError(f"{p.heading} must lie from {low:g} to {high:g}, not be {given[p.name]:g}.")
-    return point
+                raise ValueError(f"{p.heading} must lie from {low:g} to {high:g}.")
+    return dict(zip(names, np.broadcast_arrays(*points.values()), strict=True))
 
 
 def readout_noise(density: Float) -> Double:

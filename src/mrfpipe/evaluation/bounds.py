@@ -1,6 +1,6 @@
 """Bounds: what a protocol can tell of each parameter at best, as a table and a picture, before anyone scans."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,12 @@ _N_VALUES = 25
 _WIDE = 20.0
 """An axis whose ends have a larger ratio is drawn as logarithms."""
 
-Point = Mapping[str, float]
-"""A voxel's parameters in SI units, by name."""
+Point = Mapping[str, Double]
+"""Parameters of one voxel in SI units, by name. Shape `(1)` each."""
 
 
 def format_bounds(
-    protocol: Protocol, model: SignalModel, points: Sequence[Point], given: Sequence[Point], snr: float
+    protocol: Protocol, model: SignalModel, points: Sequence[Point], given: Sequence[Collection[str]], snr: float
 ) -> str:
     """Compute the bounds at some points, and lay them out as a table each.
 
@@ -35,7 +35,7 @@ def format_bounds(
     points
         Where.
     given
-        What was asked for of each point; the rest is marked as the middle of the grid.
+        Parameters of each point that were asked for; the others are marked as the middle of the grid.
     """
     sequence, found = protocol.sequence, bounds(protocol, _stacked(points), snr=snr, model=model)
     seconds, columns = sequence.duration, ("", "at", "bound", "x root second")
@@ -43,7 +43,7 @@ def format_bounds(
     for number, (point, asked) in enumerate(zip(points, given, strict=True)):
         rows = [columns]
         for p in protocol.parameters:
-            at = f"{point[p.name] * p.scale:g}" + ("" if p.name in asked else " (middle)")
+            at = f"{point[p.name][0] * p.scale:g}" + ("" if p.name in asked else " (middle)")
             least = found[p.name][number] * p.scale
             rows.append((p.heading, at, _short(least), _short(least * np.sqrt(seconds))))
         widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
@@ -104,7 +104,7 @@ def _change(found: Mapping[str, Double]) -> float:
 
 
 def _stacked(points: Sequence[Point]) -> dict[str, Double]:
-    return {name: np.array([point[name] for point in points]) for name in points[0]}
+    return {name: np.concatenate([point[name] for point in points]) for name in points[0]}
 
 
 def _is_wide(axis: Double) -> bool:
