@@ -20,6 +20,7 @@ COMMANDS = {
     "cohort": "Write the raw scans of a cohort of phantoms.",
     "protocol": "Derive a protocol from a Pulseq sequence.",
     "simulate": "Simulate the dictionary of a protocol.",
+    "limit": "Say how well a protocol can tell each parameter at best.",
     "frames": "Reconstruct the frames of a raw scan.",
     "check": "Say which model of the signal explains a scan best.",
     "match": "Match scans with a dictionary: quantitative maps.",
