@@ -14,7 +14,8 @@ roi_option = click.option(
     "--roi",
     type=INPUT,
     metavar="LABELS.nii.gz",
-    help="Regions to show means and histograms of: whole numbers, drawn on one of the result's images.",
+    help="Regions to show means and histograms of: whole numbers, drawn on one of the result's images; their names are "
+    "those in LABELS.tsv, .csv or .txt beside it, if there is one.",
 )
 
 

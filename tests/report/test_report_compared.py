@@ -56,7 +56,7 @@ def compared(browser, tmp_path, maps, truth, provenance, labels):
     assert [entry["message"] for entry in browser.get_log("browser")] == []
 
 
-def test_a_label_is_averaged_over_all_its_slices(compared, maps, labels):
+def test_a_label_is_averaged_over_all_its_slices(compared, maps, truth, labels):
     assert [b.text for b in compared.driver.find_elements("css selector", "#region-choice button")] == [
         "region 2, slice 2",
         'in "two"',
@@ -69,6 +69,16 @@ def test_a_label_is_averaged_over_all_its_slices(compared, maps, labels):
     assert number(row[0]) == pytest.approx(values.mean(), rel=PRECISION)
     assert number(row[1]) == pytest.approx(values.std(ddof=1), rel=PRECISION)
     assert compared.run("return state.slice") in (0, 2)
+    counts = (labels == 7) & truth.mask & (truth["FF"] <= 0.7)  # the reference says where a difference counts
+    shown = {"truth": truth["T1H2O"], "difference": maps["T1H2O"].astype(float) - truth["T1H2O"]}
+    for view, image in shown.items():
+        compared.click(f"input[value={view}]")
+        values = image[counts & np.isfinite(image)].astype(float)
+        row = compared.means()["T1H2O"]
+        assert row[2].split()[0] == str(values.size)
+        # two values of the page differ by half a step each, and four digits are read out
+        assert number(row[0]) == pytest.approx(values.mean(), rel=PRECISION, abs=0.02)
+    compared.click("input[value=result]")
     lines = compared.run("return table()").splitlines()
     assert next(line for line in lines if "\tdf\t" in line and "\t7\t" in line).startswith(
         'all\t7\t"in ""two"""\tdf\ta,1\tHz\t'

@@ -99,12 +99,11 @@ class RegionTable:
 
     def _repr_html_(self) -> str:
         """Show the table in a notebook."""
-        head, *body = (
-            "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in line)
-            for line, tag in zip(self._shown(), ["th", *["td"] * len(self.rows)], strict=False)
-        )
-        rest = "".join(f"<p>{html.escape(line)}</p>" for line in self._rest())
-        return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in body)}</table>{rest}"
+        head, *body = self._shown()
+        lines = [("th", head), *(("td", line) for line in body)]
+        rows = ("".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in line) for tag, line in lines)
+        rest = "".join(f"<p>{line}</p>" for line in self._rest())
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>{rest}"
 
     def _shown(self) -> list[tuple[str, ...]]:
         """Return the header and the first rows as texts, without columns that are empty."""
