@@ -63,7 +63,7 @@ VALUES = np.random.default_rng(0).uniform(0.05, 0.95, (8, *SHAPE))
 """Of every map, of T1 in s; FF lies on both sides of the limits."""
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(labels=arrays(np.int64, SHAPE, elements=st.integers(0, 3)), mask=arrays(np.bool_, SHAPE))
 def test_any_regions_are_described_as_by_loops(labels, mask):
     names = [*(p.name for p in PARAMETERS), "m0", "phase", "match"]
