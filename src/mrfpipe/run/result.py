@@ -11,8 +11,10 @@ import numpy as np
 from mrfpipe.acquisition.identity import Identity
 from mrfpipe.arrays import Bool, Byte, Complex, Float
 from mrfpipe.evaluation.picture import COILS_FILE, draw_coils, draw_maps, maps_figure
+from mrfpipe.evaluation.region_table import RegionTable, tabulate
 from mrfpipe.files.bids import scan_entities
 from mrfpipe.files.dicom_identity import check_identity, identity_of_image
+from mrfpipe.files.labels import load_regions
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.results import save_result
 from mrfpipe.maps import Fingerprints, ParameterMaps
@@ -71,6 +73,22 @@ class Result:
             unit = "" if parameter.unit == "1" else f" {parameter.unit}"
             lines.append(f"  {parameter.name:6} {middle:8.4g}{unit}   (5 to 95 %: {low:.4g} to {high:.4g})")
         return "\n".join(lines + unchecked(self.provenance))
+
+    def stats(self, roi: str | Path, names: str | Path | None = None) -> RegionTable:
+        """Describe the maps in the regions of a label image; see `mrfpipe.evaluation.region_table.tabulate`.
+
+        Parameters
+        ----------
+        roi, names
+            The image and the table of its regions' names, as for `mrfpipe.files.labels.load_regions`.
+
+        Raises
+        ------
+        InputError, MismatchError
+            As `mrfpipe.files.labels.load_regions`.
+        """
+        labels, known = load_regions(roi, self.maps, names)
+        return tabulate(self.maps, labels, known, scan=self.name)
 
     def plot(self, slice_index: int | None = None) -> "Figure":
         """Draw one slice of all maps, beside the truth if it is known; see `mrfpipe.evaluation.picture.maps_figure`.
