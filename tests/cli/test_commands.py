@@ -69,7 +69,7 @@ def test_match_writes_a_result_folder(of_raw, study):
         assert len(file["measured"]) == mask.sum()
         assert file["basis"].shape == (page["fingerprints"]["frames"], page["fingerprints"]["rank"])
     np.testing.assert_array_equal(np.isfinite(nibabel.load(folder / "FF.nii.gz").get_fdata()[5, :, 1]), mask[1, :, 5])
-    assert sorted(p.name for p in folder.glob("*.png")) == ["coils.png", "maps-1.png", "maps-2.png"]
+    assert sorted(p.name for p in folder.glob("*.png")) == ["coils.png", "maps.png"]
 
 
 def test_raw_scan_and_frames_give_the_same_maps(run, study, of_raw, tmp_path):
