@@ -7,7 +7,7 @@ from mrfpipe.arrays import Complex, resolve_device
 from mrfpipe.errors import InputError
 from mrfpipe.files.atomic import refuse_existing
 from mrfpipe.files.frames import read_frames_header, save_frames
-from mrfpipe.files.provenance import Provenance, Recipe, sha256_of
+from mrfpipe.files.provenance import Provenance, Recipe, sha256_beside, sha256_of
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol
@@ -39,9 +39,12 @@ class FramesJob(Job):
 
     def recipe(self) -> Recipe:
         """Return all that decides the frames."""
+        return self._recipe(sha256_of(self.source))
+
+    def _recipe(self, scan: str) -> Recipe:
         return Recipe(
             kind="frames",
-            scan=sha256_of(self.source),
+            scan=scan,
             by=None if self.dictionary is None else sha256_of(self.dictionary),
             protocol=self.protocol.hash,
             imaging=imaging_settings(self.source, self.imaging),
@@ -51,16 +54,17 @@ class FramesJob(Job):
     def run(self, progress: Progress) -> Made:
         """Reconstruct the frames and write their file."""
         refuse_existing(self.target, force=self.force)
-        record, recipe, device = self.record(), self.recipe(), resolve_device(self.device)
-        inputs = {self.source: recipe.scan} | ({} if self.dictionary is None else {self.dictionary: str(recipe.by)})
+        record, sha256, device = self.record(), sha256_beside(self.source), resolve_device(self.device)
         source = open_series(
             self.source, self.protocol, progress, imaging=self.imaging, basis=self._basis(), device=device
         )
 
         def provenance() -> Provenance:
+            recipe = self._recipe(sha256())
+            by = {} if self.dictionary is None else {self.dictionary: str(recipe.by)}
             return record.provenance(
                 recipe=recipe,
-                inputs=inputs,
+                inputs={self.source: recipe.scan, **by},
                 protocol=self.protocol,
                 method=str(self.imaging),
                 device=str(device),

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from mrfpipe.files.dicom_identity import identity_of_scan
-from mrfpipe.files.provenance import Recipe, sha256_of
+from mrfpipe.files.provenance import Recipe, sha256_beside, sha256_of
 from mrfpipe.files.results import scan_name
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.series import FrameSeries, each_slice
@@ -66,14 +66,15 @@ def map_scan(
     MrfpipeError
         As `open_series`, `usable_slices` and `Mapper.map`.
     """
-    record, truth = record or Record(), Truth.beside(scan, mapper.protocol.parameters)
-    recipe = recipe_of(scan, mapper, imaging)
+    record, sha256 = record or Record(), sha256_beside(scan)
+    truth = Truth.beside(scan, mapper.protocol.parameters)
     imaging, began = mapper.imaging(imaging), time.perf_counter()
     source = open_series(scan, mapper.protocol, progress, imaging=imaging, basis=mapper.basis, device=device)
     slices = usable_slices(source, scan, mapper.protocol)
     timed = _Timed(slices, source.n_slices, seconds=time.perf_counter() - began)
     result = _map(timed, scan_name(scan), mapper, device, progress, record)
     truth, made = truth.of(result.maps), result.provenance
+    recipe = mapper.recipe(sha256(), imaging_settings(scan, imaging))
     provenance = replace(
         made,
         inputs={str(scan): recipe.scan, **made.inputs},
