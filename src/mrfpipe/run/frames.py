@@ -1,5 +1,6 @@
 """Frames: from a raw scan to a file of its images, for others to make maps of."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from mrfpipe.protocol import Protocol
 from mrfpipe.run.by import MatchBy, load_mapper
 from mrfpipe.run.job import Job, Made
 from mrfpipe.run.record import unchecked
-from mrfpipe.run.source import imaging_settings, open_series, usable_slices
+from mrfpipe.run.source import Timed, imaging_settings, open_series, usable_slices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class FramesJob(Job):
         """Reconstruct the frames and write their file."""
         refuse_existing(self.target, force=self.force)
         record, sha256, device = self.record(), sha256_beside(self.source), resolve_device(self.device)
+        began = time.perf_counter()
         source = open_series(
             self.source, self.protocol, progress, imaging=self.imaging, basis=self._basis(), device=device
         )
@@ -68,10 +70,11 @@ class FramesJob(Job):
                 protocol=self.protocol,
                 method=str(self.imaging),
                 device=str(device),
-                notes=source.notes,
+                notes={**source.notes, "seconds_of_stages": {"images": round(slices.seconds, 2)}},
             )
 
-        slices = usable_slices(source, self.source, self.protocol)
+        usable = usable_slices(source, self.source, self.protocol)
+        slices = Timed(usable, source.n_slices, seconds=time.perf_counter() - began)
         save_frames(slices, self.target, protocol=self.protocol, provenance=provenance, force=self.force)
         header = read_frames_header(self.target)
         images = f"{header.n_frames} frames" if header.rank is None else f"{header.rank} coefficients"
