@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 
 from mrfpipe.appearance import (
     DIFFERENCE,
     Window,
+    colours_of,
     difference_window,
     match_window,
     window_from_zero,
@@ -76,10 +76,7 @@ def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict
 def colour_tables(images: list[dict[str, Any]]) -> dict[str, str]:
     """Return the 256 colours, three bytes each in base64, of every colour map that `images` name."""
     names = {i["colours"] for i in images} | {i["difference"]["colours"] for i in images if "difference" in i}
-    return {
-        name: base64.b64encode(colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes()).decode("ascii")
-        for name in sorted(names)
-    }
+    return {name: base64.b64encode(colours_of(name).tobytes()).decode("ascii") for name in sorted(names)}
 
 
 def _parameter(maps: ParameterMaps, p: Parameter, window: Window) -> _Image:

@@ -1,5 +1,6 @@
 """Source: the series of a scan, slice after slice, from a raw scan or a frames file."""
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -162,6 +163,26 @@ def usable_slices(source: Iterable[FrameSeries], path: str | Path, protocol: Pro
         yield one
     if not found:
         raise InputError(f"{path} holds no signal that stands out as tissue; check the scan.")
+
+
+class Timed:
+    """Slices as they come, and how long they were waited for."""
+
+    def __init__(self, slices: Iterator[FrameSeries], n_slices: int, seconds: float = 0.0) -> None:
+        self._slices, self._n_slices = slices, n_slices
+        self.seconds = seconds
+
+    def __len__(self) -> int:
+        return self._n_slices
+
+    def __iter__(self) -> Iterator[FrameSeries]:
+        while True:
+            began = time.perf_counter()
+            found = next(self._slices, None)
+            self.seconds += time.perf_counter() - began
+            if found is None:
+                return
+            yield found
 
 
 def load_series(
