@@ -64,6 +64,8 @@ def command(
 
         from .output import do_all, targets
 
+    if imaging.recon == "joint":
+        raise click.UsageError("--recon joint reconstructs maps, not frames; use mrfpipe match.")
     if (imaging.recon == "subspace") != (dictionary is not None):
         raise click.UsageError("--recon subspace and --dictionary go together.")
     if dictionary is not None and protocol is not None:

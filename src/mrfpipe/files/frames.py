@@ -71,6 +71,8 @@ def save_frames(
             axes = _IMAGES if part.basis is None else _COEFFICIENTS
             sink.append("images", part.images, axes, "arbitrary", chunks=(1, together, n_y, n_x))
             sink.append("mask", part.mask, "slices y x", "1", chunks=(1, n_y, n_x), gzip=True)
+            if part.noise is not None and part.basis is None:
+                sink.append("noise", np.full(part.n_slices, part.noise), "slices", "1", chunks=(1,))
         sink.text("provenance", provenance().to_json())
 
 
@@ -122,6 +124,7 @@ def load_frames(path: str | Path) -> FrameSeries:
 def _read(source: Source, slices: slice) -> FrameSeries:
     header, sizes = _header(source)
     coefficients = header.rank is not None
+    noise = source.finite("noise", "slices", np.float64, sizes, slices) if source.holds("noise") else None
     affine = source.finite("affine", "4 4", np.float64)
     return FrameSeries(
         name=header.name,
@@ -130,6 +133,7 @@ def _read(source: Source, slices: slice) -> FrameSeries:
         mask=source.mask("mask", sizes)[slices],
         affine=of_slice(affine, slices.start or 0),
         sequence_hash=header.sequence_hash,
+        noise=None if noise is None else float(noise.mean()),
     )
 
 

@@ -14,7 +14,8 @@ signals recover within a frame, too.
 P holds the step back where the noise would make it: a Gaussian prior around the maps that it starts from. How far a
 parameter may go in a voxel is `TRUST` times how rough its map is there (`roughness`): a map errs where it has detail,
 as detail is what the reconstruction that made it loses first, and little where it is smooth, such as that of B1. The
-weight of the prior is that of the noise, so that noisy scans stay near their start. Nothing is chosen for a parameter.
+weight of the prior is that of the noise, for which stands what no step can explain (`unexplained`): maps of a scan that
+is noisy, or undersampled, or not what the model says stay near their start. Nothing is chosen for a single parameter.
 """
 
 from functools import partial
@@ -74,9 +75,9 @@ def joint_coefficients(
     full[:, inside] = (scale[:, None] * signals).T
     low, high = ends(dictionary)
     jacobian = scaled_jacobian(signals, slopes, scale, high - low)
-    prior = equations.noise / 2 / trusted((start - low) / (high - low), inside) ** 2
     here = torch.from_numpy(full).to(equations.right.device)
     residual: Complex = (equations.right - equations.normal(here)).cpu().numpy()[:, inside].T
+    prior = unexplained(jacobian, residual) / 2 / trusted((start - low) / (high - low), inside) ** 2
     step = _solve(equations, jacobian, residual, prior, inside)
     found = np.clip(start + step[:, :-2] * (high - low), low, high)
     scale = scale * (1 + step[:, -2] + 1j * step[:, -1])
@@ -84,6 +85,21 @@ def joint_coefficients(
     improved = images.copy()
     improved[:, *box] = denoise_low_rank(torch.from_numpy(full[:n_leading]).to(equations.right.device)).cpu().numpy()
     return improved
+
+
+def unexplained(jacobian: Complex, residual: Complex) -> float:
+    """Return the variance of what no step explains, of a coefficient: the part of the residual that is normal to J.
+
+    It is the median over the voxels, and that of white noise where the model is right. Shapes `(voxels, unknowns,
+    rank)` and `(voxels, rank)`.
+    """
+    rows = np.concatenate([jacobian.real, jacobian.imag], axis=2).astype(np.float64)
+    left = np.concatenate([residual.real, residual.imag], axis=1).astype(np.float64)
+    length = np.linalg.norm(rows, axis=2, keepdims=True)
+    basis = np.linalg.qr(np.swapaxes(rows / np.maximum(length, np.finfo(np.float64).tiny), 1, 2))[0]
+    normal = left - np.squeeze(basis @ (np.swapaxes(basis, 1, 2) @ left[..., None]), axis=-1)
+    free = left.shape[1] - rows.shape[1]
+    return float(np.median(2 * np.sum(normal**2, axis=1) / free)) if free > 0 else float(np.median(2 * left**2))
 
 
 def ends(dictionary: Dictionary) -> tuple[Double, Double]:

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from mrfpipe.errors import InputError
-from mrfpipe.imaging.choices import Imaging
+from mrfpipe.imaging.choices import Imaging, Recon
 from mrfpipe.run.mapper import Mapper
 
 _CHOICES = ("config", "recon", "dictionary", "model")
@@ -47,9 +48,10 @@ class Offer:
             names = ", ".join(of) or f"none, start it with --{key}"
             raise InputError(f"The server has no {key} {_short(name)}; it has {names}.")
         recon = wanted.get("recon") or self.imaging.recon
-        if recon not in {"nufft", "subspace"}:
-            raise InputError(f"There is no reconstruction {_short(recon)}; choose nufft or subspace.")
-        return of[name], replace(self.imaging, recon="nufft" if recon == "nufft" else "subspace")
+        for known in get_args(Recon):
+            if recon == known:
+                return of[name], replace(self.imaging, recon=known)
+        raise InputError(f"There is no reconstruction {_short(recon)}; choose nufft, subspace or joint.")
 
 
 def _wanted(text: str) -> dict[str, str]:
