@@ -28,6 +28,7 @@ COMMANDS = {
     "reconstruct": "Turn scans into quantitative maps by a network.",
     "export": "Write a network as an ONNX graph.",
     "evaluate": "Say how far maps are from a reference.",
+    "stats": "Describe maps in regions: a table.",
     "report": "Show maps as a page for the browser.",
     "compare": "Show two results, or one and the truth, on a page for the browser.",
     "serve": "Turn scans into maps while they are measured.",

@@ -42,7 +42,7 @@ trust_option = click.option(
 
 _recon_option = click.option(
     "--recon",
-    type=click.Choice(["nufft", "subspace"]),
+    type=click.Choice(["nufft", "subspace", "joint"]),
     default=BY_FRAMES.recon,
     show_default=True,
     help="Each frame by itself, or all readouts together in the dictionary's leading vectors: slower, more accurate.",
@@ -59,9 +59,7 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         "--nufft",
         "backend",
         type=click.Choice(["sigpy", "finufft"]),
-        default=BY_FRAMES.backend,
-        show_default=True,
-        help="What computes the NUFFT; finufft is more accurate, faster by subspace, and needs mrfpipe[finufft].",
+        help="What computes the NUFFT. [default: sigpy for frames, finufft for subspace and joint]",
     )
     @click.option(
         "--coil-maps",

@@ -63,10 +63,10 @@ def command(
 ) -> None:
     """Match each INPUT, a raw scan (ISMRMRD, Siemens Twix) or a frames file, with every entry of a dictionary.
 
-    Writes OUT/SCAN/ with maps.h5, a NIfTI image a map and a picture; where SCAN.truth.npz lies beside the input, the
-    picture shows it too. A result that was made of the same scan with the same dictionary and options is skipped, and
-    after a scan that fails the others go on; the exit code tells at the end. Scans of one name are told apart by their
-    folders.
+    Writes OUT/SCAN/ with maps.h5, a NIfTI image a map and a picture of the middle slice; where SCAN.truth.npz lies
+    beside the input, the picture shows it too. A result that was made of the same scan with the same dictionary and
+    options is skipped, and after a scan that fails the others go on; the exit code tells at the end. Scans of one name
+    are told apart by their folders.
 
     Example: mrfpipe match thigh.h5 -d t1ff.h5 -o results
     """

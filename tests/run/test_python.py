@@ -90,7 +90,7 @@ def test_ten_lines(folder, tmp_path, monkeypatch):
     assert maps._repr_png_().startswith(b"\x89PNG")
     assert 0 <= maps["FF"][maps.mask].min() < maps["FF"][maps.mask].max() <= 1
     assert 600 < np.median(maps["T1H2O"][maps.mask & (maps["FF"] < 0.5)]) < 1800, "ms"
-    assert len(maps.plot().axes) > 20, "maps, truth and difference, each with its colours"
+    assert maps.plot().height > maps.plot(0).width / 3, "three rows: maps, truth and difference"
     maps.save(tmp_path / "P01")
     assert maps.provenance.method.startswith("subspace, conjugate gradients")
     frames = mrf.load_frames("leg.frames.h5")

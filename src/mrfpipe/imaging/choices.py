@@ -8,10 +8,16 @@ if TYPE_CHECKING:
     from mrfpipe.imaging.coils import MapMethod
     from mrfpipe.imaging.nufft import Backend
 
-Recon = Literal["nufft", "subspace"]
+Recon = Literal["nufft", "subspace", "joint"]
 NoiseSource = Literal["scan", "edges"]
+KINDS: dict[Recon, str] = {
+    "nufft": "adjoint NUFFT, frame by frame",
+    "subspace": "subspace, conjugate gradients",
+    "joint": "joint, Gauss-Newton step from a subspace",
+}
+"""What each reconstruction is called in records."""
 SUBSPACE_COILS = 8
-"""Virtual coils of a subspace reconstruction unless told otherwise; its time grows with them."""
+"""Virtual coils of subspace and joint reconstructions unless told otherwise; their time grows with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +26,14 @@ class Imaging:
 
     recon: Recon = "nufft"
     """``nufft``: density-compensated adjoint NUFFT, frame by frame; ``subspace``: coefficients of a basis, by conjugate
-    gradients over all readouts, see `mrfpipe.imaging.subspace`."""
-    backend: "Backend" = "sigpy"
-    """What computes the NUFFT."""
+    gradients over all readouts, see `mrfpipe.imaging.subspace`; ``joint``: from its maps, the parameters of all voxels
+    at once, see `mrfpipe.imaging.joint`."""
+    backend: "Backend | None" = None
+    """What computes the NUFFT; None for sigpy in frames and finufft otherwise, see `nufft`."""
     coil_maps: "MapMethod" = "centre"
     """How sensitivities are estimated."""
     virtual_coils: int | None = None
-    """Coils to compress to, where there are more; None for all in frames and `SUBSPACE_COILS` in a subspace."""
+    """Coils to compress to, where there are more; None for all in frames and `SUBSPACE_COILS` otherwise."""
     noise: NoiseSource = "scan"
     """What coils are whitened by: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
     conjugate: bool | None = None
@@ -45,18 +52,23 @@ class Imaging:
             raise ValueError(f"Coils cannot be compressed to {self.virtual_coils}.")
 
     def __str__(self) -> str:
-        kind = "adjoint NUFFT, frame by frame" if self.recon == "nufft" else "subspace, conjugate gradients"
+        kind = KINDS[self.recon]
         coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
         noise = "" if self.noise == "scan" else ", noise of the edges"
         delays = "delays left" if self.correct_delays is False else "delays of spokes corrected"
         sense = "" if self.conjugate is None else ", conjugated" if self.conjugate else ", not conjugated"
         field = "" if self.field_map is None else ", off-resonance corrected"
-        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense}{field})"
+        return f"{kind} ({self.nufft}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense}{field})"
+
+    @property
+    def nufft(self) -> "Backend":
+        """What computes the NUFFT. finufft is faster where many transforms have one trajectory."""
+        return self.backend or ("sigpy" if self.recon == "nufft" else "finufft")
 
     @property
     def n_virtual(self) -> int | None:
         """Coils to compress to; None to leave them."""
-        return SUBSPACE_COILS if self.virtual_coils is None and self.recon == "subspace" else self.virtual_coils
+        return SUBSPACE_COILS if self.virtual_coils is None and self.recon != "nufft" else self.virtual_coils
 
 
 BY_FRAMES = Imaging()

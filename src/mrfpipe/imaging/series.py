@@ -5,11 +5,14 @@ They are frames, or coefficients of a temporal basis that frames are made of: ``
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mrfpipe.arrays import Bool, Complex, Double, check_dtype, check_shape, frozen
+
+if TYPE_CHECKING:
+    from mrfpipe.imaging.normal import Equations
 
 Kind = Literal["frames", "coefficients"]
 
@@ -36,6 +39,8 @@ class FrameSeries:
     """Hash of the sequence that was measured."""
     basis: Complex | None = None
     """Orthonormal basis of the coefficients, shape `(frames, rank)`; None for frames."""
+    equations: "Equations | None" = None
+    """Of all samples of the only slice, where coefficients are but the start of a joint reconstruction."""
 
     def __post_init__(self) -> None:
         if self.basis is None:

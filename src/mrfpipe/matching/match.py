@@ -17,6 +17,7 @@ from mrfpipe.matching.brute import VOXELS_AT_ONCE, match_brute
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.gap import correlation_gap
 from mrfpipe.matching.group import match_group, pair_bytes
+from mrfpipe.matching.joint import joint_series
 from mrfpipe.matching.refine import Estimates, refine
 from mrfpipe.matching.score import Matches
 from mrfpipe.progress import UNTOLD, Steps
@@ -124,9 +125,11 @@ def match_series(
         )
     at_once = voxels_at_once(dictionary, groups if method == "group" else None, memory)
     parts: list[_Voxels] = []
+    whole = dictionary
     affine = np.eye(4)
-    for part in [series] if isinstance(series, FrameSeries) else series:
-        _check_sequence(part, dictionary)
+    for given in [series] if isinstance(series, FrameSeries) else series:
+        _check_sequence(given, dictionary)
+        part = given if given.equations is None else joint_series(given, whole, device)
         if not parts:
             affine = part.affine
             if part.basis is not None:

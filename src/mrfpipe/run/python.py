@@ -12,6 +12,7 @@ from mrfpipe.arrays import Bool, Complex, Double, check_shape, resolve_device
 from mrfpipe.basis import DEFAULT_ENERGY
 from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.errors import MismatchError
+from mrfpipe.files.bids import scan_entities
 from mrfpipe.files.dictionaries import load_dictionary
 from mrfpipe.files.kinds import RAW, refuse_other
 from mrfpipe.files.maps import load_maps as load_parameter_maps
@@ -264,7 +265,7 @@ def load_maps(path: str | Path) -> Result:
     file = find_maps(path)
     maps = load_parameter_maps(file)
     return Result(
-        name=file.resolve().parent.name,
+        name=scan_entities(file.resolve().parent),
         maps=maps,
         provenance=read_maps_provenance(file),
         fingerprints=find_fingerprints(file, maps),
