@@ -4,8 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
 from mrfpipe.arrays import Double
 from mrfpipe.files.atomic import writing
@@ -60,6 +58,9 @@ def draw_bounds(
 
     ResourceError if the disk does not take the file.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
+
     axes = {name: _places(axis) for name, axis in protocol.grid.items() if axis.size > 1}
     here = bounds(protocol, _stacked(points), snr=snr, model=model)
     found = {name: _along(protocol, model, points, name, axis, snr) for name, axis in axes.items()}
