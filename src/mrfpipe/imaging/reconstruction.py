@@ -8,6 +8,8 @@ every frame is gridded by itself (``nufft``), or all readouts together give the 
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import TypedDict
 
 import numpy as np
@@ -108,6 +110,13 @@ def _delays_of(scan: RawScan) -> Delays:
     return estimate_delays(scan.kspace, scan.trajectory) if found == UNKNOWN and scan.n_slices > 1 else found
 
 
+def white_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Complex:
+    """Draw complex noise of unit variance, half of it in each part."""
+    parts = rng.standard_normal((2, *shape), np.float32) * np.float32(np.sqrt(0.5))
+    noise: Complex = parts[0] + 1j * parts[1]
+    return noise
+
+
 class Reconstruction:
     """The series of a raw scan, slice after slice: a `FrameSeries` of one slice each, made when asked for."""
 
@@ -187,6 +196,7 @@ class Reconstruction:
         self.density: Float = alike.density if alike else self._weights(scan.trajectory, sequence.matrix)
         """Weights of the samples. Shape `(readouts, samples)`."""
         self._cropped: Tensor | None = None
+        self._is_first = before is None
         self.kernels: Tensor | None = alike.kernels if alike else None
         """Of a subspace reconstruction, once a slice was made by it."""
         self.energies: list[float] = before.energies if before else []
@@ -252,17 +262,38 @@ class Reconstruction:
             )
             if s == self.n_slices // 2:
                 self._coil_maps = maps
-            equations = None if self._readout_basis is None else self._equations(kspace, maps)
-            images = self._images(s, kspace, maps) if equations is None else self._solved(equations)
-            yield FrameSeries(
-                name=self.scan.name,
-                images=images[None],
-                mask=tissue_mask(images, self._basis)[None],
-                affine=of_slice(self.scan.affine, s),
-                sequence_hash=self._sequence.hash,
-                basis=self._basis,
-                equations=equations,
-            )
+            one = self._series(s, kspace, maps)
+            # Of the slice that is first, where others follow by themselves.
+            once = s == self.n_slices // 2 and self._is_first and self._basis is not None
+            yield replace(one, replica=partial(self._replica, s, kspace, maps, one)) if once else one
+
+    def _series(self, s: int, kspace: Complex, maps: Complex) -> FrameSeries:
+        equations = None if self._readout_basis is None else self._equations(kspace, maps)
+        images = self._images(s, kspace, maps) if equations is None else self._solved(equations)
+        return FrameSeries(
+            name=self.scan.name,
+            images=images[None],
+            mask=tissue_mask(images, self._basis)[None],
+            affine=of_slice(self.scan.affine, s),
+            sequence_hash=self._sequence.hash,
+            basis=self._basis,
+            equations=equations,
+            noise=self._noise_level(kspace) * self._noise_of_images,
+        )
+
+    def _replica(self, s: int, kspace: Complex, maps: Complex, one: FrameSeries) -> FrameSeries:
+        """Make the images of a slice again, with as much noise added to its samples as they have."""
+        noise = np.sqrt(np.float32(self._noise_level(kspace))) * white_noise(np.random.default_rng(0), kspace.shape)
+        return replace(self._series(s, kspace + noise, maps), mask=one.mask)
+
+    @property
+    def _noise_of_images(self) -> float:
+        """Variance of an image of white noise of unit variance in k-space, of coils whose maps have unit norm.
+
+        It is the sum over the readouts of a frame, which count as many times as there are frames; of coefficients the
+        same, which have a share of all readouts.
+        """
+        return float(np.sum(self.density.astype(np.float64) ** 2) * self._sequence.n_frames)
 
     def noise(self, rng: np.random.Generator) -> Complex:
         """Reconstruct white noise with the coil maps of the middle slice, which must have been reconstructed before.
@@ -276,8 +307,7 @@ class Reconstruction:
         if self._coil_maps is None:
             raise ValueError("The middle slice has not been reconstructed yet.")
         maps, shape = self._coil_maps, (len(self._coil_maps), *self.scan.kspace.shape[2:])
-        parts = rng.standard_normal((2, *shape), np.float32) * np.float32(np.sqrt(0.5))
-        return self._coefficients(parts[0] + 1j * parts[1], maps)
+        return self._coefficients(white_noise(rng, shape), maps)
 
     def _noise(self, s: int) -> Complex | None:
         if self._imaging.noise == "scan":
