@@ -104,9 +104,9 @@ def bounds(
     at
         Parameters of the voxels in SI units, by name. Shape `(voxels)` each.
     snr
-        M0 over the standard deviation of the noise that one readout leaves in the voxel. That is by the root of the
-        number of readouts less than in the image of all readouts, and the same for two protocols that read the same
-        k-space at the same bandwidth; `readout_noise` computes it of a receiver's noise. One number, or one a voxel.
+        M0 over the standard deviation of the noise that one readout leaves in the voxel: that of the image of all
+        readouts, over the root of their number. It is the same for two protocols that read the same k-space at the
+        same bandwidth; `readout_noise` computes this noise from the receiver's. One number, or one a voxel.
     model
         How signals are simulated.
 

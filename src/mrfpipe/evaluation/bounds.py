@@ -4,8 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
 from mrfpipe.arrays import Double
 from mrfpipe.files.atomic import writing
@@ -17,7 +15,7 @@ _MOST_AXES = 3
 _N_VALUES = 25
 """Places along an axis that are simulated."""
 _WIDE = 20.0
-"""An axis whose ends have a larger ratio is drawn as logarithms."""
+"""Values whose ends have a larger ratio are drawn as logarithms."""
 
 Point = Mapping[str, Double]
 """Parameters of one voxel in SI units, by name. Shape `(1)` each."""
@@ -60,6 +58,9 @@ def draw_bounds(
 
     ResourceError if the disk does not take the file.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
+
     axes = {name: _places(axis) for name, axis in protocol.grid.items() if axis.size > 1}
     here = bounds(protocol, _stacked(points), snr=snr, model=model)
     found = {name: _along(protocol, model, points, name, axis, snr) for name, axis in axes.items()}
@@ -76,9 +77,11 @@ def draw_bounds(
                 at, least = point[name] * moved.scale, here[bounded.name][number] * bounded.scale
                 panel.plot(at, least, ".", color=drawn.get_color())
             panel.grid(linewidth=0.4)
-        line[0].set(ylabel=bounded.heading, yscale="log")
-        line[0].yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
-        line[0].yaxis.set_major_formatter("{x:g}")
+        line[0].set_ylabel(bounded.heading)
+        if _is_wide(np.concatenate([found[name][bounded.name].ravel() for name in chosen])):
+            line[0].set_yscale("log")
+            line[0].yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
+            line[0].yaxis.set_major_formatter("{x:g}")
     for panel, name in zip(panels[-1], chosen, strict=True):
         panel.set(xlabel=parameters[name].heading, xscale="log" if _is_wide(axes[name]) else "linear")
     handles, names = panels[0][0].get_legend_handles_labels()
@@ -107,8 +110,9 @@ def _stacked(points: Sequence[Point]) -> dict[str, Double]:
     return {name: np.concatenate([point[name] for point in points]) for name in points[0]}
 
 
-def _is_wide(axis: Double) -> bool:
-    return bool(axis[0] > 0 and axis[-1] > _WIDE * axis[0])
+def _is_wide(values: Double) -> bool:
+    finite = values[np.isfinite(values)]
+    return bool(finite.size and finite.max() > _WIDE * finite.min() > 0)
 
 
 def _places(axis: Double) -> Double:
