@@ -50,7 +50,7 @@ def test_a_scan_of_pulseq_is_read_by_its_sequence(path, played):
         place(block.mdh, 0, 0)
     write_file(path, blocks, header=header_bytes({**PLAYED, "sSliceArray.lSize": 1}))
     unknown = replace(protocol.sequence, readout=replace(protocol.sequence.readout, pulseq=None, sha256=None))
-    with pytest.raises(InputError, match=r"was played by Pulseq's interpreter.*make the protocol from its seq"):
+    with pytest.raises(InputError, match=r"was played by the Pulseq interpreter.*derive the protocol from its seq"):
         read_twix(path, unknown)
     with pytest.raises(InputError, match=r"stores no trajectory.*put played\.seq beside it"):
         read_twix(path, protocol.sequence)

@@ -165,7 +165,7 @@ def test_ctrl_c_keeps_what_is_done(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(MapsJob, "run", interrupted_at_b)
     code, _, stderr = call(*match(archive, tmp_path))
     assert code == 130
-    assert stderr == ["mrfpipe: interrupted; 1 of 4 scans were done and stay; nothing is half-written."]
+    assert stderr == ["mrfpipe: interrupted; 1 of 4 scans are finished and kept; no result is incomplete."]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
 
 
@@ -297,7 +297,7 @@ def test_frames_on_a_cluster(archive, cluster, tmp_path):
 def test_workers_with_another_mrfpipe_are_refused(archive, cluster, run, tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "__version__", "9.9")
     result = run(*match(archive, tmp_path), "--scheduler", cluster, code=6)
-    assert "has not mrfpipe 9.9 as this machine has; install it there (0.1.0)" in result.stderr
+    assert "does not have mrfpipe 9.9 installed (0.1.0); install the version of this machine there" in result.stderr
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])

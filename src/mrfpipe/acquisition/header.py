@@ -131,8 +131,8 @@ def believed(
     remarks = []
     if header.is_of_pulseq and computed and sequence.readout.sha256 is None and not trusted:
         raise InputError(
-            f"{path}: was played by Pulseq's interpreter and stores no trajectory; make the protocol from its sequence "
-            "file, mrfpipe protocol SCAN.seq, or --trust-protocol if the spokes of this protocol were played."
+            f"{path}: was played by the Pulseq interpreter and stores no trajectory; derive the protocol from its "
+            "sequence file (mrfpipe protocol SCAN.seq), or use --trust-protocol if it has this protocol's spokes."
         )
     if header.is_of_pulseq or sequence.readout.sha256 is not None:
         n = sequence.n_readouts

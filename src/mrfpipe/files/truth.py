@@ -80,7 +80,7 @@ def load_reference(
     Raises
     ------
     InputError
-        If there is no such file, or it is of another kind, damaged, or not finite inside its mask.
+        If the file does not exist, or it is of another kind, damaged, or not finite inside its mask.
     """
     path = Path(path)
     if path.suffix == ".npz":

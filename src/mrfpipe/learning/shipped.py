@@ -27,12 +27,14 @@ def shipped_model(sequence_hash: str | None = None, kind: Kind = "coefficients")
     if sequence_hash is None:
         folder = models_folder() / DEFAULT
         if not (folder / DESCRIPTION_FILE).is_file():
-            raise InputError(f"No network ships with this mrfpipe ({folder} is missing); {CURE}.")
+            raise InputError(f"No pretrained network is bundled with this mrfpipe ({folder} is missing); {CURE}.")
         return folder
     for folder in sorted(models_folder().iterdir()):
         if _read_by(folder / DESCRIPTION_FILE) == (sequence_hash, kind):
             return folder
-    raise MismatchError(f"No network ships for {kind} of the scan's sequence ({sequence_hash[:12]}); {CURE}.")
+    raise MismatchError(
+        f"No pretrained network is bundled for {kind} of the scan's sequence ({sequence_hash[:12]}); {CURE}."
+    )
 
 
 def shipped_models() -> list[Path]:

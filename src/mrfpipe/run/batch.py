@@ -152,8 +152,8 @@ def _count_workers(client: "Client") -> int:
     found: dict[str, object] = client.run(version, "mrfpipe", on_error="return")
     for worker, its_version in found.items():
         if its_version != __version__:
-            complaint = f"has not mrfpipe {__version__} as this machine has; install it there"
-            raise ResourceError(f"Worker {worker} {complaint} ({its_version}).")
+            complaint = f"does not have mrfpipe {__version__} installed ({its_version})"
+            raise ResourceError(f"Worker {worker} {complaint}; install the version of this machine there.")
     return len(found)
 
 
@@ -164,13 +164,15 @@ def _outcome(future: Any, job: Job, address: str) -> Outcome:  # noqa: ANN401 - 
     try:
         outcome: Outcome = future.result()
     except KilledWorker as e:
-        complaint = f"{job.source} was on {e.allowed_failures + 1} workers that died; give workers more memory."
+        complaint = f"{job.source} was on {e.allowed_failures + 1} workers that died; give the workers more memory."
         return failure(job.source, ResourceError(complaint))
     except (CancelledError, CommClosedError) as e:
-        raise ResourceError(f"The scheduler {address} went away; run again, what is done is skipped.") from e
+        raise ResourceError(
+            f"The connection to the scheduler {address} was lost; run again, finished scans are skipped."
+        ) from e
     except (ImportError, RuntimeError) as e:
         if isinstance(e, RuntimeError) and "deserialization" not in str(e):
             raise
-        complaint = "cannot import what a scan needs; install the same mrfpipe on its scheduler and its workers."
+        complaint = "cannot import what a scan needs; install the same version of mrfpipe on scheduler and workers."
         raise ResourceError(f"The cluster at {address} {complaint}") from e
     return outcome

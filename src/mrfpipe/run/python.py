@@ -78,7 +78,7 @@ def simulate(
     if model is not None:
         _check(model=model)
     if rank is not None and energy is not None:
-        raise ValueError("rank and energy exclude each other.")
+        raise ValueError("rank and energy are mutually exclusive.")
     protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
     return build_dictionary(
         protocol,
@@ -256,7 +256,7 @@ def _map(scan: Scan, mapper: Mapper, imaging: Imaging, mask: Bool | None, device
     else:
         series = scan if isinstance(scan, FrameSeries) else _series(scan, mask, mapper.protocol)
         if imaging.recon == "subspace" and series.basis is None:
-            raise MismatchError(f"{series.name} holds frames; a subspace reconstruction wants the raw scan.")
+            raise MismatchError(f"{series.name} holds frames; a subspace reconstruction needs the raw scan.")
         result = map_series(series, mapper, device=resolve_device(device))
     if result.warning:
         warnings.warn(result.warning, stacklevel=3)
