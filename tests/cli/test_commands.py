@@ -313,9 +313,9 @@ def test_gap_and_memory(run, study, of_frames, tmp_path):
         assert "gap" not in file
     # A result without the gap is not the one asked for, and is not silently replaced; nor one with it by one without.
     shutil.copytree(of_frames, tmp_path / "out" / "leg")
-    assert "made otherwise (gap)" in run(*common, "--gap", code=5).stderr
+    assert "made with other settings (gap)" in run(*common, "--gap", code=5).stderr
     run(*common, "--gap", "--force", "--memory", 0.3)
-    assert "made otherwise (gap)" in run(*common, code=5).stderr
+    assert "made with other settings (gap)" in run(*common, code=5).stderr
     with h5py.File(tmp_path / "out/leg/maps.h5") as file:
         mask = file["mask"][...] > 0
         gap = file["gap"][...][mask]

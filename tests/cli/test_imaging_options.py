@@ -144,11 +144,11 @@ def test_what_nothing_has_checked_is_said_once(run, study, tmp_path):
     with h5py.File(raw, "r+") as file:
         header = file["dataset/xml"][0]
         file["dataset/xml"][0] = re.sub(rb"<(ns0:)?(TI|flipAngle_deg)>.*?</(ns0:)?(TI|flipAngle_deg)>", b"", header)
-    complaint = "nothing has compared them with the protocol: flip angles, TI\n"
+    complaint = "so they were not compared with the protocol: flip angles, TI\n"
     assert run("frames", raw, "-o", frames, "--protocol", study / "small.toml").stdout.count(complaint) == 1
     assert run("match", frames, "-d", study / "small.h5", "-o", tmp_path, "--no-refine").stdout.count(complaint) == 1
     notes = json.loads((tmp_path / "leg" / "FF.json").read_text())["Notes"]
-    assert notes["not_listed_by_the_scan_and_not_compared_with_the_protocol"] == "flip angles, TI"
-    assert "does not list them: flip angles, TI." in (tmp_path / "leg" / "report.html").read_text()
+    assert notes["not_stated_by_the_scan"] == "flip angles, TI"
+    assert "not compared with the protocol: flip angles, TI." in (tmp_path / "leg" / "report.html").read_text()
     stated = run("frames", study / "leg.h5", "-o", tmp_path / "whole.h5", "--protocol", study / "small.toml").stdout
-    assert "compared them" not in stated
+    assert "not compared" not in stated

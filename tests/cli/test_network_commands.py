@@ -125,7 +125,7 @@ def test_many_scans_what_is_done_is_skipped_and_one_that_fails_stops_no_other(ru
     line = ("reconstruct", tmp_path / "broken.h5", tmp_path / "leg.frames.h5", "-o", tmp_path / "out", "--model")
     result = run(*line, models / "encoded", "-q", code=3)
     assert "1 done, 0 skipped, 1 failed" in result.stderr
-    assert "is done; --force makes it again" in run(*line[:1], *line[2:], models / "encoded").stderr
+    assert "is finished; replace it with --force" in run(*line[:1], *line[2:], models / "encoded").stderr
     # Another model, or precision, is another result.
     run(*line[:1], *line[2:], models / "frames", code=5)
     run(*line[:1], *line[2:], models / "encoded", "--precision", "bfloat16", code=5)

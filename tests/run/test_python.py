@@ -116,7 +116,7 @@ def test_a_saved_result_is_that_of_the_command_and_the_command_takes_it_for_done
     here = dataclasses.replace(by_command, target=tmp_path / "leg")
     assert here.made().recipe == by_command.recipe()
     assert here.made().command == []
-    with pytest.raises(OutputExistsError, match="give --force"):
+    with pytest.raises(OutputExistsError, match="replace it with --force"):
         made.save(tmp_path / "leg")
     again = mrf.load_maps(tmp_path / "leg")
     assert_same_maps(again, made)
@@ -150,7 +150,7 @@ def test_a_network_from_python(folder, tmp_path):
     for given in (folder / "leg.frames.h5", frames):  # no network ships for this sequence
         with pytest.raises(MismatchError, match="No pretrained network is bundled"):
             mrf.reconstruct(given)
-    with pytest.raises(TypeError, match="the network says"):
+    with pytest.raises(TypeError, match="The network determines whether"):
         mrf.reconstruct(frames, model, recon="subspace")
 
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_is_refused_in_a_line(folder):
         (TypeError, "unexpected keyword argument 'coils'", (array,), {"coils": 3}),
         (MismatchError, "holds frames; a subspace reconstruction needs the raw scan", (array,), {"recon": "subspace"}),
         (MismatchError, "holds frames; a subspace", (folder / "leg.frames.h5",), {"recon": "subspace"}),
-        (TypeError, "A mask is for frames that come as an array", (frames,), {"mask": frames.mask[0]}),
+        (TypeError, "A mask is only for frames given as an array", (frames,), {"mask": frames.mask[0]}),
         (TypeError, "Frames are complex, and these are float32", (np.abs(array),), {}),
         (ValueError, "frames=175", (array[:9],), {}),
         (ValueError, "mask", (array,), {"mask": frames.mask[0, :9]}),

@@ -77,7 +77,7 @@ def _found(job: Job) -> Outcome | None:
     if job.force:
         return None
     if made.recipe == job.recipe() and job.is_complete():
-        return Outcome(source=job.source, state="skipped", text=f"{job.target} is done; --force makes it again")
+        return Outcome(source=job.source, state="skipped", text=f"{job.target} is finished; replace it with --force")
     return failure(job.source, _in_the_way(job, made))
 
 
@@ -92,10 +92,11 @@ def _in_the_way(job: Job, made: Provenance) -> OutputExistsError:
             f"choose another -o, such as {elsewhere}."
         )
     if made.recipe is None:
-        how = "and does not say all that it was made with"
+        how = "and does not record all of its settings"
     else:
-        how = f"made otherwise ({', '.join(made.recipe.differences(job.recipe())) or 'layout or DICOM of the images'})"
-    return OutputExistsError(f"{job.target} exists already, {how}; give --force to replace it, or choose another -o.")
+        differences = ", ".join(made.recipe.differences(job.recipe())) or "layout or DICOM of the images"
+        how = f"made with other settings ({differences})"
+    return OutputExistsError(f"{job.target} exists already, {how}; replace it with --force, or choose another -o.")
 
 
 def run_here(jobs: Sequence[Job], progress: Progress) -> Generator[Outcome]:
