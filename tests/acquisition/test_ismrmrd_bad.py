@@ -72,10 +72,10 @@ def exchange(made: Made, i: int, data: np.ndarray) -> None:
 
 
 ACQUISITIONS = {
-    "nothing": (lambda made: made.clear(), "holds no acquisitions for an image"),
+    "nothing": (lambda made: made.clear(), "holds no imaging acquisitions"),
     "only navigators": (
         lambda made: [flagged(one, ismrmrd.ACQ_IS_NAVIGATION_DATA) for one in made],
-        "holds no acquisitions for an image",
+        "holds no imaging acquisitions",
     ),
     "coils change": (lambda made: resized(made, 30, n_coils=2), r"acquisition 30 \(slice 1, readout 6\) has 2 coils"),
     "no coils": (lambda made: [resized(made, i, n_coils=0) for i in range(len(made))], "have no coils"),
@@ -350,9 +350,9 @@ FILES = {
     "text": (lambda path: path.write_text("not a scan"), "is not an HDF5 file"),
     "HDF5 of nothing": (save, "is HDF5 but not ISMRMRD"),
     "HDF5 of something": (lambda path: save(path, data=[1, 2], dataset_in_data=[3]), "is HDF5 but not ISMRMRD"),
-    "data is no table": (lambda path: save(path, dataset_in_xml="a", dataset_in_data=[1.0]), "no table of acq"),
-    "table of no vectors": (lambda path: save(path, dataset_in_xml="a", dataset_in_data=TABLE), "no table of acq"),
-    "images": (lambda path: save(path, dataset_in_xml="a", dataset_in_data_in_a=[1.0]), "no table of acquisitions"),
+    "data is no table": (lambda path: save(path, dataset_in_xml="a", dataset_in_data=[1.0]), "not a table of acq"),
+    "table of no vectors": (lambda path: save(path, dataset_in_xml="a", dataset_in_data=TABLE), "not a table of acq"),
+    "images": (lambda path: save(path, dataset_in_xml="a", dataset_in_data_in_a=[1.0]), "not a table of acquisitions"),
     "two scans": (
         lambda path: save(path, a_in_xml="a", a_in_data=[1], b_in_xml="b", b_in_data=[1]),
         r"holds several scans \(a, b\)",

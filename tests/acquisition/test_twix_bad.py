@@ -73,7 +73,7 @@ def scale(block: object) -> None:
 
 
 BLOCKS: dict[str, tuple[Callable[[list], object], str]] = {
-    "nothing": (list.clear, "no acquisitions for an image"),
+    "nothing": (list.clear, "no imaging acquisitions"),
     "spoke missing": (lambda made: made.pop(7), "slice 1, readout 2 is missing"),
     "spoke twice": (lambda made: made.append(made[7]), "slice 1, readout 2 is more than once"),
     "single reversed": (lambda made: flagged(made[7], "REFLECT"), "1 of 72 readouts are marked as reversed"),

@@ -51,7 +51,9 @@ def test_where_a_map_has_no_number_the_nearest_voxel_counts_and_others_are_refus
 
 def test_what_is_no_map_of_the_scan_is_refused(result, maps, provenance, tmp_path):
     shape = maps.mask.shape
-    with pytest.raises(InputError, match=r"df\.nii\.gz has the sense of a result's maps, not of BIDS; give the result"):
+    with pytest.raises(
+        InputError, match=r"df\.nii\.gz has the sign of a result's map, not of a BIDS field map; give the result"
+    ):
         load_field_map(result / "df.nii.gz", shape, maps.affine)
     with pytest.raises(MismatchError, match=r"has shape \(7, 5, 2\) and the scan \(7, 5, 3\) \(x, y, slices\); give"):
         load_field_map(result, (3, *shape[1:]), maps.affine)

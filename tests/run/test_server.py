@@ -348,7 +348,7 @@ def test_rubbish_is_refused(parts):
         (config + image, "sends messages of number 1022"),
         (config + one, "sends acquisitions before the header"),
         (config + header + header, "sends a second header"),
-        (config + header + CLOSE, "holds no acquisitions for an image"),
+        (config + header + CLOSE, "holds no imaging acquisitions"),
         (message(ConfigText("nonsense")) + header + noise + CLOSE, "no configuration 'nonsense'"),
         (message("\x1b[2J\n") + header + noise + CLOSE, r"no configuration '\x1b[2J'"),
         (config + header + noise + one[:500], "disconnected before the end of the scan"),

@@ -126,7 +126,7 @@ def _read(
             if "parameters" in file:
                 parameters = parameters_from_text(str(file["parameters"]))
             if parameters is None:
-                raise InputError(f"{path} does not say what its maps are of; give a result to compare it with.")
+                raise InputError(f"{path} does not name the parameters of its maps; give a result to compare it with.")
             known = ("mask", *(p.name for p in parameters), "roi")
             return parameters, {name: _with_slices(file[name]) for name in known if name in file}
     except FileNotFoundError as e:
