@@ -150,7 +150,7 @@ def test_what_a_recipe_says_is_kept_and_checked(result):
     ("truth", "complaint"),
     [
         (b"PK\x03\x04 not a truth", "scan.truth.npz cannot be read as .npz"),
-        (3, "scan.truth.npz has shape (3, 8, 8), the maps (2, 8, 8) (slices, y, x); it is of another scan"),
+        (3, "scan.truth.npz has shape (3, 8, 8), the maps (2, 8, 8) (slices, y, x); it belongs to another scan"),
         (2, ""),
     ],
 )

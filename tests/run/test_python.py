@@ -159,7 +159,7 @@ def test_the_truth_beside_a_scan_is_drawn_and_one_that_does_not_fit_is_warned_of
     assert mrf.match(frames, folder / "small.h5").truth is not None
     (tmp_path / "leg.frames.h5").symlink_to(frames)
     (tmp_path / "leg.truth.npz").write_bytes(b"PK\x03\x04 not a truth")
-    with pytest.warns(UserWarning, match="without the truth: .*leg.truth.npz cannot be read"):
+    with pytest.warns(UserWarning, match="ground truth is not shown: .*leg.truth.npz cannot be read"):
         assert mrf.match(tmp_path / "leg.frames.h5", folder / "small.h5").truth is None
 
 
@@ -181,7 +181,7 @@ def test_what_cannot_be_is_refused_in_a_line(folder):
         (MismatchError, "holds frames; a subspace reconstruction needs the raw scan", (array,), {"recon": "subspace"}),
         (MismatchError, "holds frames; a subspace", (folder / "leg.frames.h5",), {"recon": "subspace"}),
         (TypeError, "A mask is only for frames given as an array", (frames,), {"mask": frames.mask[0]}),
-        (TypeError, "Frames are complex, and these are float32", (np.abs(array),), {}),
+        (TypeError, "Frames must be complex, not float32", (np.abs(array),), {}),
         (ValueError, "frames=175", (array[:9],), {}),
         (ValueError, "mask", (array,), {"mask": frames.mask[0, :9]}),
         (InputError, "frames holds no signal", (array,), {"mask": np.zeros((N, N), bool)}),
@@ -194,7 +194,7 @@ def test_what_cannot_be_is_refused_in_a_line(folder):
         mrf.simulate(dictionary.protocol, model="ideal")
     with pytest.raises(ValueError, match="mutually exclusive"):
         mrf.simulate(dictionary.protocol, rank=3, energy=0.9)
-    with pytest.raises(KeyError, match="no map 'T2'; there are FF, T1H2O"):
+    with pytest.raises(KeyError, match="no map 'T2'; choose from FF, T1H2O"):
         mrf.match(frames, dictionary)["T2"]
 
 
