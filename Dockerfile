@@ -18,7 +18,7 @@ FROM python:3.11-slim AS command
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # What else a GPU takes; nothing for the CPU.
 ARG CUDA_PACKAGES=
-ARG EXTRAS=finufft,dicom,pulseq
+ARG EXTRAS=dicom,pulseq
 
 WORKDIR /opt/mrfpipe
 COPY pyproject.toml constraints.txt README.md LICENSE ./

@@ -16,7 +16,6 @@ from functools import partial
 from itertools import islice, product
 
 import numpy as np
-import torch
 from harness import machine
 from torch import Tensor
 
@@ -28,9 +27,9 @@ from mrfpipe.evaluation.metrics import rmse
 from mrfpipe.imaging.coils import estimate_coil_maps, prewhiten
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.lowrank import denoise_low_rank
+from mrfpipe.imaging.normal import apply_normal, conjugate_gradients
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.imaging.subspace import conjugate_gradients, normal_equations, subspace_kernels
-from mrfpipe.imaging.toeplitz import apply_normal
+from mrfpipe.imaging.subspace import normal_equations, subspace_kernels
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.cohort import Subject, draw_cohort, draw_unseen
 from mrfpipe.phantom.scanner import scan
@@ -63,7 +62,7 @@ def equations(raw: RawScan, dictionary: Dictionary, kernels: Tensor) -> tuple[Te
     sequence = dictionary.protocol.sequence
     kspace = prewhiten(raw.kspace[0], raw.noise)
     coils = estimate_coil_maps(kspace, raw.trajectory, sequence.matrix, backend="finufft")
-    _, right = normal_equations(
+    equations = normal_equations(
         kspace,
         raw.trajectory,
         ramp_weights(raw.trajectory, sequence.matrix),
@@ -73,7 +72,7 @@ def equations(raw: RawScan, dictionary: Dictionary, kernels: Tensor) -> tuple[Te
         kernels=kernels,
         backend="finufft",
     )
-    return torch.from_numpy(coils), right
+    return equations.maps, equations.right
 
 
 def solutions(coils: Tensor, right: Tensor, kernels: Tensor, rank: int) -> Iterator[tuple[int, Tensor]]:

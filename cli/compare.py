@@ -37,7 +37,7 @@ def command(  # all commands have settings
     """
     from dataclasses import replace
 
-    from mrfpipe.files.labels import load_labels
+    from mrfpipe.files.labels import load_regions
     from mrfpipe.files.maps import load_maps, read_maps_provenance
     from mrfpipe.files.nifti import check_place
     from mrfpipe.files.provenance import sha256_of
@@ -47,7 +47,10 @@ def command(  # all commands have settings
 
     maps_file = find_maps(first)
     maps = load_maps(maps_file)
-    reference, regions = load_reference(second, maps.parameters)
+    reference, labels = load_reference(second, maps.parameters)
+    region_names: dict[int, str] = {}
+    if roi is not None:
+        labels, region_names = load_regions(roi, maps)
     if second.suffix != ".npz":  # a truth does not say where it lies
         check_place(second, reference.affine, "the maps", maps.mask.shape, maps.affine, "compare results of one scan")
     provenance = read_maps_provenance(maps_file)
@@ -59,7 +62,8 @@ def command(  # all commands have settings
         truth=reference,
         names=(str(first), str(second)),
         fingerprints=find_fingerprints(maps_file, maps),
-        labels=regions if roi is None else load_labels(roi, maps),
+        labels=labels,
+        region_names=region_names,
     )
     write_report(output, page)
     click.echo(f"{output}: open it in a browser")

@@ -14,9 +14,8 @@ from .options import Settings, common_options
 if TYPE_CHECKING:
     import torch
 
-LIBRARIES = ("numpy", "scipy", "numba", "torch", "sigpy", "h5py", "nibabel", "ismrmrd")
+LIBRARIES = ("numpy", "scipy", "numba", "torch", "sigpy", "finufft", "h5py", "nibabel", "ismrmrd")
 OPTIONAL = {
-    "finufft": "--nufft finufft; pip install 'mrfpipe[finufft]'",
     "highdicom": "--dicom; pip install 'mrfpipe[dicom]'",
     "distributed": "--scheduler; pip install 'mrfpipe[cluster]'",
     "tensorboard": "train --board; pip install 'mrfpipe[tensorboard]'",
@@ -109,7 +108,7 @@ def _chosen(device: "torch.device") -> dict[str, str]:
 
     return {
         "device": str(device),
-        "NUFFT": Imaging().backend,
+        "NUFFT": Imaging().nufft,
         "training precision": resolve_precision("auto", device),
         "memory for matching": f"{default_memory() / 1e9:.2f} GB, a quarter of the free memory",
     }

@@ -42,11 +42,12 @@ trust_option = click.option(
 
 _recon_option = click.option(
     "--recon",
-    type=click.Choice(["nufft", "subspace"]),
+    type=click.Choice(["nufft", "subspace", "joint"]),
     default=BY_FRAMES.recon,
     show_default=True,
     help="nufft reconstructs each frame by itself; subspace reconstructs all readouts together in a low-rank temporal "
-    "subspace of the dictionary, which is slower and more accurate.",
+    "subspace of the dictionary, which is slower and more accurate; joint then fits the parameters of all voxels to "
+    "all readouts, which is the slowest.",
 )
 
 
@@ -60,9 +61,7 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         "--nufft",
         "backend",
         type=click.Choice(["sigpy", "finufft"]),
-        default=BY_FRAMES.backend,
-        show_default=True,
-        help="NUFFT library; finufft is more accurate, faster with --recon subspace, and needs mrfpipe[finufft].",
+        help="NUFFT library. [default: sigpy for frames, finufft for subspace and joint]",
     )
     @click.option(
         "--coil-maps",

@@ -72,10 +72,10 @@ def command(
 ) -> None:
     """Match each INPUT, a raw scan (ISMRMRD, Siemens Twix) or a frames file, with a dictionary.
 
-    Writes OUT/SCAN/ with report.html, maps.h5, one NIfTI image per map and a picture. If SCAN.truth.npz lies next to
-    the input, page and picture show it as well. Scans with an existing result of the same inputs and options are
-    skipped. A scan that fails does not stop the others; any failure gives a non-zero exit code. Scans of the same name
-    are named after their folders, too.
+    Writes OUT/SCAN/ with report.html, maps.h5, one NIfTI image per map and a picture of the middle slice. If
+    SCAN.truth.npz lies next to the input, page and picture show it as well. Scans with an existing result of the same
+    inputs and options are skipped. A scan that fails does not stop the others; any failure gives a non-zero exit code.
+    Scans of the same name are named after their folders, too.
 
     Example: mrfpipe match thigh.h5 -d t1ff.h5 -o results
     """

@@ -14,7 +14,8 @@ roi_option = click.option(
     "--roi",
     type=INPUT,
     metavar="LABELS.nii.gz",
-    help="Label image of regions, drawn on one of the result's images, for means and histograms.",
+    help="Label image of regions, drawn on one of the result's images, for means and histograms; the names of the "
+    "regions are read from LABELS.tsv, .csv or .txt next to it, if there is one.",
 )
 
 
@@ -37,7 +38,7 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
         from mrfpipe.evaluation.picture import COILS_FILE
         from mrfpipe.files.atomic import refuse_existing
         from mrfpipe.files.bids import scan_entities
-        from mrfpipe.files.labels import load_labels
+        from mrfpipe.files.labels import load_regions
         from mrfpipe.files.maps import load_maps, read_maps_provenance
         from mrfpipe.files.results import find_fingerprints, find_maps
         from mrfpipe.files.truth import load_reference
@@ -47,7 +48,10 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
     page, coils = maps_file.with_name(REPORT_FILE), maps_file.with_name(COILS_FILE)
     refuse_existing(page, force=settings.force)
     maps = load_maps(maps_file)
-    truth, regions = (None, None) if reference is None else load_reference(reference, maps.parameters)
+    truth, labels = (None, None) if reference is None else load_reference(reference, maps.parameters)
+    names: dict[int, str] = {}
+    if roi is not None:
+        labels, names = load_regions(roi, maps)
     fingerprints = find_fingerprints(maps_file, maps)
     with stage(settings.progress, "write"):
         text = render(
@@ -56,7 +60,8 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
             title=scan_entities(maps_file.resolve().parent),
             truth=truth,
             fingerprints=fingerprints,
-            labels=regions if roi is None else load_labels(roi, maps),
+            labels=labels,
+            region_names=names,
             coils=coils if coils.exists() else None,
         )
         write_report(page, text)

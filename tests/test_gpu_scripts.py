@@ -22,7 +22,6 @@ def run(script: str, *words: str) -> str:
 
 @pytest.mark.slow
 def test_everything_that_a_gpu_computes_is_measured():
-    pytest.importorskip("finufft")
     printed = run("on_gpu.py", "--device", "cpu", "--small")
     assert "failed" not in printed
     rows = json.loads(printed.splitlines()[-1])["rows"]
@@ -34,7 +33,6 @@ def test_everything_that_a_gpu_computes_is_measured():
 
 @pytest.mark.slow
 def test_a_training_on_a_gpu_is_rehearsed(tmp_path):
-    pytest.importorskip("finufft")
     printed = run("train_on_gpu.py", str(tmp_path / "model"), "--rehearse")
     assert "2,000,521 parameters" in printed
     assert sum(path.stat().st_size for path in (tmp_path / "model").iterdir()) < 12e6

@@ -27,6 +27,16 @@ def test_what_a_gpu_machine_runs_imports_with_little(name):
     assert done.returncode == 0, done.stderr
 
 
+def test_what_matches_ready_images_imports_no_more_than_it_needs():
+    """Half of the time until a match began went into what reconstructs, and into what draws figures."""
+    code = """if True:
+        import sys, cli.match, cli.output, mrfpipe.report.page, mrfpipe.run.job
+        idle = ("sigpy", "scipy.signal", "scipy.stats", "matplotlib", "onnx", "highdicom")
+        print([name for name in idle if name in sys.modules])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_what_progress_is_called_with_is_said_in_one_place():
     root = Path(__file__).parents[1]
     files = [file for folder in ("src", "cli") for file in (root / folder).rglob("*.py") if file.name != "progress.py"]

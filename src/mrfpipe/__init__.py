@@ -7,6 +7,7 @@ The modules in the order of the data flow:
 protocol     sequence, components and parameters to estimate
 physics      simulation of signals
 dictionary   all fingerprints of a grid, as components in an SVD basis
+limit        what a scan can tell of each parameter at best
 acquisition  raw scans and trajectories
 imaging      reconstruction of frames or subspace coefficients
 files        results on disk, written completely or not at all
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mrfpipe.maps import ParameterMaps
     from mrfpipe.protocol import Protocol, load_protocol
     from mrfpipe.report.verdict import Check
-    from mrfpipe.run.python import check, load_maps, match, reconstruct, simulate
+    from mrfpipe.run.python import bounds, check, load_maps, match, reconstruct, simulate
     from mrfpipe.run.result import Result
     from mrfpipe.version import __version__
 
@@ -45,6 +46,7 @@ __all__ = [
     "Result",
     "TrainedModel",
     "__version__",
+    "bounds",
     "check",
     "load_dictionary",
     "load_frames",
@@ -67,6 +69,7 @@ _HOMES = {
     "Result": "run.result",
     "TrainedModel": "learning.model",
     "__version__": "version",
+    "bounds": "run.python",
     "check": "run.python",
     "load_dictionary": "files.dictionaries",
     "load_frames": "files.frames",

@@ -1,10 +1,11 @@
-"""Appearance: the window in which a map is shown, and the letters at its edges, on pictures and pages alike.
+"""Appearance: the window and the colours in which a map is shown, and the letters at its edges, on pictures and pages.
 
 Windows span all slices, so that slices can be compared. Those of the parameters are of where they count: elsewhere a
 parameter is a guess, and would open its window to all of the grid.
 """
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,15 @@ def _percentile(values: npt.NDArray[np.floating[Any]], share: float) -> float:
 def _opened(low: float, high: float) -> Window:
     """Give a window without width some: it shows its value in the middle colour."""
     return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+@cache
+def colours_of(name: str) -> npt.NDArray[np.uint8]:
+    """Return the 256 colours of a colour map of matplotlib. Shape `(256, 3)`."""
+    from matplotlib import colormaps
+
+    colours: npt.NDArray[np.uint8] = colormaps[name](np.arange(256), bytes=True)[:, :3]
+    return colours
 
 
 def side_letters(affine: Double) -> dict[str, str]:

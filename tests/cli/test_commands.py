@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from mrfpipe.cli import COMMANDS
 
+from mrfpipe.files.frames import read_frames_header
 from mrfpipe.protocol import load_protocol
 
 MAPS = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "M0phase", "match", "edge")
@@ -69,10 +70,11 @@ def test_match_writes_a_result_folder(of_raw, study):
         assert len(file["measured"]) == mask.sum()
         assert file["basis"].shape == (page["fingerprints"]["frames"], page["fingerprints"]["rank"])
     np.testing.assert_array_equal(np.isfinite(nibabel.load(folder / "FF.nii.gz").get_fdata()[5, :, 1]), mask[1, :, 5])
-    assert sorted(p.name for p in folder.glob("*.png")) == ["coils.png", "maps-1.png", "maps-2.png"]
+    assert sorted(p.name for p in folder.glob("*.png")) == ["coils.png", "maps.png"]
 
 
 def test_raw_scan_and_frames_give_the_same_maps(run, study, of_raw, tmp_path):
+    assert read_frames_header(study / "leg.frames.h5").provenance.notes["seconds_of_stages"]["images"] > 0
     run("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path, "--method", "brute")
     with h5py.File(of_raw[1] / "maps.h5") as raw, h5py.File(tmp_path / "leg/maps.h5") as frames:
         for name in ("FF", "B1", "df"):

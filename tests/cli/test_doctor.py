@@ -36,7 +36,7 @@ def test_json_says_what_this_process_finds(run):
 def test_parts_that_are_absent_say_what_they_are_for(run, monkeypatch):
     monkeypatch.setattr(doctor, "find_spec", {}.get)
     found = json.loads(run("doctor", "--json").stdout)["optional packages"]
-    assert found["finufft"] == "not installed (--nufft finufft; pip install 'mrfpipe[finufft]')"
+    assert found["onnx"] == "not installed (export; pip install 'mrfpipe[onnx]')"
     assert all(text.startswith("not installed (") for text in found.values())
 
 

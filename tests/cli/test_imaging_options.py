@@ -33,7 +33,7 @@ def test_subspace_beats_frames_and_is_on_record(run, study, subspace, of_raw, tm
     ours, frames = errors(run, subspace, study), errors(run, of_raw[1], study)
     assert all(ours[name] < frames[name] for name in ours), (ours, frames)
     made = json.loads((subspace / "FF.json").read_text())
-    assert made["EstimationAlgorithm"].startswith("subspace, conjugate gradients (sigpy, coil maps by centre")
+    assert made["EstimationAlgorithm"].startswith("subspace, conjugate gradients (finufft, coil maps by centre")
     assert abs(made["Notes"]["gradient_delays_samples"]["x"]) < 0.05
     assert made["Notes"]["gradient_delays_corrected"] is False
     # A result by another reconstruction is not the one asked for.
@@ -91,7 +91,6 @@ def test_a_subspace_wants_the_raw_scan(run, study, tmp_path):
 
 
 def test_options_reach_the_reconstruction(run, study, tmp_path):
-    pytest.importorskip("finufft")
     options = (
         "--nufft",
         "finufft",

@@ -198,7 +198,7 @@ class Sabotage:
         self.folder = folder
 
     def setup(self, worker):  # noqa: ARG002 - distributed's signature
-        run, draw = MapsJob.run, result.draw_maps
+        run, draw = MapsJob.run, result.save_picture
 
         def watched_run(job, progress):
             text = run(job, progress)
@@ -207,11 +207,11 @@ class Sabotage:
             self.maybe_kill(f"after-{job.source.stem}")
             return text
 
-        def watched_draw(maps, path, **options):
-            draw(maps, path, **options)
+        def watched_draw(picture, path):
+            draw(picture, path)
             self.maybe_kill(f"amid-{path.parent.name.split('.')[1]}")
 
-        MapsJob.run, result.draw_maps = watched_run, watched_draw
+        MapsJob.run, result.save_picture = watched_run, watched_draw
 
     def maybe_kill(self, when):
         try:

@@ -254,6 +254,21 @@ def test_impossible_values_are_refused(saved, kind, name, value):
     assert_refused(LOADERS[kind], saved / kind, CURES[kind])
 
 
+def test_values_are_finite_though_their_sum_is_not(tmp_path, series, protocol, provenance):
+    """As large as float32 holds, they add up to infinity; with both signs, to no number."""
+    largest = np.full_like(series.images, np.finfo(np.float32).max)
+    largest[:, 1::2] *= -1
+    save_frames(
+        dataclasses.replace(series, images=largest), tmp_path / "f.h5", protocol=protocol, provenance=lambda: provenance
+    )
+    assert np.array_equal(load_frames(tmp_path / "f.h5").images, largest)
+    for value in (np.nan, np.inf, -np.inf, complex(0, np.nan)):
+        with h5py.File(tmp_path / "f.h5", "r+") as file:
+            file["images"][0, 3, 1, 1] = value
+        with pytest.raises(InputError, match="images has values that are not finite"):
+            load_frames(tmp_path / "f.h5")
+
+
 @pytest.mark.parametrize("kind", ["dictionary.h5", "frames.h5"])
 def test_changed_protocol_is_refused(saved, kind):
     with h5py.File(saved / kind, "r+") as file:

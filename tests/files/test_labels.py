@@ -1,4 +1,4 @@
-"""Regions from a label image: they lie where the maps lie, or are refused."""
+"""Regions from a label image: they lie where the maps lie, or are refused; and their names."""
 
 import nibabel
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from helpers import parameter_maps
 
 from mrfpipe.errors import InputError, MismatchError
-from mrfpipe.files.labels import load_labels
+from mrfpipe.files.labels import load_labels, load_names, load_regions
 from mrfpipe.phantom.truth import PARAMETERS
 
 SHAPE = (2, 5, 7)
@@ -62,3 +62,63 @@ def test_what_is_no_image_is_refused(tmp_path, maps):
         load_labels(tmp_path / "roi.nii.gz", maps)
     with pytest.raises(InputError, match="does not exist"):
         load_labels(tmp_path / "none.nii", maps)
+
+
+NAMED = {3: "vastus lateralis", 200: "Ü, left"}
+TABLES = {
+    "roi.tsv": "index\tname\tcolor\n3\tvastus lateralis\t#ff0000\n200\tÜ, left\t\n9\tother\t\n",
+    "roi.csv": '\ufeffName;Index\nvastus lateralis;3\n"Ü, left";200\n',
+    "bare.csv": '3, vastus lateralis\n200,"Ü, left"\n',
+    "roi.txt": """# ITK-SnAP Label Description File
+    0     0    0    0        0  0  0    "Clear Label"
+    3   255    0    0        1  1  1    "vastus lateralis"
+  200     0  255    0      0.5  1  1    "Ü, left"
+""",
+}
+
+
+@pytest.fixture
+def drawn(save):
+    labels = np.zeros(SHAPE, np.int16)
+    labels[1, 2, 5], labels[0, 4, 1] = 3, 200
+    return save(labels.transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_names_are_those_of_the_table(drawn, maps, tmp_path, name):
+    (tmp_path / name).write_text(TABLES[name], encoding="utf-8")
+    labels, names = load_regions(drawn, maps, tmp_path / name if name == "bare.csv" else None)
+    assert names == NAMED
+    assert set(np.unique(labels)) == {0, *NAMED}
+
+
+def test_regions_without_a_table_are_called_by_their_numbers(drawn, maps):
+    assert load_regions(drawn, maps)[1] == {3: "region 3", 200: "region 200"}
+
+
+def test_a_table_that_lacks_a_region_is_refused(drawn, maps, tmp_path):
+    (tmp_path / "roi.tsv").write_text("index\tname\n3\tsoleus\n")
+    with pytest.raises(InputError, match=r"roi\.tsv has no name for region 200 of .*roi\.nii\.gz; add a line"):
+        load_regions(drawn, maps)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"index\tname\n3\tsoleus\n3\tgracilis\n", "names region 3 twice"),
+        (b"index\tname\n3\n", "does not name regions by number, see '3', ''"),
+        (b"scan,region,name\nleg,3,soleus\n", "see 'scan', 'region'"),
+        (b"index,name\nthree,soleus\n", "see 'three', 'soleus'"),
+        (b"3,\xfc\n", "is not UTF-8"),
+    ],
+)
+def test_what_is_no_table_of_names_is_refused(tmp_path, content, said):
+    (tmp_path / "names.csv").write_bytes(content)
+    with pytest.raises(InputError, match=said) as refused:
+        load_names(tmp_path / "names.csv")
+    assert "columns index and name" in str(refused.value) or "twice" in said
+
+
+def test_names_that_are_not_there(drawn, maps, tmp_path):
+    with pytest.raises(InputError, match="No such file"):
+        load_regions(drawn, maps, tmp_path / "none.tsv")

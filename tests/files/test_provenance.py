@@ -2,12 +2,14 @@ import dataclasses
 import hashlib
 import json
 import platform
+import threading
 
 import numpy as np
 import pytest
 
 from mrfpipe.errors import InputError
-from mrfpipe.files.provenance import Provenance, Recipe, sha256_of, software_versions
+from mrfpipe.files import provenance as home
+from mrfpipe.files.provenance import Provenance, Recipe, sha256_beside, sha256_of, software_versions
 
 
 def test_json_round_trip(provenance):
@@ -100,3 +102,17 @@ def test_sha256_of_folder_depends_on_names_and_contents_only(tmp_path):
 def test_sha256_of_what_is_not_there_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match=r"absent cannot be read: No such file"):
         sha256_of(tmp_path / "absent")
+
+
+def test_sha256_is_computed_beside_what_its_caller_does(tmp_path, monkeypatch):
+    went_on = threading.Event()
+    monkeypatch.setattr(home, "sha256_of", lambda path: f"{path.name} {went_on.wait(10)}")
+    wait = sha256_beside(tmp_path / "scan")
+    went_on.set()
+    assert wait() == wait() == "scan True"
+
+
+def test_an_error_of_a_sha256_that_is_computed_beside_is_told_when_it_is_asked_for(tmp_path):
+    wait = sha256_beside(tmp_path / "absent")
+    with pytest.raises(InputError, match=r"absent cannot be read: No such file"):
+        wait()

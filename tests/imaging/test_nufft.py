@@ -1,12 +1,9 @@
-import sys
-
 import numpy as np
 import pytest
 from helpers import complex_normal, exact_dft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrfpipe.errors import ResourceError
 from mrfpipe.imaging.nufft import nufft, nufft_adjoint, oversampled_grid
 
 KERNEL_ERROR = {"sigpy": 1e-2, "finufft": 3e-4}
@@ -17,12 +14,6 @@ BACKENDS = pytest.mark.parametrize("backend", ["sigpy", "finufft"])
 
 def random_trajectory(rng: np.random.Generator, matrix: int) -> np.ndarray:
     return rng.uniform(-matrix / 2, matrix / 2, (3, 50, 2)).astype(np.float32)
-
-
-@pytest.fixture(autouse=True)
-def _installed(request):
-    if getattr(request.node, "callspec", None) and request.node.callspec.params.get("backend") == "finufft":
-        pytest.importorskip("finufft")
 
 
 @BACKENDS
@@ -68,12 +59,6 @@ def test_a_point_sends_a_plane_wave(backend):
     trajectory = np.array([[[5, 0], [0, 5], [-5, 0], [0, 0]]], np.float32)
     expected = np.exp(-2j * np.pi * np.array([5, 10, -5, 0]) / 20)
     np.testing.assert_allclose(nufft(image, trajectory, backend=backend)[0, 0], expected, atol=KERNEL_ERROR[backend])
-
-
-def test_a_missing_finufft_is_told_with_its_remedy(monkeypatch):
-    monkeypatch.setitem(sys.modules, "finufft", None)
-    with pytest.raises(ResourceError, match=r"use sigpy, or pip install 'mrfpipe\[finufft\]'"):
-        nufft_adjoint(np.zeros((1, 1, 2), np.complex64), np.zeros((1, 1, 2, 2), np.float32)[0], 20, backend="finufft")
 
 
 @pytest.mark.cuda

@@ -10,8 +10,8 @@ from sequences import first_readouts
 
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.imaging.density import ramp_weights
-from mrfpipe.imaging.subspace import conjugate_gradients, reconstruct_subspace, subspace_kernels
-from mrfpipe.imaging.toeplitz import apply_normal
+from mrfpipe.imaging.normal import apply_normal, conjugate_gradients
+from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels
 
 MATRIX, N_FRAMES, RANK, N_COILS, SPOKES_PER_FRAME = 16, 20, 3, 2, 8
 NUFFT_ERROR = 2e-2

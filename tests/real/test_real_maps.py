@@ -39,7 +39,6 @@ def dictionary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("options", ["", "--no-trajectory", "--slices 2 --coils 12 --seed 5"])
 def test_exact_matching_is_as_good_as_it_can_be(dictionary, tmp_path, options):
-    pytest.importorskip("finufft")
     raw = tmp_path / "thigh.h5"
     subprocess.run([sys.executable, REAL / "make_raw.py", raw, *options.split()], check=True, capture_output=True)
     run("match", raw, "-d", dictionary, "-o", tmp_path / "out")
@@ -55,7 +54,6 @@ def test_subspace_halves_the_errors(dictionary, tmp_path, options):
     A plain conjugate gradient of 12 iterations reaches 0.019, 41 ms, 20 ms, 2.8 Hz and 0.021 on the grid. The scan with
     more coils and slices may err a tenth more.
     """
-    pytest.importorskip("finufft")
     raw, more = tmp_path / "thigh.h5", 1.1 if options else 1.0
     subprocess.run([sys.executable, REAL / "make_raw.py", raw, *options.split()], check=True, capture_output=True)
     run("frames", raw, "-d", dictionary, "-o", tmp_path / "thigh.frames.h5", "--recon", "subspace")
@@ -81,7 +79,6 @@ def test_subspace_halves_the_errors(dictionary, tmp_path, options):
 )
 def test_the_network_that_ships_corrects_matched_maps(dictionary, tmp_path, options, shares):
     """Errors over those of matching of the same coefficients, as the card says; no training has seen this anatomy."""
-    pytest.importorskip("finufft")
     raw = tmp_path / "thigh.h5"
     subprocess.run([sys.executable, REAL / "make_raw.py", raw, *options.split()], check=True, capture_output=True)
     run("match", raw, "-d", dictionary, "-o", tmp_path / "match", "--recon", "subspace", "--nufft", "finufft")

@@ -27,7 +27,6 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     """Signals of voxels spread over the thighs. Shape `(voxels, frames)`."""
-    pytest.importorskip("finufft")
     raw = tmp_path_factory.mktemp("thigh") / "thigh.h5"
     subprocess.run([sys.executable, REAL / "make_raw.py", raw], check=True, capture_output=True)
     series = Reconstruction(read_raw(raw, PROTOCOL.sequence), PROTOCOL.sequence).series()

@@ -30,7 +30,6 @@ def sequence() -> Sequence:
 
 @pytest.fixture(scope="module", params=[True, False], ids=["trajectory", "no trajectory"])
 def raw(request, tmp_path_factory) -> Path:
-    pytest.importorskip("finufft")
     path = tmp_path_factory.mktemp("real") / "thigh.h5"
     options = [] if request.param else ["--no-trajectory"]
     subprocess.run([sys.executable, MAKER, path, *options], check=True, capture_output=True)

@@ -1,5 +1,7 @@
 """The page in a browser: what a reader points at, turns to and draws is what the maps hold."""
 
+import re
+
 import numpy as np
 import pytest
 from helpers import complex_normal, parameter_maps
@@ -92,12 +94,16 @@ def test_an_ellipse_averages_what_it_holds(page, maps):
     # the box of rows 3 to 8 and columns 4 to 10 is 6 high and 7 wide, about (5.5, 7); a hole of the mask lies in it
     within = (((y - 5.5) / 3) ** 2 + ((x - 7) / 3.5) ** 2 <= 1) & maps.mask[1]
     assert not maps.mask[1][5, 6]
+    assert page.means()["df"][2] == f"{within.sum()} of {within.sum() + 1}"
+    counts = within & (maps["FF"][1] <= 0.7)
     row = page.means()["T1H2O"]
-    values = 1e3 * maps.si["T1H2O"][1][within].astype(float)
-    assert int(row[2]) == within.sum()
+    values = 1e3 * maps.si["T1H2O"][1][counts].astype(float)
+    assert row[2] == f"{counts.sum()} of {within.sum() + 1}"
     assert number(row[0]) == pytest.approx(values.mean(), rel=PRECISION)
     assert number(row[1]) == pytest.approx(values.std(ddof=1), rel=PRECISION)
     assert [number(end) for end in row[3].split(" to ")] == pytest.approx([values.min(), values.max()], rel=PRECISION)
+    shown = [number(text) for text in re.findall(r"[\d.]+", row[4])]
+    assert shown == pytest.approx(np.percentile(values, [50, 5, 95]), rel=PRECISION)
 
 
 def test_a_polygon_is_drawn_with_keys_alone_and_copied(page, maps):
@@ -110,12 +116,13 @@ def test_a_polygon_is_drawn_with_keys_alone_and_copied(page, maps):
     # the triangle (3, 5), (9, 5), (9, 11) with its edges
     within = (x >= 5) & (y <= 9) & (y - 3 >= x - 5) & maps.mask[1]
     row = page.means()["df"]
-    assert int(row[2]) == within.sum()
+    n_region = within.sum() + 1  # with the hole of the mask
+    assert row[2] == f"{within.sum()} of {n_region}"
     assert number(row[0]) == pytest.approx(maps.si["df"][1][within].mean(), rel=PRECISION, abs=1e-3)
     lines = page.run("return table()").splitlines()
-    assert lines[0] == "region,kind,label,slice,map,view,unit,voxels,mean,sd"
-    copied = next(line for line in lines if ",B1," in line).split(",")
-    assert copied[:8] == ["1", "polygon", "", "2", "B1", "result", "", str(within.sum())]
+    assert lines[0].split("\t")[:8] == ["slice", "region", "name", "map", "view", "unit", "n", "n_region"]
+    copied = next(line for line in lines if "\tB1\t" in line).split("\t")
+    assert copied[:8] == ["2", "1", "region 1", "B1", "result", "1", str(within.sum()), str(n_region)]
     assert float(copied[8]) == pytest.approx(maps.si["B1"][1][within].mean(), abs=1e-5)  # 16 bits over 0.6
     page.click("#copy")
     page.run("await new Promise(r => setTimeout(r, 100))")

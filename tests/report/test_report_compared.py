@@ -29,7 +29,7 @@ PRECISION = 1e-3
 
 @pytest.fixture(scope="module")
 def labels(maps):
-    """Region 7 in two slices and across the mask's border, region 2 in one."""
+    """Region 7 in two slices and across the mask's border, region 2 in one, and across its hole."""
     labels = np.zeros(maps.mask.shape, np.int64)
     labels[0, 4:9, 3:8] = labels[2, 6:13, 9:17] = 7
     labels[1, 3:7, 4:10] = 2
@@ -39,27 +39,50 @@ def labels(maps):
 @pytest.fixture
 def compared(browser, tmp_path, maps, truth, provenance, labels):
     path = tmp_path / "page.html"
-    write_report(path, render(maps, provenance, title="a and b", truth=truth, names=("a,1", 'b"'), labels=labels))
+    write_report(
+        path,
+        render(
+            maps,
+            provenance,
+            title="a and b",
+            truth=truth,
+            names=("a,1", 'b"'),
+            labels=labels,
+            region_names={7: 'in "two"'},
+        ),
+    )
     browser.get_log("browser")
     yield Page(browser, path)
     assert [entry["message"] for entry in browser.get_log("browser")] == []
 
 
-def test_a_label_is_averaged_over_all_its_slices(compared, maps, labels):
+def test_a_label_is_averaged_over_all_its_slices(compared, maps, truth, labels):
     assert [b.text for b in compared.driver.find_elements("css selector", "#region-choice button")] == [
-        "label 2",
-        "label 7",
+        "region 2, slice 2",
+        'in "two"',
     ]
     compared.click("#region-choice button:nth-child(2)")
-    inside = (labels == 7) & maps.mask
+    inside = (labels == 7) & maps.mask & (maps["FF"] <= 0.7)
     row = compared.means()["T1H2O"]
     values = 1e3 * maps.si["T1H2O"][inside].astype(float)
-    assert int(row[2]) == inside.sum() < (labels == 7).sum()
+    assert row[2] == f"{inside.sum()} of {(labels == 7).sum()}"
     assert number(row[0]) == pytest.approx(values.mean(), rel=PRECISION)
     assert number(row[1]) == pytest.approx(values.std(ddof=1), rel=PRECISION)
     assert compared.run("return state.slice") in (0, 2)
+    counts = (labels == 7) & truth.mask & (truth["FF"] <= 0.7)  # the reference says where a difference counts
+    shown = {"truth": truth["T1H2O"], "difference": maps["T1H2O"].astype(float) - truth["T1H2O"]}
+    for view, image in shown.items():
+        compared.click(f"input[value={view}]")
+        values = image[counts & np.isfinite(image)].astype(float)
+        row = compared.means()["T1H2O"]
+        assert row[2].split()[0] == str(values.size)
+        # two values of the page differ by half a step each, and four digits are read out
+        assert number(row[0]) == pytest.approx(values.mean(), rel=PRECISION, abs=0.02)
+    compared.click("input[value=result]")
     lines = compared.run("return table()").splitlines()
-    assert next(line for line in lines if "label,7" in line and ",df," in line).startswith('2,label,7,all,df,"a,1",Hz,')
+    assert next(line for line in lines if "\tdf\t" in line and "\t7\t" in line).startswith(
+        'all\t7\t"in ""two"""\tdf\ta,1\tHz\t'
+    )
 
 
 def test_a_phase_is_averaged_as_a_direction(compared, maps, labels):
@@ -71,7 +94,8 @@ def test_a_phase_is_averaged_as_a_direction(compared, maps, labels):
 
 def test_borders_are_those_of_the_labels(compared, maps, labels):
     edges = compared.run("return state.regions.find(r => r.label === 2).borders.get(1)")
-    inside = np.pad(((labels == 2) & maps.mask)[1], 1)
+    assert not maps.mask[1, 5, 6]  # a hole in the mask is none in the region, which was drawn across it
+    inside = np.pad((labels == 2)[1], 1)
     changes = (np.diff(inside.astype(int), axis=0) != 0).sum() + (np.diff(inside.astype(int), axis=1) != 0).sum()
     assert len(edges) == changes
 

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from mrfpipe.evaluation.picture import maps_figure
+from mrfpipe.evaluation.picture import maps_panels
 from mrfpipe.files.fingerprints import STEPS
 from mrfpipe.maps import Fingerprints
 from mrfpipe.report.encoding import LEVELS, pack, quantise
@@ -81,13 +81,12 @@ def test_page_and_picture_have_the_same_colours_and_windows(maps, truth, compare
     images = {image["name"]: image for image in encode_images(maps, reference)}
     assert images["T1H2O"]["colours"] == images["T1fat"]["colours"]
     for s in range(len(maps.mask)):
-        axes = [axis for axis in maps_figure(maps, reference=reference, slice_index=s).axes if axis.images]
-        names = [axis.get_title().split(" ")[0] for axis in axes]
-        for i, axis in enumerate(axes):
-            image = images[names[i % 5] if compared else names[i]]
-            shown = image["difference"] if compared and i >= 10 else image
-            assert axis.images[0].get_cmap().name == shown["colours"]
-            assert axis.images[0].get_clim() == pytest.approx(shown["window"])
+        for row, panels in maps_panels(maps, reference=reference, slice_index=s).items():
+            for panel in panels:
+                image = images[panel.title.split(" ")[0]]
+                shown = image["difference"] if row.startswith("maps \N{MINUS SIGN}") else image
+                assert panel.colours == shown["colours"]
+                assert panel.window == pytest.approx(shown["window"])
 
 
 def test_fingerprints_keep_what_was_measured_and_what_it_was_matched_with(maps, fingerprints, unpack):

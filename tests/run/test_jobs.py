@@ -1,6 +1,7 @@
 """Jobs: which result is the one asked for, and what a neighbour of the scan may cost."""
 
 import json
+import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,14 +10,15 @@ import pytest
 from helpers import small_protocol
 
 from mrfpipe.dictionary import build_dictionary
+from mrfpipe.files import provenance
 from mrfpipe.files.dictionaries import save_dictionary
 from mrfpipe.files.frames import save_frames
 from mrfpipe.files.maps import load_maps, read_maps_provenance
-from mrfpipe.files.provenance import Provenance
+from mrfpipe.files.provenance import Provenance, sha256_of
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.progress import SILENT
-from mrfpipe.run import batch
+from mrfpipe.run import batch, scan
 from mrfpipe.run.by import MatchBy
 from mrfpipe.run.choices import Matching
 from mrfpipe.run.job import MapsJob
@@ -168,3 +170,25 @@ def test_a_truth_that_is_damaged_or_of_another_scan_is_told_and_costs_no_maps(fo
     assert complaint in outcome.warning
     assert bool(complaint) == bool(outcome.warning)
     assert "\n" not in outcome.warning
+
+
+def test_a_scan_is_read_while_its_sha256_is_computed(folder, tmp_path, monkeypatch):
+    """A sha256 that is ready only once the scan is open: who waits for it first waits in vain."""
+    is_open, opens, hashed = threading.Event(), scan.open_series, []
+
+    def open_it(*args, **options):
+        is_open.set()
+        return opens(*args, **options)
+
+    def compute(path):
+        if path == folder / "scan.frames.h5":
+            hashed.append(is_open.wait(3))
+        return sha256_of(path)
+
+    monkeypatch.setattr(scan, "open_series", open_it)
+    for module in (provenance, scan):
+        monkeypatch.setattr(module, "sha256_of", compute)
+    job_of(folder, tmp_path / "scan").run(SILENT)
+    assert hashed == [True], "once, and beside"
+    recipe = read_maps_provenance(tmp_path / "scan" / "maps.h5").recipe
+    assert recipe.scan == sha256_of(folder / "scan.frames.h5")

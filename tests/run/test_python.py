@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import small_protocol
-from mrfpipe.cli import imaging_options, match, reconstruct, simulate
+from mrfpipe.cli import imaging_options, limit, match, reconstruct, simulate
 
 import mrfpipe as mrf
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
@@ -23,6 +23,7 @@ from mrfpipe.learning.model import TrainedModel, save_model
 from mrfpipe.learning.network import initial_network
 from mrfpipe.learning.presets import PRESETS
 from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.limit import bounds, points_of
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import scan
 from mrfpipe.progress import SILENT
@@ -89,7 +90,7 @@ def test_ten_lines(folder, tmp_path, monkeypatch):
     assert maps._repr_png_().startswith(b"\x89PNG")
     assert 0 <= maps["FF"][maps.mask].min() < maps["FF"][maps.mask].max() <= 1
     assert 600 < np.median(maps["T1H2O"][maps.mask & (maps["FF"] < 0.5)]) < 1800, "ms"
-    assert len(maps.plot().axes) > 20, "maps, truth and difference, each with its colours"
+    assert maps.plot().height > maps.plot(0).width / 3, "three rows: maps, truth and difference"
     maps.save(tmp_path / "P01")
     assert maps.provenance.method.startswith("subspace, conjugate gradients")
     frames = mrf.load_frames("leg.frames.h5")
@@ -202,7 +203,7 @@ def options_of(command: click.Command) -> dict[str, object]:
     """Options by name with their defaults: what has none is None, a flag without a counterpart False."""
 
     def default(option: click.Parameter) -> object:
-        if isinstance(option.default, str | bool):
+        if isinstance(option.default, str | bool | float):
             return option.default
         return False if getattr(option, "is_flag", False) and not option.secondary_opts else None
 
@@ -225,11 +226,24 @@ def test_defaults_are_those_of_the_command_line():
         ),
         (mrf.reconstruct, reconstruct.command, {"precision": "precision"}),
         (mrf.simulate, simulate.command, {"protocol": "protocol", "model": "spoiling", "rank": "rank"}),
+        (mrf.bounds, limit.command, {"snr": "snr", "model": "spoiling"}),
     ]
     for function, by_command, options in pairs:
         parameters, defaults = inspect.signature(function).parameters, options_of(by_command)
         for name, option in options.items():
             assert parameters[name].default == defaults[option], (function, name)
+
+
+def test_bounds_of_many_voxels_are_in_the_units_of_files(folder):
+    protocol, given = mrf.load_protocol(folder / "small.toml"), {"T1H2O": 1400, "FF": [0.2, 0.4]}
+    points = points_of(protocol, given)
+    assert points["T1H2O"].tolist() == [1.4, 1.4]
+    assert points["B1"][0] == np.median(protocol.grid["B1"])
+    found, expected = mrf.bounds(folder / "small.toml", given, snr=50), bounds(protocol, points, snr=50)
+    for p in protocol.parameters:
+        np.testing.assert_allclose(found[p.name], expected[p.name] * p.scale, rtol=1e-12)
+    with pytest.raises(ValueError, match="model"):
+        mrf.bounds(protocol, model="ideal")
 
 
 def test_names_are_imported_when_they_are_asked_for():

@@ -12,10 +12,11 @@ from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.density import ramp_weights
+from mrfpipe.imaging.normal import apply_normal
 from mrfpipe.imaging.nufft import nufft, nufft_adjoint
 from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.imaging.toeplitz import apply_normal, spread_kernels
+from mrfpipe.imaging.toeplitz import spread_kernels
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import TrainedModel

@@ -142,6 +142,12 @@ def scan_entities(folder: Path) -> str:
     return f"{folder.parent.name}_{folder.name}" if _is_session(folder) else folder.name
 
 
+def entities_of(scan: str) -> tuple[str, str]:
+    """Return ``sub-LABEL`` and ``ses-LABEL`` of what `scan_entities` calls a scan, empty where it has none."""
+    found = re.fullmatch(r"(sub-[0-9A-Za-z]+)(?:_(ses-[0-9A-Za-z]+))?", scan)
+    return (found[1], found[2] or "") if found else ("", "")
+
+
 def _is_session(folder: Path) -> bool:
     return folder.name.startswith("ses-") and folder.parent.name.startswith("sub-")
 

@@ -8,7 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from mrfpipe.arrays import Byte, Double, Float
+from mrfpipe.arrays import Byte, Double, Float, ShortInt
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
@@ -16,6 +16,8 @@ from mrfpipe.maps import ParameterMaps
 _NEAR = 0.01
 """By how much, in parts of a voxel's smallest side, corners of two images may lie apart: NIfTI keeps affines in
 float32, and a viewer may keep them as angles."""
+_VOXELS_AT = 352
+"""Byte at which the voxels of a NIfTI-1 file begin that has no extensions."""
 
 
 def read_image(path: Path, what: str, shape: tuple[int, ...], affine: Double, cure: str) -> Double:
@@ -92,12 +94,22 @@ def write_image(values: Float | Byte, maps: ParameterMaps, path: Path) -> None:
     path
         The file to be.
     """
-    masked = np.where(maps.mask, values, np.float32(np.nan)).astype(np.float32)
-    image: Any = nib.Nifti1Image(np.ascontiguousarray(masked.transpose(2, 1, 0)), maps.affine)  # type: ignore[no-untyped-call]
+    nib.save(_image(np.where(maps.mask, values, np.float32(np.nan)).astype(np.float32), maps.affine), path)
+
+
+def label_header(maps: ParameterMaps) -> bytes:
+    """Return what a NIfTI file of labels drawn on maps begins with; voxels follow as little-endian int32, x fastest."""
+    file: bytes = _image(np.zeros(maps.mask.shape, np.int32), maps.affine).to_bytes()
+    return file[:_VOXELS_AT]
+
+
+def _image(values: Float | ShortInt, affine: Double) -> Any:  # noqa: ANN401 - nibabel has no types
+    """Make an image with axes (x, y, slice) of values of shape `(slices, y, x)`."""
+    image: Any = nib.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), affine)  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units("mm", "sec")
-    image.set_sform(maps.affine, code=1)
-    image.set_qform(maps.affine, code=1)
-    nib.save(image, path)
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    return image
 
 
 def sidecar(provenance: Provenance, unit: str, description: str) -> dict[str, object]:

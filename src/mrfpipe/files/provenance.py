@@ -3,10 +3,12 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Thread
 
 from mrfpipe.errors import InputError
 from mrfpipe.version import __version__
@@ -163,3 +165,20 @@ def sha256_of(path: str | Path) -> str:
         return total.hexdigest()
     except OSError as e:
         raise InputError(f"{path} cannot be read: {e.strerror or e}; check the path and its permissions.") from e
+
+
+def sha256_beside(path: Path) -> Callable[[], str]:
+    """Begin `sha256_of` on a thread, beside the work on the file; what is returned waits for its result or error.
+
+    Nobody waits for the thread of work that fails.
+    """
+    future = Future[str]()
+
+    def compute() -> None:
+        try:
+            future.set_result(sha256_of(path))
+        except Exception as e:  # noqa: BLE001 - raised where it is waited for
+            future.set_exception(e)
+
+    Thread(target=compute, daemon=True).start()
+    return future.result

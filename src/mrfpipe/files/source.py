@@ -90,7 +90,7 @@ class Source:
     ) -> npt.NDArray[Any]:
         """Read a dataset as `array`, none of whose values may be infinite or NaN."""
         array = self.array(name, axes, dtype, sizes, part)
-        if not all(np.all(np.isfinite(part)) for part in array):
+        if not _is_finite(array):
             raise self.error(f"dataset {name} has values that are not finite")
         return array
 
@@ -134,6 +134,13 @@ def opening(path: str | Path, schema: Schema) -> Iterator[Source]:
         raise
     except _DAMAGE as e:
         raise InputError(f"{path} is damaged, incomplete or inconsistent: {_first_line(e)}; {schema.cure}.") from e
+
+
+def _is_finite(array: npt.NDArray[Any]) -> bool:
+    """Return whether all values are finite: their sum is not if one is not, and takes a quarter of the time."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_finite = bool(np.isfinite(array.sum()))
+    return is_finite or all(np.all(np.isfinite(part)) for part in array)  # the sum of finite values may overflow
 
 
 def _first_line(error: Exception) -> str:

@@ -8,10 +8,16 @@ if TYPE_CHECKING:
     from mrfpipe.imaging.coils import MapMethod
     from mrfpipe.imaging.nufft import Backend
 
-Recon = Literal["nufft", "subspace"]
+Recon = Literal["nufft", "subspace", "joint"]
 NoiseSource = Literal["scan", "edges"]
+KINDS: dict[Recon, str] = {
+    "nufft": "adjoint NUFFT, frame by frame",
+    "subspace": "subspace, conjugate gradients",
+    "joint": "joint, Gauss-Newton step from a subspace",
+}
+"""What each reconstruction is called in records."""
 SUBSPACE_COILS = 8
-"""Default number of virtual coils of a subspace reconstruction, whose time is proportional to it."""
+"""Default number of virtual coils of subspace and joint reconstructions, whose time is proportional to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +26,14 @@ class Imaging:
 
     recon: Recon = "nufft"
     """``nufft``: density-compensated adjoint NUFFT, frame by frame; ``subspace``: coefficients of a basis, by conjugate
-    gradients over all readouts, see `mrfpipe.imaging.subspace`."""
-    backend: "Backend" = "sigpy"
-    """Library of the NUFFT."""
+    gradients over all readouts, see `mrfpipe.imaging.subspace`; ``joint``: the parameters of all voxels at once,
+    starting from the maps of a subspace reconstruction, see `mrfpipe.imaging.joint`."""
+    backend: "Backend | None" = None
+    """Library of the NUFFT; None for sigpy in frames and finufft otherwise, see `nufft`."""
     coil_maps: "MapMethod" = "centre"
     """Method of coil sensitivity estimation."""
     virtual_coils: int | None = None
-    """Number of virtual coils to compress to; None for all coils in frames and `SUBSPACE_COILS` in a subspace."""
+    """Number of virtual coils to compress to; None for all coils in frames and `SUBSPACE_COILS` otherwise."""
     noise: NoiseSource = "scan"
     """Noise for prewhitening: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
     conjugate: bool | None = None
@@ -45,18 +52,23 @@ class Imaging:
             raise ValueError(f"virtual_coils must be at least 1, not {self.virtual_coils}.")
 
     def __str__(self) -> str:
-        kind = "adjoint NUFFT, frame by frame" if self.recon == "nufft" else "subspace, conjugate gradients"
+        kind = KINDS[self.recon]
         coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
         noise = "" if self.noise == "scan" else ", noise of the edges"
         delays = "delays left" if self.correct_delays is False else "delays of spokes corrected"
         sense = "" if self.conjugate is None else ", conjugated" if self.conjugate else ", not conjugated"
         field = "" if self.field_map is None else ", off-resonance corrected"
-        return f"{kind} ({self.backend}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense}{field})"
+        return f"{kind} ({self.nufft}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense}{field})"
+
+    @property
+    def nufft(self) -> "Backend":
+        """What computes the NUFFT. finufft is faster where many transforms have one trajectory."""
+        return self.backend or ("sigpy" if self.recon == "nufft" else "finufft")
 
     @property
     def n_virtual(self) -> int | None:
         """Coils to compress to; None to leave them."""
-        return SUBSPACE_COILS if self.virtual_coils is None and self.recon == "subspace" else self.virtual_coils
+        return SUBSPACE_COILS if self.virtual_coils is None and self.recon != "nufft" else self.virtual_coils
 
 
 BY_FRAMES = Imaging()

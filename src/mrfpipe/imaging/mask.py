@@ -1,6 +1,7 @@
 """Foreground mask: where there is tissue, told from the frames themselves."""
 
 import numpy as np
+from scipy.ndimage import binary_dilation, binary_fill_holes
 from skimage.filters import threshold_otsu
 from skimage.morphology import remove_small_objects
 
@@ -14,6 +15,11 @@ DARKEST = 0.01
 everything, does not decide where tissue ends."""
 SMALLEST_ISLAND = 2e-4
 """Islands smaller than this share of the image are not tissue; holes of that size are."""
+
+MARGIN = 4
+"""Voxels around what is bright that may hold something, too."""
+SIDE = 16
+"""Voxels that the sides of a box are multiples of: transforms are fast, and boxes of alike slices of one size."""
 
 
 def tissue_mask(images: Complex, basis: Complex | None = None) -> Bool:
@@ -44,6 +50,35 @@ def tissue_mask(images: Complex, basis: Complex | None = None) -> Bool:
     mask = remove_small_objects(mask, max_size=smallest)
     filled: Bool = ~remove_small_objects(~mask, max_size=smallest) & seen
     return filled
+
+
+def support(images: Complex, basis: Complex | None = None) -> Bool:
+    """Return where there may be anything but the air around the body: what is as bright as tissue, and `MARGIN` around.
+
+    Holes are filled and nothing is too small, so that no tissue is lost, however dim or thin. Parameters and shape as
+    for `tissue_mask`.
+    """
+    brightness = contrast_sum(images, basis)
+    seen = brightness > 0
+    if np.unique(brightness[seen]).size < 2:
+        return np.ones(brightness.shape, np.bool_)
+    logarithm = np.log(np.maximum(brightness, DARKEST * np.percentile(brightness[seen], 99)))
+    bright = logarithm > threshold_otsu(logarithm[seen])  # type: ignore[no-untyped-call]
+    grown: Bool = binary_fill_holes(binary_dilation(bright, iterations=MARGIN))
+    return grown
+
+
+def box_of(mask: Bool) -> tuple[slice, slice]:
+    """Return a box around a mask, along y and x. Its sides are multiples of `SIDE`, or those of the image."""
+    return _side(np.any(mask, axis=1)), _side(np.any(mask, axis=0))
+
+
+def _side(inside: Bool) -> slice:
+    """Return the side of a box along one axis."""
+    places, n = np.flatnonzero(inside), inside.size
+    size = min(n, -(-(int(np.ptp(places)) + 1) // SIDE) * SIDE)
+    first = min(int(places[0]), n - size)
+    return slice(first, first + size)
 
 
 def contrast_sum(images: Complex, basis: Complex | None = None) -> Float:

@@ -11,7 +11,8 @@ Neither is scaled, and both backends keep to it. Of sigpy's transform (Fessler a
 is scipy's, which has threads, on a grid with small prime factors; its zero frequency stays in the corner, so that
 nothing is shifted. Arrays of CuPy are transformed on their GPU. All coils are one batch: the kernel is evaluated once.
 
-Threads are those that `numba.set_num_threads` gives the calling thread.
+Threads are those that `numba.set_num_threads` gives the calling thread. Sigpy is imported where it is used: with all
+that it imports it takes as long as torch, and what matches ready images needs none of it.
 """
 
 from functools import lru_cache
@@ -20,15 +21,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
-import sigpy
-import sigpy.mri.app
 from numba import get_num_threads
 
 from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.imaging import nufft_finufft
 
 Backend = Literal["sigpy", "finufft"]
-"""What computes the transform: sigpy errs by 6e-3 and is always there, finufft by 1e-4 and is an extra."""
+"""What computes the transform: sigpy errs by 6e-3, finufft by 1e-4."""
 
 KERNEL_WIDTH = 4
 LEAST_OVERSAMPLING = 1.25
@@ -61,6 +60,8 @@ def nufft(images: Complex, trajectory: Float, *, backend: Backend = "sigpy") -> 
     ResourceError
         If the backend is not installed.
     """
+    import sigpy
+
     matrix = check_shape("images", images, "coils y x", {"y": images.shape[-1]})["x"]
     _check_reach(trajectory, matrix)
     if backend == "finufft":
@@ -100,6 +101,8 @@ def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int, *, backend: 
     ResourceError
         If the backend is not installed.
     """
+    import sigpy
+
     check_shape(
         "samples", samples, "coils readouts samples", check_shape("trajectory", trajectory, "readouts samples 2")
     )
@@ -137,6 +140,8 @@ def cell_sums(weights: Float, trajectory: Float, matrix: int) -> Float:
     -------
         Shape `(readouts, samples)`.
     """
+    import sigpy
+
     check_shape("weights", weights, "readouts samples", check_shape("trajectory", trajectory, "readouts samples 2"))
     points = np.ascontiguousarray(trajectory[..., ::-1])
     hat = {"kernel": "spline", "width": 2, "param": 1}
@@ -159,7 +164,9 @@ def espirit_maps(kspace: Complex, calibration: int) -> Complex:
     -------
         Maps of arbitrary scale and common phase in every voxel. Shape `(coils, y, x)`.
     """
-    maps: Complex = sigpy.mri.app.EspiritCalib(kspace, calib_width=calibration, crop=0, show_pbar=False).run()
+    from sigpy.mri import app
+
+    maps: Complex = app.EspiritCalib(kspace, calib_width=calibration, crop=0, show_pbar=False).run()
     return maps
 
 
@@ -177,7 +184,9 @@ def jsense_maps(kspace: Complex, calibration: int) -> Complex:
     -------
         Maps of arbitrary scale and common phase in every voxel. Shape `(coils, y, x)`.
     """
-    maps: Complex = sigpy.mri.app.JsenseRecon(kspace, ksp_calib_width=calibration, show_pbar=False).run()
+    from sigpy.mri import app
+
+    maps: Complex = app.JsenseRecon(kspace, ksp_calib_width=calibration, show_pbar=False).run()
     return maps
 
 
@@ -198,6 +207,8 @@ def _quadrants(matrix: int, grid: int) -> list[tuple[tuple[slice, slice], tuple[
 
 def _fourier(grid: Complex, name: Literal["fft2", "ifft2"]) -> Complex:
     """Transform the last two axes, unscaled in either direction, where the grid is. Overwrites it."""
+    import sigpy
+
     xp, norm = sigpy.get_array_module(grid), "backward" if name == "fft2" else "forward"
     if xp is np:
         transformed: Complex = getattr(scipy.fft, name)(grid, norm=norm, overwrite_x=True, workers=get_num_threads())
@@ -227,12 +238,16 @@ def _apodization_on_host(matrix: int, grid: int) -> Float:
 
 
 def _apodization(matrix: int, grid: int, like: npt.NDArray[Any]) -> Float:
+    import sigpy
+
     apodization: Float = sigpy.to_device(_apodization_on_host(matrix, grid), sigpy.get_device(like))
     return apodization
 
 
 def _grid_points(trajectory: Float, matrix: int, grid: int, like: npt.NDArray[Any]) -> Float:
     """(ky, kx) in points of the grid; those below zero wrap around, as its zero is in the corner."""
+    import sigpy
+
     points: Float = sigpy.to_device(
         np.ascontiguousarray(trajectory[..., ::-1] * np.float32(grid / matrix)), sigpy.get_device(like)
     )

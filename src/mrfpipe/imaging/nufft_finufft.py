@@ -1,6 +1,6 @@
 """The transforms of `mrfpipe.imaging.nufft`, by finufft (Barnett et al., SIAM J Sci Comput 41:C479, 2019).
 
-The only user of finufft, an extra: it is imported when it is asked for. Coils are shared out among threads here and
+The only user of finufft, which is imported when it is asked for. Coils are shared out among threads here and
 not inside of finufft, whose OpenMP threads wait busily for each other: beside other work that made it six times slower.
 """
 
@@ -12,7 +12,6 @@ import numpy as np
 from numba import get_num_threads
 
 from mrfpipe.arrays import Complex, Float
-from mrfpipe.errors import ResourceError
 
 OPTIONS = {"eps": 1e-4, "upsampfac": 1.25, "nthreads": 1}
 """Of finufft; being less accurate would save nothing."""
@@ -33,10 +32,8 @@ def adjoint(samples: Complex, trajectory: Float, matrix: int) -> Complex:
 
 
 def _finufft() -> ModuleType:
-    try:
-        import finufft
-    except ImportError as e:
-        raise ResourceError("finufft is not installed; use sigpy, or pip install 'mrfpipe[finufft]'.") from e
+    import finufft
+
     module: ModuleType = finufft
     return module
 

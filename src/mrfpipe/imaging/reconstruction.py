@@ -2,11 +2,15 @@
 
 Each slice is prewhitened, its coils may be compressed, and its coil maps are estimated from all readouts; then either
 every frame is gridded by itself (``nufft``), or all readouts together give the coefficients of a temporal basis
-(``subspace``). Images are in units of the scanner's signal over its noise if there is a noise scan.
+(``subspace``), which come with the equations of all samples if they are the start of a joint reconstruction
+(``joint``). Images are in units of the scanner's signal over its noise if there is a noise scan.
 """
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -21,10 +25,17 @@ from mrfpipe.imaging.coils import compress_coils, describe_noise, edge_noise, es
 from mrfpipe.imaging.delays import UNKNOWN, Delays, correct_delays, estimate_delays
 from mrfpipe.imaging.density import weights_of
 from mrfpipe.imaging.frames import reconstruct_frames
-from mrfpipe.imaging.mask import tissue_mask
+from mrfpipe.imaging.mask import box_of, support, tissue_mask
+from mrfpipe.imaging.normal import Equations, cropped_kernels
+from mrfpipe.imaging.nufft import Backend
 from mrfpipe.imaging.off_resonance import OffResonance
 from mrfpipe.imaging.series import FrameSeries, of_slice, stack_slices
-from mrfpipe.imaging.subspace import reconstruct_subspace, subspace_kernels, subspace_memory
+from mrfpipe.imaging.subspace import (
+    normal_equations,
+    solve_subspace,
+    subspace_kernels,
+    subspace_memory,
+)
 from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Sequence
 
@@ -99,6 +110,13 @@ def _delays_of(scan: RawScan) -> Delays:
     return estimate_delays(scan.kspace, scan.trajectory) if found == UNKNOWN and scan.n_slices > 1 else found
 
 
+def white_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Complex:
+    """Draw complex noise of unit variance, half of it in each part."""
+    parts = rng.standard_normal((2, *shape), np.float32) * np.float32(np.sqrt(0.5))
+    noise: Complex = parts[0] + 1j * parts[1]
+    return noise
+
+
 class Reconstruction:
     """The series of a raw scan, slice after slice: a `FrameSeries` of one slice each, made when asked for."""
 
@@ -109,6 +127,7 @@ class Reconstruction:
         imaging: Imaging = BY_FRAMES,
         *,
         basis: Complex | None = None,
+        readout_basis: Complex | None = None,
         field: Float | None = None,
         denoised: bool = True,
         device: torch.device = CPU,
@@ -127,6 +146,9 @@ class Reconstruction:
             How to go about it.
         basis
             Orthonormal temporal basis of a subspace reconstruction. Shape `(frames, rank)`.
+        readout_basis
+            That of a joint reconstruction, whose leading vectors have the basis for their means over frames. Shape
+            `(readouts, rank)`.
         field
             Off-resonance in Hz that is corrected, if any. Shape `(slices, y, x)`.
         denoised
@@ -144,12 +166,17 @@ class Reconstruction:
             If the scan's readouts are of another kind than the sequence's, or have no delays that could be corrected,
             or times that a field would need.
         ValueError
-            If a subspace reconstruction has no basis.
+            If a subspace or joint reconstruction lacks a basis.
         ResourceError
             If the NUFFT's backend is not installed.
         """
-        if imaging.recon == "subspace" and basis is None:
-            raise ValueError("A subspace reconstruction needs a basis.")
+        if (imaging.recon != "nufft" and basis is None) or (imaging.recon == "joint" and readout_basis is None):
+            raise ValueError(f"A {imaging.recon} reconstruction needs a basis.")
+        if imaging.recon == "joint" and field is not None:
+            raise MismatchError(
+                "Off-resonance is corrected in frames and subspaces, not in a joint reconstruction; choose --recon "
+                "subspace."
+            )
         _check_readout(scan, sequence, imaging)
         self._is_conjugated = scan.is_turned if imaging.conjugate is None else imaging.conjugate
         scan = scan.conjugated() if self._is_conjugated else scan
@@ -162,11 +189,14 @@ class Reconstruction:
         """What is reconstructed: turned, its readouts where they are."""
         self._sequence, self._imaging = sequence, imaging
         self._basis, self._denoised, self._device, self._progress = basis, denoised, device, progress
+        self._readout_basis = readout_basis
         self._off_resonance = None if field is None else _off_resonance(scan, field)
         self._weights = weights_of(scan.readout)
         alike = before if before and np.array_equal(before.scan.trajectory, scan.trajectory) else None
         self.density: Float = alike.density if alike else self._weights(scan.trajectory, sequence.matrix)
         """Weights of the samples. Shape `(readouts, samples)`."""
+        self._cropped: Tensor | None = None
+        self._is_first = before is None
         self.kernels: Tensor | None = alike.kernels if alike else None
         """Of a subspace reconstruction, once a slice was made by it."""
         self.energies: list[float] = before.energies if before else []
@@ -228,19 +258,42 @@ class Reconstruction:
                 self._sequence.matrix,
                 method=self._imaging.coil_maps,
                 weights=self._weights,
-                backend=self._imaging.backend,
+                backend=self._imaging.nufft,
             )
             if s == self.n_slices // 2:
                 self._coil_maps = maps
-            images = self._images(s, kspace, maps)
-            yield FrameSeries(
-                name=self.scan.name,
-                images=images[None],
-                mask=tissue_mask(images, self._basis)[None],
-                affine=of_slice(self.scan.affine, s),
-                sequence_hash=self._sequence.hash,
-                basis=self._basis,
-            )
+            one = self._series(s, kspace, maps)
+            # Of the slice that is first, where others follow by themselves.
+            once = s == self.n_slices // 2 and self._is_first and self._basis is not None
+            yield replace(one, replica=partial(self._replica, s, kspace, maps, one)) if once else one
+
+    def _series(self, s: int, kspace: Complex, maps: Complex) -> FrameSeries:
+        equations = None if self._readout_basis is None else self._equations(kspace, maps)
+        images = self._images(s, kspace, maps) if equations is None else self._solved(equations)
+        return FrameSeries(
+            name=self.scan.name,
+            images=images[None],
+            mask=tissue_mask(images, self._basis)[None],
+            affine=of_slice(self.scan.affine, s),
+            sequence_hash=self._sequence.hash,
+            basis=self._basis,
+            equations=equations,
+            noise=self._noise_level(kspace) * self._noise_of_images,
+        )
+
+    def _replica(self, s: int, kspace: Complex, maps: Complex, one: FrameSeries) -> FrameSeries:
+        """Make the images of a slice again, with as much noise added to its samples as they have."""
+        noise = np.sqrt(np.float32(self._noise_level(kspace))) * white_noise(np.random.default_rng(0), kspace.shape)
+        return replace(self._series(s, kspace + noise, maps), mask=one.mask)
+
+    @property
+    def _noise_of_images(self) -> float:
+        """Variance of an image of white noise of unit variance in k-space, of coils whose maps have unit norm.
+
+        It is the sum over the readouts of a frame, which count as many times as there are frames; of coefficients the
+        same, which have a share of all readouts.
+        """
+        return float(np.sum(self.density.astype(np.float64) ** 2) * self._sequence.n_frames)
 
     def noise(self, rng: np.random.Generator) -> Complex:
         """Reconstruct white noise with the coil maps of the middle slice, which must have been reconstructed before.
@@ -254,8 +307,7 @@ class Reconstruction:
         if self._coil_maps is None:
             raise ValueError("The middle slice has not been reconstructed yet.")
         maps, shape = self._coil_maps, (len(self._coil_maps), *self.scan.kspace.shape[2:])
-        parts = rng.standard_normal((2, *shape), np.float32) * np.float32(np.sqrt(0.5))
-        return self._coefficients(parts[0] + 1j * parts[1], maps)
+        return self._coefficients(white_noise(rng, shape), maps)
 
     def _noise(self, s: int) -> Complex | None:
         if self._imaging.noise == "scan":
@@ -291,33 +343,49 @@ class Reconstruction:
             maps,
             self.density,
             self._sequence.readouts_per_frame,
-            backend=self._imaging.backend,
+            backend=self._imaging.nufft,
             progress=lambda _done, _all: self._step(),
         )
 
     def _coefficients(self, kspace: Complex, maps: Complex) -> Complex:
-        basis, readouts_per_frame = np.asarray(self._basis), self._sequence.readouts_per_frame
-        if self.kernels is None:  # the same for all slices
-            self.kernels = subspace_kernels(
-                self.scan.trajectory,
-                self.density,
-                basis,
-                readouts_per_frame,
-                self._sequence.matrix,
-                backend=self._imaging.backend,
-                device=self._device,
-            )
-        coefficients = reconstruct_subspace(
-            kspace,
-            self.scan.trajectory,
-            self.density,
-            maps,
-            basis,
-            readouts_per_frame,
-            kernels=self.kernels,
-            denoised=self._denoised,
-            backend=self._imaging.backend,
-            device=self._device,
-        )
+        return self._solved(self._equations(kspace, maps))
+
+    def _solved(self, equations: Equations) -> Complex:
+        """Solve for the coefficients of the basis, the leading ones of a joint reconstruction."""
+        coefficients = solve_subspace(equations.leading(np.asarray(self._basis).shape[1]), denoised=self._denoised)
         self._step()
         return coefficients
+
+    def _equations(self, kspace: Complex, maps: Complex) -> Equations:
+        """Set up the equations of all samples: frame by frame, or readout by readout for a joint reconstruction."""
+        sequence, trajectory, n_together = self._sequence, self.scan.trajectory, self._sequence.readouts_per_frame
+        basis, root = np.asarray(self._basis), np.float32(1)
+        if self._readout_basis is not None:
+            # Of norm 1 over all readouts, as that of frames over all frames; by it, b is larger by a root.
+            root, n_together = np.float32(np.sqrt(n_together)), 1
+            basis = (self._readout_basis / root).astype(np.complex64)
+        settings: _NufftOn = {"backend": self._imaging.nufft, "device": self._device}
+        if self.kernels is None:  # the same for all slices
+            self.kernels = subspace_kernels(trajectory, self.density, basis, n_together, sequence.matrix, **settings)
+        equations = normal_equations(
+            kspace, trajectory, self.density, maps, basis, n_together, kernels=self.kernels, **settings
+        ).scaled(1 / float(root), self._noise_level(kspace))
+        mask = support(equations.right[: np.asarray(self._basis).shape[1]].cpu().numpy(), self._basis)
+        box = box_of(mask)
+        shape = mask[box].shape
+        if self._cropped is None or self._cropped.shape[-2:] != (2 * shape[0], 2 * shape[1]):
+            self._cropped = self.kernels if shape == mask.shape else cropped_kernels(self.kernels, *shape)
+        return equations.inside(mask, box, self._cropped)
+
+    def _noise_level(self, kspace: Complex) -> float:
+        """Return the variance of the noise of k-space: 1 if it is whitened."""
+        if self._imaging.noise == "edges" or self.scan.noise is not None:
+            return 1.0
+        return float(np.mean(np.abs(edge_noise(kspace, self.scan.trajectory)) ** 2))
+
+
+class _NufftOn(TypedDict):
+    """What computes the NUFFT, and where the rest is computed."""
+
+    backend: Backend
+    device: torch.device

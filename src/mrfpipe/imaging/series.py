@@ -3,13 +3,16 @@
 They are frames, or coefficients of a temporal basis that frames are made of: ``frames = basis @ coefficients``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mrfpipe.arrays import Bool, Complex, Double, check_dtype, check_shape, frozen
+
+if TYPE_CHECKING:
+    from mrfpipe.imaging.normal import Equations
 
 Kind = Literal["frames", "coefficients"]
 
@@ -36,6 +39,12 @@ class FrameSeries:
     """Hash of the sequence that was measured."""
     basis: Complex | None = None
     """Orthonormal basis of the coefficients, shape `(frames, rank)`; None for frames."""
+    equations: "Equations | None" = None
+    """Of all samples of the only slice, where coefficients are but the start of a joint reconstruction."""
+    noise: float | None = None
+    """Variance of the noise of an image, if it is known: as of white noise in k-space, before any denoising."""
+    replica: "Callable[[], FrameSeries] | None" = None
+    """Makes the same images of samples with as much noise again, see `mrfpipe.matching.deviation`."""
 
     def __post_init__(self) -> None:
         if self.basis is None:
@@ -102,7 +111,7 @@ def stack_slices(slices: Iterable[FrameSeries], n_slices: int) -> FrameSeries:
         masks.append(one.mask)
     if images is None or first is None or len(masks) != n_slices:
         raise ValueError(f"{len(masks)} slices came instead of {n_slices}.")
-    return replace(first, images=images, mask=np.concatenate(masks))
+    return replace(first, images=images, mask=np.concatenate(masks), equations=None, replica=None)
 
 
 def _check_basis(basis: Complex) -> dict[str, int]:

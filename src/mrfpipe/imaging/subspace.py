@@ -7,8 +7,6 @@ and the basis, and W the density of the readouts, are solved by conjugate gradie
 Locally low-rank denoising follows; see `mrfpipe.imaging.lowrank`.
 """
 
-from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -17,8 +15,9 @@ from torch import Tensor
 
 from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.imaging.lowrank import denoise_low_rank
+from mrfpipe.imaging.normal import Equations, conjugate_gradients
 from mrfpipe.imaging.nufft import Backend, nufft_adjoint
-from mrfpipe.imaging.toeplitz import apply_normal, toeplitz_kernels
+from mrfpipe.imaging.toeplitz import toeplitz_kernels
 
 N_ITERATIONS = 24
 """Iterations of conjugate gradients; chosen by `benchmarks/subspace_settings.py`, with the rank of T1-FF.
@@ -28,7 +27,6 @@ had 13 % higher errors than 24 in the mean; 32 had 4 % lower ones, but 10 % high
 """
 HEAP = 256 << 20
 """Bytes that the allocator keeps of freed blocks, of which those below 32 MB fragment; 200 to 450 MB were seen."""
-Operator = Callable[[Tensor], Tensor]
 CPU = torch.device("cpu")
 
 
@@ -103,15 +101,21 @@ def reconstruct_subspace(
     ValueError
         If the shapes do not fit each other.
     """
-    normal, right = normal_equations(
+    equations = normal_equations(
         kspace, trajectory, density, maps, basis, readouts_per_frame, kernels=kernels, backend=backend, device=device
     )
-    solution = torch.zeros_like(right)
-    for solution in islice(conjugate_gradients(normal, right), n_iterations):  # noqa: B007 - the last is wanted
+    return solve_subspace(equations, n_iterations, denoised=denoised)
+
+
+def solve_subspace(equations: Equations, n_iterations: int = N_ITERATIONS, *, denoised: bool = True) -> Complex:
+    """Solve normal equations as `reconstruct_subspace` does. Shape `(rank, y, x)`, zero outside their box."""
+    solution = torch.zeros_like(equations.right)
+    for solution in islice(conjugate_gradients(equations.normal, equations.right), n_iterations):  # noqa: B007 - the last
         pass
     if denoised:
         solution = denoise_low_rank(solution)
-    coefficients: Complex = solution.cpu().numpy()
+    coefficients = np.zeros((len(solution), equations.matrix, equations.matrix), np.complex64)
+    coefficients[:, *equations.box] = solution.cpu().numpy()
     return coefficients
 
 
@@ -126,11 +130,8 @@ def normal_equations(
     kernels: Tensor | None = None,
     backend: Backend = "sigpy",
     device: torch.device = CPU,
-) -> tuple[Operator, Tensor]:
-    """Set up the equations that `reconstruct_subspace` solves: parameters and errors as there.
-
-    Returned are ``A' W A``, which takes and gives coefficient images, and ``A' W s``. Shape `(rank, y, x)`.
-    """
+) -> Equations:
+    """Set up the equations that `reconstruct_subspace` solves: parameters and errors as there."""
     sizes = check_shape("trajectory", trajectory, "readouts samples 2")
     matrix = maps.shape[-1]
     sizes = check_shape("maps", maps, "coils y x", sizes | {"y": matrix})
@@ -149,29 +150,8 @@ def normal_equations(
     readout_basis, weights = np.repeat(basis, readouts_per_frame, axis=0), _weights(density, basis)
     right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, readout_basis, backend)).to(device)
     sensitivities = torch.from_numpy(np.array(maps, np.complex64)).to(device)
-    return partial(apply_normal, maps=sensitivities, kernels=kernels), right
-
-
-def conjugate_gradients(operator: Operator, right: Tensor) -> Iterator[Tensor]:
-    """Give ever better solutions of ``operator(x) = right``, one an iteration, starting from x = 0.
-
-    The operator is Hermitian and positive definite. It ends with a solution that leaves no residual.
-    """
-    solution = torch.zeros_like(right)
-    residual = direction = right
-    energy = _inner(right, right)
-    while energy > 0:
-        image = operator(direction)
-        step = energy / _inner(direction, image)
-        solution = solution + step * direction
-        residual = residual - step * image
-        yield solution
-        previous, energy = energy, _inner(residual, residual)
-        direction = residual + (energy / previous) * direction
-
-
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    return torch.vdot(a.flatten(), b.flatten()).real
+    noise = float(np.mean(np.sum(weights.astype(np.float64) ** 2, axis=1) @ np.abs(readout_basis) ** 2))
+    return Equations(right=right, maps=sensitivities, kernels=kernels, noise=noise, matrix=matrix)
 
 
 def _weights(density: Float, basis: Complex) -> Float:

@@ -77,18 +77,3 @@ def _row(trajectory: Float, weights: Float, pairs: Complex, matrix: int, backend
     spread[:, 0, :] = spread[:, :, 0] = 0
     kernels: Tensor = torch.fft.fft2(torch.fft.ifftshift(spread, dim=(-2, -1)))
     return kernels
-
-
-def apply_normal(coefficients: Tensor, maps: Tensor, kernels: Tensor, back: Tensor | None = None) -> Tensor:
-    """Sample coefficient images `(rank, y, x)` with all coils, weight the samples and sum them back.
-
-    Coil sensitivities are `(coils, y, x)`, the kernels from `toeplitz_kernels`; or from `spread_kernels`, and samples
-    may be summed back with other sensitivities than those they were measured with.
-    """
-    n_y, n_x = coefficients.shape[-2:]
-    total = coefficients.new_zeros((len(kernels), n_y, n_x))
-    for coil, own in zip(maps, maps if back is None else back, strict=True):  # a coil's memory, not that of all
-        spectra = torch.fft.fft2(coil * coefficients, s=(2 * n_y, 2 * n_x))
-        mixed = torch.einsum("rqyx,qyx->ryx", kernels, spectra)
-        total += own.conj() * torch.fft.ifft2(mixed)[:, :n_y, :n_x]
-    return total

@@ -14,9 +14,11 @@ from mrfpipe.imaging.quality import compare_signals
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.matching.brute import VOXELS_AT_ONCE, match_brute
+from mrfpipe.matching.deviation import gains, predicted_deviations
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.gap import correlation_gap
 from mrfpipe.matching.group import match_group, pair_bytes
+from mrfpipe.matching.joint import joint_series
 from mrfpipe.matching.refine import Estimates, refine
 from mrfpipe.matching.score import Matches
 from mrfpipe.progress import UNTOLD, Steps
@@ -40,6 +42,8 @@ class _Voxels:
     """Signals inside the mask in the dictionary's basis, or in that which they came in. Shape `(voxels, rank)`."""
     norm: Float
     """Norms of the signals over all frames, or of the coefficients they came as. Shape `(voxels)`."""
+    noise: Double
+    """Variance of the noise of a coefficient, NaN where it is not known. Shape `(voxels)`."""
     mask: Bool
     """Where they are. Shape `(slices, y, x)`."""
 
@@ -49,7 +53,9 @@ class _Voxels:
         mask = series.mask & np.any(series.images != 0, axis=1)
         signals = [series.images[s][:, mask[s]].T for s in range(series.n_slices)]
         coefficients = signals if series.basis is not None else [dictionary.compress(some) for some in signals]
+        noise = np.nan if series.noise is None else series.noise
         return cls(
+            noise=np.full(int(mask.sum()), noise),
             coefficients=np.concatenate(coefficients),
             norm=np.concatenate([np.linalg.norm(some, axis=1) for some in signals]),
             mask=mask,
@@ -124,15 +130,20 @@ def match_series(
         )
     at_once = voxels_at_once(dictionary, groups if method == "group" else None, memory)
     parts: list[_Voxels] = []
+    replicas: dict[int, Double] = {}
+    whole = dictionary
     affine = np.eye(4)
-    for part in [series] if isinstance(series, FrameSeries) else series:
-        _check_sequence(part, dictionary)
+    for given in [series] if isinstance(series, FrameSeries) else series:
+        _check_sequence(given, dictionary)
+        part = given if given.equations is None else joint_series(given, whole, device)
         if not parts:
             affine = part.affine
             if part.basis is not None:
                 groups = None if groups is None else groups.in_basis(part.basis, dictionary.basis)
                 dictionary = dictionary.in_basis(part.basis)
         parts.append(_Voxels.of(part, dictionary))
+        if refined and given.replica is not None:
+            replicas[len(parts) - 1] = _replica(given.replica(), whole, dictionary, device)
     voxels = _Voxels.joined(parts)
     matches = _match(voxels.coefficients, dictionary, method, groups, at_once, device, progress)
     if refined:
@@ -157,11 +168,43 @@ def match_series(
         edge=edge,
         mask=voxels.mask,
         affine=affine,
+        sd=_deviations(voxels, found, replicas, dictionary, denoised=part.basis is not None) if refined else None,
     )
     fingerprints = Fingerprints(
         basis=dictionary.basis, measured=voxels.coefficients, simulated=found.signals.astype(np.complex64, copy=False)
     )
     return maps, fingerprints
+
+
+def _replica(series: FrameSeries, whole: Dictionary, dictionary: Dictionary, device: torch.device) -> Double:
+    """Map a slice again of noisier samples. Shape `(parameters, y, x)`, NaN outside of the mask."""
+    series = series if series.equations is None else joint_series(series, whole, device)
+    voxels = _Voxels.of(series, dictionary)
+    found = refine(voxels.coefficients, match_exact(voxels.coefficients, dictionary, device).entry, dictionary)
+    maps = np.full((len(found.parameters), *voxels.mask.shape[1:]), np.nan)
+    maps[:, voxels.mask[0]] = list(found.parameters.values())
+    return maps
+
+
+def _deviations(
+    voxels: _Voxels, found: Estimates, replicas: Mapping[int, Double], dictionary: Dictionary, *, denoised: bool
+) -> dict[str, Float] | None:
+    """Return maps of standard deviations by parameter; None if noise, or what denoising leaves of it, is unknown."""
+    if np.isnan(voxels.noise).any() or (denoised and not replicas):
+        return None
+    at = np.stack(list(found.parameters.values()), axis=1)
+    masks = list(voxels.mask) if denoised else None
+    predicted = predicted_deviations(dictionary, at, voxels.coefficients, voxels.noise, masks)
+    if denoised:
+        slices = np.repeat(np.arange(len(voxels.mask)), [mask.sum() for mask in voxels.mask])
+        some = np.flatnonzero(np.isin(slices, list(replicas)))
+        after = np.concatenate([replicas[s][:, voxels.mask[s]].T for s in sorted(replicas)])
+        known = np.isfinite(after).all(axis=1)
+        predicted *= gains(at[some[known]], after[known], predicted[some[known]])
+    return {
+        name: _image(values.astype(np.float32), voxels.mask)
+        for name, values in zip(found.parameters, predicted.T, strict=True)
+    }
 
 
 def default_memory() -> int:

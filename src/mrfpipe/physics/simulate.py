@@ -13,6 +13,7 @@ A frame is the mean of its readouts. The fingerprint of a voxel is that of its c
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -32,7 +33,10 @@ from mrfpipe.protocol import Component, Protocol, Pulses
 
 AT_ONCE = 4096
 """Signals or voxels that are simulated between two reports of progress."""
+PRECISE = 1e-13
+"""Tolerance of phase graphs in double precision."""
 
+Simulator = Callable[..., npt.NDArray[Any]]
 Spoiling = Literal["spoiled", "epg", "bloch"]
 MODELS: tuple[Spoiling, ...] = get_args(Spoiling)
 
@@ -113,7 +117,7 @@ def component_signals(
     ResourceError
         If the device is a GPU that Numba cannot use.
     """
-    grid, events = protocol.grid, events_of(protocol.sequence, protocol.history)
+    grid, events, simulator = protocol.grid, events_of(protocol.sequence, protocol.history), _simulator(model, device)
     axes = [[*protocol.own_axes(component), *protocol.shared_axes] for component in protocol.components]
     shapes = [tuple(grid[name].size for name in names) for names in axes]
     n_done, n_all = 0, sum(int(np.prod(shape)) for shape in shapes)
@@ -125,7 +129,7 @@ def component_signals(
         for start in range(0, len(signals), AT_ONCE):
             some = slice(start, start + AT_ONCE)
             part = {name: axis[some] for name, axis in values.items()}
-            signals[some] = _emitted(protocol, events, component, model, device, part, len(signals[some]))
+            signals[some] = _emitted(protocol, events, component, model, simulator, part, len(signals[some]))
             n_done += len(signals[some])
             progress(n_done, n_all)
         found.append(signals.reshape(*shape, -1))
@@ -157,7 +161,7 @@ def fingerprints(
     ValueError
         If a parameter is missing, or a value can only be in another unit.
     """
-    values, events = _checked(protocol, parameters), events_of(protocol.sequence, protocol.history)
+    values, events = checked(protocol, parameters), events_of(protocol.sequence, protocol.history)
     n_voxels = next(iter(values.values())).size
     result = np.empty((n_voxels, protocol.sequence.n_frames), np.complex64)
     for start in range(0, n_voxels, AT_ONCE):
@@ -176,14 +180,35 @@ def readout_signals(
     -------
         Shape `(voxels, readouts)`.
     """
-    sequence = protocol.sequence
-    single = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
-    events = events_of(single, protocol.history)
-    signals: npt.NDArray[np.complex128] = _voxels(protocol, events, model, None, _checked(protocol, parameters))
+    events = _every_readout(protocol)
+    signals: npt.NDArray[np.complex128] = _voxels(protocol, events, model, None, checked(protocol, parameters))
     return signals
 
 
-def _checked(protocol: Protocol, parameters: Mapping[str, Double]) -> dict[str, Double]:
+def precise_readouts(
+    protocol: Protocol, component: Component, parameters: Mapping[str, Double], model: SignalModel = SPOILED
+) -> npt.NDArray[np.complex128]:
+    """Simulate the signal of one component at every readout's echo, to about 1e-12 of its norm.
+
+    Parameters may be out of what their quantities can be. Shape `(voxels, readouts)`.
+    """
+    n = next(iter(parameters.values())).size
+    simulator = _simulator(model, None)
+    if model.spoiling == "epg":
+        simulator = partial(simulator, tolerance=PRECISE, dtype=np.float64)
+    events = _every_readout(protocol)
+    signals: npt.NDArray[np.complex128] = _emitted(protocol, events, component, model, simulator, parameters, n)
+    return signals
+
+
+def _every_readout(protocol: Protocol) -> Events:
+    """Compile the sequence, every readout a frame."""
+    sequence = protocol.sequence
+    single = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
+    return events_of(single, protocol.history)
+
+
+def checked(protocol: Protocol, parameters: Mapping[str, Double]) -> dict[str, Double]:
     """Return the values of a protocol's parameters, all of one length and within what their quantities can be."""
     sizes: dict[str, int] = {}
     for p in protocol.parameters:
@@ -205,7 +230,8 @@ def _voxels(
     values: Mapping[str, Double],
 ) -> npt.NDArray[Any]:
     n = next(iter(values.values())).size
-    emitted = [_emitted(protocol, events, component, model, device, values, n) for component in protocol.components]
+    simulator = _simulator(model, device)
+    emitted = [_emitted(protocol, events, component, model, simulator, values, n) for component in protocol.components]
     if protocol.share is None:
         return emitted[0]
     share = values[protocol.share][:, None]
@@ -218,7 +244,7 @@ def _emitted(
     events: Events,
     component: Component,
     model: SignalModel,
-    device: torch.device | None,
+    simulator: Simulator,
     values: Mapping[str, Double],
     n: int,
 ) -> npt.NDArray[Any]:
@@ -229,7 +255,7 @@ def _emitted(
             return values[parameter]
         return np.full(n, otherwise if parameter is None else parameter)
 
-    return _simulator(model, device)(
+    return simulator(
         events,
         t1=of(component.t1),
         t2=of(component.t2),
@@ -239,7 +265,7 @@ def _emitted(
     )
 
 
-def _simulator(model: SignalModel, device: torch.device | None) -> Callable[..., npt.NDArray[Any]]:
+def _simulator(model: SignalModel, device: torch.device | None) -> Simulator:
     """Return the function that simulates signals by this model on this device."""
     if device is not None and device.type == "cuda":
         from mrfpipe.physics.cuda import simulator_on  # Numba looks for a GPU when it is imported

@@ -13,6 +13,9 @@ from mrfpipe.arrays import Double
 LEVELS = 65535
 """Steps between the smallest and the largest value of a map; one more value than steps fits 16 bits."""
 
+_LEVEL = 4
+"""Of gzip: 6, its usual one, takes three times as long for 2 % less."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quantised:
@@ -50,4 +53,4 @@ def pack(array: npt.NDArray[Any]) -> str:
     """
     little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
     planes = little.reshape(-1).view(np.uint8).reshape(-1, little.dtype.itemsize).T
-    return base64.b64encode(gzip.compress(planes.tobytes(), compresslevel=6, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(planes.tobytes(), compresslevel=_LEVEL, mtime=0)).decode("ascii")

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 
 from mrfpipe.appearance import (
     DIFFERENCE,
     Window,
+    colours_of,
     difference_window,
     match_window,
     window_from_zero,
@@ -65,9 +65,9 @@ def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict
     images = []
     for p in maps.parameters:
         window = window_of(maps if truth is None else truth, p)
-        encoded = _parameter(maps, p, window).encode()
+        encoded = _parameter(maps, p, window).encode() | _counting(maps, p)
         if truth is not None:
-            encoded["truth"] = _parameter(truth, p, window).encode()
+            encoded["truth"] = _parameter(truth, p, window).encode() | _counting(truth, p)
             encoded["difference"] = {"colours": DIFFERENCE, "window": difference_window(maps, truth, p)}
         images.append(encoded)
     return images + [image.encode() for image in _quality(maps)]
@@ -76,15 +76,17 @@ def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict
 def colour_tables(images: list[dict[str, Any]]) -> dict[str, str]:
     """Return the 256 colours, three bytes each in base64, of every colour map that `images` name."""
     names = {i["colours"] for i in images} | {i["difference"]["colours"] for i in images if "difference" in i}
-    return {
-        name: base64.b64encode(colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes()).decode("ascii")
-        for name in sorted(names)
-    }
+    return {name: base64.b64encode(colours_of(name).tobytes()).decode("ascii") for name in sorted(names)}
 
 
 def _parameter(maps: ParameterMaps, p: Parameter, window: Window) -> _Image:
     values = maps[p.name][maps.mask]
     return _Image(name=p.name, title=p.title, unit=p.unit, colours=p.quantity.colours, values=values, window=window)
+
+
+def _counting(maps: ParameterMaps, p: Parameter) -> dict[str, str]:
+    """Say where a map counts: in words, and voxel by voxel inside the mask."""
+    return {} if p.counts is None else {"rule": p.counts.text, "counts": pack(maps.counts(p)[maps.mask])}
 
 
 def _quality(maps: ParameterMaps) -> list[_Image]:

@@ -1,4 +1,3 @@
-"use strict";
 // One page, one result. `state` says what is shown; `draw` shows it. Values outside the mask are NaN, never 0.
 
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -16,10 +15,10 @@ function decode(text) {
   return bytes;
 }
 
+const through = async (stream, bytes) => new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(stream)).arrayBuffer());
+
 async function unpack(text, Type) {
-  const zipped = decode(text);
-  const stream = new Blob([zipped]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const planes = new Uint8Array(await new Response(stream).arrayBuffer());
+  const planes = await through(new DecompressionStream("gzip"), decode(text));
   const size = Type.BYTES_PER_ELEMENT, n = planes.length / size;
   const bytes = new Uint8Array(planes.length); // from significance by significance to number by number
   for (let p = 0; p < size; p++) for (let i = 0; i < n; i++) bytes[i * size + p] = planes[p * n + i];
@@ -33,25 +32,12 @@ async function unpackImage(image, mask) {
   return values;
 }
 
-// A region that came with the page may lie in several slices; `borders` are the edges of its voxels, slice by slice.
-async function unpackLabels(packed) {
-  if (!packed) return;
-  const places = await unpack(packed.places, Uint16Array);
-  const at = i => rows[i] < 0 ? 0 : places[rows[i]];
-  state.regions = packed.numbers.map(n => ({ kind: "label", label: n, slice: null, voxels: [], borders: new Map() }));
-  for (let i = 0; i < rows.length; i++) {
-    const place = at(i);
-    if (!place) continue;
-    const region = state.regions[place - 1], x = i % N_X, y = Math.floor(i / N_X) % N_Y, slice = Math.floor(i / (N_X * N_Y));
-    region.voxels.push(i);
-    if (!region.borders.has(slice)) region.borders.set(slice, []);
-    const edges = region.borders.get(slice);
-    if (x === 0 || at(i - 1) !== place) edges.push([y, x, y + 1, x]);
-    if (x === N_X - 1 || at(i + 1) !== place) edges.push([y, x + 1, y + 1, x + 1]);
-    if (y === 0 || at(i - N_X) !== place) edges.push([y, x, y, x + 1]);
-    if (y === N_Y - 1 || at(i + N_X) !== place) edges.push([y + 1, x, y + 1, x + 1]);
-  }
-  state.active = 0;
+// Where a map counts; null if everywhere.
+async function unpackCounts(image, mask) {
+  if (!image.counts) return null;
+  const counts = await unpack(image.counts, Uint8Array);
+  let v = 0;
+  return mask.map(m => m && counts[v++]);
 }
 
 async function unpackSignals(packed) {
@@ -180,6 +166,9 @@ function buildTools() {
   element("clear").addEventListener("click", () => { Object.assign(state, { regions: [], active: -1, corners: [] }); draw(); });
   element("reset").addEventListener("click", resetWindows);
   element("copy").addEventListener("click", copyTable);
+  element("save").addEventListener("click", saveRegions);
+  element("open").addEventListener("change", openRegions);
+  element("name").addEventListener("change", event => renameRegion(event.target.value));
 }
 
 function buildQuality() {
@@ -268,123 +257,10 @@ function goTo(place) {
 function act() {
   const { slice, y, x, mode, corners } = state;
   if (mode === "voxel") state.chosen = { slice, y, x };
-  else if (mode === "ellipse" && corners.length) addRegion("ellipse", [corners[0], { y, x }]);
+  else if (mode === "ellipse" && corners.length) addRegion([corners[0], { y, x }]);
   else if (corners.length > 2 && corners.at(-1).y === y && corners.at(-1).x === x) closePolygon();
   else if (!(corners.length && corners.at(-1).y === y && corners.at(-1).x === x)) corners.push({ y, x });
   draw();
-}
-
-// ---- regions -------------------------------------------------------------------------------------------------------
-
-function closePolygon() {
-  if (state.mode === "polygon" && state.corners.length > 2) addRegion("polygon", state.corners);
-  draw();
-}
-
-function addRegion(kind, corners) {
-  state.regions.push({ kind, corners, slice: state.slice, voxels: voxelsIn(kind, corners, state.slice) });
-  Object.assign(state, { active: state.regions.length - 1, corners: [] });
-}
-
-// A voxel belongs to a region if its centre does; the corners of a region are centres of voxels.
-function voxelsIn(kind, corners, slice) {
-  const within = kind === "ellipse" ? withinEllipse(...corners) : (y, x) => withinPolygon(corners, y, x);
-  const found = [];
-  const [top, bottom] = [Math.min(...corners.map(c => c.y)), Math.max(...corners.map(c => c.y))];
-  const [left, right] = [Math.min(...corners.map(c => c.x)), Math.max(...corners.map(c => c.x))];
-  for (let y = top; y <= bottom; y++) for (let x = left; x <= right; x++) if (within(y, x)) found.push(offset(slice, y, x));
-  return found;
-}
-
-// The ellipse fills the box of whole voxels from one corner to the other.
-function withinEllipse(a, b) {
-  const cy = (a.y + b.y) / 2, cx = (a.x + b.x) / 2, ry = (Math.abs(a.y - b.y) + 1) / 2, rx = (Math.abs(a.x - b.x) + 1) / 2;
-  return (y, x) => ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1;
-}
-
-// Even-odd rule; what lies on an edge belongs to the region.
-function withinPolygon(corners, y, x) {
-  let odd = false;
-  for (let i = 0, j = corners.length - 1; i < corners.length; j = i++) {
-    const a = corners[i], b = corners[j];
-    const side = (b.x - a.x) * (y - a.y) - (b.y - a.y) * (x - a.x);
-    if (side === 0 && y >= Math.min(a.y, b.y) && y <= Math.max(a.y, b.y) && x >= Math.min(a.x, b.x) && x <= Math.max(a.x, b.x)) return true;
-    if ((a.y > y) !== (b.y > y) && x < (b.x - a.x) * (y - a.y) / (b.y - a.y) + a.x) odd = !odd;
-  }
-  return odd;
-}
-
-// Of an angle, the direction of the mean vector; deviations from it go the short way round.
-function statistics(panel, region) {
-  let values = region.voxels.map(i => amountAt(panel, i)).filter(v => !Number.isNaN(v));
-  const n = values.length, sum = of => values.reduce((total, v) => total + of(v), 0);
-  const mean = panel.image.cyclic ? Math.atan2(sum(Math.sin), sum(Math.cos)) : sum(v => v) / n;
-  if (panel.image.cyclic) values = values.map(v => mean + Math.atan2(Math.sin(v - mean), Math.cos(v - mean)));
-  const deviation = n > 1 ? Math.sqrt(sum(v => (v - mean) ** 2) / (n - 1)) : NaN;
-  return { values, n, mean, deviation };
-}
-
-// The slice shown, if the region lies in it, or its nearest.
-function nearestOf(region) {
-  return [...region.borders.keys()].reduce((a, b) => Math.abs(b - state.slice) < Math.abs(a - state.slice) ? b : a);
-}
-
-function drawRegions() {
-  const region = state.regions[state.active];
-  element("close").disabled = !(state.mode === "polygon" && state.corners.length > 2);
-  element("clear").disabled = !(state.regions.length || state.corners.length);
-  element("copy").disabled = !state.regions.length;
-  element("region-table").hidden = !region;
-  element("region-text").hidden = !!region;
-  const shown = JSON.stringify([state.regions.length, state.active, state.view]);
-  if (shown === drawRegions.shown) return;
-  drawRegions.shown = shown;
-  element("region-choice").replaceChildren(...state.regions.map((r, i) => {
-    const button = make("button", { type: "button" }, r.kind === "label" ? `label ${r.label}` : `${i + 1}: ${r.kind}, slice ${r.slice + 1}`);
-    button.setAttribute("aria-pressed", i === state.active);
-    button.addEventListener("click", () => { state.active = i; goTo({ slice: r.slice ?? nearestOf(r) }); });
-    return button;
-  }));
-  if (!region) return;
-  element("region-table").tBodies[0].replaceChildren(...panels.map(panel => {
-    const { values, n, mean, deviation } = statistics(panel, region);
-    const { digits } = panel.image, unit = panel.image.unit ? ` (${panel.image.unit})` : "";
-    const plot = make("canvas", { role: "img" });
-    plot.setAttribute("aria-label", `Histogram of ${panel.image.name} in the region`);
-    requestAnimationFrame(() => drawHistogram(plot, values));
-    const row = make("tr", {}, make("th", { scope: "row" }, panel.image.name + unit),
-      make("td", { className: "mean" }, number(mean, digits)), make("td", {}, number(deviation)), make("td", {}, String(n)),
-      make("td", {}, n ? `${round(least(values))} to ${round(most(values))}` : "–"), make("td", {}, plot));
-    row.dataset.name = panel.image.name;
-    return row;
-  }));
-}
-
-const quoted = text => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-
-function table() {
-  const lines = [["region", "kind", "label", "slice", "map", "view", "unit", "voxels", "mean", "sd"]];
-  state.regions.forEach((region, r) => panels.forEach(panel => {
-    const { n, mean, deviation } = statistics(panel, region);
-    const exact = v => Number.isFinite(v) ? String(+v.toPrecision(7)) : "";
-    lines.push([r + 1, region.kind, region.label ?? "", region.slice === null ? "all" : region.slice + 1, panel.image.name, quoted(wordOf(shownView(panel))), panel.image.unit, n, exact(mean), exact(deviation)]);
-  }));
-  return lines.map(line => line.join(",")).join("\n") + "\n";
-}
-
-async function copyTable() {
-  const text = table();
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch { // a browser may refuse a page from disk; the older way asks nobody
-    const area = make("textarea", { value: text });
-    document.body.append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-    element("copy").focus();
-  }
-  element("status").textContent = "Copied.";
 }
 
 // ---- drawing -------------------------------------------------------------------------------------------------------
@@ -458,10 +334,10 @@ function drawPanel(panel) {
       context.stroke();
     }
   };
-  state.regions.forEach((r, i) => (r.slice ?? state.slice) === state.slice && outlined(() => trace(context, r, at, sx, sy, true), i !== state.active));
+  state.regions.forEach((r, i) => outlined(() => traceBorders(context, r, sx, sy), i !== state.active));
   if (state.corners.length) {
-    const kind = state.mode, corners = [...state.corners, { y: state.y, x: state.x }];
-    outlined(() => trace(context, { kind, corners }, at, sx, sy, false));
+    const corners = [...state.corners, { y: state.y, x: state.x }];
+    outlined(() => traceCorners(context, corners, at, sx, sy));
   }
   const [cx, cy] = at(state), gap = 6;
   outlined(() => {
@@ -478,19 +354,18 @@ function drawPanel(panel) {
   }
 }
 
-function trace(context, { kind, corners, borders }, at, sx, sy, closed) {
-  if (kind === "label") {
-    for (const [y0, x0, y1, x1] of borders.get(state.slice) ?? []) {
-      context.moveTo((x0 - crop.x) * sx, (y0 - crop.y) * sy);
-      context.lineTo((x1 - crop.x) * sx, (y1 - crop.y) * sy);
-    }
-  } else if (kind === "ellipse") {
+function traceBorders(context, { borders }, sx, sy) {
+  for (const [y0, x0, y1, x1] of borders.get(state.slice) ?? []) {
+    context.moveTo((x0 - crop.x) * sx, (y0 - crop.y) * sy);
+    context.lineTo((x1 - crop.x) * sx, (y1 - crop.y) * sy);
+  }
+}
+
+function traceCorners(context, corners, at, sx, sy) {
+  if (state.mode === "ellipse") {
     const [[x0, y0], [x1, y1]] = corners.map(at);
     context.ellipse((x0 + x1) / 2, (y0 + y1) / 2, (Math.abs(x0 - x1) + sx) / 2, (Math.abs(y0 - y1) + sy) / 2, 0, 0, 2 * Math.PI);
-  } else {
-    corners.forEach((corner, i) => i ? context.lineTo(...at(corner)) : context.moveTo(...at(corner)));
-    if (closed) context.closePath();
-  }
+  } else corners.forEach((corner, i) => i ? context.lineTo(...at(corner)) : context.moveTo(...at(corner)));
 }
 
 function drawHistogram(canvas, values, axis = false) {
@@ -722,6 +597,8 @@ async function start() {
     const panel = buildPanel(image);
     panel.values = await unpackImage(image, inside);
     panel.truth = image.truth ? await unpackImage(image.truth, truthInside) : null;
+    panel.counts = await unpackCounts(image, inside);
+    panel.truthCounts = image.truth ? await unpackCounts(image.truth, truthInside) : null;
     panel.canvas.style.aspectRatio = `${crop.nx * data.spacing[1]} / ${crop.ny * data.spacing[0]}`;
     panels.push(panel);
   }

@@ -5,8 +5,10 @@ import json
 import math
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from mrfpipe.evaluation.comparison import Comparison, compare
 from mrfpipe.evaluation.table import plain
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.fingerprints import STEPS, parts, rounded
+from mrfpipe.files.nifti import label_header
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.quantities import counting_rule
@@ -28,6 +31,8 @@ from mrfpipe.report.quality import account, edge_shares, warnings_of
 REPORT_FILE = "report.html"
 RESULT_AND_TRUTH = ("result", "truth")
 """What the two sets of maps are called unless told otherwise."""
+_SCRIPTS = ("nifti", "regions", "page")
+"""The page's script in parts, the one that starts it last."""
 MOST_POINTS = 3000
 """Points of a plot; more would only blacken it."""
 
@@ -47,6 +52,7 @@ def render(
     names: tuple[str, str] = RESULT_AND_TRUTH,
     fingerprints: Fingerprints | None = None,
     labels: Int | None = None,
+    region_names: Mapping[int, str] = MappingProxyType({}),
     coils: Path | None = None,
 ) -> str:
     """Show a result as one page for a browser.
@@ -67,6 +73,8 @@ def render(
         Signals of the voxels inside the mask, shown when a voxel is chosen.
     labels
         Regions to begin with, 0 for none. Shape `(slices, y, x)`.
+    region_names
+        Names of regions by their labels.
     coils
         A picture of the coil maps, PNG.
 
@@ -94,7 +102,8 @@ def render(
         "images": images,
         "colours": colour_tables(images),
         "fingerprints": None if fingerprints is None else encode_fingerprints(fingerprints, maps.mask),
-        "labels": None if labels is None else encode_labels(labels, maps.mask),
+        "header": b64encode(label_header(maps)).decode("ascii"),
+        "labels": None if labels is None else encode_labels(labels, region_names),
         "rule": counting_rule(maps.parameters),
         "comparisons": [] if truth is None else [encode_comparison(one) for one in compare(maps, truth, labels)],
         "coils": None if coils is None else f"data:image/png;base64,{b64encode(coils.read_bytes()).decode()}",
@@ -102,7 +111,7 @@ def render(
         "edges": edge_shares(maps),
         "warnings": warnings_of(maps, provenance),
     }
-    filled = {name: _resource(f"page.{name}") for name in ("css", "js")}
+    filled = {"css": _resource("page.css"), "js": "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)}
     filled |= {"title": html.escape(title), "data": as_script(data)}
     # In one pass, so that what files say is never taken for a place to fill in.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], _resource("page.html"))
@@ -114,12 +123,11 @@ def as_script(data: dict[str, Any]) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def encode_labels(labels: Int, mask: Bool) -> dict[str, Any]:
-    """Prepare the regions for a page: their numbers, and for every voxel in the mask the place of its own or 0."""
-    inside = labels[mask]
-    found = np.unique(inside[inside != 0])
-    places = np.where(inside != 0, np.searchsorted(found, inside) + 1, 0)
-    return {"numbers": found.tolist(), "places": pack(places.astype(np.uint16))}
+def encode_labels(labels: Int, names: Mapping[int, str]) -> dict[str, Any]:
+    """Prepare regions for a page: their labels and names, and the label of every voxel."""
+    numbers: list[int] = np.unique(labels[labels != 0]).tolist()
+    named = [names.get(number, f"region {number}") for number in numbers]
+    return {"numbers": numbers, "names": named, "voxels": pack(labels.astype(np.int32))}
 
 
 def encode_fingerprints(fingerprints: Fingerprints, mask: Bool) -> dict[str, Any]:

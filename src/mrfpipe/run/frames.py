@@ -1,5 +1,6 @@
 """Frames: from a raw scan to a file of its images, for others to make maps of."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,14 +8,14 @@ from mrfpipe.arrays import Complex, resolve_device
 from mrfpipe.errors import InputError
 from mrfpipe.files.atomic import refuse_existing
 from mrfpipe.files.frames import read_frames_header, save_frames
-from mrfpipe.files.provenance import Provenance, Recipe, sha256_of
+from mrfpipe.files.provenance import Provenance, Recipe, sha256_beside, sha256_of
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol
 from mrfpipe.run.by import MatchBy, load_mapper
 from mrfpipe.run.job import Job, Made
 from mrfpipe.run.record import unchecked
-from mrfpipe.run.source import imaging_settings, open_series, usable_slices
+from mrfpipe.run.source import Timed, imaging_settings, open_series, usable_slices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +40,12 @@ class FramesJob(Job):
 
     def recipe(self) -> Recipe:
         """Return all that decides the frames."""
+        return self._recipe(sha256_of(self.source))
+
+    def _recipe(self, scan: str) -> Recipe:
         return Recipe(
             kind="frames",
-            scan=sha256_of(self.source),
+            scan=scan,
             by=None if self.dictionary is None else sha256_of(self.dictionary),
             protocol=self.protocol.hash,
             imaging=imaging_settings(self.source, self.imaging),
@@ -51,23 +55,26 @@ class FramesJob(Job):
     def run(self, progress: Progress) -> Made:
         """Reconstruct the frames and write their file."""
         refuse_existing(self.target, force=self.force)
-        record, recipe, device = self.record(), self.recipe(), resolve_device(self.device)
-        inputs = {self.source: recipe.scan} | ({} if self.dictionary is None else {self.dictionary: str(recipe.by)})
+        record, sha256, device = self.record(), sha256_beside(self.source), resolve_device(self.device)
+        began = time.perf_counter()
         source = open_series(
             self.source, self.protocol, progress, imaging=self.imaging, basis=self._basis(), device=device
         )
 
         def provenance() -> Provenance:
+            recipe = self._recipe(sha256())
+            by = {} if self.dictionary is None else {self.dictionary: str(recipe.by)}
             return record.provenance(
                 recipe=recipe,
-                inputs=inputs,
+                inputs={self.source: recipe.scan, **by},
                 protocol=self.protocol,
                 method=str(self.imaging),
                 device=str(device),
-                notes=source.notes,
+                notes={**source.notes, "seconds_of_stages": {"images": round(slices.seconds, 2)}},
             )
 
-        slices = usable_slices(source, self.source, self.protocol)
+        usable = usable_slices(source, self.source, self.protocol)
+        slices = Timed(usable, source.n_slices, seconds=time.perf_counter() - began)
         save_frames(slices, self.target, protocol=self.protocol, provenance=provenance, force=self.force)
         header = read_frames_header(self.target)
         images = f"{header.n_frames} frames" if header.rank is None else f"{header.rank} coefficients"

@@ -26,6 +26,7 @@ from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol, parse_protocol
+from mrfpipe.readout_basis import readout_basis
 from mrfpipe.run.check import doubt
 from mrfpipe.run.choices import MATCHING, Matching
 
@@ -54,6 +55,10 @@ class Mapper(Interface):
     @property
     def basis(self) -> Complex | None:
         """Of the coefficients to reconstruct if a raw scan is reconstructed in a subspace. Shape `(frames, rank)`."""
+
+    @property
+    def readout_basis(self) -> Complex | None:
+        """The same at every readout, for a joint reconstruction. Shape `(readouts, rank)`."""
 
     @property
     def origin(self) -> Origin | None:
@@ -115,6 +120,11 @@ class MatchMapper:
     def basis(self) -> Complex:
         """The dictionary's leading basis vectors, as many as a subspace reconstruction takes."""
         return self.dictionary.subspace
+
+    @property
+    def readout_basis(self) -> Complex:
+        """The dictionary's basis vectors at every readout, as many as a joint reconstruction takes."""
+        return readout_basis(self.dictionary)
 
     def imaging(self, asked: Imaging) -> Imaging:
         """Take what is asked for: frames and coefficients are matched alike."""
@@ -186,6 +196,10 @@ class NetworkMapper:
     def basis(self) -> Complex | None:
         """The basis of the network's own encoding, if it has one."""
         return None if self.model.encoding is None else self.model.encoding.basis
+
+    @property
+    def readout_basis(self) -> None:
+        """A network reads what is not reconstructed jointly."""
 
     def imaging(self, asked: Imaging) -> Imaging:
         """Reconstruct frames or coefficients, as the network was trained on; all else as asked."""

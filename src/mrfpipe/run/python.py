@@ -1,15 +1,18 @@
 """Python: the commands as functions, with the same code and defaults, exported by `mrfpipe`."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 
-from mrfpipe.arrays import Bool, Complex, check_shape, resolve_device
+from mrfpipe.arrays import Bool, Complex, Double, check_shape, resolve_device
 from mrfpipe.basis import DEFAULT_ENERGY
 from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.errors import MismatchError
+from mrfpipe.files.bids import scan_entities
 from mrfpipe.files.dictionaries import load_dictionary
 from mrfpipe.files.kinds import RAW, refuse_other
 from mrfpipe.files.maps import load_maps as load_parameter_maps
@@ -24,6 +27,8 @@ from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import Precision
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.shipped import shipped_model
+from mrfpipe.limit import bounds as least_deviations
+from mrfpipe.limit import points_of
 from mrfpipe.matching.match import Method
 from mrfpipe.physics.simulate import Spoiling, signal_model
 from mrfpipe.protocol import Protocol, load_protocol
@@ -88,6 +93,41 @@ def simulate(
         energy=DEFAULT_ENERGY if energy is None else energy,
         device=resolve_device(device),
     )
+
+
+def bounds(
+    protocol: str | Path | Protocol,
+    at: Mapping[str, npt.ArrayLike] | None = None,
+    *,
+    snr: float = 100.0,
+    model: Spoiling | None = None,
+) -> dict[str, Double]:
+    """Compute the least standard deviations that a protocol allows, as ``mrfpipe limit`` does.
+
+    Parameters
+    ----------
+    protocol, model
+        As for `simulate`.
+    at
+        Parameters of voxels, as `mrfpipe.limit.points_of` takes them.
+    snr
+        M0 over the noise that one readout leaves in a voxel; see `mrfpipe.limit.bounds`.
+
+    Returns
+    -------
+        By name, in the units of files; infinite where a parameter cannot be told. Shape `(voxels)` each.
+
+    Raises
+    ------
+    MrfpipeError, ValueError
+        As `load_protocol`, `simulate` and `mrfpipe.limit.points_of`.
+    """
+    if model is not None:
+        _check(model=model)
+    protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
+    points = points_of(protocol, at or {})
+    found = least_deviations(protocol, points, snr=snr, model=signal_model(protocol, model))
+    return {p.name: found[p.name] * p.scale for p in protocol.parameters}
 
 
 def match(
@@ -226,7 +266,7 @@ def load_maps(path: str | Path) -> Result:
     file = find_maps(path)
     maps = load_parameter_maps(file)
     return Result(
-        name=file.resolve().parent.name,
+        name=scan_entities(file.resolve().parent),
         maps=maps,
         provenance=read_maps_provenance(file),
         fingerprints=find_fingerprints(file, maps),

@@ -1,26 +1,28 @@
 """Result: the maps of a scan with their provenance, to display and to save."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from mrfpipe.acquisition.identity import Identity
 from mrfpipe.arrays import Bool, Byte, Complex, Float
-from mrfpipe.evaluation.picture import COILS_FILE, draw_coils, draw_maps, maps_figure
+from mrfpipe.evaluation.picture import COILS_FILE, coils_picture, maps_picture, save_picture
+from mrfpipe.evaluation.region_table import RegionTable, tabulate
 from mrfpipe.files.bids import scan_entities
 from mrfpipe.files.dicom_identity import check_identity, identity_of_image
+from mrfpipe.files.labels import load_regions
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.results import save_result
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.report.page import REPORT_FILE, render, write_report
 from mrfpipe.run.record import unchecked
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+MAPS_PICTURE = "maps.png"
+"""Picture of the middle slice in a result folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,8 +74,24 @@ class Result:
             lines.append(f"  {parameter.name:6} {middle:8.4g}{unit}   (5 to 95 %: {low:.4g} to {high:.4g})")
         return "\n".join(lines + unchecked(self.provenance))
 
-    def plot(self, slice_index: int | None = None) -> "Figure":
-        """Draw one slice of all maps, with ground truth if it is known; see `mrfpipe.evaluation.picture.maps_figure`.
+    def stats(self, roi: str | Path, names: str | Path | None = None) -> RegionTable:
+        """Describe the maps in the regions of a label image; see `mrfpipe.evaluation.region_table.tabulate`.
+
+        Parameters
+        ----------
+        roi, names
+            The image and the table of its regions' names, as for `mrfpipe.files.labels.load_regions`.
+
+        Raises
+        ------
+        InputError, MismatchError
+            As `mrfpipe.files.labels.load_regions`.
+        """
+        labels, known = load_regions(roi, self.maps, names)
+        return tabulate(self.maps, labels, known, scan=self.name)
+
+    def plot(self, slice_index: int | None = None) -> Image.Image:
+        """Draw one slice of all maps, with ground truth if it is known; see `mrfpipe.evaluation.picture.maps_picture`.
 
         Parameters
         ----------
@@ -81,12 +99,12 @@ class Result:
             Index of the slice, from 0; by default the middle slice.
         """
         chosen = len(self.mask) // 2 if slice_index is None else slice_index
-        return maps_figure(self.maps, reference=self.truth, slice_index=chosen, title=self.name)
+        return maps_picture(self.maps, reference=self.truth, slice_index=chosen, title=self.name)
 
     def _repr_png_(self) -> bytes:
         """Display the middle slice in a notebook."""
         png = BytesIO()
-        self.plot().savefig(png, format="png")
+        self.plot().save(png, format="PNG")
         return png.getvalue()
 
     def save(
@@ -124,12 +142,10 @@ class Result:
             check_identity(identity, self.name if like is None else like)
 
         def draw(partial: Path) -> None:
-            for s in range(len(self.mask)):
-                name = "maps.png" if len(self.mask) == 1 else f"maps-{s + 1}.png"
-                draw_maps(self.maps, partial / name, reference=self.truth, slice_index=s, title=title)
+            save_picture(replace(self, name=title).plot(), partial / MAPS_PICTURE)
             coils = None if self.coil_maps is None else partial / COILS_FILE
             if self.coil_maps is not None and coils is not None:
-                draw_coils(self.coil_maps, coils)
+                save_picture(coils_picture(self.coil_maps), coils)
             page = render(
                 self.maps,
                 self.provenance,

@@ -1,14 +1,14 @@
 """Scan: from a scan to its result, by whatever mapper."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from mrfpipe.files.dicom_identity import identity_of_scan
-from mrfpipe.files.provenance import Recipe, sha256_of
+from mrfpipe.files.provenance import Recipe, sha256_beside, sha256_of
 from mrfpipe.files.results import scan_name
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.series import FrameSeries, each_slice
@@ -18,7 +18,7 @@ from mrfpipe.report.quality import DOUBT
 from mrfpipe.run.mapper import Mapper
 from mrfpipe.run.record import Record
 from mrfpipe.run.result import Result
-from mrfpipe.run.source import imaging_settings, open_series, usable_slices
+from mrfpipe.run.source import Timed, imaging_settings, open_series, usable_slices
 from mrfpipe.run.truth import Truth
 
 CPU = torch.device("cpu")
@@ -66,14 +66,23 @@ def map_scan(
     MrfpipeError
         As `open_series`, `usable_slices` and `Mapper.map`.
     """
-    record, truth = record or Record(), Truth.beside(scan, mapper.protocol.parameters)
-    recipe = recipe_of(scan, mapper, imaging)
+    record, sha256 = record or Record(), sha256_beside(scan)
+    truth = Truth.beside(scan, mapper.protocol.parameters)
     imaging, began = mapper.imaging(imaging), time.perf_counter()
-    source = open_series(scan, mapper.protocol, progress, imaging=imaging, basis=mapper.basis, device=device)
+    source = open_series(
+        scan,
+        mapper.protocol,
+        progress,
+        imaging=imaging,
+        basis=mapper.basis,
+        readout_basis=mapper.readout_basis if imaging.recon == "joint" else None,
+        device=device,
+    )
     slices = usable_slices(source, scan, mapper.protocol)
-    timed = _Timed(slices, source.n_slices, seconds=time.perf_counter() - began)
+    timed = Timed(slices, source.n_slices, seconds=time.perf_counter() - began)
     result = _map(timed, scan_name(scan), mapper, device, progress, record)
     truth, made = truth.of(result.maps), result.provenance
+    recipe = mapper.recipe(sha256(), imaging_settings(scan, imaging))
     provenance = replace(
         made,
         inputs={str(scan): recipe.scan, **made.inputs},
@@ -97,12 +106,10 @@ def map_series(
 ) -> Result:
     """Turn a series in memory into maps; parameters and errors as of `map_scan`."""
     slices = usable_slices(each_slice(series), series.name, mapper.protocol)
-    return _map(_Timed(slices, series.n_slices), series.name, mapper, device, progress, Record())
+    return _map(Timed(slices, series.n_slices), series.name, mapper, device, progress, Record())
 
 
-def _map(
-    slices: "_Timed", name: str, mapper: Mapper, device: torch.device, progress: Progress, record: Record
-) -> Result:
+def _map(slices: Timed, name: str, mapper: Mapper, device: torch.device, progress: Progress, record: Record) -> Result:
     """Map slices, and note the time in s that each stage took."""
     began, before = time.perf_counter(), slices.seconds
     maps, fingerprints = mapper.map(slices, device, progress)
@@ -131,23 +138,3 @@ def result_of(
         notes={**notes, **({DOUBT: doubt} if doubt else {})},
     )
     return Result(name=name, maps=maps, fingerprints=fingerprints, provenance=provenance, warning=doubt)
-
-
-class _Timed:
-    """Slices as they come, and how long they were waited for."""
-
-    def __init__(self, slices: Iterator[FrameSeries], n_slices: int, seconds: float = 0.0) -> None:
-        self._slices, self._n_slices = slices, n_slices
-        self.seconds = seconds
-
-    def __len__(self) -> int:
-        return self._n_slices
-
-    def __iter__(self) -> Iterator[FrameSeries]:
-        while True:
-            began = time.perf_counter()
-            found = next(self._slices, None)
-            self.seconds += time.perf_counter() - began
-            if found is None:
-                return
-            yield found

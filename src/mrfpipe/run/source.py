@@ -1,5 +1,6 @@
 """Source: the series of a scan, slice after slice, from a raw scan or a frames file."""
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +37,7 @@ def open_series(
     *,
     imaging: Imaging = BY_FRAMES,
     basis: Complex | None = None,
+    readout_basis: Complex | None = None,
     device: torch.device = CPU,
 ) -> SeriesSource:
     """Get ready to read the series of a scan from a frames file, or to reconstruct it from a raw scan.
@@ -48,7 +50,7 @@ def open_series(
         What the scan is a scan of.
     progress
         Told of every stage.
-    imaging, basis, device
+    imaging, basis, readout_basis, device
         As for `mrfpipe.imaging.reconstruction.Reconstruction`.
 
     Raises
@@ -68,18 +70,30 @@ def open_series(
                 f"{path} holds frames of another sequence (protocol '{header.protocol.name}') than protocol "
                 f"'{protocol.name}'; make frames and dictionary or model with the same protocol."
             )
-        if imaging.recon == "subspace" and header.rank is None:
-            raise MismatchError(f"{path} holds frames; a subspace reconstruction needs the raw scan.")
+        if imaging.recon == "joint" or (imaging.recon == "subspace" and header.rank is None):
+            raise MismatchError(
+                f"{path} holds {'frames' if header.rank is None else 'coefficients'}; "
+                f"a {imaging.recon} reconstruction needs the raw scan."
+            )
         if imaging.field_map is not None:
             raise MismatchError(f"{path} holds frames; off-resonance is corrected in the raw scan.")
         _check_memory("A slice takes", _bytes(1, header.rank or header.n_frames, protocol), CLOSE)
         return StoredSeries(path=path, header=header)
     with stage(progress, "read"):
         scan = read_raw(path, protocol.sequence, trusted=imaging.trust_protocol)
-    basis, field = basis if imaging.recon == "subspace" else None, None
+    basis, field = None if imaging.recon == "nufft" else basis, None
     if imaging.field_map is not None:
         field = load_field_map(imaging.field_map, (scan.n_slices, scan.matrix, scan.matrix), scan.affine)
-    return reconstruction_of(scan, protocol, progress, imaging=imaging, basis=basis, field=field, device=device)
+    return reconstruction_of(
+        scan,
+        protocol,
+        progress,
+        imaging=imaging,
+        basis=basis,
+        readout_basis=readout_basis,
+        field=field,
+        device=device,
+    )
 
 
 def reconstruction_of(
@@ -89,6 +103,7 @@ def reconstruction_of(
     *,
     imaging: Imaging,
     basis: Complex | None,
+    readout_basis: Complex | None = None,
     field: Float | None = None,
     denoised: bool = True,
     device: torch.device = CPU,
@@ -101,7 +116,8 @@ def reconstruction_of(
     ResourceError
         If a slice does not fit into memory, or the NUFFT asked for is not installed.
     """
-    rank = None if basis is None else basis.shape[1]
+    largest = basis if readout_basis is None else readout_basis
+    rank = None if largest is None else largest.shape[1]
     kind = "frame by frame" if rank is None else f"in a subspace of rank {rank}"
     _check_memory(
         f"Reconstruction {kind} takes",
@@ -113,6 +129,7 @@ def reconstruction_of(
         protocol.sequence,
         imaging,
         basis=basis,
+        readout_basis=readout_basis,
         field=field,
         denoised=denoised,
         device=device,
@@ -148,6 +165,26 @@ def usable_slices(source: Iterable[FrameSeries], path: str | Path, protocol: Pro
         raise InputError(f"{path} holds no signal that is distinguishable as tissue; check the scan.")
 
 
+class Timed:
+    """Slices as they come, and how long they were waited for."""
+
+    def __init__(self, slices: Iterator[FrameSeries], n_slices: int, seconds: float = 0.0) -> None:
+        self._slices, self._n_slices = slices, n_slices
+        self.seconds = seconds
+
+    def __len__(self) -> int:
+        return self._n_slices
+
+    def __iter__(self) -> Iterator[FrameSeries]:
+        while True:
+            began = time.perf_counter()
+            found = next(self._slices, None)
+            self.seconds += time.perf_counter() - began
+            if found is None:
+                return
+            yield found
+
+
 def load_series(
     path: str | Path, protocol: Protocol, progress: Progress, *, imaging: Imaging = BY_FRAMES
 ) -> FrameSeries:
@@ -172,7 +209,7 @@ def imaging_settings(source: Path, imaging: Imaging) -> dict[str, Setting]:
     """Return how a raw scan becomes a series, for a `Recipe`; nothing for a scan that is one already."""
     if schema_of(source) == FRAMES.name:
         return {}
-    settings = asdict(imaging) | {"virtual_coils": imaging.n_virtual}
+    settings = asdict(imaging) | {"backend": imaging.nufft, "virtual_coils": imaging.n_virtual}
     # What results made before it could be chosen lack, too.
     del settings["field_map"]
     return settings if imaging.field_map is None else settings | {"field_map": sha256_of(imaging.field_map)}

@@ -98,7 +98,8 @@ class _EarlySlices:
             self._mapper.protocol,
             self._progress,
             imaging=self.imaging,
-            basis=self._mapper.basis if self.imaging.recon == "subspace" else None,
+            basis=None if self.imaging.recon == "nufft" else self._mapper.basis,
+            readout_basis=self._mapper.readout_basis if self.imaging.recon == "joint" else None,
             device=self._device,
             before=before,
         )

@@ -23,9 +23,10 @@ from mrfpipe.dictionary import Dictionary, build_dictionary
 from mrfpipe.imaging.coils import CALIBRATION_RADIUS
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.lowrank import denoise_low_rank
+from mrfpipe.imaging.normal import apply_normal, conjugate_gradients
 from mrfpipe.imaging.nufft import Backend, nufft_adjoint
-from mrfpipe.imaging.subspace import N_ITERATIONS, conjugate_gradients, subspace_kernels
-from mrfpipe.imaging.toeplitz import apply_normal, spread_kernels
+from mrfpipe.imaging.subspace import N_ITERATIONS, subspace_kernels
+from mrfpipe.imaging.toeplitz import spread_kernels
 from mrfpipe.protocol import Grid, Protocol
 
 TRAINS = 16

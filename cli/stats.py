@@ -1,0 +1,69 @@
+"""``mrfpipe stats``: maps in regions, as a table."""
+
+from pathlib import Path
+
+import click
+
+from mrfpipe.files.kinds import RESULT
+from mrfpipe.files.schemas import MAPS
+
+from .options import INPUT, Settings, common_options
+from .paths import Input, Output
+
+_NAME = "{name}"
+
+
+@click.command()
+@click.argument("results", type=Input(RESULT, MAPS), nargs=-1, required=True, metavar="RESULT...")
+@click.option(
+    "--roi",
+    required=True,
+    metavar="LABELS.nii.gz",
+    help="Regions: whole numbers, drawn on one of a result's images. {name} stands for the name of each result.",
+)
+@click.option("-o", "--output", type=Output(), required=True, metavar="ROIS.csv", help="Or .tsv: separated by tabs.")
+@click.option(
+    "--names",
+    type=INPUT,
+    metavar="NAMES.tsv",
+    help="Names of the regions: columns index and name, or ITK-SNAP's label descriptions. [default: LABELS.tsv, .csv "
+    "or .txt beside the labels]",
+)
+@common_options
+def command(
+    settings: Settings,
+    results: tuple[Path, ...],
+    roi: str,
+    output: Path,
+    names: Path | None,
+) -> None:
+    """Write what the maps of results are in regions: voxels, mean, SD, median, percentiles and predicted SD.
+
+    The table has a row for each scan, region, slice and map, and for all slices together. A map is averaged over the
+    voxels in which it counts, T1 of water of T1-FF where FF <= 0.7: n says how many these are, n_region how many the
+    region has.
+
+    Example: mrfpipe stats results/* --roi 'muscles/{name}.nii.gz' -o rois.csv
+    """
+    from mrfpipe.errors import MismatchError
+    from mrfpipe.evaluation.region_table import RegionRow, RegionTable, tabulate
+    from mrfpipe.files.bids import scan_entities
+    from mrfpipe.files.labels import load_regions
+    from mrfpipe.files.maps import load_maps
+    from mrfpipe.files.results import find_maps
+
+    rows: list[RegionRow] = []
+    for maps_file in dict.fromkeys(find_maps(result) for result in results):
+        maps, scan = load_maps(maps_file), scan_entities(maps_file.resolve().parent)
+        try:
+            labels, known = load_regions(roi.replace(_NAME, scan), maps, names)
+        except MismatchError as e:
+            own = (
+                ""
+                if len(results) == 1 or _NAME in roi
+                else f", and give each result its own, as --roi 'FOLDER/{_NAME}.nii.gz'"
+            )
+            raise MismatchError(f"{scan}: {str(e).removesuffix('.')}{own}.") from e
+        rows += tabulate(maps, labels, known, scan=scan).rows
+    RegionTable(rows=tuple(rows)).to_csv(output, force=settings.force)
+    click.echo(f"{output}: {len(rows)} rows")

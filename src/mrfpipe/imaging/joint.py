@@ -1,0 +1,167 @@
+"""Joint reconstruction: the parameters of all voxels at once, from all samples of a slice.
+
+A subspace reconstruction solves for more numbers than a voxel has parameters, and stops early, before the noise of them
+all drowns the detail. Here the unknowns are the parameters theta and the complex scale of every voxel themselves. From
+maps that are nearly right the signals are linearised, ``x(theta) = x_0 + J (theta - theta_0)`` with x the coefficients
+of a voxel, and the normal equations of all samples are solved for the step by preconditioned conjugate gradients::
+
+    (J' N J + P) (theta - theta_0) = J' (b - N x_0)
+
+N sums what the coils sample of coefficient images back into coefficients, b does so with the samples themselves
+(`Equations`). The preconditioner is each voxel's own block of J' J + P. The basis changes from readout to readout, as
+signals recover within a frame, too.
+
+P holds the step back where the noise would make it: a Gaussian prior around the maps that it starts from. How far a
+parameter may go in a voxel is `TRUST` times how rough its map is there (`roughness`): a map errs where it has detail,
+as detail is what the reconstruction that made it loses first, and little where it is smooth, such as that of B1. The
+weight of the prior is that of the noise, so that noisy scans stay near their start. Nothing is chosen for a parameter.
+"""
+
+from functools import partial
+
+import numpy as np
+import torch
+from scipy.ndimage import uniform_filter
+
+from mrfpipe.arrays import Bool, Complex, Double, check_shape
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.imaging.lowrank import denoise_low_rank
+from mrfpipe.imaging.normal import Equations
+from mrfpipe.interpolation import Numbers, interpolated
+
+N_ITERATIONS = 6
+"""Iterations of conjugate gradients. On phantoms of thigh and leg errors change by less than 2 % after them."""
+TRUST = 0.6
+"""How far the prior lets a parameter go, over the roughness of its map. On these phantoms, with the usual and four
+times the noise, errors are 1 to 3 % higher at 0.35 and at 1, and 10 % at 2."""
+LEAST_TRUST = 1e-4
+"""How far any parameter may go, as a share of its range."""
+SCALE_TRUST = 1e3
+"""How far a voxel's scale may go, as a share of itself: anywhere."""
+NEIGHBOURS, SURROUNDINGS = 3, 5
+"""Voxels along a side of the square whose mean is compared with a voxel, and of that over which roughness is a mean."""
+
+
+def joint_coefficients(
+    equations: Equations, dictionary: Dictionary, start: Double, images: Complex, mask: Bool
+) -> Complex:
+    """Take a step from the maps of a slice to those that explain all of its samples best.
+
+    Parameters
+    ----------
+    equations
+        Of the slice.
+    dictionary
+        In as many basis vectors as the equations have.
+    start
+        Parameters of the voxels of the mask, in SI units, in the order of the grid. Shape `(voxels, parameters)`.
+    images
+        Coefficients that they were estimated from, in the leading basis vectors; outside the mask they stay. Shape
+        `(leading, y, x)`.
+    mask
+        Voxels that have parameters. Shape `(y, x)`.
+
+    Returns
+    -------
+        Coefficients of the signals at the parameters found, denoised. Shape `(leading, y, x)`.
+    """
+    n_leading, rank = check_shape("images", images, "leading y x")["leading"], len(equations.right)
+    box, inside = equations.box, mask[equations.box]
+    full = np.zeros((rank, *inside.shape), np.complex64)
+    full[:n_leading] = images[:, *box]
+    signals, slopes = interpolated(dictionary, start)
+    scale = _scale(signals, full[:, inside].T)
+    full[:, inside] = (scale[:, None] * signals).T
+    low, high = ends(dictionary)
+    jacobian = scaled_jacobian(signals, slopes, scale, high - low)
+    prior = equations.noise / 2 / trusted((start - low) / (high - low), inside) ** 2
+    here = torch.from_numpy(full).to(equations.right.device)
+    residual: Complex = (equations.right - equations.normal(here)).cpu().numpy()[:, inside].T
+    step = _solve(equations, jacobian, residual, prior, inside)
+    found = np.clip(start + step[:, :-2] * (high - low), low, high)
+    scale = scale * (1 + step[:, -2] + 1j * step[:, -1])
+    full[:, inside] = (scale[:, None] * interpolated(dictionary, found)[0]).T
+    improved = images.copy()
+    improved[:, *box] = denoise_low_rank(torch.from_numpy(full[:n_leading]).to(equations.right.device)).cpu().numpy()
+    return improved
+
+
+def ends(dictionary: Dictionary) -> tuple[Double, Double]:
+    """Return the ends of the grid's axes, in the order of the grid. Shape `(parameters)` each."""
+    axes = list(dictionary.protocol.grid.values())
+    return np.array([axis[0] for axis in axes]), np.array([axis[-1] for axis in axes])
+
+
+def _scale(signals: Numbers, measured: Complex) -> Numbers:
+    """Return the complex scale of signals that fits measured ones best. Shape `(voxels)`."""
+    scale: Numbers = np.sum(signals.conj() * measured, axis=1) / np.sum(np.abs(signals) ** 2, axis=1)
+    return scale
+
+
+def trusted(values: Double, mask: Bool) -> Double:
+    """Return how far the parameters and the scale may go, as standard deviations, as shares of ranges and of scale.
+
+    Values are those of the voxels of a mask, shape `(voxels, parameters)`. Shape `(voxels, parameters + 2)`.
+    """
+    far = np.maximum(TRUST * roughness(values, mask), LEAST_TRUST)
+    return np.concatenate([far, np.full((len(values), 2), SCALE_TRUST)], axis=1)
+
+
+def scaled_jacobian(signals: Numbers, slopes: Numbers, scale: Numbers, spans: Double) -> Complex:
+    """Return the slopes of scaled signals along every parameter, each in units of its span, and along their scale.
+
+    The last two are along the scale's real and imaginary part, as shares of the scale. Shape `(voxels, parameters + 2,
+    rank)`.
+    """
+    scaled = scale[:, None] * signals
+    along = scale[:, None, None] * slopes * spans[:, None]
+    jacobian: Complex = np.concatenate([along, scaled[:, None], 1j * scaled[:, None]], axis=1).astype(np.complex64)
+    return jacobian
+
+
+def roughness(values: Double, mask: Bool) -> Double:
+    """Root mean square, around each voxel, of the difference between voxels and the mean of their neighbours.
+
+    Values and roughness are those of the voxels of a mask. Shape `(voxels, parameters)`.
+    """
+    rough = np.empty_like(values)
+    share = [np.maximum(uniform_filter(mask.astype(float), size), 1e-9) for size in (NEIGHBOURS, SURROUNDINGS)]
+    for i, column in enumerate(values.T):
+        image = np.zeros(mask.shape)
+        image[mask] = column
+        difference = np.where(mask, image - uniform_filter(image, NEIGHBOURS) / share[0], 0)
+        squares = uniform_filter(difference**2, SURROUNDINGS) / share[1]
+        # The filter's running sums may leave a little less than nothing.
+        rough[:, i] = np.sqrt(np.maximum(squares[mask], 0))
+    return rough
+
+
+def _solve(equations: Equations, jacobian: Complex, residual: Complex, prior: Double, mask: Bool) -> Double:
+    """Solve for the step of all voxels, shape `(voxels, unknowns)`, by preconditioned conjugate gradients."""
+
+    def back(coefficients: Complex) -> Double:
+        product: Double = np.einsum("vur,vr->vu", jacobian.conj(), coefficients).real
+        return product
+
+    def apply(step: Double) -> Double:
+        image = np.zeros((jacobian.shape[2], *mask.shape), np.complex64)
+        image[:, mask] = np.einsum("vu,vur->rv", step.astype(np.float32), jacobian)
+        applied = equations.normal(torch.from_numpy(image).to(equations.right.device)).cpu().numpy()
+        return back(applied[:, mask].T) + prior * step
+
+    blocks = np.real(jacobian.conj() @ jacobian.swapaxes(1, 2)).astype(np.float64)
+    precondition = partial(np.einsum, "vuw,vw->vu", np.linalg.inv(blocks + np.eye(prior.shape[1]) * prior[:, None]))
+    right = back(residual)
+    step, left = np.zeros_like(right), right
+    direction = precondition(left)
+    energy = np.sum(left * direction)
+    for _ in range(N_ITERATIONS):
+        if energy <= 0:
+            break
+        applied = apply(direction)
+        length = energy / np.sum(direction * applied)
+        step, left = step + length * direction, left - length * applied
+        ahead = precondition(left)
+        energy, before = np.sum(left * ahead), energy
+        direction = ahead + energy / before * direction
+    return step

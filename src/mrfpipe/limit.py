@@ -1,0 +1,212 @@
+"""Limit: what a scan can tell of each parameter in each voxel, by Fisher information.
+
+A voxel's signal is ``M0 d(parameters)`` plus noise, M0 being complex. Noise is circular: its real and imaginary part
+are independent, each with half of the variance. The rows of a Jacobian J are the derivatives of the signal along the
+parameters and along the real and the imaginary part of M0, with real and imaginary parts side by side as real numbers.
+
+- With white noise of variance 1 the Fisher information is ``2 J J'``. The diagonal of its inverse, the Cramer-Rao
+  bound, is the least variance of estimates without bias (for fingerprinting: Zhao et al., IEEE Trans Med Imaging
+  38:844, 2019).
+- Estimates by least squares that weigh all signals alike have the covariance ``(J J')^-1 J S J' (J J')^-1``, where S is
+  the covariance of the noise; with white noise they reach the bound.
+
+Signals at every readout come from `mrfpipe.physics.slopes`, coefficients from `mrfpipe.interpolation`.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from mrfpipe.arrays import Double, Float, check_shape
+from mrfpipe.physics.simulate import SPOILED, SignalModel
+from mrfpipe.physics.slopes import readout_slopes
+from mrfpipe.protocol import Protocol
+
+AT_ONCE = 4096
+"""Voxels whose deviations are computed at a time."""
+SIMULATED_AT_ONCE = 128
+"""Voxels whose readouts are simulated at a time."""
+UNTOLD = 1e-10
+"""A parameter whose slope, but for this share of its energy, is a sum of others cannot be told; signals in single
+precision leave 1e-14."""
+
+Numbers = npt.NDArray[np.complex128]
+
+
+def fisher(signals: Numbers, slopes: Numbers) -> Double:
+    """Compute the Fisher information for white complex noise of variance 1, 1/2 of it in each part, and an M0 of 1.
+
+    Parameters
+    ----------
+    signals
+        Shape `(voxels, samples)`, the samples being readouts, or coefficients in an orthonormal basis.
+    slopes
+        Derivatives of the signals along every parameter. Shape `(voxels, parameters, samples)`.
+
+    Returns
+    -------
+        Information on the parameters, the real and the imaginary part of M0. Shape
+        `(voxels, parameters + 2, parameters + 2)`.
+    """
+    jacobian = _jacobian(signals, slopes)
+    return 2 * jacobian @ jacobian.swapaxes(1, 2)
+
+
+def deviations(signals: Numbers, slopes: Numbers, covariance: Numbers | None = None) -> Double:
+    """Compute the standard deviations of parameters that an unweighted least-squares fit estimates.
+
+    Parameters
+    ----------
+    signals, slopes
+        As for `fisher`.
+    covariance
+        Of the noise n of the samples, ``E[n n^H]``: Hermitian, of shape `(samples, samples)` or
+        `(voxels, samples, samples)`. White noise of variance 1 if not given.
+
+    Returns
+    -------
+        Standard deviations for an M0 of 1, to which they are inverse; in the units that the slopes are per. Infinite
+        where a parameter has no effect, as T1 of a component that is not there, or the same effect as others together.
+        Shape `(voxels, parameters)`.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    sizes = check_shape("signals", signals, "voxels samples")
+    sizes = check_shape("slopes", slopes, "voxels parameters samples", sizes)
+    if covariance is not None:
+        axes = "samples samples" if covariance.ndim == 2 else "voxels samples samples"
+        check_shape("covariance", covariance, axes, sizes)
+    found = np.empty(slopes.shape[:2])
+    for start in range(0, len(found), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        noise = covariance[some] if covariance is not None and covariance.ndim == 3 else covariance
+        found[some] = _deviations(_jacobian(signals[some], slopes[some]), noise)
+    return found
+
+
+def bounds(
+    protocol: Protocol,
+    at: Mapping[str, Double],
+    *,
+    snr: float | Double = 1.0,
+    model: SignalModel = SPOILED,
+) -> dict[str, Double]:
+    """Compute the Cramer-Rao bound of every parameter from all readouts of a protocol.
+
+    Parameters
+    ----------
+    protocol
+        What is measured.
+    at
+        Parameters of the voxels in SI units, by name. Shape `(voxels)` each.
+    snr
+        M0 over the standard deviation of the noise that one readout leaves in the voxel. That is by the root of the
+        number of readouts less than in the image of all readouts, and the same for two protocols that read the same
+        k-space at the same bandwidth; `readout_noise` computes it of a receiver's noise. One number, or one a voxel.
+    model
+        How signals are simulated.
+
+    Returns
+    -------
+        Least standard deviations in SI units, by name; infinite as `deviations` says. Shape `(voxels)` each.
+
+    Raises
+    ------
+    ValueError
+        As `mrfpipe.physics.simulate.readout_signals`.
+    """
+    n_voxels = next(iter(at.values())).size
+    found = np.empty((n_voxels, len(protocol.parameters)))
+    for start in range(0, n_voxels, SIMULATED_AT_ONCE):
+        some = slice(start, start + SIMULATED_AT_ONCE)
+        found[some] = deviations(*readout_slopes(protocol, {name: value[some] for name, value in at.items()}, model))
+    return {p.name: found[:, number] / snr for number, p in enumerate(protocol.parameters)}
+
+
+def points_of(protocol: Protocol, given: Mapping[str, npt.ArrayLike]) -> dict[str, Double]:
+    """Return the parameters of voxels in SI units.
+
+    Parameters
+    ----------
+    protocol
+        Says which there are.
+    given
+        Some of them, by name, in the units of files: numbers, or one a voxel. The others are the median of their grid.
+
+    Returns
+    -------
+        Shape `(voxels)` each.
+
+    Raises
+    ------
+    ValueError
+        If there is no such parameter, or it cannot have this value.
+    """
+    names = [p.name for p in protocol.parameters]
+    for name in given:
+        if name not in names:
+            raise ValueError(f"protocol '{protocol.name}' has no parameter {name!r}; it has {', '.join(names)}.")
+    points = {name: np.array([np.median(axis)]) for name, axis in protocol.grid.items()}
+    for p in protocol.parameters:
+        if p.name in given:
+            values = np.atleast_1d(np.asarray(given[p.name], np.float64))
+            points[p.name] = values / p.scale
+            if not np.all((points[p.name] >= p.quantity.least) & (points[p.name] <= p.quantity.most)):
+                low, high = p.quantity.least * p.scale, p.quantity.most * p.scale
+                raise ValueError(f"{p.heading} must lie from {low:g} to {high:g}.")
+    return dict(zip(names, np.broadcast_arrays(*points.values()), strict=True))
+
+
+def readout_noise(density: Float) -> Double:
+    """Compute the standard deviation of the noise that each readout leaves in a voxel, for samples of variance 1.
+
+    A voxel by itself is estimated from one readout as the mean of its samples, demodulated, with the weights that
+    compensate their density: without bias, and with the variance ``sum w^2 / (sum w)^2``. For n samples of a spoke that
+    is 4 / (3 n). Combined from coils whose noise is white with variance 1, it is divided by the root of the sum of the
+    squared sensitivities.
+
+    Parameters
+    ----------
+    density
+        Weights, as `mrfpipe.imaging.density` computes them. Shape `(readouts, samples)`.
+
+    Returns
+    -------
+        Shape `(readouts)`.
+    """
+    weights = density.astype(np.float64)
+    noise: Double = np.linalg.norm(weights, axis=1) / weights.sum(axis=1)
+    return noise
+
+
+def _jacobian(signals: Numbers, slopes: Numbers) -> Double:
+    """Stack the derivatives along parameters and M0, real parts beside imaginary ones."""
+    jacobian = np.concatenate([slopes, np.stack([signals, 1j * signals], axis=1)], axis=1)
+    return np.concatenate([jacobian.real, jacobian.imag], axis=2)
+
+
+def _deviations(jacobian: Double, covariance: Numbers | None) -> Double:
+    """Compute `deviations` of a Jacobian `(voxels, unknowns, 2 samples)`, the last two unknowns being M0.
+
+    Rows are scaled to length 1. To their products a little is added, which makes them invertible, and the inverse large
+    where there was none.
+    """
+    length = np.linalg.norm(jacobian, axis=2, keepdims=True)
+    unit = np.divide(jacobian, length, where=length > 0, out=np.zeros_like(jacobian))
+    inverse = np.linalg.inv(unit @ unit.swapaxes(1, 2) + UNTOLD / 100 * np.eye(unit.shape[1]))
+    told = np.diagonal(inverse, axis1=1, axis2=2)[:, :-2] < 1 / UNTOLD
+    fit = inverse[:, :-2] @ unit  # what a fit makes of noise in the samples
+    noisy = fit if covariance is None else fit @ _real(covariance)
+    variance = np.maximum(np.einsum("vps,vps->vp", noisy, fit), 0) / 2
+    found: Double = np.divide(np.sqrt(variance), length[:, :-2, 0], where=told, out=np.full(told.shape, np.inf))
+    return found
+
+
+def _real(covariance: Numbers) -> Double:
+    """Write a complex covariance as one of real beside imaginary parts, without the factor of 1/2."""
+    real, imaginary = covariance.real, covariance.imag
+    return np.block([[real, -imaginary], [imaginary, real]])
