@@ -1,0 +1,175 @@
+"""Joint reconstruction against the dense system it stands for, and on a scan whose maps are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import complex_normal, small_protocol
+
+import mrfpipe.imaging.joint as joint
+from mrfpipe.acquisition.trajectory import golden_angle_spokes
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.imaging.density import ramp_weights
+from mrfpipe.imaging.mask import box_of
+from mrfpipe.imaging.normal import Equations, apply_normal, cropped_kernels
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.imaging.subspace import normal_equations, solve_subspace
+from mrfpipe.interpolation import interpolated
+from mrfpipe.matching.joint import joint_series
+from mrfpipe.matching.match import match_series
+from mrfpipe.physics.simulate import readout_signals
+from mrfpipe.readout_basis import readout_basis
+
+MATRIX = 24
+PROTOCOL = small_protocol(
+    matrix=MATRIX, T1H2O="[[600, 1600, 50]]", T1fat="[[250, 350, 25]]", df="[[-60, 60, 10]]", B1="[[0.5, 1.0, 0.05]]"
+)
+"""Fine enough for interpolation to be no error."""
+DICTIONARY = build_dictionary(PROTOCOL, rank=10)
+SPOKES = golden_angle_spokes(PROTOCOL.sequence)
+NOISE = 1e-6
+
+
+@pytest.fixture(scope="module")
+def mask() -> np.ndarray:
+    """An object that is not alike after a flip or transposition, with a hole."""
+    y, x = np.mgrid[:MATRIX, :MATRIX]
+    inside = ((y - 10) / 6) ** 2 + ((x - 13) / 9) ** 2 < 1
+    inside[:8, 10:12] = inside[11, 12] = False
+    return inside
+
+
+@pytest.fixture(scope="module")
+def truth(mask) -> np.ndarray:
+    """Parameters off the grid, FF and T1 of patches, df and B1 smooth. Shape (voxels, parameters)."""
+    y, x = (np.nonzero(mask)[axis] for axis in (0, 1))
+    low, high = joint.ends(DICTIONARY)
+    patches = np.random.default_rng(0).uniform(0.2, 0.6, (MATRIX, 3))[y // 3 + 8 * (x // 9)]
+    unit = np.column_stack([patches, 0.3 + 0.4 * x / MATRIX, 0.4 + (0.3 * y + 0.1 * x) / MATRIX])
+    return low + unit * (high - low)
+
+
+@pytest.fixture(scope="module")
+def equations(mask, truth) -> Equations:
+    """Of samples that are exact: every readout with its own signal."""
+    v, u = np.mgrid[:MATRIX, :MATRIX] / MATRIX
+    maps = np.stack([1 - 0.6 * u + 0.5j * v, (0.3 + 0.7 * u * v) * np.exp(2j * u - 1j * v)])
+    maps = (maps / np.sqrt(np.sum(np.abs(maps) ** 2, axis=0))).astype(np.complex64)
+    signals = readout_signals(PROTOCOL, dict(zip(PROTOCOL.grid, truth.T, strict=True)))
+    density = np.random.default_rng(1).uniform(0.7, 1, len(truth)) * np.exp(0.4j)
+    y, x = (np.nonzero(mask)[axis] - MATRIX // 2 for axis in (0, 1))
+    turns = (SPOKES[..., 0, None] * x + SPOKES[..., 1, None] * y) / MATRIX  # (readouts, samples, voxels)
+    emitted = (maps[:, mask] * density)[:, None] * signals.T  # (coils, readouts, voxels)
+    kspace = np.swapaxes(np.exp(-2j * np.pi * turns) @ np.moveaxis(emitted, 0, 2), 1, 2).swapaxes(0, 1)
+    basis = readout_basis(DICTIONARY)
+    weights = ramp_weights(SPOKES, MATRIX)
+    root = np.float32(np.sqrt(PROTOCOL.sequence.readouts_per_frame))
+    arguments = (weights, maps, basis / root, 1)
+    return normal_equations(kspace.astype(np.complex64), SPOKES, *arguments, backend="finufft").scaled(1 / root, NOISE)
+
+
+def test_readout_basis_has_the_dictionarys_for_its_means_over_frames():
+    basis = readout_basis(DICTIONARY)
+    means = basis.reshape(PROTOCOL.sequence.n_frames, -1, basis.shape[1]).mean(axis=1)
+    # What is left of the entries' signals outside of the dictionary's vectors.
+    np.testing.assert_allclose(means, DICTIONARY.basis[:, : basis.shape[1]], atol=1e-2)
+
+
+def test_cropped_kernels_are_those_of_the_box(equations, mask):
+    """Also of a box that touches no side, and of images that are random there."""
+    box = box_of(mask)
+    assert mask[box].sum() == mask.sum()
+    assert mask[box].shape == (16, 24)
+    rank, inside = len(equations.right), mask.copy()
+    images = np.zeros((rank, MATRIX, MATRIX), np.complex64)
+    images[:, inside] = complex_normal(np.random.default_rng(2), rank, int(inside.sum()))
+    cropped = equations.inside(mask, box, cropped_kernels(equations.kernels, *mask[box].shape))
+    expected = equations.normal(torch.from_numpy(images)).numpy()[:, mask]
+    found = cropped.normal(torch.from_numpy(images[:, *box])).numpy()[:, mask[box]]
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_array_equal(cropped.normal(torch.from_numpy(images[:, *box])).numpy()[:, ~mask[box]], 0)
+
+
+def test_the_step_solves_the_dense_system(equations, mask, truth, monkeypatch):
+    """(J' N J + P) step = J' residual, with N applied to every unit vector, for some voxels."""
+    monkeypatch.setattr(joint, "N_ITERATIONS", 100)
+    some = mask & (np.cumsum(mask).reshape(mask.shape) % 9 == 0)
+    values = truth[some[mask]]
+    low, high = joint.ends(DICTIONARY)
+    signals, slopes = interpolated(DICTIONARY, values)
+    scale = np.random.default_rng(3).uniform(0.5, 1, len(values)) * np.exp(0.7j)
+    jacobian = joint.scaled_jacobian(signals, slopes, scale, high - low)
+    prior = np.random.default_rng(4).uniform(0.01, 0.1, jacobian.shape[:2])
+    residual = complex_normal(np.random.default_rng(5), len(values), DICTIONARY.rank)
+    n_voxels, n_unknowns, rank = jacobian.shape
+    columns = []
+    for v in range(n_voxels):
+        for u in range(n_unknowns):
+            image = np.zeros((rank, MATRIX, MATRIX), np.complex64)
+            image[:, *np.argwhere(some)[v]] = jacobian[v, u]
+            applied = apply_normal(torch.from_numpy(image), equations.maps, equations.kernels).numpy()[:, some]
+            columns.append(np.real(np.sum(jacobian.conj() * applied.T[:, None], axis=2)).ravel())
+    dense = np.array(columns).T + np.diag(prior.ravel())
+    expected = np.linalg.solve(dense, np.real(np.sum(jacobian.conj() * residual[:, None], axis=2)).ravel())
+    found = joint._solve(equations, jacobian, residual, prior, some)
+    # Single precision in the operator, of a system whose condition is some hundred.
+    np.testing.assert_allclose(found.ravel(), expected, atol=1e-3 * np.abs(expected).max())
+
+
+def estimates(series: FrameSeries) -> np.ndarray:
+    maps = match_series(series, DICTIONARY)[0]
+    return np.stack([maps.si[name][0][series.mask[0]] for name in PROTOCOL.grid], axis=1)
+
+
+def test_it_finds_what_the_subspace_misses(equations, mask, truth):
+    """Of a scan without noise, whose subspace images were stopped early."""
+    rank = 6
+    whole = (slice(0, MATRIX), slice(0, MATRIX))
+    equations = equations.inside(mask, whole, equations.kernels)
+    images = solve_subspace(equations.leading(rank), 2, denoised=False)
+    series = FrameSeries(
+        name="exact",
+        images=images[None],
+        mask=mask[None],
+        affine=np.eye(4),
+        sequence_hash=PROTOCOL.sequence.hash,
+        basis=DICTIONARY.basis[:, :rank],
+        equations=equations,
+    )
+    low, high = joint.ends(DICTIONARY)
+    by_subspace = estimates(replace(series, equations=None))
+    improved = joint_series(series, DICTIONARY, torch.device("cpu"))
+    assert improved.equations is None
+    found = estimates(improved)
+    before, after = (np.sqrt(np.mean(((at - truth) / (high - low)) ** 2, axis=0)) for at in (by_subspace, found))
+    assert np.all(after < 0.7 * before), (before, after)
+
+
+def test_noise_holds_the_step_back(equations, mask, truth):
+    """With a k-space said to be all noise, the maps stay where they start."""
+    low, high = joint.ends(DICTIONARY)
+    start = np.clip(truth + 0.05 * (high - low), low, high)
+    signals = interpolated(DICTIONARY, start)[0]
+    images = np.zeros((6, MATRIX, MATRIX), np.complex64)
+    images[:, mask] = signals[:, :6].T
+    rich = DICTIONARY.in_basis(DICTIONARY.basis[:, : len(equations.right)])
+    near, far = (
+        joint.joint_coefficients(equations.scaled(1, factor), rich, start, images, mask) for factor in (1e12, 1)
+    )
+    turned = np.sum(near[:, mask] * images[:, mask].conj(), axis=0)
+    alike = np.abs(turned) / np.linalg.norm(near[:, mask], axis=0) / np.linalg.norm(images[:, mask], axis=0)
+    assert np.median(alike) > 0.999  # of directions, as the scale is free; denoising moves some
+    turned = np.sum(far[:, mask] * images[:, mask].conj(), axis=0)
+    alike = np.abs(turned) / np.linalg.norm(far[:, mask], axis=0) / np.linalg.norm(images[:, mask], axis=0)
+    assert np.median(alike) < 0.999
+
+
+def test_roughness_of_a_slope_is_nothing_and_of_a_chequerboard_all(mask):
+    y, x = np.nonzero(mask)
+    board = np.where((y + x) % 2, 1.0, -1.0)
+    rough = joint.roughness(np.column_stack([board, np.full(len(y), 3.0)]), mask)
+    assert np.allclose(rough[:, 1], 0, atol=1e-7)
+    # A voxel of +1 among as many of either sign, itself one of nine: 1 - 1/9.
+    inner = np.argwhere((y == 10) & (x == 17))[0, 0]
+    assert rough[inner, 0] == pytest.approx(8 / 9, abs=1e-6)

@@ -1,0 +1,131 @@
+"""Predicted standard deviations against the limit, against the scatter of noisy fits, and against replicas."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import complex_normal, small_protocol
+
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.interpolation import interpolated
+from mrfpipe.limit import deviations
+from mrfpipe.matching.deviation import ANYWHERE, gains, predicted_deviations
+from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.match import match_series
+from mrfpipe.matching.refine import refine
+
+PROTOCOL = small_protocol(
+    matrix=20, T1H2O="[[600, 1600, 50]]", T1fat="[[250, 350, 25]]", df="[[-60, 60, 10]]", B1="[[0.5, 1.0, 0.05]]"
+)
+DICTIONARY = build_dictionary(PROTOCOL, rank=8)
+LOW, HIGH = (np.array([axis[end] for axis in PROTOCOL.grid.values()]) for end in (0, -1))
+M0 = 3 - 4j
+
+
+def voxel(share: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters of n voxels of one tissue, and their signals of M0."""
+    at = np.tile(LOW + np.array([share, 0.45, 0.5, 0.6, 0.55]) * (HIGH - LOW), (n, 1))
+    return at, M0 * interpolated(DICTIONARY, at)[0]
+
+
+def noisy(signals: np.ndarray, variance: float, seed: int) -> np.ndarray:
+    noise = complex_normal(np.random.default_rng(seed), *signals.shape) * np.sqrt(variance)
+    return (signals + noise).astype(np.complex64)
+
+
+def fitted(signals: np.ndarray) -> np.ndarray:
+    found = refine(signals, match_exact(signals, DICTIONARY).entry, DICTIONARY).parameters
+    return np.stack(list(found.values()), axis=1)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_of_frames_they_are_the_bound_where_much_is_known(share):
+    at, signals = voxel(share, 1)
+    variance = 1e-12 * np.mean(np.abs(signals) ** 2)
+    found = predicted_deviations(DICTIONARY, at, signals, np.array([variance]), None)
+    bound = deviations(*interpolated(DICTIONARY, at)) * np.sqrt(variance) / abs(M0)
+    np.testing.assert_allclose(found, bound, rtol=1e-3)  # of what the grid adds
+
+
+@pytest.mark.parametrize("share", [0.04, 0.3, 0.9])
+def test_of_frames_they_are_the_scatter_of_fits(share):
+    """At a noise at which the parameters of the scarce component are told badly, but the others well."""
+    at, signals = voxel(share, 2000)
+    variance = 4e-6 * float(np.mean(np.abs(signals) ** 2))
+    found = fitted(noisy(signals, variance, seed=1))
+    predicted = predicted_deviations(DICTIONARY, at[:1], signals[:1], np.array([variance]), None)[0]
+    told = predicted < 0.03 * (HIGH - LOW)
+    assert told.sum() >= 4
+    scatter = found.std(axis=0)
+    # Of 2,000 voxels the scatter is known to 1.6 %. Where T1 of fat may lie anywhere, it is not normally distributed.
+    np.testing.assert_allclose(scatter[told], predicted[told], rtol=0.08 if told.all() else 0.15)
+
+
+def test_what_nothing_tells_lies_anywhere_on_the_grid():
+    """T1 of fat without fat; and everything, where there is hardly any signal."""
+    at, signals = voxel(0.0, 2)
+    variances = np.array([1e-6, 1e6]) * np.mean(np.abs(signals) ** 2)
+    found = predicted_deviations(DICTIONARY, at, signals, variances, None) / (HIGH - LOW)
+    assert found[0, 2] == pytest.approx(ANYWHERE, rel=1e-4)
+    np.testing.assert_allclose(found[1], ANYWHERE, rtol=1e-2)
+    assert np.all(found <= ANYWHERE * (1 + 1e-9))
+
+
+def test_gains_are_medians_of_what_changes():
+    rng = np.random.default_rng(2)
+    before, predicted = rng.normal(size=(4000, 3)), rng.uniform(1, 2, (4000, 3))
+    after = before + np.array([0.5, 1, 3]) * predicted * rng.normal(size=(4000, 3))
+    after[:1500, 1] = before[:1500, 1]  # at an end of the grid
+    np.testing.assert_allclose(gains(before, after, predicted), [0.5, 1, 3], rtol=0.06)  # of 2,500 voxels
+    np.testing.assert_array_equal(gains(before, before, predicted), 1)
+
+
+@pytest.fixture(scope="module")
+def series() -> FrameSeries:
+    """Coefficients of a disc of one tissue, without noise; a variance of noise is stated."""
+    y, x = np.mgrid[:20, :20]
+    mask = (y - 9) ** 2 + (x - 11) ** 2 < 64
+    _, signals = voxel(0.4, int(mask.sum()))
+    images = np.zeros((8, 20, 20), np.complex64)
+    variance = 1e-6 * float(np.mean(np.abs(signals) ** 2))
+    images[:, mask] = noisy(signals, variance, seed=3).T
+    return FrameSeries(
+        name="disc",
+        images=images[None],
+        mask=mask[None],
+        affine=np.eye(4),
+        sequence_hash=PROTOCOL.sequence.hash,
+        basis=DICTIONARY.basis,
+        noise=variance,
+    )
+
+
+def test_a_replica_says_what_denoising_leaves(series):
+    """Images whose noise changes by a third of what is stated have deviations a third of those they scatter by."""
+
+    def replica(share: float) -> FrameSeries:
+        images = series.images.copy()
+        images[0][:, series.mask[0]] = noisy(series.images[0][:, series.mask[0]], share**2 * series.noise, seed=4)
+        return replace(series, images=images)
+
+    whole, third = (
+        match_series(replace(series, replica=lambda share=share: replica(share)), DICTIONARY)[0] for share in (1, 1 / 3)
+    )
+    for name in PROTOCOL.grid:
+        ratio = third.sd[name][third.mask] / whole.sd[name][whole.mask]
+        assert np.median(ratio) == pytest.approx(1 / 3, rel=0.1), name  # of 200 voxels, with the same noise
+        scatter = whole.si[name][whole.mask].std()
+        assert np.median(whole.sd[name][whole.mask]) == pytest.approx(scatter, rel=0.25), name  # medians of 200
+
+
+def test_without_noise_or_replica_there_are_none(series):
+    assert match_series(series, DICTIONARY)[0].sd is None
+    assert match_series(replace(series, noise=None, replica=lambda: series), DICTIONARY)[0].sd is None
+    assert match_series(replace(series, replica=lambda: series), DICTIONARY, refined=False)[0].sd is None
+    frames = np.einsum("fr,sryx->sfyx", DICTIONARY.basis, series.images).astype(np.complex64)
+    of_frames = match_series(replace(series, images=frames, basis=None), DICTIONARY)[0]
+    predicted = {name: of_frames.sd[name][of_frames.mask] for name in PROTOCOL.grid}
+    scatter = {name: of_frames.si[name][of_frames.mask].std() for name in PROTOCOL.grid}
+    for name in PROTOCOL.grid:
+        assert np.median(predicted[name]) == pytest.approx(scatter[name], rel=0.2), name  # of 200 voxels
