@@ -15,26 +15,26 @@ from mrfpipe.errors import MrfpipeError, ResourceError
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COMMANDS = {
-    "demo": "Scan a phantom, map it by matching and by a network, compare both with the truth.",
-    "phantom": "Write the raw scan of a phantom, with its truth beside it.",
-    "cohort": "Write the raw scans of a cohort of phantoms.",
-    "protocol": "Derive a protocol from a Pulseq sequence.",
+    "demo": "Simulate a scan, map it by matching and by a network, and compare both with ground truth.",
+    "phantom": "Simulate the raw scan of a phantom, with its ground truth.",
+    "cohort": "Simulate the raw scans of a cohort of phantoms.",
+    "protocol": "Derive a protocol from a Pulseq sequence or a Siemens scan of T1-FF.",
     "simulate": "Simulate the dictionary of a protocol.",
-    "limit": "Say how well a protocol can tell each parameter at best.",
-    "frames": "Reconstruct the frames of a raw scan.",
-    "check": "Say which model of the signal explains a scan best.",
-    "match": "Match scans with a dictionary: quantitative maps.",
-    "train": "Train a network on scans whose maps are known.",
-    "reconstruct": "Turn scans into quantitative maps by a network.",
-    "export": "Write a network as an ONNX graph.",
-    "evaluate": "Say how far maps are from a reference.",
-    "stats": "Describe maps in regions: a table.",
-    "report": "Show maps as a page for the browser.",
-    "compare": "Show two results, or one and the truth, on a page for the browser.",
-    "serve": "Turn scans into maps while they are measured.",
-    "study": "Run an experiment: a table and a figure.",
-    "info": "Say what a file is.",
-    "doctor": "Say what this machine has and what would be chosen on it.",
+    "limit": "Compute the Cramer-Rao bound of each parameter of a protocol.",
+    "frames": "Reconstruct the frames of raw scans.",
+    "check": "Test the assumptions of the signal model on a raw scan.",
+    "match": "Estimate quantitative maps by dictionary matching.",
+    "train": "Train a network on scans with known maps.",
+    "reconstruct": "Estimate quantitative maps with a neural network.",
+    "export": "Export a network as an ONNX graph.",
+    "evaluate": "Compute error metrics against a reference.",
+    "stats": "Write statistics of the maps in regions to a table.",
+    "report": "Write the HTML page of a result.",
+    "compare": "Compare two results, or a result and ground truth, on an HTML page.",
+    "serve": "Receive scans over MRD streaming and return their maps.",
+    "study": "Run an experiment that gives tables and figures.",
+    "info": "Describe a file.",
+    "doctor": "List the resources of this machine and the resulting defaults.",
 }
 """In the order of a study; each is the function `command` of the module of its name."""
 
@@ -69,7 +69,7 @@ class Commands(click.Group):
         except MrfpipeError as e:
             return fail(ctx, e)
         except MemoryError:
-            return fail(ctx, ResourceError("The memory is used up; close other programs or use a larger machine."))
+            return fail(ctx, ResourceError("Out of memory; close other programs or use a larger machine."))
         except KeyboardInterrupt as e:
             click.echo(f"mrfpipe: interrupted; {e if e.args else 'nothing was written under a final name.'}", err=True)
             return ctx.exit(INTERRUPTED)
@@ -91,8 +91,8 @@ def complain(ctx: click.Context, error: MrfpipeError) -> None:
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mrfpipe")
 def main() -> None:
-    """Magnetic Resonance Fingerprinting: raw scan in, quantitative maps out.
+    """Magnetic Resonance Fingerprinting: from raw scans to quantitative maps.
 
-    Start with `mrfpipe demo`. Exit codes: 0 done, 2 wrong usage, 3 unreadable or invalid input, 4 inputs that do not
+    Start with `mrfpipe demo`. Exit codes: 0 success, 2 wrong usage, 3 unreadable or invalid input, 4 inputs that do not
     fit each other, 5 output exists, 6 device, memory or disk, 130 interrupted.
     """

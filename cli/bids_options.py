@@ -23,7 +23,9 @@ class Layout:
     def check(self, inputs: Sequence[Path]) -> None:
         """Refuse one subject for several scans."""
         if self.subject is not None and len(set(inputs)) > 1:
-            raise click.UsageError("--subject is of one scan; of several, the scan's name makes the subject.")
+            raise click.UsageError(
+                "--subject names the subject of one scan; leave it out for several, whose names become the subjects."
+            )
 
     def folder(self, output: Path, scan: str) -> Path:
         """Return the result folder of a scan below the output of a command."""
@@ -37,16 +39,16 @@ class Layout:
 def bids_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of BIDS; it is called with the `layout` made of them."""
 
-    @click.option("--bids", is_flag=True, help="Make OUT a BIDS derivative dataset, each scan a subject in it.")
+    @click.option("--bids", is_flag=True, help="Write OUT as a BIDS derivative dataset with one subject per scan.")
     @click.option(
-        "--subject", callback=_label, metavar="LABEL", help="With --bids: the subject. [default: scan's name]"
+        "--subject", callback=_label, metavar="LABEL", help="With --bids: subject label. [default: the scan's name]"
     )
-    @click.option("--session", callback=_label, metavar="LABEL", help="With --bids: the session. [default: none]")
+    @click.option("--session", callback=_label, metavar="LABEL", help="With --bids: session label. [default: none]")
     @functools.wraps(command)
     def with_layout(*args: Any, **given: Any) -> None:  # noqa: ANN401 - click has checked them
         layout = Layout(**{field.name: given.pop(field.name) for field in fields(Layout)})
         if not layout.bids and (layout.subject, layout.session) != (None, None):
-            raise click.UsageError("--subject and --session go with --bids.")
+            raise click.UsageError("--subject and --session require --bids.")
         command(*args, layout=layout, **given)
 
     return with_layout
@@ -58,5 +60,5 @@ def _label(ctx: click.Context, param: click.Parameter, text: str | None) -> str 
     from mrfpipe.files.bids import is_label
 
     if not is_label(text):
-        raise click.BadParameter(f"'{text}' is no BIDS label: letters and digits only, such as 01.")
+        raise click.BadParameter(f"'{text}' is not a BIDS label; use letters and digits only, such as 01.")
     return text

@@ -19,16 +19,21 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("scan", type=Input(RAW), metavar="RAW")
 @click.option(
-    "-d", "--dictionary", type=Input(DICTIONARY), required=True, metavar="DICT.h5", help="Written by `simulate`."
+    "-d",
+    "--dictionary",
+    type=Input(DICTIONARY),
+    required=True,
+    metavar="DICT.h5",
+    help="Dictionary written by `simulate`.",
 )
 @common_options
 @scan_options
 def command(settings: Settings, scan: Path, dictionary: Path, imaging: "Imaging") -> None:
     """Test the assumptions of the dictionary's signal model on the raw scan RAW.
 
-    Fits up to 4,000 voxels by the protocol as it is, and with another history, inversion, phase convention, spoiling
-    and slice profile. Prints which fits best, by how many standard errors of the residual each of the others is worse,
-    and what it would change in the maps.
+    Fits up to 4,000 voxels with the protocol as given and with another history, inversion, sign of the phase, spoiling
+    and slice profile. Prints the variant that fits best, by how many standard errors each other variant is worse, and
+    how much each would change the maps.
 
     Example: mrfpipe check thigh.h5 -d t1ff.h5
     """

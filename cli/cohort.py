@@ -15,20 +15,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", type=Place(folder=True), metavar="DIR")
-@click.option("--subjects", type=click.IntRange(1, 10_000), default=164, show_default=True, help="How many.")
-@click.option("--unseen", is_flag=True, help="Instead, subjects of shoulder, abdomen and pelvis, all three of each.")
-@click.option("--slices", type=click.IntRange(1, 100), default=5, show_default=True, help="Slices of each.")
+@click.option("--subjects", type=click.IntRange(1, 10_000), default=164, show_default=True, help="Number of subjects.")
+@click.option(
+    "--unseen", is_flag=True, help="Draw subjects with three scans each instead: shoulder, abdomen and pelvis."
+)
+@click.option("--slices", type=click.IntRange(1, 100), default=5, show_default=True, help="Slices per scan.")
 @click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True, help="Receive coils.")
 @protocol_option()
 @common_options
 def command(
     settings: Settings, folder: Path, subjects: int, unseen: bool, slices: int, coils: int, protocol: "Protocol"
 ) -> None:
-    """Write the raw scans of a cohort of phantoms to DIR/SUBJECT.h5, each with its truth beside it.
+    """Simulate the raw scans of a cohort of phantoms and write each to DIR/SUBJECT.h5, next to its ground truth.
 
     Diseases, ages, sexes, regions and the split into training, validation and test follow Table 1 of Balsiger et al.
-    (2020); DIR/cohort.csv has a row for each subject. A subject is the same whatever the number of subjects. Scans that
-    are there are kept, so that an interrupted cohort goes on, and so are the rows of more subjects.
+    (2020); DIR/cohort.csv has one row per subject. A subject does not depend on the number of subjects. Existing scans
+    are kept, so that an interrupted run continues where it stopped.
 
     Example: mrfpipe cohort cohort --subjects 3 --slices 1
     """
@@ -45,7 +47,7 @@ def command(
     known = table.read_text(encoding="utf-8") if table.exists() else ""
     if not known.startswith(rows):  # those of more subjects, whose scans are there, stay
         if not rows.startswith(known) and not settings.force:
-            raise OutputExistsError(f"{table} is of other subjects; choose another folder, or replace it with --force.")
+            raise OutputExistsError(f"{table} lists other subjects; choose another folder, or replace it with --force.")
         write_text(table, rows)
     progress, n_made = settings.progress("scan"), 0
     for done, subject in enumerate(cohort.subjects, start=1):
@@ -56,7 +58,7 @@ def command(
             write_scan(path, phantom, raw, protocol, force=True)
             n_made += 1
         progress(done, len(cohort.subjects))
-    click.echo(f"{folder}: {len(cohort.subjects)} scans, {n_made} of them new; who they are in {table}")
+    click.echo(f"{folder}: {len(cohort.subjects)} scans, {n_made} of them new; subjects are listed in {table}")
     settings.say(f"next: mrfpipe frames {folder}/*.h5 -o FRAMES")
 
 
@@ -70,6 +72,6 @@ def _is_made(path: Path, slices: int, coils: int) -> bool:
     there = describe_raw(path)
     if (there["slices"], there["coils"]) != (slices, coils):
         raise OutputExistsError(
-            f"{path} has {there['slices']} slice(s) and {there['coils']} coils; choose another folder, or --force."
+            f"{path} has {there['slices']} slice(s) and {there['coils']} coils; choose another folder, or use --force."
         )
     return True

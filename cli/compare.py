@@ -15,7 +15,9 @@ from .report import roi_option
 @click.command()
 @click.argument("first", type=Input(RESULT, MAPS, cure=RESULT_FIRST), metavar="A")
 @click.argument("second", type=Input(TRUTH, RESULT, MAPS), metavar="B")
-@click.option("-o", "--output", type=Output(), default="compare.html", show_default=True, metavar="PAGE")
+@click.option(
+    "-o", "--output", type=Output(), default="compare.html", show_default=True, metavar="PAGE", help="Page to write."
+)
 @roi_option
 @common_options
 def command(  # all commands have settings
@@ -25,10 +27,11 @@ def command(  # all commands have settings
     output: Path,
     roi: Path | None,
 ) -> None:
-    """Show the maps of the result A beside those of B, another result of the same scan or a truth .npz, on one page.
+    """Compare result A with B, another result of the same scan or a ground-truth .npz, on one HTML page.
 
-    It has both sets of maps, their difference, a scatter and a Bland-Altman plot a map and a table of errors, in which
-    B is the reference. With regions, a point of a plot is the mean over one of them in a slice; without, a voxel.
+    The page shows both sets of maps and their difference, a scatter plot and a Bland-Altman plot for each map, and a
+    table of error metrics with B as the reference. With regions, each point is the mean over one region in one slice;
+    otherwise it is a voxel.
 
     Example: mrfpipe compare network/thigh matching/thigh -o compare.html
     """

@@ -8,16 +8,16 @@ from . import main
 from .options import INPUT, Settings, common_options
 
 SEED = 3
-"""Of the phantom; none that the network which ships was trained on."""
+"""Seed of the phantom, which is not among the training data of the bundled network."""
 
 
 @click.command()
-@click.option("-o", "--output", type=INPUT, default="mrfpipe-demo", show_default=True, help="Folder to fill.")
+@click.option("-o", "--output", type=INPUT, default="mrfpipe-demo", show_default=True, help="Folder to write to.")
 @common_options
 def command(settings: Settings, output: Path) -> None:
-    """Scan a phantom, find its maps by exact matching and by the network that ships, and compare both with the truth.
+    """Simulate a scan, map it by exact matching and by the bundled network, and compare both with ground truth.
 
-    Takes a minute or so on a CPU; every step is printed as the command that does it.
+    The demo takes about a minute on a CPU. It prints each step as a command that can be typed.
 
     Example: mrfpipe demo -o demo
     """
@@ -33,8 +33,8 @@ def command(settings: Settings, output: Path) -> None:
         _run(settings, "evaluate", results / "thigh", truth)
     _run(settings, "compare", network / "thigh", matching / "thigh", "-o", page)
     click.echo(
-        f"\nOpen {output.resolve()} in a browser: matching/thigh/report.html and network/thigh/report.html show the "
-        "maps beside the truth, compare.html both."
+        f"\nOpen {output.resolve()} in a browser: matching/thigh/report.html and network/thigh/report.html show each "
+        "result with ground truth, compare.html shows both results."
     )
 
 

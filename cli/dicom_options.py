@@ -28,7 +28,7 @@ class Dicom:
     def check(self, inputs: Sequence[Path]) -> None:
         """Refuse the patient of one scan for several."""
         if self.like is not None and len(set(inputs)) > 1:
-            raise click.UsageError("--like is of one scan's patient; give its scans one call each.")
+            raise click.UsageError("--like names the patient of one scan; call the command once per scan.")
 
     def unnamed(self, command: list[str]) -> list[str]:
         """Return a command line to record, without the image's path: folders of images are called by patients."""
@@ -42,24 +42,24 @@ class Dicom:
 def dicom_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of DICOM; it is called with the `images` made of them."""
 
-    @click.option("--dicom", is_flag=True, help="Write the maps as DICOM parametric maps, too; needs mrfpipe[dicom].")
+    @click.option("--dicom", is_flag=True, help="Also write the maps as DICOM parametric maps; needs mrfpipe[dicom].")
     @click.option(
         "--dicom-int16",
         is_flag=True,
-        help="Write the maps as plain MR images of DICOM, too, for viewers that show nothing else.",
+        help="Also write the maps as plain DICOM MR images, for viewers without parametric maps.",
     )
     @click.option(
         "--like",
         type=Input(DICOM),
         metavar="REFERENCE.dcm",
-        help="With --dicom or --dicom-int16: an image of the same examination, whose patient, study and frame of "
-        "reference the maps are to have. [default: those that the scan's header names]",
+        help="With --dicom or --dicom-int16: DICOM image of the same examination, to take patient, study and frame of "
+        "reference from. [default: the scan's header]",
     )
     @functools.wraps(command)
     def with_images(*args: Any, **given: Any) -> None:  # noqa: ANN401 - click has checked them
         images = Dicom(**{field.name: given.pop(field.name) for field in fields(Dicom)})
         if images.like is not None and not (images.dicom or images.dicom_int16):
-            raise click.UsageError("--like goes with --dicom or --dicom-int16.")
+            raise click.UsageError("--like requires --dicom or --dicom-int16.")
         command(*args, images=images, **given)
 
     return with_images

@@ -19,8 +19,8 @@ OPTIONAL = {
     "highdicom": "--dicom; pip install 'mrfpipe[dicom]'",
     "distributed": "--scheduler; pip install 'mrfpipe[cluster]'",
     "tensorboard": "train --board; pip install 'mrfpipe[tensorboard]'",
-    "pypulseq": "protocols from Pulseq; pip install 'mrfpipe[pulseq]'",
-    "cupy": "NUFFT of arrays on a GPU, from Python; pip install the cupy of your CUDA",
+    "pypulseq": "protocols from Pulseq files; pip install 'mrfpipe[pulseq]'",
+    "cupy": "NUFFT of GPU arrays, from Python; pip install the cupy for your CUDA",
     "onnx": "export; pip install 'mrfpipe[onnx]'",
 }
 """What mrfpipe can do without, by module: what for, and how to get it."""
@@ -32,16 +32,21 @@ Report = dict[str, dict[str, str]]
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead of lines.")
 @common_options
 def command(settings: Settings, json_wanted: bool) -> None:
-    """Say what this machine has, which optional parts are there, and what would be chosen for a scan.
+    """List the resources of this machine, the optional packages installed, and the resulting defaults.
 
-    Put what it prints into a report of a bug.
+    Include the output in bug reports.
 
     Example: mrfpipe doctor
     """
     from mrfpipe.arrays import resolve_device
 
     device = resolve_device(settings.device_name)
-    report = {"machine": _machine(), "versions": _versions(), "optional parts": _optional(), "chosen": _chosen(device)}
+    report = {
+        "machine": _machine(),
+        "versions": _versions(),
+        "optional packages": _optional(),
+        "defaults": _chosen(device),
+    }
     click.echo(json.dumps(report, indent=2) if json_wanted else _lines(report))
 
 
@@ -65,7 +70,7 @@ def _machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "cores": f"{usable} of {os.cpu_count()}",
         "memory free": f"{available_memory() / 1e9:.1f} GB",
-        "GPU": "; ".join(gpus) or f"none that torch can use ({_built_for()})",
+        "GPU": "; ".join(gpus) or f"none usable by torch ({_built_for()})",
     }
 
 
@@ -88,11 +93,11 @@ def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "of unknown version"
+        return "unknown version"
 
 
 def _optional() -> dict[str, str]:
-    return {name: _version(name) if find_spec(name) else f"absent ({use})" for name, use in OPTIONAL.items()}
+    return {name: _version(name) if find_spec(name) else f"not installed ({use})" for name, use in OPTIONAL.items()}
 
 
 def _chosen(device: "torch.device") -> dict[str, str]:
@@ -105,5 +110,5 @@ def _chosen(device: "torch.device") -> dict[str, str]:
         "device": str(device),
         "NUFFT": Imaging().nufft,
         "training precision": resolve_precision("auto", device),
-        "memory for matching": f"{default_memory() / 1e9:.2f} GB, a quarter of what is free",
+        "memory for matching": f"{default_memory() / 1e9:.2f} GB, a quarter of the free memory",
     }

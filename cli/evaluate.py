@@ -17,7 +17,7 @@ from .paths import RESULT_FIRST, Input
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead of a table.")
 @common_options
 def command(settings: Settings, result: Path, reference: Path, json_wanted: bool) -> None:  # noqa: ARG001 - all have settings
-    """Say how far the maps of a result folder OUT are from REFERENCE: another result, or a phantom's NAME.truth.npz.
+    """Compute error metrics of the result OUT against REFERENCE: another result or a phantom's NAME.truth.npz.
 
     Example: mrfpipe evaluate results/thigh thigh.truth.npz
     """

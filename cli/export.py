@@ -15,13 +15,14 @@ from .paths import Input, Output
 @click.option("-o", "--output", type=Output(), required=True, metavar="MODEL.onnx", help="File to write.")
 @common_options
 def command(settings: Settings, model: Path | None, output: Path) -> None:
-    """Write MODEL, a network written by `train`, or else the one that ships, as one ONNX graph for other software.
+    """Export MODEL, a network written by `train`, as one ONNX graph; without MODEL, the bundled pretrained network.
 
-    The graph reads `images` (slices, 2 frames, y, x), real parts of all frames, then imaginary ones, and `mask`
-    (slices, 1, y, x), 1 inside tissue, and gives `maps` (slices, maps, y, x) in the units of its metadata; slices and
-    size are free. A network that was trained on coefficients reads those instead of frames. One that corrects matched
-    maps, as the one that ships does, also reads `matched` (slices, maps, y, x): the maps of `mrfpipe match --recon
-    subspace`. A network without encoding scales by what it is given: give it all slices of a scan. Needs mrfpipe[onnx].
+    Inputs of the graph: `images` (slices, 2 frames, y, x), the real parts of all frames, then the imaginary parts, and
+    `mask` (slices, 1, y, x), 1 inside tissue. Output: `maps` (slices, maps, y, x) in the units of the metadata. The
+    number of slices and the image size are free. A network trained on coefficients takes coefficients instead of
+    frames. A network that corrects matched maps, such as the bundled one, also takes `matched` (slices, maps, y, x),
+    the maps of `mrfpipe match --recon subspace`. A network without encoding normalises over its whole input, so pass
+    all slices of a scan at once. Needs mrfpipe[onnx].
 
     Example: mrfpipe export model -o model.onnx
     """

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     type=Place(folder=False),
     required=True,
     metavar="FRAMES.h5|DIR",
-    help="Frames file to write; of several scans, the folder for one file SCAN.frames.h5 each.",
+    help="Frames file to write; for several scans, the folder for one SCAN.frames.h5 per scan.",
 )
 @click.option(
     "--protocol",
     type=named_protocol,
     metavar="NAME|FILE",
-    help="What was scanned: a name or a TOML file. [default: t1ff, or the dictionary's]",
+    help="Protocol of the scans: a built-in name or a TOML file. [default: t1ff, or the dictionary's]",
 )
-@click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="For --recon subspace.")
+@click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="Dictionary, for --recon subspace.")
 @common_options
 @imaging_options
 @scheduler_option
@@ -46,12 +46,12 @@ def command(
     imaging: "Imaging",
     where: Where,
 ) -> None:
-    """Reconstruct the frames of each raw scan RAW (ISMRMRD, Siemens Twix), for other commands to read.
+    """Reconstruct the frames of each raw scan RAW (ISMRMRD, Siemens Twix) into a file that other commands read.
 
-    With --recon subspace the file holds the coefficients that frames are made of, a few images instead of all.
+    With --recon subspace the file holds the subspace coefficients, a few images instead of all frames.
 
-    Frames that were made of the same scan with the same protocol are skipped, and after a scan that fails the others go
-    on; the exit code tells at the end.
+    Scans whose frames exist with the same inputs and options are skipped. A scan that fails does not stop the others;
+    any failure gives a non-zero exit code.
 
     Example: mrfpipe frames thigh.h5 -o thigh.frames.h5
     """
@@ -67,9 +67,9 @@ def command(
     if imaging.recon == "joint":
         raise click.UsageError("--recon joint reconstructs maps, not frames; use mrfpipe match.")
     if (imaging.recon == "subspace") != (dictionary is not None):
-        raise click.UsageError("--recon subspace and --dictionary go together.")
+        raise click.UsageError("--recon subspace and --dictionary require each other.")
     if dictionary is not None and protocol is not None:
-        raise click.UsageError("--protocol is that of the dictionary; leave it out.")
+        raise click.UsageError("The dictionary determines the protocol; leave out --protocol.")
     several = len(scans.readable) + len(scans.failed) > 1
     files = targets(scans, lambda name: where.path(output / f"{name}.frames.h5" if several else output))
     scanned = protocol or load_protocol("t1ff") if dictionary is None else load_dictionary(dictionary).protocol

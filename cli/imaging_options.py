@@ -28,15 +28,15 @@ field_map_option = click.option(
     type=INPUT,
     callback=_absolute,
     metavar="RESULT|IMAGE.nii.gz",
-    help="Correct off-resonance while a readout lasts, which blurs spirals: by the map of a result, or by a field map "
-    "of BIDS (NIfTI, Hz), on the grid of the scan. Takes two to five times as long.",
+    help="Correct off-resonance during readouts, which blurs spirals, with the off-resonance map of a result or a BIDS "
+    "field map (NIfTI, Hz) on the grid of the scan. Takes two to five times as long.",
 )
 """For commands that make maps or frames of raw scans."""
 
 trust_option = click.option(
     "--trust-protocol",
     is_flag=True,
-    help="Believe the protocol where the header of a scan says other, as custom sequences' do; results note where.",
+    help="Use the protocol where the scan's header contradicts it, as for custom sequences; results list where.",
 )
 """For commands that read raw scans."""
 
@@ -45,7 +45,9 @@ _recon_option = click.option(
     type=click.Choice(["nufft", "subspace", "joint"]),
     default=BY_FRAMES.recon,
     show_default=True,
-    help="Each frame by itself, or all readouts together in the dictionary's leading vectors: slower, more accurate.",
+    help="nufft reconstructs each frame by itself; subspace reconstructs all readouts together in a low-rank temporal "
+    "subspace of the dictionary, which is slower and more accurate; joint then fits the parameters of all voxels to "
+    "all readouts, which is the slowest.",
 )
 
 
@@ -59,41 +61,41 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         "--nufft",
         "backend",
         type=click.Choice(["sigpy", "finufft"]),
-        help="What computes the NUFFT. [default: sigpy for frames, finufft for subspace and joint]",
+        help="NUFFT library. [default: sigpy for frames, finufft for subspace and joint]",
     )
     @click.option(
         "--coil-maps",
         type=click.Choice(["centre", "espirit", "jsense"]),
         default=BY_FRAMES.coil_maps,
         show_default=True,
-        help="How coil sensitivities are estimated.",
+        help="Method of coil sensitivity estimation.",
     )
     @click.option(
         "--virtual-coils",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Compress to at most so many coils. [default: 8 for subspace, all for nufft]",
+        help="Compress to at most N virtual coils. [default: 8 for subspace, all coils for nufft]",
     )
     @click.option(
         "--noise",
         type=click.Choice(["scan", "edges"]),
         default=BY_FRAMES.noise,
         show_default=True,
-        help="Whiten the coils by the noise scan, if there is one, or by the edge of k-space.",
+        help="Noise for prewhitening: the noise scan, if there is one, or the edge of k-space.",
     )
     @click.option(
         "--conjugate/--no-conjugate",
         default=BY_FRAMES.conjugate,
-        help="Take the complex conjugate of all samples: for a scan whose phase turns the other way, which is refused "
-        "without. The anatomy stays where it is. [default: conjugate scans of Siemens, no others]",
+        help="Conjugate all samples, for scans with the opposite sign of the phase, which are refused otherwise. The "
+        "anatomy stays in place. [default: conjugate Siemens scans only]",
     )
     @trust_option
     @click.option(
         "--delays/--no-delays",
         "correct_delays",
         default=BY_FRAMES.correct_delays,
-        help="Correct gradient delays that stand out from the scan itself, which those of spokes do. [default: delays "
-        "of golden-radial readouts, none of stored ones]",
+        help="Estimate gradient delays from the scan and correct them where they are significant. [default: correct "
+        "golden-radial readouts, leave stored ones]",
     )
     @functools.wraps(command)
     def with_imaging(settings: Settings, *args: Any, **given: Any) -> None:  # noqa: ANN401 - click has checked them

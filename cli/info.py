@@ -23,7 +23,7 @@ MOST_PLATEAUS = 8
 @click.argument("path", type=INPUT, metavar="FILE")
 @common_options
 def command(settings: Settings, path: Path) -> None:  # noqa: ARG001 - all commands have settings
-    """Say what FILE is: a protocol, raw scan, dictionary, frames, maps or network, and what is in it.
+    """Describe FILE: a protocol, raw scan, dictionary, frames file, result or network.
 
     Example: mrfpipe info thigh.h5
     """

@@ -20,7 +20,7 @@ results_option = click.option(
     type=Place(folder=True),
     required=True,
     metavar="OUT",
-    help="Folder for one result folder a scan.",
+    help="Folder for the results, one folder per scan.",
 )
 
 

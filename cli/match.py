@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 @click.command()
 @scans_argument("INPUT...", *SCAN)
 @click.option(
-    "-d", "--dictionary", type=Input(DICTIONARY), required=True, metavar="DICT.h5", help="Written by `simulate`."
+    "-d",
+    "--dictionary",
+    type=Input(DICTIONARY),
+    required=True,
+    metavar="DICT.h5",
+    help="Dictionary written by `simulate`.",
 )
 @results_option
 @click.option(
@@ -31,20 +36,24 @@ if TYPE_CHECKING:
     type=click.Choice(["exact", "group", "brute"]),
     default=MATCHING.method,
     show_default=True,
-    help="exact and brute find the best of all entries, brute by visiting every one; group finds it for nearly every "
-    "voxel, in a dictionary that has groups.",
+    help="exact finds the best of all entries; brute finds the same by visiting every entry; group finds it for nearly "
+    "every voxel and needs a dictionary with groups.",
 )
 @click.option(
     "--refine/--no-refine",
     default=MATCHING.refined,
-    help="Go on from the best entry to the best signal between entries. [default: refine]",
+    help="Refine estimates continuously between grid points. [default: refine]",
 )
-@click.option("--gap", is_flag=True, help="Also map how far the second-best explanation falls behind, a slow search.")
+@click.option(
+    "--gap",
+    is_flag=True,
+    help="Also map the difference in match between the best and the second-best local optimum (slow).",
+)
 @click.option(
     "--memory",
     type=click.FloatRange(min=0, min_open=True),
     metavar="GB",
-    help="Memory to match in, at least 0.27. The maps do not depend on it. [default: a quarter of what is free]",
+    help="Memory for matching, at least 0.27. The maps do not depend on it. [default: a quarter of the free memory]",
 )
 @bids_options
 @dicom_options
@@ -61,12 +70,12 @@ def command(
     memory: float | None,
     **common: Any,  # noqa: ANN401 - what map_all takes
 ) -> None:
-    """Match each INPUT, a raw scan (ISMRMRD, Siemens Twix) or a frames file, with every entry of a dictionary.
+    """Match each INPUT, a raw scan (ISMRMRD, Siemens Twix) or a frames file, with a dictionary.
 
-    Writes OUT/SCAN/ with maps.h5, a NIfTI image a map and a picture of the middle slice; where SCAN.truth.npz lies
-    beside the input, the picture shows it too. A result that was made of the same scan with the same dictionary and
-    options is skipped, and after a scan that fails the others go on; the exit code tells at the end. Scans of one name
-    are told apart by their folders.
+    Writes OUT/SCAN/ with report.html, maps.h5, one NIfTI image per map and a picture of the middle slice. If
+    SCAN.truth.npz lies next to the input, page and picture show it as well. Scans with an existing result of the same
+    inputs and options are skipped. A scan that fails does not stop the others; any failure gives a non-zero exit code.
+    Scans of the same name are named after their folders, too.
 
     Example: mrfpipe match thigh.h5 -d t1ff.h5 -o results
     """

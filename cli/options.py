@@ -50,7 +50,7 @@ class Settings:
 
         device = resolve_device(self.device_name)
         if self.device_name == "auto":
-            self.say(f"device: {device} (chosen by auto)")
+            self.say(f"device: {device} (selected automatically)")
         return device
 
     def say(self, text: str) -> None:
@@ -79,14 +79,19 @@ def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callabl
     --force and --verbose are eager, known when the paths of a command are looked at.
     """
 
-    @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute. [default: auto]")
-    @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
-    @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of random numbers. [default: 0]")
-    @click.option("--force", is_flag=True, is_eager=True, help="Replace outputs that exist.")
+    @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Device to compute on. [default: auto]")
+    @click.option("--threads", type=click.IntRange(min=1), help="Number of CPU threads. [default: all cores]")
+    @click.option("--seed", type=click.IntRange(min=0), default=0, help="Random seed. [default: 0]")
+    @click.option("--force", is_flag=True, is_eager=True, help="Replace existing outputs.")
     @click.option(
-        "-v", "--verbose", is_flag=True, is_eager=True, callback=_note_verbose, help="Say more; show tracebacks."
+        "-v",
+        "--verbose",
+        is_flag=True,
+        is_eager=True,
+        callback=_note_verbose,
+        help="Print more messages, and tracebacks of errors.",
     )
-    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print only results and errors.")
     @functools.wraps(command)
     def with_settings(
         *args: Any,  # noqa: ANN401 - the command's own arguments
@@ -99,7 +104,7 @@ def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callabl
         **kwargs: Any,  # noqa: ANN401 - the command's own options
     ) -> None:
         if verbose and quiet:
-            raise click.UsageError("--verbose and --quiet exclude each other.")
+            raise click.UsageError("--verbose and --quiet are mutually exclusive.")
         if threads is not None:
             from mrfpipe.arrays import limit_threads
 
@@ -149,9 +154,9 @@ scheduler_option = click.option(
     "where",
     metavar="ADDRESS",
     callback=_where,
-    help="Run on the Dask cluster of this scheduler (tcp://host:8786), a scan a task. The workers read the inputs and "
-    "write the results themselves, so all paths must be visible to them under the same names. A worker makes one scan "
-    "at a time: start it with --nthreads 1, and limit it by --threads where several share a machine. Needs "
-    "mrfpipe[cluster]. [default: this machine, scan after scan]",
+    help="Run on the Dask cluster of this scheduler (tcp://host:8786), one task per scan. Workers read inputs and "
+    "write results themselves, so all paths must mean the same to them. A worker processes one scan at a time: start "
+    "it with --nthreads 1, and limit it with --threads where several share a machine. Needs mrfpipe[cluster]. "
+    "[default: this machine, one scan after the other]",
 )
 """Where to run, for commands that take many scans; gives the command a `Where`."""

@@ -72,8 +72,8 @@ def do_all(jobs: Sequence[Job], scans: Scans, settings: Settings, scheduler: str
     except KeyboardInterrupt:
         if n_scans == 1:
             raise
-        rest = "workers finish the scans they are at" if scheduler else "nothing is half-written"
-        raise KeyboardInterrupt(f"{states['done']} of {n_scans} scans were done and stay; {rest}.") from None
+        rest = "workers finish their current scans" if scheduler else "no result is incomplete"
+        raise KeyboardInterrupt(f"{states['done']} of {n_scans} scans are finished and kept; {rest}.") from None
     scans.conclude(states, settings.say)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mrfpipe.protocol import Protocol
 
 
-RESULT_FIRST = "give the result first, then what it is compared with"
+RESULT_FIRST = "give the result first, then the reference"
 """What to do about a truth where a result is wanted."""
 
 
@@ -82,7 +82,7 @@ def named_protocol(name: "str | Protocol") -> "Protocol":
     return name if isinstance(name, Protocol) else load_protocol(name)
 
 
-def protocol_option(text: str = "What is scanned: a name or a TOML file.") -> Callable[..., Any]:
+def protocol_option(text: str = "Protocol: a built-in name or a TOML file.") -> Callable[..., Any]:
     """Add the option --protocol to a command; its default is t1ff."""
     kind, shown = named_protocol, "NAME|FILE"
     return click.option("--protocol", type=kind, metavar=shown, default="t1ff", show_default=True, help=text)

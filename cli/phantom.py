@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     type=click.Choice(["thigh", "leg", "shoulder", "abdomen", "pelvis", "spheres"]),
     default="thigh",
     show_default=True,
-    help="Part of the body, or the spheres of the ISMRM/NIST system phantom.",
+    help="Body region, or the spheres of the ISMRM/NIST system phantom.",
 )
-@click.option("--slices", type=click.IntRange(1, 100), default=1, show_default=True, help="Slices.")
-@click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True, help="Receive coils.")
+@click.option("--slices", type=click.IntRange(1, 100), default=1, show_default=True, help="Number of slices.")
+@click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True, help="Number of receive coils.")
 @click.option(
     "--snr",
     type=click.FloatRange(min=0, min_open=True),
     default=4000.0,
     show_default=True,
-    help="Mean magnitude of the centre of k-space over the noise.",
+    help="Signal-to-noise ratio: mean magnitude at the centre of k-space over the noise.",
 )
 @protocol_option()
 @common_options
 def command(
     settings: Settings, output: Path, anatomy: str, slices: int, coils: int, snr: float, protocol: "Protocol"
 ) -> None:
-    """Write the raw scan of a phantom to OUT.h5 (ISMRMRD), and the truth to OUT.truth.npz beside it.
+    """Simulate the raw scan of a phantom: OUT.h5 (ISMRMRD), with the ground truth in OUT.truth.npz.
 
-    The seed decides the person: build, muscles, disease, fields and noise; of the spheres, what they are filled with.
+    The seed determines the subject: build, muscles, disease, fields and noise; for spheres, their contents.
 
     Example: mrfpipe phantom thigh.h5 --slices 2 --seed 7
     """

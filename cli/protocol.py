@@ -42,13 +42,12 @@ def settings_of(form: str) -> Callable[[click.Context, click.Parameter, tuple[st
 @click.option(
     "--components",
     type=click.Choice(["tissue", "water-fat"]),
-    help="What a voxel's signal is the sum of. [default: tissue of SCAN.seq, water-fat of SCAN.dat]",
+    help="Components of the signal of a voxel. [default: tissue for SCAN.seq, water-fat for SCAN.dat]",
 )
 @click.option(
     "--parameters",
     metavar="NAME,NAME,...",
-    help="What is searched for: T1,T2 and, at will, df,B1 of tissue; FF,T1H2O,T1fat,df,B1 of water and fat, df and B1 "
-    "at will.",
+    help="Parameters to estimate: T1,T2 for tissue, FF,T1H2O,T1fat for water-fat, and optionally df,B1.",
 )
 @click.option(
     "--range",
@@ -56,7 +55,7 @@ def settings_of(form: str) -> Callable[[click.Context, click.Parameter, tuple[st
     metavar=RANGE,
     callback=settings_of(RANGE),
     multiple=True,
-    help="Values of a parameter, in ms, Hz or 1; given again, further ones.",
+    help="Grid values of a parameter, in ms, Hz or 1; repeat the option for several ranges.",
 )
 @click.option(
     "--soft-delay",
@@ -64,20 +63,20 @@ def settings_of(form: str) -> Callable[[click.Context, click.Parameter, tuple[st
     metavar=DELAY,
     callback=settings_of(DELAY),
     multiple=True,
-    help="A delay that the operator sets, as it was set; the file's default otherwise.",
+    help="Soft delay as set by the operator. [default: that in the file]",
 )
 @click.option(
     "--trains",
     type=INPUT,
     metavar="FILE.json",
-    help="For SCAN.dat: JSON file with the lists FA (flip angles in degrees) and TE (echo times in ms), one value for "
-    "each spoke. [default: the trains of t1ff]",
+    help="For SCAN.dat: JSON file with the lists FA (flip angles in degrees) and TE (echo times in ms), one value per "
+    "spoke. [default: the trains of t1ff]",
 )
 @click.option(
     "--heartbeat",
     type=click.FloatRange(min=0, min_open=True),
     metavar="MS",
-    help="Time from trigger to trigger; without it a trigger comes as soon as it is waited for.",
+    help="Time between triggers. [default: every trigger arrives without delay]",
 )
 @common_options
 def command(
@@ -93,9 +92,9 @@ def command(
 ) -> None:
     """Derive a protocol from SCAN.seq, a Pulseq sequence, or from SCAN.dat, a Siemens Twix scan of MRF T1-FF.
 
-    Pulses, delays, dephasing, readouts and field of view are the sequence's; one that cannot be simulated ends in a
-    line that names what cannot, and when it is played. Needs mrfpipe[pulseq]. Of a scan, echo spacing, inversion time,
-    recovery, field of view, matrix and slices are the header's.
+    From a sequence, the protocol takes pulses, delays, dephasing, readouts and field of view; an element that cannot be
+    simulated is an error that names the element and its time. Needs mrfpipe[pulseq]. From a scan, the protocol takes
+    echo spacing, inversion time, recovery, field of view, matrix and slices of the header.
 
     Example: mrfpipe protocol scan.seq -o scan.toml --parameters T1,T2,B1
     """
@@ -116,7 +115,7 @@ def command(
     names = tuple(parameters.split(",")) if parameters else ()
     delays = {name: milliseconds * 1e-3 for name, (milliseconds,) in soft_delays}
     if (is_scan and (delays or heartbeat)) or (not is_scan and trains):
-        raise click.UsageError("--soft-delay and --heartbeat are for SCAN.seq, --trains is for SCAN.dat.")
+        raise click.UsageError("--soft-delay and --heartbeat apply to SCAN.seq, --trains applies to SCAN.dat.")
     searched = Searched(components=components or ("water-fat" if is_scan else "tissue"), parameters=names, ranges=axes)
     if is_scan:
         protocol = protocol_from_twix(scanned, searched=searched, trains=trains)

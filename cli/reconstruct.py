@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 @scans_argument("INPUT...", *SCAN)
 @results_option
 @click.option(
-    "--model", type=Input(NETWORK), metavar="MODEL", help="Network written by `train`. [default: the one that ships]"
+    "--model",
+    type=Input(NETWORK),
+    metavar="MODEL",
+    help="Network written by `train`. [default: the bundled pretrained network]",
 )
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
     default=BY_NETWORK.precision,
     show_default=True,
-    help="bfloat16 is faster on a CPU that multiplies in it, and errs by some thousandths of a map's range.",
+    help="bfloat16 is faster on CPUs with hardware support, at an error of a few thousandths of a map's range.",
 )
 @bids_options
 @dicom_options
@@ -45,11 +48,11 @@ def command(
     precision: "Precision",
     **common: Any,  # noqa: ANN401 - what map_all takes
 ) -> None:
-    """Turn each INPUT, a raw scan (ISMRMRD, Siemens Twix) or a frames file, into quantitative maps by a network.
+    """Estimate the maps of each INPUT, a raw scan (ISMRMRD, Siemens Twix) or a frames file, with a neural network.
 
-    Without MODEL the pretrained network for the scan's sequence is used. MODEL says whether a raw scan is reconstructed
-    frame by frame or in a subspace: as the scans that it learned from. Writes OUT/SCAN/ as `match` does, skips what is
-    done, and goes on after a scan that fails.
+    The default is the bundled pretrained network for the sequence of the scan. A raw scan is reconstructed as the
+    training data of the network were, frame by frame or in a subspace. Writes OUT/SCAN/ as `match` does, skips finished
+    scans, and continues after a scan that fails.
 
     Example: mrfpipe reconstruct thigh.h5 --model model -o results
     """

@@ -14,8 +14,8 @@ roi_option = click.option(
     "--roi",
     type=INPUT,
     metavar="LABELS.nii.gz",
-    help="Regions to show means and histograms of: whole numbers, drawn on one of the result's images; their names are "
-    "those in LABELS.tsv, .csv or .txt beside it, if there is one.",
+    help="Label image of regions, drawn on one of the result's images, for means and histograms; the names of the "
+    "regions are read from LABELS.tsv, .csv or .txt next to it, if there is one.",
 )
 
 
@@ -25,10 +25,10 @@ roi_option = click.option(
 @roi_option
 @common_options
 def command(settings: Settings, result: Path, reference: Path | None, roi: Path | None) -> None:
-    """Write the page report.html of the result folder OUT, as `match` and `reconstruct` do, beside its maps.
+    """Write report.html in the result folder OUT, as `match` and `reconstruct` do.
 
-    With REFERENCE, another result or a truth .npz, the page shows that and the difference, too, and how they agree. It
-    opens from disk in Chromium and Firefox, without a network.
+    With REFERENCE, another result or a ground-truth .npz, the page also shows the reference, the difference and their
+    agreement. The page opens from disk in Chromium and Firefox, without a network connection.
 
     Example: mrfpipe report results/thigh thigh.truth.npz --roi muscles.nii.gz --force
     """
@@ -66,5 +66,5 @@ def command(settings: Settings, result: Path, reference: Path | None, roi: Path 
         )
         write_report(page, text)
     if fingerprints is None:
-        settings.say("note: the result keeps no fingerprints, so the page has none; match the scan again for them")
+        settings.say("note: the result holds no fingerprints, so the page shows none; match the scan again to add them")
     click.echo(f"{page}: open it in a browser")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     type=Input(DICTIONARY),
     multiple=True,
     metavar="DICT.h5",
-    help="Offer matching with this dictionary, by the name of its file; any number. The first is the default.",
+    help="Offer matching with this dictionary under its file name; may be repeated. The first is the default.",
 )
 @click.option(
     "--model",
@@ -36,11 +36,19 @@ if TYPE_CHECKING:
     type=Input(NETWORK),
     multiple=True,
     metavar="MODEL",
-    help="Offer this network, by the name of its folder; any number. [default: those that ship]",
+    help="Offer this network under its folder name; may be repeated. [default: the bundled pretrained networks]",
 )
-@click.option("-o", "--output", type=Place(folder=True), metavar="OUT", help="Keep a result folder of every scan here.")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=9002, show_default=True, help="Port; 0 for a free one.")
+@click.option(
+    "-o", "--output", type=Place(folder=True), metavar="OUT", help="Also write a result folder for every scan here."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=9002,
+    show_default=True,
+    help="Port to listen on; 0 for a free port.",
+)
 @common_options
 @imaging_options
 def command(
@@ -52,19 +60,18 @@ def command(
     port: int,
     imaging: "Imaging",
 ) -> None:
-    """Take scans as they are measured, over MRD streaming (OpenRecon, FIRE, Gadgetron), and send their maps back.
+    """Receive scans over MRD streaming (OpenRecon, FIRE, Gadgetron) and return their maps as images.
 
-    A client chooses `matching` or `network` by its configuration, or leaves it to the server, which matches if it has a
-    dictionary. Every slice is reconstructed as soon as it is complete. Connections are served one after the other, and
-    each is told in a line; the server runs until it is interrupted. It knows no passwords: let nothing but the scanner
-    reach it.
+    The configuration of the client selects `matching` or `network`; by default the server matches if it has a
+    dictionary. Every slice is reconstructed as soon as it is complete. The server handles one connection at a time,
+    prints a line for each, and runs until interrupted. It has no authentication: let only the scanner reach it.
 
     Example: mrfpipe serve -d t1ff.h5
     """
     try:
         listening = socket.create_server((host, port))
     except OSError as e:
-        raise ResourceError(f"{host}:{port} cannot be listened at: {e.strerror or e}; choose another --port.") from e
+        raise ResourceError(f"Cannot listen on {host}:{port}: {e.strerror or e}; choose another --port.") from e
     with listening:
         from mrfpipe.learning.shipped import shipped_models
         from mrfpipe.run.offer import Offer
@@ -83,7 +90,7 @@ def command(
             output=output,
             command=tuple(settings.command),
         )
-        settings.say(f"listening at {host}:{listening.getsockname()[1]} for scans, with {names}; interrupt to end")
+        settings.say(f"listening on {host}:{listening.getsockname()[1]} for scans with {names}; interrupt to stop")
         server.serve(listening)
 
 
@@ -95,6 +102,6 @@ def _named(by: dict[Path, MapsBy]) -> dict[str, "Mapper"]:
     for path, one in by.items():
         name = path.resolve().stem if path.is_file() else path.resolve().name
         if name in named:
-            raise MismatchError(f"Two are called {name}, the second is {path}; rename one.")
+            raise MismatchError(f"Two dictionaries or networks are called {name}, the second is {path}; rename one.")
         named[name] = load_mapper(one, path)
     return named

@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     "--model",
     "spoiling",
     type=click.Choice(["spoiled", "epg", "bloch"]),
-    help="Signal model. [default: spoiled if gradients and RF phase spoil, else epg]",
+    help="Signal model. [default: spoiled for trains with gradient and RF spoiling, else epg]",
 )
-@click.option("--slice-profile", is_flag=True, help="Let the flip angle vary across the slice, as the excitation does.")
-@click.option("--rank", type=click.IntRange(min=2), help="Basis vectors to keep.")
 @click.option(
-    "--energy", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Or: energy to keep. [0.99999]"
+    "--slice-profile", is_flag=True, help="Simulate the flip angle profile of the excitation across the slice."
 )
-@click.option("--groups", is_flag=True, help="Group the entries, too, for match --method group; takes minutes.")
+@click.option("--rank", type=click.IntRange(min=2), help="Number of basis vectors to keep.")
+@click.option(
+    "--energy",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Alternatively: fraction of the energy to keep. [default: 0.99999]",
+)
+@click.option("--groups", is_flag=True, help="Also group the entries, for match --method group; takes minutes.")
 @common_options
 def command(
     settings: Settings,
@@ -39,23 +43,21 @@ def command(
     energy: float | None,
     groups: bool,
 ) -> None:
-    """Simulate the dictionary of PROTOCOL: a TOML file, or the name of one that comes with mrfpipe.
+    """Simulate the dictionary of PROTOCOL: a TOML file, or t1ff, t1ff-small, fisp or fisp-spiral.
 
-    Those are t1ff, t1ff-small, fisp and fisp-spiral.
-
-    Model `spoiled` takes the transverse magnetisation to be gone before every pulse: take it to compare with published
-    MRF T1-FF maps, whose authors simulate so. Model `epg` follows it through gradient and RF spoiling: take it where
-    accuracy counts and the protocol states the scanner's RF phase increment. Model `bloch` follows single spins and is
-    slower: take it to check the other two.
+    Model `spoiled` assumes ideal spoiling; use it to compare with published MRF T1-FF maps, which assume the same.
+    Model `epg` simulates gradient and RF spoiling with extended phase graphs; use it for accuracy if the protocol
+    states the RF phase increment of the scanner. Model `bloch` is a slower isochromat Bloch simulation, for
+    verification.
 
     Example: mrfpipe simulate t1ff -o t1ff-epg.h5 --model epg
     """
     from mrfpipe.progress import stage
 
     if rank is not None and energy is not None:
-        raise click.UsageError("--rank and --energy exclude each other.")
+        raise click.UsageError("--rank and --energy are mutually exclusive.")
     if rank is not None and rank > protocol.sequence.n_frames:
-        raise click.BadParameter(f"{protocol.name} has {protocol.sequence.n_frames} frames; no higher rank exists.")
+        raise click.BadParameter(f"{protocol.name} has {protocol.sequence.n_frames} frames; the rank cannot be higher.")
 
     with stage(settings.progress, "load"):
         from mrfpipe.basis import DEFAULT_ENERGY

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 _LISTED = "\n\n".join(f"`{name}` ({study.minutes} min): {study.about}." for name, study in STUDIES.items())
-_HELP = f"""Run the study NAME: a table, as text and CSV, and figures in DIR, beside the figures of the paper.
+_HELP = f"""Run the study NAME and write its table (text and CSV) and figures to DIR, next to the values of the paper.
 
 {_LISTED}
 
-Minutes are about those of --scale small on two idle cores, in a new DIR. Studies of the paper keep scans, networks and
-maps in DIR/work and share them: with the DIR of an earlier study the next one begins where that ended, and an
-interrupted one goes on when called again. `table2` trains all networks; the others train the proposed one if it is not
-there, and `qualitative`, `sharpness` and `generalization` show those of `table2` that are.
+Times are for --scale small on two idle cores, in a new DIR. Studies of the paper share scans, networks and maps in
+DIR/work: a study reuses the work of earlier ones in the same DIR, and an interrupted study continues when called again.
+`table2` trains all networks; the other studies train the proposed network if it is missing, and `qualitative`,
+`sharpness` and `generalization` include the networks of `table2` that exist.
 
---force replaces the study's tables and figures and nothing in DIR/work; to begin anew, delete that folder.
+--force replaces the tables and figures of the study but nothing in DIR/work; to start anew, delete that folder.
 
 Example: mrfpipe study spoiling -o spoiling
 """
@@ -51,8 +51,7 @@ def _refuse_outputs(ctx: click.Context, param: click.Parameter, folder: Path) ->
     "--scale",
     type=click.Choice(["small", "paper"]),
     default="small",
-    help="small: minutes on a CPU; paper: the whole of it, spoiling in many minutes, the others in days on a GPU. "
-    "[default: small]",
+    help="small: minutes on a CPU; paper: the size of the paper, days on a GPU (spoiling: minutes). [default: small]",
 )
 @common_options
 def command(settings: Settings, name: str, output: Path, scale: "ScaleName") -> None:

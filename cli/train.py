@@ -32,40 +32,45 @@ if TYPE_CHECKING:
     type=click.Choice(["small", "paper", "cohen", "hoppe", "oksuz", "fang"]),
     default="small",
     show_default=True,
-    help="Network and how it is trained: small for a CPU, that of the paper, or one of those it is compared with.",
+    help="Network and training settings: small for a CPU, that of the paper, or a published competitor.",
 )
 @click.option(
     "--labels",
     type=click.Choice(["truth", "match"]),
     default="truth",
     show_default=True,
-    help="Maps to learn: DATA.truth.npz beside each scan, or exact matching.",
+    help="Maps to learn: DATA.truth.npz next to each scan, or those of exact matching.",
 )
-@click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="For --labels match.")
-@protocol_option("What was scanned, for --labels truth.")
+@click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="Dictionary, for --labels match.")
+@protocol_option("Protocol of the scans, for --labels truth.")
 @click.option(
     "--signal-model",
     "spoiling",
     type=click.Choice(["spoiled", "epg", "bloch"]),
-    help="How the scans' signals are simulated, for --labels truth; matching takes the dictionary's. "
-    "[default: as phantoms are, spoiled if gradients and RF phase spoil, else epg]",
+    help="Signal model of the scans, for --labels truth; with --labels match it is that of the dictionary. [default: "
+    "as in simulate]",
 )
-@click.option("--slice-profile", is_flag=True, help="Likewise, whether the flip angle varies across the slice.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Times to go through the data. [default: the preset's]")
+@click.option(
+    "--slice-profile", is_flag=True, help="With --signal-model: the scans have a flip angle profile across the slice."
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs. [default: that of the preset]")
 @click.option(
     "--validate",
     multiple=True,
     type=Input(*SCAN),
     metavar="DATA",
-    help="Scan to choose the best epoch by, not to learn from; may be given several times.",
+    help="Validation scan, which selects the best epoch; may be repeated.",
 )
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
 @trust_option
 @click.option(
-    "--log", type=INPUT, metavar="FILE", help="Write a line of JSON an epoch: losses, variance explained, time."
+    "--log",
+    type=INPUT,
+    metavar="FILE",
+    help="Log file with one line of JSON per epoch: losses, explained variance, time.",
 )
-@click.option("--board", type=INPUT, metavar="DIR", help="Write the same for TensorBoard (mrfpipe[tensorboard]).")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint of an interrupted training.")
+@click.option("--board", type=INPUT, metavar="DIR", help="The same for TensorBoard (mrfpipe[tensorboard]).")
+@click.option("--resume", is_flag=True, help="Continue an interrupted training from its checkpoint.")
 @common_options
 def command(
     settings: Settings,
@@ -85,23 +90,26 @@ def command(
     board: Path | None,
     resume: bool,
 ) -> None:
-    """Train a network on DATA: raw scans (ISMRMRD) or frames files whose maps are known.
+    """Train a network on DATA, raw scans (ISMRMRD, Siemens Twix) or frames files with known maps.
 
-    `small` is for a CPU and minutes, `paper` the network of Balsiger et al. (2020), which wants a GPU. After every
-    epoch the state is kept in MODEL.checkpoint, for --resume. Started by torchrun, several GPUs train one network.
+    Preset `small` trains in minutes on a CPU; `paper` is the network of Balsiger et al. (2020) and needs a GPU. A
+    checkpoint is written to MODEL.checkpoint after every epoch, for --resume. With torchrun, several GPUs train one
+    network.
 
     Example: mrfpipe train a.h5 b.h5 -o model --preset small
     """
     from mrfpipe.errors import OutputExistsError
 
     if (labels == "match") != (dictionary is not None):
-        raise click.UsageError("--labels match and --dictionary go together.")
+        raise click.UsageError("--labels match and --dictionary require each other.")
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     if checkpoint.exists() and not resume and not settings.force:
-        raise OutputExistsError(f"{checkpoint} is there from a training; --resume goes on from it, --force drops it.")
+        raise OutputExistsError(
+            f"{checkpoint} exists from an earlier training; continue it with --resume or discard it with --force."
+        )
 
     if dictionary is not None and (spoiling is not None or slice_profile):
-        raise click.UsageError(f"{dictionary} says the signal model; --signal-model is for --labels truth.")
+        raise click.UsageError(f"{dictionary} determines the signal model; --signal-model is for --labels truth.")
 
     from mrfpipe.physics.simulate import signal_model
     from mrfpipe.run.training import TrainingJob

@@ -35,6 +35,11 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
+def figures(text: str) -> set[str]:
+    """Numbers as they are written, units and signs aside; years and names of columns are among them, and harmless."""
+    return set(re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?", text))
+
+
 def run_blocks(page: Path, folder: Path) -> list[str]:
     """Run what can be run of a page in a folder; return what each block printed."""
     return [run_block(block, folder) for block in blocks(page) if block.language in RUN]

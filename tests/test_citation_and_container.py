@@ -1,4 +1,4 @@
-"""CITATION.cff and the Dockerfile name what there is: version, paper, files, extras."""
+"""CITATION.cff, the Dockerfile and the settings of CI and hooks name what there is: version, paper, files, extras."""
 
 import re
 import tomllib
@@ -26,3 +26,19 @@ def test_container_copies_every_package_and_asks_for_extras_that_exist():
     assert set(PROJECT["tool"]["setuptools"]["package-dir"].values()) <= copied
     (extras,) = re.findall(r"^ARG EXTRAS=(.*)$", text, re.MULTILINE)
     assert set(extras.split(",")) <= set(PROJECT["project"]["optional-dependencies"])
+
+
+def test_ci_runs_the_gate_and_hooks_are_a_part_of_it():
+    yaml = pytest.importorskip("yaml")
+    steps = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]["steps"]
+    runs = [step["run"] for step in steps if "run" in step]
+    assert runs[0] == ".ci/run"
+    assert "pip wheel" in runs[1]
+    gate = (ROOT / "Makefile").read_text().replace("$(BIN)", ".venv/bin")
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert {hook["entry"] for hook in local["hooks"]} == {
+        ".venv/bin/ruff check",
+        ".venv/bin/ruff format",
+        ".venv/bin/mypy",
+    }
+    assert all(f"\t{hook['entry']}" in gate for hook in local["hooks"])

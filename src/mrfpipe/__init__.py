@@ -1,22 +1,22 @@
 """mrfpipe: Magnetic Resonance Fingerprinting from raw scan to quantitative maps.
 
-What a program of one's own needs is here, imported when it is asked for, so that ``import mrfpipe`` takes no time.
+The public names are imported on first use, so that ``import mrfpipe`` is instant.
 
-The modules in the order in which the data goes through them:
+The modules in the order of the data flow:
 
-protocol     what is measured, in what, and what is searched for
-physics      what the components of a voxel emit during the sequence
+protocol     sequence, components and parameters to estimate
+physics      simulation of signals
 dictionary   all fingerprints of a grid, as components in an SVD basis
 limit        what a scan can tell of each parameter at best
 acquisition  raw scans and trajectories
-imaging      k-space to a series of frames
-files        results on disk, written whole or not at all
-phantom      raw scans whose truth is known
-matching     the fingerprint each voxel is most like
-learning     networks that replace the matching
-evaluation   how far maps are from a reference
-report       a result as a page for the browser
-run          a scan's file to its result, by matching or by a network
+imaging      reconstruction of frames or subspace coefficients
+files        results on disk, written completely or not at all
+phantom      simulated raw scans with ground truth
+matching     dictionary matching and refinement
+learning     networks that replace or correct matching
+evaluation   error metrics against a reference
+report       the HTML page of a result
+run          from a scan's file to its result, by matching or a network
 """
 
 from importlib import import_module
@@ -85,7 +85,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for."""
+    """Import a public name on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

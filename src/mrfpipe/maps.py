@@ -1,6 +1,6 @@
-"""ParameterMaps: the quantitative maps of a scan, and the maps that say how far to trust them.
+"""ParameterMaps: the quantitative maps of a scan and their quality maps.
 
-Fingerprints are what the maps were read from: the signal of every voxel and the one it was explained by.
+Fingerprints holds the measured signal of every voxel and the simulated signal at its estimates.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,30 +18,30 @@ Labels = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ParameterMaps(Mapping[str, Float]):
-    """What a scan yields, by matching or by a network alike: a mapping from a parameter's name to its map.
+    """Quantitative maps, estimated by matching or a network: a mapping from the name of a parameter to its map.
 
-    Maps that are looked up by name are in the units of files; `si` has them in SI units. Arrays have shape
-    `(slices, y, x)`. Voxels outside the mask, and voxels without any signal, are NaN in every map and outside `mask`.
+    Indexing by name gives a map in the unit of files; `si` holds the maps in SI units. Arrays have shape
+    `(slices, y, x)`. Voxels outside `mask`, which includes voxels without signal, are NaN in every map.
     """
 
     parameters: tuple[Parameter, ...]
-    """What was searched for."""
+    """The estimated parameters."""
     si: Mapping[str, Float]
-    """The map of every parameter by its name, in SI units."""
+    """Map of every parameter by its name, in SI units."""
     m0: Float
-    """Magnitude of the scale between signal and simulated fingerprint (proton density times receive gain)."""
+    """Magnitude of the signal relative to the simulated fingerprint: proton density times receive gain."""
     phase: Float
-    """Phase of that scale in rad, from -pi to pi: of the signal at the moment of excitation."""
+    """Phase of the signal relative to the fingerprint in rad, from -pi to pi: its phase at excitation."""
     match: Float
     """Normalised correlation of signal and fingerprint, 0 to 1."""
     edge: npt.NDArray[np.uint8]
-    """Bit n is set where the n-th parameter lies at an end of its grid."""
+    """Bit n is set where the n-th parameter is at its grid limit."""
     mask: Bool
     """Where the maps are defined."""
     affine: Double
     """Voxel `(x, y, slice)` to RAS in mm. Shape `(4, 4)`."""
     gap: Float | None = None
-    """How far the second-best explanation falls behind in correlation, if it was looked for; see
+    """Difference in `match` between the best and the second-best local optimum; None if it was not computed. See
     `mrfpipe.matching.gap`."""
     sd: Mapping[str, Float] | None = None
     """Standard deviation of every parameter by its name, in SI units, if it is known."""
@@ -100,10 +100,10 @@ class ParameterMaps(Mapping[str, Float]):
         for parameter in self.parameters:
             if parameter.name == name:
                 return parameter
-        raise KeyError(f"there is no map {name!r}; there are {', '.join(self)}")
+        raise KeyError(f"there is no map {name!r}; choose from {', '.join(self)}")
 
     def at_edge(self, parameter: Parameter) -> Bool:
-        """Return the voxels where a parameter lies at an end of its grid. Shape `(slices, y, x)`."""
+        """Return the voxels where a parameter is at its grid limit. Shape `(slices, y, x)`."""
         found: Bool = self.edge >> self.parameters.index(parameter) & 1 > 0
         return found
 
@@ -138,7 +138,7 @@ class ParameterMaps(Mapping[str, Float]):
         yield from ((quality, self.quality_map(quality)) for quality in self.quality)
 
     def counts(self, parameter: Parameter) -> Bool:
-        """Return the voxels in which a parameter counts, by its condition; all are in the mask. `(slices, y, x)`."""
+        """Return the voxels inside the mask in which a parameter is scored, by its condition. `(slices, y, x)`."""
         return self.mask & parameter.counts_where(self.si)
 
     @classmethod
@@ -150,7 +150,7 @@ class ParameterMaps(Mapping[str, Float]):
         affine: Double,
         m0: Float | None = None,
     ) -> "ParameterMaps":
-        """Make maps that are known and not estimated: `m0`, unless given, and `match` are 1, `phase` and `edge` 0."""
+        """Make maps of known values: `m0` (unless given) and `match` are 1, `phase` and `edge` are 0."""
         one = np.where(mask, np.float32(1), np.float32(np.nan))
         return cls(
             parameters=parameters,

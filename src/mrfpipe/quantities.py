@@ -113,7 +113,7 @@ OFF_RESONANCE = Quantity(
 )
 B1 = Quantity(
     name="B1",
-    title="flip angle efficacy",
+    title="relative B1+",
     unit="1",
     least=0.01,
     most=10.0,
@@ -206,7 +206,7 @@ class Parameter:
 
 def counting_rule(parameters: Iterable[Parameter]) -> str:
     """Say in words where parameters are compared with a reference; empty if everywhere."""
-    return ", ".join(f"{p.name} counts where the reference has {p.counts.text}" for p in parameters if p.counts)
+    return ", ".join(f"{p.name} is scored where the reference has {p.counts.text}" for p in parameters if p.counts)
 
 
 def parameters_as_text(parameters: tuple[Parameter, ...]) -> str:
@@ -241,12 +241,12 @@ def parameters_from_text(text: str) -> tuple[Parameter, ...]:
             for entry in entries
         )
     except (KeyError, TypeError) as e:
-        raise ValueError(f"it does not say what its maps are of ({e})") from e
+        raise ValueError(f"it does not state the parameters of its maps ({e})") from e
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """A map that says how far to trust the parameters."""
+    """A quality map, which indicates how reliable the parameters are."""
 
     field: str
     """Name in `mrfpipe.maps.ParameterMaps`."""
@@ -255,7 +255,7 @@ class Quality:
     unit: str
     """Unit in files and figures."""
     title: str
-    """What it is, for people."""
+    """Title for display."""
     colours: str = "magma"
     """Colour map of matplotlib."""
     bids: Bids | None = None
@@ -266,23 +266,29 @@ M0 = Quality(
     field="m0",
     name="M0",
     unit="arbitrary",
-    title="scale between signal and simulated fingerprint: proton density times receive gain",
+    title="scale of the signal relative to the fingerprint: proton density times receive gain",
     bids=Bids(folder="anat", suffix="M0map", unit="arbitrary", scale=1.0),
 )
-PHASE = Quality(field="phase", name="M0phase", unit="rad", title="phase of that scale, -pi to pi", colours="twilight")
+PHASE = Quality(
+    field="phase",
+    name="M0phase",
+    unit="rad",
+    title="phase of the signal relative to the fingerprint, -pi to pi",
+    colours="twilight",
+)
 MATCH = Quality(field="match", name="match", unit="1", title="normalised correlation of signal and fingerprint, 0 to 1")
 EDGE = Quality(
     field="edge",
     name="edge",
     unit="1",
-    title="sum of a number for each parameter at an end of its grid",
+    title="parameters at their grid limit, as a sum of one number per parameter",
     colours="cividis",
 )
 GAP = Quality(
     field="gap",
     name="gap",
     unit="1",
-    title="normalised correlation that the second-best explanation lacks, all of it if there is none",
+    title="difference in match between the best and the second-best local optimum",
 )
 DEVIATION = "sd"
 """Field of the standard deviations."""

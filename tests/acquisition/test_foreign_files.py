@@ -81,7 +81,7 @@ def test_dummies_of_the_header_are_not_believed(path):
     assert got.unstated(small_sequence()) == ("flip angles", "TE", "TR", "TI")
     (remark,) = got.remarks
     assert remark == (
-        "the header, of a player of Pulseq files, is not believed: trajectory 'cartesian', matrix 64 x 64, "
+        "the header is ignored, as the Pulseq interpreter does not fill it: trajectory 'cartesian', matrix 64 x 64, "
         "field of view 300 x 300 mm, TE 10 ms, TR 100 ms, flip angle 15 deg"
     )
 

@@ -72,10 +72,10 @@ def exchange(made: Made, i: int, data: np.ndarray) -> None:
 
 
 ACQUISITIONS = {
-    "nothing": (lambda made: made.clear(), "holds no acquisitions for an image"),
+    "nothing": (lambda made: made.clear(), "holds no imaging acquisitions"),
     "only navigators": (
         lambda made: [flagged(one, ismrmrd.ACQ_IS_NAVIGATION_DATA) for one in made],
-        "holds no acquisitions for an image",
+        "holds no imaging acquisitions",
     ),
     "coils change": (lambda made: resized(made, 30, n_coils=2), r"acquisition 30 \(slice 1, readout 6\) has 2 coils"),
     "no coils": (lambda made: [resized(made, i, n_coils=0) for i in range(len(made))], "have no coils"),
@@ -139,10 +139,16 @@ ACQUISITIONS = {
     "slices at one place": (lambda made: set_all(made, "position", lambda _: (1, 2, 3)), "not evenly spaced"),
     "slices beside each other": (
         lambda made: set_all(made, "position", lambda one: one.idx.slice * 10 * READ_DIR),
-        "not one behind the other",
+        "slices are not stacked along their normal",
     ),
-    "slice moves": (lambda made: made[30].position.__setitem__(0, 99.0), "slice 1 moves at readout 6"),
-    "slice turns": (lambda made: set_all(made[6:7], "read_dir", lambda _: PHASE_DIR), "slice 0 moves at readout 6"),
+    "slice moves": (
+        lambda made: made[30].position.__setitem__(0, 99.0),
+        "slice 1 changes its position or directions at readout 6",
+    ),
+    "slice turns": (
+        lambda made: set_all(made[6:7], "read_dir", lambda _: PHASE_DIR),
+        "slice 0 changes its position or directions at readout 6",
+    ),
     "position not finite": (lambda made: made[3].position.__setitem__(1, np.nan), "positions .* are not finite"),
     "noise of other coils": (
         lambda made: made.append(noise_acquisition(np.ones((2, 8), np.complex64))),
@@ -191,7 +197,7 @@ def test_an_inversion_time_without_inversion(path):
 def test_fewer_spokes_than_the_protocol(path, n):
     scan = small_scan(n_slices=1)
     write_file(path, [acquisition(scan, 0, i) for i in range(n)])
-    refused(path, MismatchError, f"has {n} readouts a slice, the protocol has {N_SPOKES}; .* use the protocol")
+    refused(path, MismatchError, f"has {n} readouts per slice, the protocol has {N_SPOKES}; .* use the protocol")
 
 
 def test_more_spokes_than_the_protocol(path):
@@ -199,7 +205,7 @@ def test_more_spokes_than_the_protocol(path):
     refused(
         write_file(path, acquisitions(small_scan())),
         MismatchError,
-        "has 24 readouts a slice, the protocol has 16",
+        "has 24 readouts per slice, the protocol has 16",
         **few,
     )
 
@@ -259,7 +265,7 @@ def test_readouts_off_centre_without_trajectory(path):
 def test_single_readout_reversed_without_trajectory(path):
     made = acquisitions(small_scan(), stored=False)
     reversed_readout(made[7])
-    match = "1 of 48 readouts are marked as reversed, in no order"
+    match = "1 of 48 readouts are marked as reversed, in irregular order"
     refused(write_file(path, made, small_header(unit=None)), InputError, match)
 
 
@@ -313,8 +319,8 @@ XML = {
     "cut": (small_header()[:900], "not valid ISMRMRD"),
     "other XML": ("<a/>", "not valid ISMRMRD"),
     "unknown element": (small_header().replace("<encoding>", "<encoding><depth>3</depth>"), "Unknown property"),
-    "text for a number": (small_header().replace("<x>16</x>", "<x>many</x>"), "a value that is none"),
-    "unknown trajectory": (small_header().replace("goldenangle", "helix"), "a value that is none"),
+    "text for a number": (small_header().replace("<x>16</x>", "<x>many</x>"), "has an invalid value"),
+    "unknown trajectory": (small_header().replace("goldenangle", "helix"), "has an invalid value"),
     "no encoding": (
         small_header()[: small_header().index("<encoding>")]
         + small_header()[small_header().index("</encoding>") + len("</encoding>") :],
@@ -338,15 +344,15 @@ def save(path: Path, **items: object) -> Path:
 
 TABLE = np.zeros(2, [("head", "i4"), ("traj", "f4"), ("data", "f4")])
 FILES = {
-    "missing": (lambda _: None, "there is no such file"),
+    "missing": (lambda _: None, "the file does not exist"),
     "folder": (lambda path: path.mkdir(), "is not a file"),
     "empty": (lambda path: path.touch(), "is empty"),
     "text": (lambda path: path.write_text("not a scan"), "is not an HDF5 file"),
     "HDF5 of nothing": (save, "is HDF5 but not ISMRMRD"),
     "HDF5 of something": (lambda path: save(path, data=[1, 2], dataset_in_data=[3]), "is HDF5 but not ISMRMRD"),
-    "data is no table": (lambda path: save(path, dataset_in_xml="a", dataset_in_data=[1.0]), "no table of acq"),
-    "table of no vectors": (lambda path: save(path, dataset_in_xml="a", dataset_in_data=TABLE), "no table of acq"),
-    "images": (lambda path: save(path, dataset_in_xml="a", dataset_in_data_in_a=[1.0]), "no table of acquisitions"),
+    "data is no table": (lambda path: save(path, dataset_in_xml="a", dataset_in_data=[1.0]), "not a table of acq"),
+    "table of no vectors": (lambda path: save(path, dataset_in_xml="a", dataset_in_data=TABLE), "not a table of acq"),
+    "images": (lambda path: save(path, dataset_in_xml="a", dataset_in_data_in_a=[1.0]), "not a table of acquisitions"),
     "two scans": (
         lambda path: save(path, a_in_xml="a", a_in_data=[1], b_in_xml="b", b_in_data=[1]),
         r"holds several scans \(a, b\)",

@@ -141,7 +141,7 @@ def test_what_is_searched_for(written):
     protocol = derive(written, searched=Searched(parameters=("B1", "T1", "T2"), ranges=ranges))
     np.testing.assert_allclose(protocol.grid["T1"], [0.3, 0.4, 0.5, 0.6, 0.9])
     np.testing.assert_array_equal(protocol.grid["B1"], known.grid["B1"])
-    for names, complaint in ((("T1", "FF"), "FF is none of tissue"), (("T1", "B1"), "T2 is missing")):
+    for names, complaint in ((("T1", "FF"), "FF does not exist for tissue"), (("T1", "B1"), "T2 is missing")):
         with pytest.raises(MismatchError, match=complaint):
             protocol_from_pulseq(written, searched=Searched(parameters=names))
 
@@ -156,7 +156,7 @@ def test_not_pulseq(tmp_path, content):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(InputError, match="there is no such file"):
+    with pytest.raises(InputError, match="the file does not exist"):
         protocol_from_pulseq(tmp_path / "none.seq")
 
 

@@ -72,7 +72,7 @@ def test_damage_is_found_by_the_signature(whole, tmp_path):
         place = int(rng.integers(signed))
         other = bytes([whole[place] ^ (1 << int(rng.integers(7)))])
         path.write_bytes(whole[:place] + other + whole[place + 1 :])
-        with pytest.raises(InputError, match="does not match its own signature"):
+        with pytest.raises(InputError, match="does not match its signature"):
             protocol_from_pulseq(path)
     # Line ends are not content: some ways of copying change them.
     path.write_bytes(whole.replace(b"\n", b"\r\n"))

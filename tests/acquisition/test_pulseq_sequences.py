@@ -327,7 +327,7 @@ def test_a_scan_is_sorted_by_the_delays_that_its_protocol_was_derived_with(playe
     np.testing.assert_array_equal(find_pulseq(kept, path).repetitions, [0, 0, 0, 1, 1, 1])
     np.testing.assert_array_equal(find_pulseq(as_in_file, path).readouts, np.arange(6))
     forgotten = replace(kept, readout=replace(kept.readout, soft_delays=()))
-    with pytest.raises(MismatchError, match=r"has 6 readouts a slice, its protocol 3; derive the protocol from it aga"):
+    with pytest.raises(MismatchError, match=r"has 6 readouts per slice, its protocol has 3; derive the protocol aga"):
         find_pulseq(forgotten, path)
 
 

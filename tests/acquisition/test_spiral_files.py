@@ -137,7 +137,7 @@ def test_spirals_for_a_protocol_of_spokes(path):
     scan = spiral_scan(trajectory=golden_angle_spirals(stored_sequence(), n_samples=32))
     write_ismrmrd(scan, stored_sequence(), path)
     line = (
-        "its readouts are no straight, evenly sampled spokes through the centre of k-space, the protocol's are; use the"
+        "its readouts are not straight, evenly sampled spokes through the centre of k-space, as the protocol requires;"
     )
     refused(path, MismatchError, line, small_sequence())
     made = [acquisition(scan, s, i) for s in range(2) for i in range(N_SPOKES)]

@@ -73,7 +73,9 @@ def test_every_variant_is_read(files, made, protocol, name):
     assert np.array_equal(got.trajectory, made.trajectory)
     said = [remark for remark in got.remarks if "order" in remark]
     assert said == ([f"readouts are taken in the {variant.way}"] if variant.way else [])
-    assert any("the protocol is trusted where the header says" in remark for remark in got.remarks) == variant.trusted
+    assert (
+        any("the protocol is trusted although the header states" in remark for remark in got.remarks) == variant.trusted
+    )
     if not variant.interleaved:
         theirs = by_its_own_tool(files[name])
         assert np.array_equal(got.kspace[list(PLACES)].transpose(0, 2, 1, 3), theirs)
@@ -103,7 +105,7 @@ def test_a_wrong_header_is_refused_unless_the_protocol_is_trusted(files, protoco
 def test_another_number_of_segments_is_named(files, protocol):
     """It is the header's word that the file's order hangs on."""
     shorter = replace(protocol, sequence=small_sequence())
-    line = f"its header announces {N_SEGMENTS} readouts a slice, .* and the protocol has 24"
+    line = f"its header announces {N_SEGMENTS} readouts per slice, .* and the protocol has 24"
     with pytest.raises(MismatchError, match=line):
         read_raw(files["nothing is counted"], shorter.sequence)
 
@@ -172,11 +174,11 @@ HEADERS = {
         {"sWipMemBlock.adFree[0]": 1.5, "sWipMemBlock.adFree[1]": 3.5},
         "echo spacing of 1.5 ms is not above the shortest TE of 2.39 ms",
     ),
-    "segments": ({"sWipMemBlock.alFree[4]": 760}, "announces 760 readouts a slice, the trains have 48"),
+    "segments": ({"sWipMemBlock.alFree[4]": 760}, "announces 760 readouts per slice, the trains 48"),
     "another TE": ({"alTE[0]": 3000}, "its shortest TE is 3 ms, that of the trains 2.39 ms"),
-    "too short": ({"alTR[0]": TOTAL_US - 5_010_000}, "inversion and train take .* ms, the whole repetition"),
+    "too short": ({"alTR[0]": TOTAL_US - 5_010_000}, "inversion and train take .* ms, the header gives a repetition"),
     "no matrix": ({"sKSpace.lBaseResolution": None}, "has no matrix, field of view or number of slices"),
-    "odd matrix": ({"sKSpace.lBaseResolution": 15}, "32 samples a readout are no multiple of the matrix, 15"),
+    "odd matrix": ({"sKSpace.lBaseResolution": 15}, "32 samples per readout are not a multiple of the matrix, 15"),
 }
 
 

@@ -87,7 +87,9 @@ def test_the_sense_of_any_file_is_looked_at(tmp_path, made, dictionary, write):
         readout = Readout(kind="stored", readouts_per_frame=8, pulseq="leg.seq", sha256="0" * 64)
         protocol = replace(protocol, sequence=replace(protocol.sequence, readout=readout))
     path = write(tmp_path / "scan.h5", made, protocol)
-    with pytest.raises(MismatchError, match=r"its signals turn against the protocol's.*--no-conjugate where they were"):
+    with pytest.raises(
+        MismatchError, match=r"the sign of its phase is opposite to the protocol.*--no-conjugate if the scan was"
+    ):
         mrf.match(path, replace(dictionary, protocol=protocol), conjugate=False)
 
 
@@ -104,4 +106,4 @@ def test_its_protocol_by_the_command(tmp_path, made):
     line[2:4] = ["-o", str(tmp_path / "other.toml"), "--heartbeat", "900"]
     refused = CliRunner().invoke(main, line)
     assert refused.exit_code == 2
-    assert "--heartbeat are for SCAN.seq" in refused.output
+    assert "--heartbeat apply to SCAN.seq" in refused.output

@@ -73,7 +73,7 @@ def scale(block: object) -> None:
 
 
 BLOCKS: dict[str, tuple[Callable[[list], object], str]] = {
-    "nothing": (list.clear, "no acquisitions for an image"),
+    "nothing": (list.clear, "no imaging acquisitions"),
     "spoke missing": (lambda made: made.pop(7), "slice 1, readout 2 is missing"),
     "spoke twice": (lambda made: made.append(made[7]), "slice 1, readout 2 is more than once"),
     "single reversed": (lambda made: flagged(made[7], "REFLECT"), "1 of 72 readouts are marked as reversed"),
@@ -89,16 +89,19 @@ BLOCKS: dict[str, tuple[Callable[[list], object], str]] = {
         lambda made: setattr(made[7], "data", made[7].data * np.array([[1], [np.nan], [1]])),
         "slice 2, readout 2, coil 1 .* not finite",
     ),
-    "slice moves": (lambda made: setattr(made[9].mdh.SliceData.SlicePos, "Cor", 1.0), "slice 0 moves at readout 3"),
-    "slice turns": (lambda made: turn(made[9]), "slice 0 moves at readout 3"),
+    "slice moves": (
+        lambda made: setattr(made[9].mdh.SliceData.SlicePos, "Cor", 1.0),
+        "slice 0 changes its position or directions at readout 3",
+    ),
+    "slice turns": (lambda made: turn(made[9]), "slice 0 changes its position or directions at readout 3"),
     "no unit quaternion": (lambda made: change_all(made, scale), "not unit vectors at right angles"),
     "no quaternion": (
         lambda made: change_all(made, lambda b: b.mdh.SliceData.Quaternion.fill(0)),
-        "directions are not",
+        "positions or directions are missing",
     ),
     "position": (
         lambda made: change_all(made, lambda b: setattr(b.mdh.SliceData.SlicePos, "Tra", np.nan)),
-        "positions or directions are not there or not finite",
+        "positions or directions are missing or not finite",
     ),
     "gap": (
         lambda made: [setattr(b.mdh.SliceData.SlicePos, "Tra", 500.0) for b in made if b.cSlc == 1],
@@ -132,7 +135,7 @@ def test_other_readouts_than_the_protocol(path, changes, match):
 def test_scan_that_was_stopped(path):
     blocks = spoke_blocks(twix_scan())[: 3 * (N_SPOKES - 4)]
     refused(
-        write_file(path, blocks), MismatchError, f"has {N_SPOKES - 4} readouts a slice, the protocol has {N_SPOKES}"
+        write_file(path, blocks), MismatchError, f"has {N_SPOKES - 4} readouts per slice, the protocol has {N_SPOKES}"
     )
 
 
@@ -155,7 +158,7 @@ def test_not_a_twix_file(path, case):
 
 
 def test_no_file_and_a_folder(tmp_path):
-    refused(tmp_path / "none.dat", InputError, "there is no such file")
+    refused(tmp_path / "none.dat", InputError, "the file does not exist")
     (tmp_path / "folder.dat").mkdir()
     with pytest.raises(InputError, match="is not a file"):
         read_raw(tmp_path / "folder.dat", small_sequence())

@@ -50,7 +50,7 @@ def test_a_scan_of_pulseq_is_read_by_its_sequence(path, played):
         place(block.mdh, 0, 0)
     write_file(path, blocks, header=header_bytes({**PLAYED, "sSliceArray.lSize": 1}))
     unknown = replace(protocol.sequence, readout=replace(protocol.sequence.readout, pulseq=None, sha256=None))
-    with pytest.raises(InputError, match=r"was played by Pulseq's interpreter.*make the protocol from its seq"):
+    with pytest.raises(InputError, match=r"was played by the Pulseq interpreter.*derive the protocol from its seq"):
         read_twix(path, unknown)
     with pytest.raises(InputError, match=r"stores no trajectory.*put played\.seq beside it"):
         read_twix(path, protocol.sequence)
@@ -61,7 +61,7 @@ def test_a_scan_of_pulseq_is_read_by_its_sequence(path, played):
     angle = np.deg2rad(ANGLE_DEG * np.arange(n) + np.where(np.arange(n) == 5, 3.0, 0.0))
     # Six digits of gradients in the file, over 16 cycles/FOV.
     np.testing.assert_allclose(got.trajectory[:, -1], 15.5 * np.stack([np.cos(angle), np.sin(angle)], 1), atol=2e-3)
-    said = "the header, of a player of Pulseq files, is not believed: trajectory 'cartesian', matrix 64 x 64"
+    said = "the header is ignored, as the Pulseq interpreter does not fill it: trajectory 'cartesian', matrix 64 x 64"
     assert got.remarks[0].startswith(said)
     assert got.remarks[0].endswith("TE 10 ms, TR 100 ms, flip angle 15 deg")
     assert got.remarks[1:] == ("readouts are taken in the order of the Pulseq sequence",)
@@ -87,7 +87,7 @@ def test_a_protocol_that_is_trusted(path):
     assert np.array_equal(got.kspace, scan.kspace)
     (remark,) = got.remarks
     assert remark == (
-        "the protocol is trusted where the header says trajectory 'cartesian', matrix 64 x 64, "
+        "the protocol is trusted although the header states trajectory 'cartesian', matrix 64 x 64, "
         "field of view 320 x 300 mm, slice thickness 5 mm, flip angle 8 deg, TE 2.5 ms, TI 9 ms"
     )
     assert got.unstated(sequence) == ("flip angles", "TE", "TI")

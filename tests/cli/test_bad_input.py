@@ -212,7 +212,7 @@ def test_a_zero_voxel_is_nan_and_outside_the_mask(run, study, tmp_path):
 def test_truth_that_is_missing(run, study, tmp_path):
     frames = shutil.copy(study / "leg.frames.h5", tmp_path / "leg.frames.h5")
     line = ("train", frames, "-o", tmp_path / "model", "--protocol", study / "small.toml")
-    assert "leg.truth.npz does not exist; --labels match" in run(*line, code=3).stderr
+    assert "leg.truth.npz does not exist; use --labels match" in run(*line, code=3).stderr
 
 
 def test_models_that_are_none(run, study, tmp_path):

@@ -15,7 +15,7 @@ from mrfpipe.protocol import Inversion
 from mrfpipe.run import check as run_check
 
 TOLD = "inversion of 180 degrees times B1"
-REMEDY = "set efficiency = 1 and scales_with_b1 = true in the block inversion"
+REMEDY = "Set efficiency = 1 and scales_with_b1 = true in the block inversion"
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +43,11 @@ def test_check_names_what_differs_and_how_to_set_it(run, scaled, monkeypatch):
     told = run("check", scaled / "thigh.h5", "-d", scaled / "full.h5", "--no-delays").stdout
     found = mrf.check(scaled / "thigh.h5", str(scaled / "full.h5"), correct_delays=False)
     assert f"{found}\n" == told
-    assert repr(found).startswith("<Check thigh: The scan is explained better than by the protocol, by ")
+    assert repr(found).startswith("<Check thigh: A variant explains the scan better than the protocol, by ")
     assert found.verdict.best.variant.inversion.scales_with_b1
     first, said, _, titles, *table = told.splitlines()
     assert first.startswith("thigh: slice 1 of 1, ")
-    assert f"with {TOLD}: {REMEDY}, and the maps change by (medians) FF -" in said
+    assert f"standard errors: {TOLD}. {REMEDY}; the maps change by (medians) FF -" in said
     assert titles.split() == [
         *("instead", "worse", "by", "(se)", "residual", "FF", "T1H2O", "(ms)", "T1fat", "(ms)", "df", "(Hz)", "B1"),
     ]
@@ -79,7 +79,7 @@ def test_match_warns_where_another_inversion_explains_more(scaled):
     with pytest.warns(UserWarning, match=TOLD) as said:
         mrf.match(scaled / "thigh.h5", mrf.load_dictionary(scaled / "full.h5"))
     (warning,) = (str(one.message) for one in said)
-    assert f"with {TOLD}: {REMEDY}" in warning
+    assert f"{TOLD}. {REMEDY}" in warning
     assert "`mrfpipe check SCAN -d DICT.h5`" in warning
 
 

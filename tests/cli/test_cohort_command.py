@@ -21,7 +21,7 @@ def test_a_cohort_goes_on_where_it_ended(run, study, tmp_path):
     masks = [np.load(tmp_path / "c" / f"{row['subject']}.truth.npz")["mask"] for row in rows]
     assert masks[0].shape == (1, 64, 64)
     assert not np.array_equal(masks[0], masks[1])
-    assert "is of other subjects" in run(*line, "--subjects", 3, "--seed", 1, code=5).stderr
+    assert "lists other subjects" in run(*line, "--subjects", 3, "--seed", 1, code=5).stderr
     assert "has 1 slice(s) and 2 coils" in run(*line[:-4], "--slices", 2, "--subjects", 1, code=5).stderr
     assert "raw scan" in run("info", tmp_path / "c" / "sub-003.h5").stdout
 

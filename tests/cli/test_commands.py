@@ -96,8 +96,8 @@ def test_bids(run, study, tmp_path):
         assert f"<h1>{name}</h1>" in (folder / "report.html").read_text()
     assert "skipped" in run(*match, "--subject", "01", "--session", "a").stderr
     assert "letters and digits only" in run(*match, "--subject", "sub-01", code=2).stderr
-    assert "go with --bids" in run(*match[:-1], "--session", "a", code=2).stderr
-    assert "--subject is of one scan" in run(*match, study / "leg.h5", "--subject", "01", code=2).stderr
+    assert "require --bids" in run(*match[:-1], "--session", "a", code=2).stderr
+    assert "--subject names the subject of one scan" in run(*match, study / "leg.h5", "--subject", "01", code=2).stderr
 
 
 def test_train_reconstruct_and_evaluate(run, study, tmp_path):
@@ -153,7 +153,7 @@ def test_an_interrupted_training_is_resumed(run, study, tmp_path):
     checkpoint = tmp_path / "model.checkpoint"
     checkpoint.write_bytes(b"not a checkpoint")
     result = run("train", study / "leg.frames.h5", "-o", tmp_path / "model", *common, code=5)
-    assert "--resume goes on from it, --force drops it" in result.stderr
+    assert "continue it with --resume or discard it with --force" in result.stderr
     run("train", study / "leg.frames.h5", "-o", tmp_path / "model", *common, "--resume", code=3)
     run("train", study / "leg.frames.h5", "-o", tmp_path / "model", *common, "--force")
 
@@ -315,9 +315,9 @@ def test_gap_and_memory(run, study, of_frames, tmp_path):
         assert "gap" not in file
     # A result without the gap is not the one asked for, and is not silently replaced; nor one with it by one without.
     shutil.copytree(of_frames, tmp_path / "out" / "leg")
-    assert "made otherwise (gap)" in run(*common, "--gap", code=5).stderr
+    assert "made with other settings (gap)" in run(*common, "--gap", code=5).stderr
     run(*common, "--gap", "--force", "--memory", 0.3)
-    assert "made otherwise (gap)" in run(*common, code=5).stderr
+    assert "made with other settings (gap)" in run(*common, code=5).stderr
     with h5py.File(tmp_path / "out/leg/maps.h5") as file:
         mask = file["mask"][...] > 0
         gap = file["gap"][...][mask]

@@ -51,7 +51,7 @@ def maps_of(folder):
     return maps | {"mask": maps["mask"].astype(bool)}
 
 
-REFUSED = "its signals turn against the protocol's"
+REFUSED = "the sign of its phase is opposite to the protocol"
 
 
 def test_scan_of_the_other_sense_is_refused(run, study, scans, tmp_path):

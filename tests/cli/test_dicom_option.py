@@ -104,9 +104,9 @@ def test_like_is_for_one_scan_and_for_dicom(run, study, tmp_path):
     pytest.importorskip("pydicom")
     reference = image_of_patient(tmp_path / "reference.dcm")
     common = ("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path / "out", "--like")
-    assert "--like goes with --dicom" in run(*common, reference, code=2).stderr
+    assert "--like requires --dicom" in run(*common, reference, code=2).stderr
     several = run(*common, reference, "--dicom", study / "leg.frames.h5", code=2)
-    assert "--like is of one scan's patient" in several.stderr
+    assert "--like names the patient of one scan" in several.stderr
     assert "a raw scan (ISMRMRD), a DICOM file was expected" in run(*common, study / "leg.h5", "--dicom", code=3).stderr
 
 

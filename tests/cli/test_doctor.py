@@ -16,7 +16,7 @@ from mrfpipe.matching.match import default_memory
 
 def test_lines(run):
     text = run("doctor").stdout
-    for title in ("machine", "versions", "optional parts", "chosen"):
+    for title in ("machine", "versions", "optional packages", "defaults"):
         assert re.search(rf"^{title}$", text, flags=re.MULTILINE)
     assert re.search(rf"^  torch: +{re.escape(version('torch'))}$", text, flags=re.MULTILINE)
     assert re.search(r"^  NUFFT: +sigpy$", text, flags=re.MULTILINE)
@@ -26,18 +26,18 @@ def test_json_says_what_this_process_finds(run):
     report = json.loads(run("doctor", "--json").stdout)
     assert report["machine"]["cores"].endswith(f"of {os.cpu_count()}")
     assert report["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert report["chosen"]["device"] == ("cuda:0" if torch.cuda.device_count() else "cpu")
-    for name, found in report["optional parts"].items():
-        assert found.startswith("absent") == (importlib.util.find_spec(name) is None), name
+    assert report["defaults"]["device"] == ("cuda:0" if torch.cuda.device_count() else "cpu")
+    for name, found in report["optional packages"].items():
+        assert found.startswith("not installed") == (importlib.util.find_spec(name) is None), name
     # What is free changes while the test runs, by much less than half.
-    assert float(report["chosen"]["memory for matching"].split()[0]) == pytest.approx(default_memory() / 1e9, rel=0.5)
+    assert float(report["defaults"]["memory for matching"].split()[0]) == pytest.approx(default_memory() / 1e9, rel=0.5)
 
 
 def test_parts_that_are_absent_say_what_they_are_for(run, monkeypatch):
     monkeypatch.setattr(doctor, "find_spec", {}.get)
-    found = json.loads(run("doctor", "--json").stdout)["optional parts"]
-    assert found["onnx"] == "absent (export; pip install 'mrfpipe[onnx]')"
-    assert all(text.startswith("absent (") for text in found.values())
+    found = json.loads(run("doctor", "--json").stdout)["optional packages"]
+    assert found["onnx"] == "not installed (export; pip install 'mrfpipe[onnx]')"
+    assert all(text.startswith("not installed (") for text in found.values())
 
 
 def test_absent_device_is_an_error_as_everywhere(run):

@@ -87,7 +87,7 @@ def test_a_subspace_is_that_of_the_leading_vectors_whatever_the_rank(run, study,
 
 def test_a_subspace_wants_the_raw_scan(run, study, tmp_path):
     line = ("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path, "--recon", "subspace")
-    assert "holds frames; a subspace reconstruction wants the raw scan" in run(*line, code=4).stderr
+    assert "holds frames; a subspace reconstruction needs the raw scan" in run(*line, code=4).stderr
 
 
 def test_options_reach_the_reconstruction(run, study, tmp_path):
@@ -132,7 +132,7 @@ def test_what_a_protocol_of_a_pulseq_sequence_searches_for(run, tmp_path):
     assert list(protocol.grid) == ["FF", "T1H2O", "T1fat"]
     np.testing.assert_allclose(protocol.grid["T1H2O"], [0.5, 0.6, 0.7, 1.0, 1.5])
     assert "is not of the form NAME=START:STOP:STEP" in run(*line, "--range", "T1=300", code=2).stderr
-    assert "FF is none of tissue" in run(*line, "--parameters", "FF", code=4).stderr
+    assert "FF does not exist for tissue" in run(*line, "--parameters", "FF", code=4).stderr
     assert "has no soft delay wait; it has none" in run(*line, "--soft-delay", "wait=20", code=3).stderr
 
 
@@ -143,11 +143,11 @@ def test_what_nothing_has_checked_is_said_once(run, study, tmp_path):
     with h5py.File(raw, "r+") as file:
         header = file["dataset/xml"][0]
         file["dataset/xml"][0] = re.sub(rb"<(ns0:)?(TI|flipAngle_deg)>.*?</(ns0:)?(TI|flipAngle_deg)>", b"", header)
-    complaint = "nothing has compared them with the protocol: flip angles, TI\n"
+    complaint = "so they were not compared with the protocol: flip angles, TI\n"
     assert run("frames", raw, "-o", frames, "--protocol", study / "small.toml").stdout.count(complaint) == 1
     assert run("match", frames, "-d", study / "small.h5", "-o", tmp_path, "--no-refine").stdout.count(complaint) == 1
     notes = json.loads((tmp_path / "leg" / "FF.json").read_text())["Notes"]
-    assert notes["not_listed_by_the_scan_and_not_compared_with_the_protocol"] == "flip angles, TI"
-    assert "does not list them: flip angles, TI." in (tmp_path / "leg" / "report.html").read_text()
+    assert notes["not_stated_by_the_scan"] == "flip angles, TI"
+    assert "not compared with the protocol: flip angles, TI." in (tmp_path / "leg" / "report.html").read_text()
     stated = run("frames", study / "leg.h5", "-o", tmp_path / "whole.h5", "--protocol", study / "small.toml").stdout
-    assert "compared them" not in stated
+    assert "not compared" not in stated

@@ -15,7 +15,7 @@ from mrfpipe.cli import main
 from mrfpipe.run import batch, result
 from mrfpipe.run.job import MapsJob
 
-ADVICE = "give --force to replace it, or choose another -o."
+ADVICE = "replace it with --force, or choose another -o."
 NAMES = ("a", "b", "c", "d")
 MAPS = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "M0phase", "match", "edge", "mask")
 
@@ -88,7 +88,7 @@ def test_a_broken_scan_does_not_stop_the_others_and_they_are_not_done_again(arch
     expected = "a raw scan or a frames file was expected; check the path."
     assert stderr[0] == f"mrfpipe: {tmp_path / 'none.h5'} does not exist, {expected}"
     assert stderr[1].startswith(f"mrfpipe: {tmp_path / 'broken.h5'}")
-    assert stderr[2] == f"skipped: {tmp_path / 'a'} is done; --force makes it again"
+    assert stderr[2] == f"skipped: {tmp_path / 'a'} is finished; replace it with --force"
     failed = f"{tmp_path / 'none.h5'}, {tmp_path / 'broken.h5'}"
     assert stderr[3:] == [f"mrfpipe: 1 done, 1 skipped, 2 failed: {failed}"]
     assert (tmp_path / "a" / "maps.h5").stat().st_mtime_ns == before
@@ -121,7 +121,10 @@ def test_another_scan_dictionary_method_or_layout_is_not_taken_for_done(archive,
     )
     assert stderr[-1] == f"mrfpipe: 0 done, 3 skipped, 1 failed: {tmp_path / 'a.h5'}"
     code, _, stderr = call(*match(tmp_path, tmp_path / "out", "b"), "--method", "brute")
-    assert (code, stderr[0]) == (5, f"mrfpipe: {tmp_path / 'out/b'} exists already, made otherwise (method); {ADVICE}")
+    assert (code, stderr[0]) == (
+        5,
+        f"mrfpipe: {tmp_path / 'out/b'} exists already, made with other settings (method); {ADVICE}",
+    )
     with h5py.File(tmp_path / "dictionary.h5", "r+") as file:
         file.attrs["another"] = 1
     assert call(*match(tmp_path, tmp_path / "out", "b"))[0] == 5
@@ -147,7 +150,7 @@ def test_frames_of_several_scans_go_to_a_folder(archive, tmp_path):
     code, stdout, stderr = call(*line)
     assert (code, stdout.partition(":")[0]) == (0, str(tmp_path / "broken.frames.h5"))
     assert stderr[:2] == [
-        f"skipped: {tmp_path / 'a.frames.h5'} is done; --force makes it again",
+        f"skipped: {tmp_path / 'a.frames.h5'} is finished; replace it with --force",
         "1 done, 1 skipped, 0 failed",
     ]
     other = ("frames", archive / "b.h5", "--protocol", archive / "small.toml", "-o", tmp_path / "a.frames.h5")
@@ -165,7 +168,7 @@ def test_ctrl_c_keeps_what_is_done(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(MapsJob, "run", interrupted_at_b)
     code, _, stderr = call(*match(archive, tmp_path))
     assert code == 130
-    assert stderr == ["mrfpipe: interrupted; 1 of 4 scans were done and stay; nothing is half-written."]
+    assert stderr == ["mrfpipe: interrupted; 1 of 4 scans are finished and kept; no result is incomplete."]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
 
 
@@ -179,7 +182,7 @@ def test_a_result_that_another_run_makes_meanwhile_is_skipped(archive, results, 
     monkeypatch.setattr(MapsJob, "run", run_after_another)
     code, stdout, stderr = call(*match(archive, tmp_path, "a"))
     assert (code, stdout) == (0, "")
-    assert stderr[0] == f"skipped: {tmp_path / 'a'} is done; --force makes it again"
+    assert stderr[0] == f"skipped: {tmp_path / 'a'} is finished; replace it with --force"
 
 
 def test_without_dask_scheduler_is_an_error(archive, run, tmp_path, monkeypatch):
@@ -281,7 +284,7 @@ def test_a_cluster_skips_goes_on_and_tells_as_this_machine_does(archive, results
     command, *words = match(archive, tmp_path / "out", "a", "b")
     code, stdout, stderr = call(command, tmp_path / "broken.h5", *words, "--scheduler", cluster)
     assert (code, stdout.partition(":")[0]) == (3, str(tmp_path / "out" / "b"))
-    assert f"skipped: {tmp_path / 'out' / 'a'} is done; --force makes it again" in stderr
+    assert f"skipped: {tmp_path / 'out' / 'a'} is finished; replace it with --force" in stderr
     assert any(line.startswith(f"mrfpipe: {tmp_path / 'broken.h5'}") for line in stderr)
     assert stderr[-1] == f"mrfpipe: 1 done, 1 skipped, 1 failed: {tmp_path / 'broken.h5'}"
 
@@ -297,7 +300,7 @@ def test_frames_on_a_cluster(archive, cluster, tmp_path):
 def test_workers_with_another_mrfpipe_are_refused(archive, cluster, run, tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "__version__", "9.9")
     result = run(*match(archive, tmp_path), "--scheduler", cluster, code=6)
-    assert "has not mrfpipe 9.9 as this machine has; install it there (0.1.0)" in result.stderr
+    assert "does not have mrfpipe 9.9 installed (0.1.0); install the version of this machine there" in result.stderr
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])

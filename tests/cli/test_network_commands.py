@@ -99,7 +99,7 @@ def test_a_model_of_coefficients_has_a_raw_scan_reconstructed_so(run, study, mod
     raw, stored = maps_of(tmp_path / "raw" / "leg"), maps_of(tmp_path / "stored" / "leg")
     for name, values in raw.items():
         np.testing.assert_allclose(values, stored[name], rtol=1e-4, atol=1e-4)
-    assert "wants the raw scan" in run(*line, tmp_path / "none", study / "leg.frames.h5", code=4).stderr
+    assert "needs the raw scan" in run(*line, tmp_path / "none", study / "leg.frames.h5", code=4).stderr
     other = ("reconstruct", "--model", models / "encoded", "-o", tmp_path / "none", tmp_path / "leg.h5")
     assert "holds coefficients, the model was trained on frames" in run(*other, code=4).stderr
 
@@ -110,7 +110,7 @@ def test_a_scan_of_the_other_sense_is_refused_or_conjugated(run, study, models, 
     turned = replace(raw, kspace=raw.kspace.conj(), trajectory=-raw.trajectory, noise=raw.noise.conj())
     write_ismrmrd(turned, protocol.sequence, tmp_path / "leg.h5")
     line = ("reconstruct", tmp_path / "leg.h5", "--model", models / "encoded", "-o", tmp_path)
-    assert "turn against the protocol's" in run(*line, code=4).stderr
+    assert "sign of its phase is opposite" in run(*line, code=4).stderr
     run(*line, "--conjugate")
     run("reconstruct", study / "leg.h5", "--model", models / "encoded", "-o", tmp_path / "plain")
     conjugated, plain = maps_of(tmp_path / "leg"), maps_of(tmp_path / "plain" / "leg")
@@ -125,7 +125,7 @@ def test_many_scans_what_is_done_is_skipped_and_one_that_fails_stops_no_other(ru
     line = ("reconstruct", tmp_path / "broken.h5", tmp_path / "leg.frames.h5", "-o", tmp_path / "out", "--model")
     result = run(*line, models / "encoded", "-q", code=3)
     assert "1 done, 0 skipped, 1 failed" in result.stderr
-    assert "is done; --force makes it again" in run(*line[:1], *line[2:], models / "encoded").stderr
+    assert "is finished; replace it with --force" in run(*line[:1], *line[2:], models / "encoded").stderr
     # Another model, or precision, is another result.
     run(*line[:1], *line[2:], models / "frames", code=5)
     run(*line[:1], *line[2:], models / "encoded", "--precision", "bfloat16", code=5)
@@ -141,7 +141,7 @@ def test_the_model_that_ships_is_taken_by_default(run, study, models, tmp_path, 
     monkeypatch.setattr(shipped, "models_folder", lambda: tmp_path / "shipped")
     (tmp_path / "shipped").mkdir()
     line = ("reconstruct", study / "leg.frames.h5", "-o", tmp_path / "out")
-    assert "No network ships for frames of the scan's sequence" in run(*line, code=4).stderr
+    assert "No pretrained network is bundled for frames of the scan's sequence" in run(*line, code=4).stderr
     raw = ("reconstruct", study / "leg.h5", "-o", tmp_path / "raw")
     assert "train one with mrfpipe train, and give it by --model" in run(*raw, code=3).stderr
     shutil.copytree(models / "encoded", tmp_path / "shipped" / "t1ff")  # the default one, and as it happens of frames
@@ -153,7 +153,7 @@ def test_the_model_that_ships_is_taken_by_default(run, study, models, tmp_path, 
         np.testing.assert_array_equal(values, maps_of(tmp_path / "out" / "leg")[name])
     weights = tmp_path / "shipped" / "t1ff" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert "is not a safetensors file or is cut off" in run(*raw, "--force", code=3).stderr
+    assert "is not a safetensors file or is truncated" in run(*raw, "--force", code=3).stderr
 
 
 def test_the_signal_model_is_told_by_info_and_by_the_record_of_a_result(run, study, models, tmp_path):
@@ -184,7 +184,7 @@ def test_training_takes_the_signal_model_of_its_labels(run, study, tmp_path, mon
     run(*matched, code=3)
     assert found == ["spoiled", "bloch with slice profile", "epg"]
     result = run(*matched, "--signal-model", "spoiled", code=2)
-    assert "epg.h5 says the signal model; --signal-model is for --labels truth." in result.stderr
+    assert "epg.h5 determines the signal model; --signal-model is for --labels truth." in result.stderr
     run(*matched, "--slice-profile", code=2)
 
 

@@ -64,4 +64,4 @@ def test_what_does_not_fit_is_refused_in_a_line(scanned, run):
         line = ("match", scanned / "s.h5", "-d", scanned / "d.h5", "-o", scanned / "x", "--delays")
         assert "delays" in run(*line, code=4).stderr
     told = run("phantom", scanned / "leg.h5", "--anatomy", "leg", "--protocol", scanned / "p.toml", code=4)
-    assert "take a phantom that has T1" in told.stderr
+    assert "use a phantom with T1" in told.stderr

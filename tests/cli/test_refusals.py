@@ -40,18 +40,18 @@ def refusal(folder, *words):
         ("frames none.h5 -o f.h5", 3, "none.h5 does not exist"),
         ("frames leg.h5 -o f.h5 --protocol none", 3, "Protocol 'none' is neither a file nor one of"),
         ("simulate none.toml -o d.h5", 3, "Protocol 'none.toml' is neither a file nor one of"),
-        ("simulate t1ff-small -o small.h5", 5, "small.h5 exists already; give --force"),
-        ("simulate t1ff-small -o d.h5 --rank 999", 2, "no higher rank exists"),
+        ("simulate t1ff-small -o small.h5", 5, "small.h5 exists already; replace it with --force"),
+        ("simulate t1ff-small -o d.h5 --rank 999", 2, "the rank cannot be higher"),
         ("train none.h5 -o model", 3, "none.h5 does not exist"),
-        ("train leg.h5 -o leg.h5", 5, "leg.h5 exists already; give --force"),
-        ("train leg.h5 -o model --labels match", 2, "--labels match and --dictionary go together"),
+        ("train leg.h5 -o leg.h5", 5, "leg.h5 exists already; replace it with --force"),
+        ("train leg.h5 -o model --labels match", 2, "--labels match and --dictionary require each other"),
         ("export none -o m.onnx", 3, "none does not exist, a trained network was expected"),
-        ("export -o leg.h5", 5, "leg.h5 exists already; give --force"),
+        ("export -o leg.h5", 5, "leg.h5 exists already; replace it with --force"),
         ("evaluate none leg.truth.npz", 3, "none does not exist, a result"),
-        ("phantom leg.h5", 5, "leg.h5 exists already; give --force"),
+        ("phantom leg.h5", 5, "leg.h5 exists already; replace it with --force"),
         ("protocol none.seq -o p.toml", 3, "none.seq does not exist, a Pulseq sequence or a raw scan was"),
         ("report none", 3, "none does not exist, a result"),
-        ("info none.h5", 3, "none.h5: there is no such file"),
+        ("info none.h5", 3, "none.h5: the file does not exist"),
         ("compare none leg.truth.npz", 3, "none does not exist, a result"),
         ("study table2 -o leg.h5 --threads 1", 6, "leg.h5 cannot be written to: it is a file"),
         ("study table2 -o leg.h5/out", 6, "leg.h5/out cannot be written: a part of its path is a file"),
@@ -71,7 +71,7 @@ def test_a_study_whose_last_output_is_there_is_refused_before_anything_heavy_is_
     (tmp_path / last).touch()
     code, stderr, imported = refusal(tmp_path, *line.split())
     assert (code, imported) == (5, "[]"), stderr
-    assert stderr == [f"mrfpipe: {last} exists already; give --force to replace it, or choose another -o."]
+    assert stderr == [f"mrfpipe: {last} exists already; replace it with --force, or choose another -o."]
 
 
 def test_of_many_scans_those_that_are_not_there_are_told_at_once_each(study):
@@ -133,7 +133,7 @@ def test_a_file_of_another_kind_is_named_for_what_it_is(run, zoo, monkeypatch, l
 
 def test_an_evaluation_the_wrong_way_round_says_which_way_is_right(run, zoo):
     result = run("evaluate", zoo / "leg.truth.npz", zoo / "result", code=3)
-    assert "give the result first, then what it is compared with" in result.stderr
+    assert "give the result first, then the reference" in result.stderr
 
 
 def test_a_scan_that_may_not_be_read_is_told(run, study, tmp_path):

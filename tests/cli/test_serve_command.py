@@ -22,7 +22,7 @@ LABEL = json.loads((resources.files("mrfpipe.run") / "openrecon.json").read_text
 def test_a_port_that_is_taken(run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"127.0.0.1:{port} cannot be listened at" in run("serve", "--port", port, code=6).stderr
+        assert f"Cannot listen on 127.0.0.1:{port}" in run("serve", "--port", port, code=6).stderr
 
 
 def test_names_that_are_not_told_apart(run, tmp_path):
@@ -32,7 +32,7 @@ def test_names_that_are_not_told_apart(run, tmp_path):
         path.parent.mkdir()
         save_dictionary(dictionary, path)
     said = run("serve", "-d", first, "-d", second, "--port", 0, code=4).stderr
-    assert f"Two are called small, the second is {second}" in said
+    assert f"Two dictionaries or networks are called small, the second is {second}" in said
 
 
 def test_label_has_what_openrecon_wants():

@@ -32,7 +32,7 @@ def test_table_is_aligned_and_has_units():
         "T1H2O  ms    41.3  -3.1  0.0271     31.6  0.987        0.998   12345        6",
         "df     Hz       -     -       -        -      -            -       0        6",
     ]
-    assert lines[4].startswith("T1H2O counts where the reference has FF <= 0.7; SSIM is over the whole mask.")
+    assert lines[4].startswith("T1H2O is scored where the reference has FF <= 0.7; SSIM is over the whole mask.")
 
 
 def test_table_has_the_r2_of_regions_beside_that_of_voxels():

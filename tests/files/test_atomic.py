@@ -109,7 +109,7 @@ def test_two_threads_do_not_write_to_one_name(tmp_path):
 def test_existing_output_is_refused_before_the_block_runs(tmp_path):
     path = tmp_path / "out.h5"
     fill(path, text="old")
-    with pytest.raises(OutputExistsError, match=r"out\.h5 exists already; give --force"):
+    with pytest.raises(OutputExistsError, match=r"out\.h5 exists already; replace it with --force"):
         refuse_existing(path, force=False)
     with pytest.raises(OutputExistsError), writing(path, force=False):
         pytest.fail("the block must not run")

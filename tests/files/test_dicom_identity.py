@@ -87,7 +87,7 @@ def test_an_image_gives_the_patient_in_any_character_set(tmp_path, maps, provena
     ],
 )
 def test_what_dicom_cannot_hold_is_refused_and_not_told(keyword, text):
-    with pytest.raises(InputError, match=f"scan.h5 has a {keyword} that DICOM cannot hold; mend it") as refused:
+    with pytest.raises(InputError, match=f"scan.h5 has a {keyword} that DICOM cannot hold; correct it") as refused:
         check_identity(PATIENT | {keyword: text}, "scan.h5")
     assert text not in str(refused.value)
 
@@ -107,7 +107,7 @@ def test_references_that_are_none(tmp_path):
     with pytest.raises(InputError, match=r"text\.dcm is not a DICOM image"):
         identity_of_image(tmp_path / "text.dcm")
     image_of_patient(tmp_path / "of-none.dcm", StudyInstanceUID="")
-    with pytest.raises(InputError, match=r"of-none\.dcm is of no study; give a DICOM image"):
+    with pytest.raises(InputError, match=r"of-none\.dcm names no study; give a DICOM image"):
         identity_of_image(tmp_path / "of-none.dcm")
 
 

@@ -42,16 +42,18 @@ def test_where_a_map_has_no_number_the_nearest_voxel_counts_and_others_are_refus
     assert (found[0, 0, 1], found[1, 2, 3], found[1, 0, 0]) == (-10, -20, -10)
     assert np.isfinite(found).all()
     nibabel.save(nibabel.Nifti1Image(1e3 * values.transpose(2, 1, 0), np.eye(4)), tmp_path / "rad.nii.gz")
-    with pytest.raises(InputError, match=r"rad\.nii\.gz holds up to 2e\+04 Hz, which is no off-resonance; give"):
+    with pytest.raises(InputError, match=r"rad\.nii\.gz holds up to 2e\+04 Hz, too much for off-resonance; give"):
         load_field_map(tmp_path / "rad.nii.gz", (2, 3, 5), np.eye(4))
     nibabel.save(nibabel.Nifti1Image(0 * values.transpose(2, 1, 0) * np.nan, np.eye(4)), tmp_path / "none.nii")
-    with pytest.raises(InputError, match=r"none\.nii holds no number; give one on the scan's own grid"):
+    with pytest.raises(InputError, match=r"none\.nii holds no finite value; give one on the scan's own grid"):
         load_field_map(tmp_path / "none.nii", (2, 3, 5), np.eye(4))
 
 
 def test_what_is_no_map_of_the_scan_is_refused(result, maps, provenance, tmp_path):
     shape = maps.mask.shape
-    with pytest.raises(InputError, match=r"df\.nii\.gz has the sense of a result's maps, not of BIDS; give the result"):
+    with pytest.raises(
+        InputError, match=r"df\.nii\.gz has the sign of a result's map, not of a BIDS field map; give the result"
+    ):
         load_field_map(result / "df.nii.gz", shape, maps.affine)
     with pytest.raises(MismatchError, match=r"has shape \(7, 5, 2\) and the scan \(7, 5, 3\) \(x, y, slices\); give"):
         load_field_map(result, (3, *shape[1:]), maps.affine)

@@ -152,7 +152,7 @@ def test_is_written_to_exactly_the_path(phantom, tmp_path):
 
 def test_a_truth_that_does_not_say_what_it_is_of_is_refused_without_parameters(tmp_path, truth):
     np.savez(tmp_path / "truth.npz", **truth)
-    with pytest.raises(InputError, match=r"does not say what its maps are of; give a result to compare it with"):
+    with pytest.raises(InputError, match=r"does not name the parameters of its maps; give a result to compare it with"):
         load_reference(tmp_path / "truth.npz")
 
 

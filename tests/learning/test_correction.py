@@ -92,7 +92,7 @@ def test_what_matches_is_needed_and_an_encoding_too(model, coefficients, protoco
     with pytest.raises(ValueError, match="needs what matches"):
         reconstruct(coefficients, model, protocol, device=CPU)
     save_model(replace(model, encoding=None), tmp_path)
-    with pytest.raises(InputError, match="corrects maps, and it has no encoding"):
+    with pytest.raises(InputError, match="corrects maps but has no encoding"):
         load_model(tmp_path)
 
 

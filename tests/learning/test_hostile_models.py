@@ -150,7 +150,7 @@ def test_missing_file(folder, name):
 def test_weights_cut_off(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
-    refused(folder, "model.safetensors", "cut off")
+    refused(folder, "model.safetensors", "truncated")
 
 
 @pytest.mark.parametrize("text", ["{", "", "[" * 100_000, b"\xff\xfe\x00"])
@@ -243,7 +243,7 @@ def test_weights_that_are_not_finite(folder):
 )
 def test_headers_that_lie(folder, state, content):
     (folder / "model.safetensors").write_bytes(content)
-    refused(folder, "model.safetensors", "not a safetensors file or is cut off")
+    refused(folder, "model.safetensors", "not a safetensors file or is truncated")
     with pytest.raises(InputError, match="not a whole checkpoint"):
         load_checkpoint(folder / "model.safetensors", state, SETTINGS)
 

@@ -68,10 +68,13 @@ def test_kernels_out_of_the_range_of_float16_are_not_halved(make_model, tmp_path
 def test_the_package_ships_models_by_sequence(make_model, tmp_path, monkeypatch):
     monkeypatch.setattr(shipped, "models_folder", lambda: tmp_path)
     (tmp_path / "__init__.py").touch()
-    with pytest.raises(InputError, match=r"No network ships with this mrfpipe .*mrfpipe train.*--model"):
+    with pytest.raises(
+        InputError, match=r"No pretrained network is bundled with this mrfpipe .*mrfpipe train.*--model"
+    ):
         shipped_model()
     with pytest.raises(
-        MismatchError, match=r"No network ships for coefficients of the scan's sequence \(0123\); train one"
+        MismatchError,
+        match=r"No pretrained network is bundled for coefficients of the scan's sequence \(0123\); train one",
     ):
         shipped_model("0123")
     model = make_model()

@@ -66,5 +66,5 @@ def test_what_is_scanned_is_simulated_as_the_protocol_asks():
 
 def test_a_phantom_without_the_maps_of_a_protocol_is_refused():
     body = thigh(matrix=96, fov=0.22, n_slices=1, slice_spacing=0.01, seed=0)
-    with pytest.raises(MismatchError, match=r"searches for T1, T2, B1, the phantom has maps of FF, .*take a phantom"):
+    with pytest.raises(MismatchError, match=r"has the parameters T1, T2, B1, the phantom has FF, .*use a phantom"):
         scan(body, load_protocol("fisp"))

@@ -72,7 +72,7 @@ def test_samples_and_counters_are_those_of_twixtools(path):
 def test_it_is_refused_for_what_it_is(path):
     """The header is of a player of Pulseq files; trusted, the protocol has more readouts than the file."""
     sequence = load_protocol("t1ff").sequence
-    with pytest.raises(InputError, match=r"was played by Pulseq's interpreter.*--trust-protocol"):
+    with pytest.raises(InputError, match=r"was played by the Pulseq interpreter.*--trust-protocol"):
         read_raw(path, sequence)
-    with pytest.raises(MismatchError, match=r"has \d+ readouts a slice, the protocol has 1400"):
+    with pytest.raises(MismatchError, match=r"has \d+ readouts per slice, the protocol has 1400"):
         read_raw(path, sequence, trusted=True)

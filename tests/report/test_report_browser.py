@@ -181,7 +181,7 @@ def test_every_control_has_a_name(page):
 def test_a_bare_result_opens(browser, tmp_path, maps, provenance):
     write_report(tmp_path / "report.html", render(maps, provenance, title="scan 1"))
     page = Page(browser, tmp_path / "report.html")
-    assert page.one("#signal-text").text == "This result keeps no fingerprints."
+    assert page.one("#signal-text").text == "This result holds no fingerprints."
     assert not page.one("#signal-plot").is_displayed()
     assert not page.one("#agreement").is_displayed()
     assert not page.one("#views").is_displayed()

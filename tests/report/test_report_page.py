@@ -54,7 +54,7 @@ def test_a_truth_of_another_shape_is_refused(maps, provenance, truth):
 
 def test_an_empty_mask_is_said(maps, provenance):
     empty = dataclasses.replace(maps, mask=np.zeros_like(maps.mask))
-    assert warnings_of(empty, provenance) == ["No voxel lies inside the mask: there is nothing to show."]
+    assert warnings_of(empty, provenance) == ["The mask is empty: there are no maps to show."]
     assert data_of(render(empty, provenance, title=""))["edges"]["FF"] == 0
 
 
@@ -102,8 +102,8 @@ def test_estimates_where_they_do_not_count_are_nothing_to_warn_of(provenance):
     there = scan(T1H2O=np.where(fat, water, 2.0), edge=np.where(fat, 0, 2).astype(np.uint8))
     said = warnings_of(there, provenance)
     assert len(said) == 1
-    assert said[0].startswith("In 100% of the voxels where T1H2O counts, most of the neighbourhood lies at the end")
-    assert said[0].endswith("2000 ms: the true T1H2O may be beyond it.")
+    assert said[0].startswith("T1H2O and most of its neighbourhood are at the grid limit, ")
+    assert said[0].endswith("2000 ms, in 100% of the scored voxels: the true value may lie beyond.")
 
 
 def test_what_undersampling_does_is_nothing_to_warn_of(provenance):
@@ -124,7 +124,7 @@ def test_what_undersampling_does_is_nothing_to_warn_of(provenance):
     (said,) = warnings_of(
         scan(T1fat=beyond, edge=np.where(beyond >= np.float32(0.4), 4, 0).astype(np.uint8)), provenance
     )
-    assert "at the end of its grid, 400 ms: the true T1fat" in said
+    assert "T1fat and most of its neighbourhood are at the grid limit, 400 ms, in " in said
 
 
 def test_voxels_that_deviate_more_than_the_scan_are_said(provenance):
@@ -132,14 +132,14 @@ def test_voxels_that_deviate_more_than_the_scan_are_said(provenance):
     match = everywhere(0.84, plain)
     match[0, :3, :25] = 0.4  # 75 of 3000 voxels, in which blood flows
     (said,) = warnings_of(scan(match=match, m0=everywhere(1, plain)), provenance)
-    assert said.startswith("2% of the voxels are more than 2 times as far from their fingerprint as the scan's median")
+    assert said.startswith("In 2% of the voxels the residual exceeds 2 times the median of the scan")
 
 
 def test_fingerprints_that_explain_less_than_a_third_are_said(provenance):
     plain = scan()
     assert warnings_of(scan(match=everywhere(0.58, plain)), provenance) == []  # 0.336 of the energy
     (said,) = warnings_of(scan(match=everywhere(0.57, plain)), provenance)
-    assert "less than a third of the signal (median match 0.57)" in said
+    assert "less than a third of the signal energy (median match 0.57)" in said
 
 
 def test_pure_tissue_is_nothing_to_warn_of_and_what_was_corrected_is_said(provenance):
@@ -153,7 +153,12 @@ def test_pure_tissue_is_nothing_to_warn_of_and_what_was_corrected_is_said(proven
         DOUBT: "The scan is explained better.",
     }
     said = warnings_of(pure, dataclasses.replace(provenance, notes=notes))
-    for words in ("x 0.25, y -0.50", "only 50.0%", "not list them: flip angles, TI.", "explained better."):
+    for words in (
+        "x 0.25, y -0.50",
+        "only 50.0%",
+        "not compared with the protocol: flip angles, TI.",
+        "explained better.",
+    ):
         assert sum(words in warning for warning in said) == 1
     assert len(said) == 4
 

@@ -87,7 +87,7 @@ def test_the_same_job_is_done_and_no_other_is(result, folder):
     for name, change in changes.items():
         outcome = batch.run_job(job_of(folder, result.target, **{"gap": True} | change), SILENT)
         assert outcome.state == "failed", name
-        assert f"exists already, made otherwise ({name}); give --force to replace it" in outcome.text
+        assert f"exists already, made with other settings ({name}); replace it with --force" in outcome.text
     # What does not change the maps is not looked at.
     same = job_of(folder, result.target, gap=True, memory=1 << 30, command=["other"], threads=1)
     assert batch.run_job(same, SILENT).state == "skipped"
@@ -127,11 +127,13 @@ def test_another_version_or_a_result_without_a_recipe_is_not_the_one_asked_for(r
     assert made.recipe is not None
     older = replace(made, recipe=replace(made.recipe, mrfpipe="0.0.1"))
     monkeypatch.setattr(MapsJob, "made", lambda _: older)
-    assert "made otherwise (version of mrfpipe); give --force" in batch.run_job(result, SILENT).text
+    assert (
+        "made with other settings (version of mrfpipe); replace it with --force" in batch.run_job(result, SILENT).text
+    )
     monkeypatch.setattr(MapsJob, "made", lambda _: replace(made, recipe=None))
     outcome = batch.run_job(result, SILENT)
     assert (outcome.state, outcome.error.exit_code) == ("failed", 5)
-    assert "does not say all that it was made with; give --force to replace it" in outcome.text
+    assert "does not record all of its settings; replace it with --force" in outcome.text
 
 
 def test_what_a_recipe_says_is_kept_and_checked(result):
@@ -150,7 +152,7 @@ def test_what_a_recipe_says_is_kept_and_checked(result):
     ("truth", "complaint"),
     [
         (b"PK\x03\x04 not a truth", "scan.truth.npz cannot be read as .npz"),
-        (3, "scan.truth.npz has shape (3, 8, 8), the maps (2, 8, 8) (slices, y, x); it is of another scan"),
+        (3, "scan.truth.npz has shape (3, 8, 8), the maps (2, 8, 8) (slices, y, x); it belongs to another scan"),
         (2, ""),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_saved_result_is_that_of_the_command_and_the_command_takes_it_for_done
     here = dataclasses.replace(by_command, target=tmp_path / "leg")
     assert here.made().recipe == by_command.recipe()
     assert here.made().command == []
-    with pytest.raises(OutputExistsError, match="give --force"):
+    with pytest.raises(OutputExistsError, match="replace it with --force"):
         made.save(tmp_path / "leg")
     again = mrf.load_maps(tmp_path / "leg")
     assert_same_maps(again, made)
@@ -149,9 +149,9 @@ def test_a_network_from_python(folder, tmp_path):
     for given in (folder / "leg.h5", folder / "leg.frames.h5", frames):
         assert_same_maps(mrf.reconstruct(given, str(tmp_path / "model")), of_frames)
     for given in (folder / "leg.frames.h5", frames):  # no network ships for this sequence
-        with pytest.raises(MismatchError, match="No network ships"):
+        with pytest.raises(MismatchError, match="No pretrained network is bundled"):
             mrf.reconstruct(given)
-    with pytest.raises(TypeError, match="the network says"):
+    with pytest.raises(TypeError, match="The network determines whether"):
         mrf.reconstruct(frames, model, recon="subspace")
 
 
@@ -160,7 +160,7 @@ def test_the_truth_beside_a_scan_is_drawn_and_one_that_does_not_fit_is_warned_of
     assert mrf.match(frames, folder / "small.h5").truth is not None
     (tmp_path / "leg.frames.h5").symlink_to(frames)
     (tmp_path / "leg.truth.npz").write_bytes(b"PK\x03\x04 not a truth")
-    with pytest.warns(UserWarning, match="without the truth: .*leg.truth.npz cannot be read"):
+    with pytest.warns(UserWarning, match="ground truth is not shown: .*leg.truth.npz cannot be read"):
         assert mrf.match(tmp_path / "leg.frames.h5", folder / "small.h5").truth is None
 
 
@@ -179,10 +179,10 @@ def test_what_cannot_be_is_refused_in_a_line(folder):
         (ValueError, "There is no method 'best'", (array,), {"method": "best"}),
         (ValueError, "There is no backend 'fft'", (array,), {"backend": "fft"}),
         (TypeError, "unexpected keyword argument 'coils'", (array,), {"coils": 3}),
-        (MismatchError, "holds frames; a subspace reconstruction wants the raw scan", (array,), {"recon": "subspace"}),
+        (MismatchError, "holds frames; a subspace reconstruction needs the raw scan", (array,), {"recon": "subspace"}),
         (MismatchError, "holds frames; a subspace", (folder / "leg.frames.h5",), {"recon": "subspace"}),
-        (TypeError, "A mask is for frames that come as an array", (frames,), {"mask": frames.mask[0]}),
-        (TypeError, "Frames are complex, and these are float32", (np.abs(array),), {}),
+        (TypeError, "A mask is only for frames given as an array", (frames,), {"mask": frames.mask[0]}),
+        (TypeError, "Frames must be complex, not float32", (np.abs(array),), {}),
         (ValueError, "frames=175", (array[:9],), {}),
         (ValueError, "mask", (array,), {"mask": frames.mask[0, :9]}),
         (InputError, "frames holds no signal", (array,), {"mask": np.zeros((N, N), bool)}),
@@ -193,9 +193,9 @@ def test_what_cannot_be_is_refused_in_a_line(folder):
         assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="There is no model 'ideal'"):
         mrf.simulate(dictionary.protocol, model="ideal")
-    with pytest.raises(ValueError, match="exclude each other"):
+    with pytest.raises(ValueError, match="mutually exclusive"):
         mrf.simulate(dictionary.protocol, rank=3, energy=0.9)
-    with pytest.raises(KeyError, match="no map 'T2'; there are FF, T1H2O"):
+    with pytest.raises(KeyError, match="no map 'T2'; choose from FF, T1H2O"):
         mrf.match(frames, dictionary)["T2"]
 
 

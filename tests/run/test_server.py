@@ -292,14 +292,14 @@ def test_configuration(form):
     [
         ("../../etc/passwd", "no configuration '../../etc/passwd'; choose matching, network or default"),
         ('{"dictionary": "/etc/passwd"}', "has no dictionary '/etc/passwd'; it has d"),
-        ('{"config": "network"}', "has no model ''; it has none, start it with --model"),
+        ('{"config": "network"}', "has no model ''; it has none; start it with --model"),
         ('{"recon": "best"}', "no reconstruction 'best'"),
-        ('{"refine": "no"}', "has other keys than config, recon"),
-        ('{"recon": 3}', "values that are no text"),
-        ('{"parameters": []}', "other keys"),
-        ("{" * 10_000, "is no JSON"),
+        ('{"refine": "no"}', "has keys other than config, recon"),
+        ('{"recon": 3}', "values that are not text"),
+        ('{"parameters": []}', "keys other than"),
+        ("{" * 10_000, "is not JSON"),
         ("[" * 10_000, "no configuration"),
-        ('{"a":' + "[" * 100_000, "is no JSON"),
+        ('{"a":' + "[" * 100_000, "is not JSON"),
         ("a\nb\x1b[0m", r"no configuration 'a\nb\x1b[0m'"),
     ],
 )
@@ -342,22 +342,22 @@ def test_rubbish_is_refused(parts):
     config, header, noise, one = parts[:4]
     image = message(ismrmrd.Image.from_array(np.zeros((2, 2), np.float32)))
     for sent, match in [
-        (b"", "went away before it closed the scan"),
+        (b"", "disconnected before the end of the scan"),
         (CLOSE, "sent no header"),
         (b"GET / HTTP/1.1\r\n\r\n", "sends messages of number 17735"),
         (config + image, "sends messages of number 1022"),
         (config + one, "sends acquisitions before the header"),
         (config + header + header, "sends a second header"),
-        (config + header + CLOSE, "holds no acquisitions for an image"),
+        (config + header + CLOSE, "holds no imaging acquisitions"),
         (message(ConfigText("nonsense")) + header + noise + CLOSE, "no configuration 'nonsense'"),
         (message("\x1b[2J\n") + header + noise + CLOSE, r"no configuration '\x1b[2J'"),
-        (config + header + noise + one[:500], "went away before it closed the scan"),
-        (config + b"\x03\0" + (LONGEST_TEXT + 1).to_bytes(4, "little"), f"at most {LONGEST_TEXT:,} are taken"),
+        (config + header + noise + one[:500], "disconnected before the end of the scan"),
+        (config + b"\x03\0" + (LONGEST_TEXT + 1).to_bytes(4, "little"), f"the limit is {LONGEST_TEXT:,}"),
         (config + as_header(b"<a/>") + one + CLOSE, "the XML header is not valid ISMRMRD"),
         (config + as_header(AMPLIFIED) + one + CLOSE, "the XML header is not valid ISMRMRD"),
         (
             config + header + forged(one, number_of_samples=65535, active_channels=65535),
-            f"at most {LONGEST_ACQUISITION:,} are taken",
+            f"the limit is {LONGEST_ACQUISITION:,}",
         ),
     ]:
         assert_refused(ask(server(), sent), match)
@@ -372,7 +372,7 @@ def test_half_a_scan_and_one_that_is_not_the_protocols(parts):
 
 def test_more_than_the_memory_takes(parts, monkeypatch):
     monkeypatch.setattr(module, "available_memory", lambda: 1.5 * sum(map(len, parts)))
-    assert_refused(ask(server(), b"".join(parts)), "is larger than the 0.00 GB that a scan may take")
+    assert_refused(ask(server(), b"".join(parts)), "the scan exceeds 0.00 GB")
 
 
 def test_a_client_that_stops_and_one_that_never_ends(parts):

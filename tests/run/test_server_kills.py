@@ -52,7 +52,7 @@ def content(tmp_path_factory):
 def started(*options):
     server = subprocess.Popen([*SERVE, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for line in server.stderr:
-        if "listening at" in line:
+        if "listening on" in line:
             return server, int(line.split(" for ")[0].rpartition(":")[2])
     raise AssertionError(server.wait())
 

@@ -62,7 +62,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence, 
     """
     path, vendor = file.path, header.vendor
     if imaging.size == 0:
-        raise InputError(f"{path}: holds no acquisitions for an image; measure or convert the scan again.")
+        raise InputError(f"{path}: holds no imaging acquisitions; measure or convert the scan again.")
     played = find_pulseq(sequence, path)
     computed = played is None and not imaging["trajectory_dimensions"][0]
     header, disbelieved = believed(header, sequence, path, computed=computed, trusted=trusted)
@@ -70,7 +70,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence, 
         name = sequence.readout.pulseq
         where = f"put {name} beside it, or in the current folder, or " if name else ""
         raise InputError(
-            f"{path}: stores no trajectory, and the protocol's readouts are those that the scan stores; {where}convert "
+            f"{path}: stores no trajectory, which a protocol of stored readouts requires; {where}convert "
             "it to ISMRMRD with its trajectory."
         )
     file, imaging, unmarked, decided = readouts_in_order(file, imaging, sequence, header, played)
@@ -170,7 +170,7 @@ def _read_kspace(
     """Read all readouts to their places `(slices, coils, readouts, samples)`, and their trajectory to `stored`."""
     n_bytes = 8 * int(np.prod(shape, dtype=np.int64))
     if n_bytes > file.size:
-        raise InputError(f"{file.path}: is shorter than the samples it claims; it is truncated, copy it again.")
+        raise InputError(f"{file.path}: is shorter than its header states; it is truncated, copy it again.")
     if n_bytes > available_memory():
         raise ResourceError(f"{file.path}: needs {n_bytes / 2**30:.1f} GiB of memory, more than there is; free some.")
     kspace: Complex = np.empty(shape, np.complex64)

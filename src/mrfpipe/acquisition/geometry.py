@@ -115,8 +115,8 @@ def _check_steady(imaging: Heads, directions: Double, first: Int, path: Path) ->
     if wrong.size:
         head = imaging[wrong[0]]
         raise InputError(
-            f"{path}: slice {head['slice']} moves at readout {head['kspace_encode_step_1']}, its position or "
-            "directions change; mrfpipe needs a slice to stay where it is."
+            f"{path}: slice {head['slice']} changes its position or "
+            f"directions at readout {head['kspace_encode_step_1']}; mrfpipe needs slices that do not move."
         )
 
 
@@ -142,7 +142,7 @@ def _step(positions: Double, normal: Double, path: Path) -> Double:
     spacing = float(np.linalg.norm(step))
     even = positions[0] + np.arange(n_slices)[:, None] * step
     if spacing < _SAME_PLACE_MM or np.abs(positions - even).max() > _EVEN * spacing:
-        raise InputError(f"{path}: slices are not evenly spaced; mrfpipe needs a stack whose slices have one distance.")
+        raise InputError(f"{path}: slices are not evenly spaced; mrfpipe needs evenly spaced slices.")
     if np.linalg.norm(step - normal * (normal @ step)) > _EVEN * spacing:
-        raise InputError(f"{path}: slices are not one behind the other along their normal; mrfpipe needs a stack.")
+        raise InputError(f"{path}: slices are not stacked along their normal; mrfpipe needs a stack of slices.")
     return step

@@ -131,8 +131,8 @@ def believed(
     remarks = []
     if header.is_of_pulseq and computed and sequence.readout.sha256 is None and not trusted:
         raise InputError(
-            f"{path}: was played by Pulseq's interpreter and stores no trajectory; make the protocol from its sequence "
-            "file, mrfpipe protocol SCAN.seq, or --trust-protocol if the spokes of this protocol were played."
+            f"{path}: was played by the Pulseq interpreter and stores no trajectory; derive the protocol from its "
+            "sequence file (mrfpipe protocol SCAN.seq), or use --trust-protocol if it has this protocol's spokes."
         )
     if header.is_of_pulseq or sequence.readout.sha256 is not None:
         n = sequence.n_readouts
@@ -143,7 +143,7 @@ def believed(
             other.add("trajectory")
         said = [header.says(name) for name in dropped if name in {*other, *_OF_READOUTS}]
         if header.is_of_pulseq and said:
-            remarks.append(f"the header, of a player of Pulseq files, is not believed: {', '.join(said)}")
+            remarks.append(f"the header is ignored, as the Pulseq interpreter does not fill it: {', '.join(said)}")
         header = header.without(*dropped)
     if header.readouts_per_frame is not None and header.readouts_per_frame < 1:
         raise InputError(f"{path}: readouts_per_frame in the XML header is {header.readouts_per_frame}, not positive.")
@@ -153,7 +153,7 @@ def believed(
             raise error
         wrong += names
     if wrong:
-        remarks.append(f"the protocol is trusted where the header says {', '.join(map(header.says, wrong))}")
+        remarks.append(f"the protocol is trusted although the header states {', '.join(map(header.says, wrong))}")
     of_slice = ["fov_mm"] if "slice_thickness_mm" in wrong else []  # its last number
     return header.without(*wrong, *of_slice), tuple(remarks)
 

@@ -60,7 +60,7 @@ def open_file(path: Path, kinds: str) -> BinaryIO:
     """Open the file of a scan, which is of one of these kinds; InputError if it is not there or cannot be opened."""
     try:
         if not path.exists():
-            raise InputError(f"{path}: there is no such file; check the path.")
+            raise InputError(f"{path}: the file does not exist; check the path.")
         if not path.is_file():
             raise InputError(f"{path}: is not a file; name the {kinds} file of one scan.")
         return path.open("rb")

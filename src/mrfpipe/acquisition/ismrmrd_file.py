@@ -116,7 +116,7 @@ def _contents(file: h5py.File, heap: Heap, path: Path) -> IsmrmrdFile:
         is_table = Table.is_one(group["data"])
         table = Table(group["data"], heap) if is_table else None
     if table is None:
-        raise InputError(f"{path}: '{group.name}/data' is no table of acquisitions; convert the scan to ISMRMRD.")
+        raise InputError(f"{path}: '{group.name}/data' is not a table of acquisitions; convert the scan to ISMRMRD.")
     if xml is None:
         raise InputError(f"{path}: the header '{group.name}/xml' is not text; convert the scan to ISMRMRD.")
     return IsmrmrdFile(path=path, size=heap.size, xml=xml, heads=heads_of(table.heads, path), table=table)

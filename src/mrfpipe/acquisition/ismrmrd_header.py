@@ -25,7 +25,7 @@ def parse_headers(xml: bytes, path: Path) -> list[Header]:
     try:
         return [_header(document, encoding) for encoding in document.encoding]
     except (ValueError, TypeError, AttributeError) as e:
-        raise InputError(f"{path}: the XML header has a value that is none ({_first_line(e)}); convert again.") from e
+        raise InputError(f"{path}: the XML header has an invalid value ({_first_line(e)}); convert again.") from e
 
 
 def _first_line(error: Exception) -> str:

@@ -149,13 +149,13 @@ class StreamedScan:
     def _exactly(self, read: Read, n: int) -> bytes | bytearray:
         body = read(n)
         if len(body) < n:
-            raise InputError(f"{self.path}: the client went away before it closed the scan; send it again.")
+            raise InputError(f"{self.path}: the client disconnected before the end of the scan; send the scan again.")
         return body
 
     def _check_length(self, what: str, length: int, most: int) -> None:
         if length > most:
             raise InputError(
-                f"{self.path}: the client announces {what} of {length:,} bytes, at most {most:,} are taken; "
+                f"{self.path}: the client announces {what} of {length:,} bytes, the limit is {most:,}; "
                 "the stream is damaged, send the scan again."
             )
 
@@ -163,6 +163,6 @@ class StreamedScan:
         self.size += length + EACH
         if self.size > self._most:
             raise ResourceError(
-                f"{self.path}: is larger than the {self._most / 1e9:.2f} GB that a scan may take on this machine; "
+                f"{self.path}: the scan exceeds {self._most / 1e9:.2f} GB, the limit on this machine; "
                 "use one with more memory."
             )

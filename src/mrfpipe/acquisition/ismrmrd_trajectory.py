@@ -174,8 +174,8 @@ class StoredTrajectory:
             check_spokes(self.trajectory)
         except ValueError:
             raise MismatchError(
-                f"{self.path}: its readouts are no straight, evenly sampled spokes through the centre of k-space, the "
-                "protocol's are; use the protocol that the scan was measured with, or one of stored readouts."
+                f"{self.path}: its readouts are not straight, evenly sampled spokes through the centre of k-space, as "
+                "the protocol requires; use the protocol of the scan, or one with stored readouts."
             ) from None
 
     def _complaint(self, extent: float, *, too_far: bool) -> str:

@@ -141,8 +141,8 @@ def _counted(imaging: Heads, sequence: Sequence, header: Header, path: Path) -> 
         return None
     if announced not in {None, n, names} and announced * n_slices == imaging.size:
         raise MismatchError(
-            f"{path}: its header announces {announced} readouts a slice, which its counters do not number, and the "
-            f"protocol has {n}; use the protocol that the scan was measured with, as mrfpipe protocol makes it."
+            f"{path}: its header announces {announced} readouts per slice, its counters do not number them, and the "
+            f"protocol has {n}; use the protocol of the scan, written by mrfpipe protocol."
         )
     slices, one = imaging["slice"], np.zeros_like(lines)
     first = imaging[0]

@@ -71,7 +71,7 @@ def protocol_from_pulseq(
     try:
         sequence = _sequence(events, measured)
     except ValueError as e:
-        raise InputError(f"{path}: plays what is no sequence to mrfpipe: {e}") from e
+        raise InputError(f"{path}: cannot be simulated: {e}") from e
     protocol = replace(
         known,
         name=path.stem,

@@ -102,7 +102,7 @@ def read_events(path: Path, soft_delays: Mapping[str, float] | None = None, hear
     except ImportError as e:
         raise ResourceError("Pulseq files need pypulseq, which is not installed; pip install 'mrfpipe[pulseq]'.") from e
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file; check the path.")
+        raise InputError(f"{path}: the file does not exist; check the path.")
     try:
         content = path.read_bytes()
     except OSError as e:
@@ -141,8 +141,8 @@ def _check_signature(content: bytes, path: Path) -> None:
     made = hashlib.md5(signed, usedforsecurity=False).hexdigest()
     if kind != "md5" or stated != made:
         raise InputError(
-            f"{path}: does not match its own signature, it is damaged or was edited; copy it again, or delete its "
-            "section [SIGNATURE] if the change is meant."
+            f"{path}: does not match its signature, so it is damaged or was edited; copy it again, or delete its "
+            "section [SIGNATURE] if the change was intended."
         )
 
 

@@ -90,7 +90,7 @@ def readouts_of(events: Events, part: Part, slice_thickness: float) -> Readouts:
     matrix = n_samples // spokes.oversampling if spokes else 2 * int(radius.max() + 0.1)
     if not 2 <= matrix <= _MOST_VOXELS:
         reach = f"its readouts reach {radius.max():.2g} cycles/FOV of a FOV of {fov * 1e3:g} mm"
-        raise InputError(f"{events.path}: {reach}; no image can be made of that, check the definition FOV, in m.")
+        raise InputError(f"{events.path}: {reach}; no image can be reconstructed, check the definition FOV, in m.")
     return Readouts(k=k[..., :2], te=te, fov=fov, matrix=matrix, spokes=spokes)
 
 

@@ -63,8 +63,8 @@ def find_pulseq(sequence: Sequence, scan: Path) -> PulseqScan | None:
             n_readouts = len(played.trajectory)
             if n_readouts != sequence.n_readouts:
                 raise MismatchError(
-                    f"{path}: has {n_readouts} readouts a slice, its protocol {sequence.n_readouts}; derive the "
-                    "protocol from it again, with the soft delays and the heartbeat of the scan."
+                    f"{path}: has {n_readouts} readouts per slice, its protocol has {sequence.n_readouts}; derive the "
+                    "protocol again, with the soft delays and the heartbeat of the scan."
                 )
             return played
     return None

@@ -108,7 +108,7 @@ def check_one_way(imaging: Heads, path: Path) -> None:
         if group.any() and not group.all():
             raise InputError(
                 f"{path}: {np.count_nonzero(reverse)} of {reverse.size} readouts are marked as reversed, "
-                "in no order; the file is damaged, copy or convert it again."
+                "in irregular order; the file is damaged, copy or convert it again."
             )
 
 
@@ -133,7 +133,7 @@ def check_samples(imaging: Heads, sequence: Sequence, path: Path) -> int:
     if sequence.n_samples is None:
         raise InputError(f"{path}: {found}, those before have {n_samples}; measure or convert the scan again.")
     raise MismatchError(
-        f"{path}: {found}, but the protocol has {sequence.n_samples} samples a readout (matrix {sequence.matrix}, "
+        f"{path}: {found}, but the protocol has {sequence.n_samples} samples per readout (matrix {sequence.matrix}, "
         f"oversampling {sequence.readout.oversampling}); use the protocol that the scan was measured with."
     )
 
@@ -156,7 +156,7 @@ def check_complete(imaging: Heads, n_readouts: int, n_slices: int | None, path: 
     n_measured = int(readouts.max()) + 1
     if n_measured > n_readouts:
         raise MismatchError(
-            f"{path}: has {n_measured} readouts a slice, the protocol has {n_readouts}; "
+            f"{path}: has {n_measured} readouts per slice, the protocol has {n_readouts}; "
             "use the protocol that the scan was measured with."
         )
     for s in present:
@@ -166,7 +166,7 @@ def check_complete(imaging: Heads, n_readouts: int, n_slices: int | None, path: 
                 raise InputError(f"{path}: slice {s}, readout {wrong[0]} is {what}; measure or convert the scan again.")
     if n_measured < n_readouts:
         raise MismatchError(
-            f"{path}: has {n_measured} readouts a slice, the protocol has {n_readouts}; "
+            f"{path}: has {n_measured} readouts per slice, the protocol has {n_readouts}; "
             "the scan was stopped early, or use the protocol that it was measured with."
         )
     return int(present.size)

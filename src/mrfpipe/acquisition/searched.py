@@ -52,7 +52,9 @@ def base_protocol(searched: Searched) -> Protocol:
     possible |= {p.name: (p, other.grid[p.name]) for p in other.parameters if p.name in {"df", "B1"} - set(possible)}
     for name in {*names, *(searched.ranges or {})}:
         if name not in possible:
-            raise MismatchError(f"Parameter {name} is none of {searched.components}; it has {', '.join(possible)}.")
+            raise MismatchError(
+                f"Parameter {name} does not exist for {searched.components}; choose from {', '.join(possible)}."
+            )
     missing = [name for name in _NEEDED[searched.components] if name not in names]
     if missing:
         raise MismatchError(f"Parameter {missing[0]} is missing; {searched.components} needs it.")
@@ -74,7 +76,7 @@ def _axis(name: str, ranges: Sequence[tuple[float, ...]]) -> Double:
     parts = []
     for start, stop, step in ranges:
         if not (step > 0 and start <= stop < np.inf) or not (stop - start) / step < 1e5:
-            raise MismatchError(f"Range {start:g}:{stop:g}:{step:g} of {name} does not rise, or in too many steps.")
+            raise MismatchError(f"Range {start:g}:{stop:g}:{step:g} of {name} does not rise, or has too many steps.")
         parts.append(start + step * np.arange(int((stop - start) / step + 1e-6) + 1))
     return np.concatenate(parts)
 

@@ -37,7 +37,7 @@ def read_twix(path: str | Path, sequence: Sequence, *, trusted: bool = False) ->
         header = parse_twix_header(file.buffers, path)
         imaging = imaging_of(file.heads)
         if not (imaging["slice_dir"].any(axis=1).all() and all(np.isfinite(imaging[name]).all() for name in _GEOMETRY)):
-            raise InputError(f"{path}: positions or directions are not there or not finite; copy the scan again.")
+            raise InputError(f"{path}: positions or directions are missing or not finite; copy the scan again.")
         imaging["position"] += table_position_mm(file.buffers, path)
         return assemble(file, imaging, header, sequence, trusted=trusted)
 

@@ -170,7 +170,7 @@ def _blocks(
             heads.append(content)
             places.append(at)
         if length < layout.head.itemsize or at + length > measurement.end:
-            raise InputError(f"{path}: the block at byte {at} is cut off or damaged; copy the scan again.")
+            raise InputError(f"{path}: the block at byte {at} is truncated or damaged; copy the scan again.")
         at += length
     return np.frombuffer(b"".join(heads), layout.head), np.array(places, np.int64)
 

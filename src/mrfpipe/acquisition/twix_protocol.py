@@ -60,23 +60,23 @@ def protocol_from_twix(path: str | Path, *, searched: Searched = WATER_FAT, trai
             imaging_of(file.heads),
         )
     if not imaging.size:
-        raise InputError(f"{path}: holds no acquisitions for an image; measure the scan again.")
+        raise InputError(f"{path}: holds no imaging acquisitions; measure the scan again.")
     if header.matrix is None or header.fov_mm is None or header.n_slices is None:
         raise InputError(f"{path}: its header has no matrix, field of view or number of slices; name a scan of T1-FF.")
     if header.readouts_per_slice != flip.size:
         raise MismatchError(
-            f"{path}: its header announces {header.readouts_per_slice} readouts a slice, the trains have {flip.size}; "
+            f"{path}: its header announces {header.readouts_per_slice} readouts per slice, the trains {flip.size}; "
             "give those of the scan by --trains."
         )
     matrix, n_samples = header.matrix[0], int((imaging["number_of_samples"] - imaging["discard_pre"]).max())
     if n_samples % matrix:
-        raise InputError(f"{path}: its {n_samples} samples a readout are no multiple of the matrix, {matrix}.")
+        raise InputError(f"{path}: its {n_samples} samples per readout are not a multiple of the matrix, {matrix}.")
     train = _train(flip, te, times, known.sequence.trains[0], path)
     recovery = times.repetition - times.inversion - float(train.tr.sum())
     if recovery < 0:
         raise MismatchError(
-            f"{path}: inversion and train take {1e3 * (times.repetition - recovery):.0f} ms, the whole repetition is "
-            f"{1e3 * times.repetition:.0f} ms by its header; give the trains of the scan by --trains."
+            f"{path}: inversion and train take {1e3 * (times.repetition - recovery):.0f} ms, the header gives a "
+            f"repetition of {1e3 * times.repetition:.0f} ms; pass the trains of the scan with --trains."
         )
     sequence = replace(
         known.sequence,
@@ -120,10 +120,10 @@ def read_trains(path: Path) -> tuple[Double, Double]:
         angles, shares, te_ms = (np.asarray(table.get(key, 1.0), np.float64) for key in ("FA", "B1", "TE"))
         flip_deg = np.broadcast_to(angles * shares, te_ms.shape)
     except (OSError, ValueError, TypeError, AttributeError) as e:
-        raise InputError(f"{path}: is no JSON file with lists FA and TE of a value a spoke ({e}).") from e
+        raise InputError(f"{path}: is not a JSON file with the lists FA and TE, one value per spoke ({e}).") from e
     is_train = te_ms.ndim == 1 and te_ms.size and np.all((te_ms > 0) & np.isfinite(te_ms) & np.isfinite(flip_deg))
     if not is_train or not {"FA", "TE"} <= set(table) or np.any((flip_deg < 0) | (flip_deg > 360)):
         raise InputError(
-            f"{path}: its lists FA (degrees) and TE (ms) are no train; give a value above 0 for each spoke."
+            f"{path}: its lists FA (degrees) and TE (ms) are not a train; give one value above 0 per spoke."
         )
     return np.deg2rad(flip_deg), te_ms * 1e-3

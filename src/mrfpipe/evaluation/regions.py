@@ -61,7 +61,7 @@ def check_shapes(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | N
         If maps, reference and regions differ in shape, or the maps are of other parameters.
     """
     if tuple(maps) != tuple(reference):
-        raise MismatchError(f"The maps are {', '.join(maps)}, those of the reference {', '.join(reference)}.")
+        raise MismatchError(f"The maps are {', '.join(maps)}, but the reference has {', '.join(reference)}.")
     shape = reference.mask.shape
     for name, found in (("maps", maps.mask.shape), ("regions", shape if rois is None else rois.shape)):
         if found != shape:

@@ -61,7 +61,7 @@ def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> No
     """
     if _exists(path):
         if not force:
-            raise OutputExistsError(f"{path} exists already; give --force to replace it, or choose another -o.")
+            raise OutputExistsError(f"{path} exists already; replace it with --force, or choose another -o.")
         if marker is None and not path.is_file():
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise OutputExistsError(f"{path} is {kind} and is not replaced by a file; choose another -o.")

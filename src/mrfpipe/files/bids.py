@@ -215,7 +215,7 @@ def _description(root: Path) -> dict[str, object]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise InputError(f"{path} cannot be read: {e}; mend it, or choose another -o.") from e
+        raise InputError(f"{path} cannot be read: {e}; correct it, or choose another -o.") from e
     if not isinstance(found, dict) or found.get("DatasetType") != "derivative":
         raise OutputExistsError(
             f"{root} is a BIDS dataset, but not of derivatives; choose another -o, such as one below."

@@ -48,7 +48,7 @@ def identity_of_image(path: str | Path) -> Identity:
     image = _read(Path(path))
     identity = {element.keyword: str(element.value) for element in image if element.value and element.keyword in _KNOWN}
     if "StudyInstanceUID" not in identity:
-        raise InputError(f"{path} is of no study; give a DICOM image of the scan's examination.")
+        raise InputError(f"{path} names no study; give a DICOM image of the scan's examination.")
     return identity
 
 
@@ -83,8 +83,8 @@ def check_identity(identity: Identity, path: str | Path) -> None:
             holds = False
         if not holds:
             raise InputError(
-                f"{path} has a {keyword} that DICOM cannot hold; mend it, or take patient and study from an image of "
-                "the same examination by --like."
+                f"{path} has a {keyword} that DICOM cannot hold; correct it, or take patient and study from an image "
+                "of the same examination with --like."
             )
 
 

@@ -42,16 +42,18 @@ def load_field_map(path: str | Path, shape: tuple[int, ...], affine: Double) -> 
     path = Path(path)
     if ".nii" in path.suffixes:
         if (path.parent / MAPS_FILE).exists():
-            raise InputError(f"{path} has the sense of a result's maps, not of BIDS; give the result, {path.parent}.")
+            raise InputError(
+                f"{path} has the sign of a result's map, not of a BIDS field map; give the result, {path.parent}."
+            )
         field = -read_image(path, "the scan", shape, affine, _CURE)
     else:
         field = _of_result(path, shape, affine)
     known = np.isfinite(field)
     if not known.any():
-        raise InputError(f"{path} holds no number; {_CURE}.")
+        raise InputError(f"{path} holds no finite value; {_CURE}.")
     most = float(np.abs(field[known]).max())
     if most > _MOST:
-        raise InputError(f"{path} holds up to {most:.4g} Hz, which is no off-resonance; give a field map in Hz.")
+        raise InputError(f"{path} holds up to {most:.4g} Hz, too much for off-resonance; give a field map in Hz.")
     nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
     filled: Float = field[tuple(nearest)].astype(np.float32)
     return filled

@@ -29,7 +29,7 @@ def scan_name(path: str | Path) -> str:
     Raises
     ------
     InputError
-        If there is no such file, or a frames file cannot be read.
+        If the file does not exist, or a frames file cannot be read.
     """
     path = Path(path)
     if not path.exists():

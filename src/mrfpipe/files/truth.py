@@ -80,7 +80,7 @@ def load_reference(
     Raises
     ------
     InputError
-        If there is no such file, or it is of another kind, damaged, or not finite inside its mask.
+        If the file does not exist, or it is of another kind, damaged, or not finite inside its mask.
     """
     path = Path(path)
     if path.suffix == ".npz":
@@ -126,7 +126,7 @@ def _read(
             if "parameters" in file:
                 parameters = parameters_from_text(str(file["parameters"]))
             if parameters is None:
-                raise InputError(f"{path} does not say what its maps are of; give a result to compare it with.")
+                raise InputError(f"{path} does not name the parameters of its maps; give a result to compare it with.")
             known = ("mask", *(p.name for p in parameters), "roi")
             return parameters, {name: _with_slices(file[name]) for name in known if name in file}
     except FileNotFoundError as e:

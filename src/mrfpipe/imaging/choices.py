@@ -1,4 +1,4 @@
-"""Choices: how a raw scan becomes a series of images, as plain values that are quick to import."""
+"""Choices: options of reconstruction, as plain values that are quick to import."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,39 +17,39 @@ KINDS: dict[Recon, str] = {
 }
 """What each reconstruction is called in records."""
 SUBSPACE_COILS = 8
-"""Virtual coils of subspace and joint reconstructions unless told otherwise; their time grows with them."""
+"""Default number of virtual coils of subspace and joint reconstructions, whose time is proportional to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imaging:
-    """How a raw scan becomes a series of images."""
+    """Options of reconstruction."""
 
     recon: Recon = "nufft"
     """``nufft``: density-compensated adjoint NUFFT, frame by frame; ``subspace``: coefficients of a basis, by conjugate
-    gradients over all readouts, see `mrfpipe.imaging.subspace`; ``joint``: from its maps, the parameters of all voxels
-    at once, see `mrfpipe.imaging.joint`."""
+    gradients over all readouts, see `mrfpipe.imaging.subspace`; ``joint``: the parameters of all voxels at once,
+    starting from the maps of a subspace reconstruction, see `mrfpipe.imaging.joint`."""
     backend: "Backend | None" = None
-    """What computes the NUFFT; None for sigpy in frames and finufft otherwise, see `nufft`."""
+    """Library of the NUFFT; None for sigpy in frames and finufft otherwise, see `nufft`."""
     coil_maps: "MapMethod" = "centre"
-    """How sensitivities are estimated."""
+    """Method of coil sensitivity estimation."""
     virtual_coils: int | None = None
-    """Coils to compress to, where there are more; None for all in frames and `SUBSPACE_COILS` otherwise."""
+    """Number of virtual coils to compress to; None for all coils in frames and `SUBSPACE_COILS` otherwise."""
     noise: NoiseSource = "scan"
-    """What coils are whitened by: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
+    """Noise for prewhitening: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
     conjugate: bool | None = None
-    """Whether the samples are conjugated before anything else, see `RawScan.conjugated`; None for those of makers whose
-    samples are known to need it, see `RawScan.is_turned`."""
+    """Whether the samples are conjugated first, see `RawScan.conjugated`; None to conjugate those of vendors known to
+    need it, see `RawScan.is_turned`."""
     correct_delays: bool | None = None
-    """Whether significant gradient delays are corrected, see `mrfpipe.imaging.delays`; None for those of spokes, where
-    they can be seen, and of nothing else."""
+    """Whether significant gradient delays are corrected, see `mrfpipe.imaging.delays`; None to correct spokes only,
+    where delays can be estimated."""
     field_map: str | Path | None = None
-    """Result or image of the off-resonance that is corrected, see `mrfpipe.imaging.off_resonance`; None for none."""
+    """Result or image with the off-resonance to correct, see `mrfpipe.imaging.off_resonance`; None not to correct."""
     trust_protocol: bool = False
-    """Whether the protocol is right where the header of the scan says other."""
+    """Whether the protocol overrides the header of the scan where they differ."""
 
     def __post_init__(self) -> None:
         if self.virtual_coils is not None and self.virtual_coils < 1:
-            raise ValueError(f"Coils cannot be compressed to {self.virtual_coils}.")
+            raise ValueError(f"virtual_coils must be at least 1, not {self.virtual_coils}.")
 
     def __str__(self) -> str:
         kind = KINDS[self.recon]
@@ -72,4 +72,4 @@ class Imaging:
 
 
 BY_FRAMES = Imaging()
-"""What is done unless told otherwise."""
+"""The defaults."""

@@ -39,7 +39,7 @@ def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
     if n_readings < sizes["coils"] or spread[0] <= LEAST_NOISE * spread[-1]:
         raise InputError(
             f"The noise scan ({n_readings} readings, {sizes['coils']} coils) has a silent coil or too few readings to "
-            "whiten with; remove it from the file to go on without prewhitening."
+            "prewhiten with; remove it from the file to continue without prewhitening."
         )
     factor = np.linalg.cholesky(covariance)
     unmix = scipy.linalg.solve_triangular(factor, np.eye(sizes["coils"]), lower=True).astype(np.complex64)

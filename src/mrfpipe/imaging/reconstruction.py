@@ -39,10 +39,10 @@ from mrfpipe.imaging.subspace import (
 from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Sequence
 
-UNSTATED = "not_listed_by_the_scan_and_not_compared_with_the_protocol"
-"""Name of the note that says what of the sequence nothing has checked."""
-REMARKS = "decided_where_the_scan_does_not_say_it"
-"""Name of the note that says how a scan was taken to be read."""
+UNSTATED = "not_stated_by_the_scan"
+"""Name of the note on values of the sequence that were not compared with the protocol."""
+REMARKS = "decisions_in_reading_the_scan"
+"""Name of the note on decisions in reading the scan."""
 FREQUENCIES = "off_resonance_corrected_by_frequencies_hz"
 """Name of the note that says by which frequencies off-resonance was corrected."""
 CPU = torch.device("cpu")

@@ -86,7 +86,7 @@ def load_checkpoint(path: Path, state: TrainingState, settings: Mapping[str, Any
         if differing:
             raise MismatchError(
                 f"{path} is the checkpoint of another training (its {' and '.join(differing)} differ); "
-                "delete it, or train with what it was made with."
+                "delete it, or train with the same settings."
             )
         _restore(state, tensors)
         state.losses = [float(loss) for loss in header["losses"]]

@@ -142,7 +142,7 @@ def _joined(slices: list[dict[str, npt.NDArray[Any]]], model: TrainedModel, affi
 def _ready(model: TrainedModel, device: torch.device, precision: Precision) -> MapNetwork:
     """Copy a model's network for estimation; its last layer stays in float32."""
     if precision == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise ResourceError(f"{device} does not compute in bfloat16; take precision float32.")
+        raise ResourceError(f"{device} does not compute in bfloat16; use precision float32.")
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     network = folded(model.network)
     network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -212,18 +212,18 @@ def _check_fit(series: FrameSeries, model: TrainedModel, protocol: Protocol) -> 
     if series.sequence_hash != model.sequence_hash:
         raise MismatchError(
             f"{series.name} was measured with sequence {series.sequence_hash[:12]}, the model was trained for sequence "
-            f"{model.sequence_hash[:12]}; take a model of the scan's protocol."
+            f"{model.sequence_hash[:12]}; use a model for the protocol of the scan."
         )
     if protocol.sequence.hash != model.sequence_hash:
         raise MismatchError(
             f"Protocol {protocol.name} has sequence {protocol.sequence.hash[:12]}, the model was trained for sequence "
-            f"{model.sequence_hash[:12]}; take the model's protocol."
+            f"{model.sequence_hash[:12]}; use the protocol of the model."
         )
     reads = model.reads
     if series.kind != reads:
         raise MismatchError(
             f"{series.name} holds {series.kind}, the model was trained on {reads}; reconstruct the scan's {reads}, or "
-            f"take a model that was trained on {series.kind}."
+            f"use a model that was trained on {series.kind}."
         )
     n_coefficients = model.architecture.n_inputs // 2 if model.encoding is None else model.encoding.mean.size
     if series.basis is not None and series.basis.shape[1] < n_coefficients:

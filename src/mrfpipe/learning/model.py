@@ -162,9 +162,7 @@ def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
     n_coefficients = (architecture.n_inputs - corrects * len(parameters)) // 2
     network, encoding = _read_weights(folder / WEIGHTS_FILE, architecture, n_coefficients, lengths=corrects)
     if corrects and encoding is None:
-        raise InputError(
-            f"{path} tells of a network that corrects maps, and it has no encoding; train the model again."
-        )
+        raise InputError(f"{path} describes a network that corrects maps but has no encoding; train the model again.")
     _check_digest(folder / WEIGHTS_FILE, digest)
     return TrainedModel(
         network=network.to(device),
@@ -258,12 +256,12 @@ def _read_weights(
             stored = {name: file.get_tensor(name) for name in shapes if name.startswith(ENCODING)}
             shapes = {name: shape for name, shape in shapes.items() if name not in stored}
             if isinstance(architecture, Architecture) and not _may_hold(shapes, architecture):
-                raise InputError(f"{path} does not hold the layers that {DESCRIPTION_FILE} tells of; train again.")
+                raise InputError(f"{path} does not hold the layers that {DESCRIPTION_FILE} describes; train again.")
             network = _skeleton(path, architecture)
             _check_shapes(path, shapes, network)
             tensors = {name: file.get_tensor(name) for name in shapes}
     except SafetensorError as e:
-        raise InputError(f"{path} is not a safetensors file or is cut off; copy the model's folder again.") from e
+        raise InputError(f"{path} is not a safetensors file or is truncated; copy the model's folder again.") from e
     except OSError as e:
         raise InputError(f"{path} cannot be read: {e.strerror or e}; check the file.") from e
     for name, tensor in tensors.items():
@@ -280,7 +278,9 @@ def _skeleton(path: Path, architecture: Architecture | Competitor) -> MapNetwork
             return FingerprintNetwork(architecture, "meta")
         return architecture.build("meta")
     except (TypeError, RuntimeError, OverflowError) as e:  # torch cannot even count so many
-        raise InputError(f"{path} cannot hold layers of the size that {DESCRIPTION_FILE} tells of; train again.") from e
+        raise InputError(
+            f"{path} cannot hold layers of the size that {DESCRIPTION_FILE} describes; train again."
+        ) from e
 
 
 def _may_hold(shapes: Mapping[str, tuple[int, ...]], architecture: Architecture) -> bool:
@@ -307,7 +307,7 @@ def _encoding(path: Path, stored: Mapping[str, Tensor], rank: int, *, lengths: b
             lengths=lengths,
         )
     except (KeyError, RuntimeError, TypeError, ValueError) as e:
-        raise InputError(f"{path}: the encoding is not whole ({e}); train the model again.") from e
+        raise InputError(f"{path}: the encoding is incomplete ({e}); train the model again.") from e
     if encoding.mean.size != rank:
         raise InputError(f"{path}: the encoding has rank {encoding.mean.size}, the network reads {rank}; train again.")
     return encoding

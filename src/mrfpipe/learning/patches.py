@@ -92,7 +92,7 @@ class TrainingData:
     ) -> None:
         if len(series) != len(labels):
             raise MismatchError(
-                f"{len(series)} scans came with the maps of {len(labels)}; give one set of maps a scan."
+                f"{len(series)} scans came with the maps of {len(labels)}; give one set of maps per scan."
             )
         if len(series) == 0:
             raise InputError("There is no scan to train on; give at least one with its maps.")

@@ -19,7 +19,7 @@ def models_folder() -> Path:
 
 
 def shipped_model(sequence_hash: str | None = None, kind: Kind = "coefficients") -> Path:
-    """Find the folder of the network that ships for images of a sequence, or the default one for a raw scan.
+    """Find the folder of the bundled network for images of a sequence, or the default network for a raw scan.
 
     `load_model` reads and checks it. InputError if the package lacks the default model; MismatchError if it has none
     for such images.
@@ -27,16 +27,18 @@ def shipped_model(sequence_hash: str | None = None, kind: Kind = "coefficients")
     if sequence_hash is None:
         folder = models_folder() / DEFAULT
         if not (folder / DESCRIPTION_FILE).is_file():
-            raise InputError(f"No network ships with this mrfpipe ({folder} is missing); {CURE}.")
+            raise InputError(f"No pretrained network is bundled with this mrfpipe ({folder} is missing); {CURE}.")
         return folder
     for folder in sorted(models_folder().iterdir()):
         if _read_by(folder / DESCRIPTION_FILE) == (sequence_hash, kind):
             return folder
-    raise MismatchError(f"No network ships for {kind} of the scan's sequence ({sequence_hash[:12]}); {CURE}.")
+    raise MismatchError(
+        f"No pretrained network is bundled for {kind} of the scan's sequence ({sequence_hash[:12]}); {CURE}."
+    )
 
 
 def shipped_models() -> list[Path]:
-    """List the folders of all networks that ship, the default one first; InputError if that one is not there."""
+    """List the folders of all bundled networks, the default one first; InputError if the default is missing."""
     first = shipped_model()
     return [first, *(f for f in sorted(models_folder().iterdir()) if f != first and (f / DESCRIPTION_FILE).is_file())]
 

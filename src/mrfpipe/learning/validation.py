@@ -68,7 +68,7 @@ def validate(
     # Values that are equal leave a variance of rounding alone.
     explained = torch.where(variance > 1e-12 * squares, 1 - unexplained / variance, torch.nan).tolist()
     if all(math.isnan(value) for value in explained):
-        raise InputError("No map of the validation scans varies, so they cannot tell a good network; take other scans.")
+        raise InputError("No map of the validation scans varies, so they cannot rank networks; use other scans.")
     return Validation(
         loss=float(errors[0] / errors[1]),
         explained={p.name: value for p, value in zip(data.map_scaling.parameters, explained, strict=True)},

@@ -1,1 +1,1 @@
-"""The networks that ship with the package: a folder each, read by `mrfpipe.learning.shipped`."""
+"""The bundled pretrained networks: one folder each, read by `mrfpipe.learning.shipped`."""

@@ -1,4 +1,4 @@
-"""Off-resonance and flip angle efficacy over the field of view: both smooth, both a person's own."""
+"""Off-resonance and relative B1+ over the field of view: both smooth, both a person's own."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class Fields:
     most_df: float
     """Greatest off-resonance in Hz."""
     shading: Double
-    """Flip angle efficacy of 1, x, y, x y, x x + y y, and its spread by waves. Shape `(6)`."""
+    """Relative B1+ of 1, x, y, x y, x x + y y, and its spread by waves. Shape `(6)`."""
     b1: Waves
     """Standing waves of the transmit field."""
 
@@ -50,7 +50,7 @@ class Fields:
         return squashed(smooth + edge + gas, -self.most_df, self.most_df)
 
     def efficacy(self, x: Double, y: Double, z: float) -> Double:
-        """Flip angle efficacy at points. Shape `(points)`."""
+        """Relative B1+ at points. Shape `(points)`."""
         u, v = x / HALF_WIDTH, y / HALF_WIDTH
         value = self.shading @ np.stack([np.ones_like(x), u, v, u * v, u * u + v * v, self.b1(x, y, z)])
         return squashed(value, LEAST_B1, MOST_B1)

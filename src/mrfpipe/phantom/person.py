@@ -25,7 +25,7 @@ class Person:
     tissues: tuple[LimbTissue, ...]
     """What each of them is made of."""
     fields: Fields
-    """Off-resonance and flip angle efficacy."""
+    """Off-resonance and relative B1+."""
 
 
 def draw_person(region: Region, seed: int, traits: Traits | None = None) -> Person:

@@ -191,8 +191,8 @@ def _check_fit(phantom: Phantom, protocol: Protocol) -> None:
     missing = [name for name in protocol.grid if name not in phantom.maps]
     if missing:
         raise MismatchError(
-            f"Protocol {protocol.name} searches for {', '.join(protocol.grid)}, the phantom has maps of "
-            f"{', '.join(phantom.maps)}; take a phantom that has {missing[0]}."
+            f"Protocol {protocol.name} has the parameters {', '.join(protocol.grid)}, the phantom has "
+            f"{', '.join(phantom.maps)}; use a phantom with {missing[0]}."
         )
     matrix, fov = phantom.maps.mask.shape[1:], protocol.sequence.fov
     if matrix != (protocol.sequence.matrix,) * 2:

@@ -220,7 +220,7 @@ def _shared_out(spoiling: str, events: Events, t2: Double) -> tuple[int, int, in
     n_orders = orders_within(events, FOLLOWED * float(t2.max()))
     if n_orders > MOST_THREADS:
         raise ResourceError(
-            f"{n_orders:,} orders of phase graphs matter for this protocol, and a block of a GPU has {MOST_THREADS:,} "
+            f"The protocol needs {n_orders:,} orders of phase graphs, and a block of a GPU has {MOST_THREADS:,} "
             "threads: simulate with --device cpu."
         )
     threads = -(-n_orders // WARP) * WARP

@@ -1,12 +1,12 @@
-"""From a protocol to signals: what its components emit, frame by frame, over the protocol's grid or voxel by voxel.
+"""Simulation of a protocol's signals, frame by frame, over its grid or voxel by voxel.
 
-Three models differ in what becomes of the transverse magnetisation before the next pulse. ``spoiled`` takes it to be
-gone: use it to compare with published MRF T1-FF maps, it is the sequence authors' model. ``epg`` follows it through
-gradient and RF spoiling: use it for maps whose accuracy counts, it costs seconds and reads the RF phase of the
-protocol. ``bloch`` follows single spins, needs no theory of echoes and is slower: use it to check the other two.
+Three models differ in the treatment of the transverse magnetisation. ``spoiled`` assumes ideal spoiling; use it to
+compare with published MRF T1-FF maps, whose authors assume the same. ``epg`` simulates gradient and RF spoiling with
+extended phase graphs, which takes seconds and uses the RF phase of the protocol; use it for accuracy. ``bloch`` is an
+isochromat Bloch simulation, slower and without phase graphs; use it for verification.
 
-Conventions owned by this module: off-resonance turns a signal by ``exp(+2 pi i df TE)``; the shift of a spectral peak
-adds to df, so that under ideal spoiling a component as a whole is multiplied by ``sum_k a_k exp(+2 pi i shift_k TE)``.
+Conventions of this module: off-resonance multiplies a signal by ``exp(+2 pi i df TE)``; the shift of a spectral peak
+adds to df, so that under ideal spoiling a component is multiplied by ``sum_k a_k exp(+2 pi i shift_k TE)``.
 A frame is the mean of its readouts. The fingerprint of a voxel is that of its component, or of two components a and b
 ``(1 - share) a + share b``.
 """
@@ -46,9 +46,9 @@ class SignalModel:
     """How signals are simulated."""
 
     spoiling: Spoiling = "spoiled"
-    """What becomes of the transverse magnetisation: see the module."""
+    """Treatment of the transverse magnetisation, see the module."""
     slice_profile: bool = False
-    """Whether the flip angle varies across the slice, as the protocol's excitation makes it."""
+    """Whether the flip angle profile of the excitation across the slice is simulated."""
 
     @classmethod
     def of(cls, spoiling: str, *, slice_profile: bool) -> "SignalModel":
@@ -63,26 +63,26 @@ class SignalModel:
 
 
 SPOILED = SignalModel()
-"""Ideal spoiling, the flip angle the same throughout the slice."""
+"""Ideal spoiling, uniform flip angle across the slice."""
 
 
 def signal_model(protocol: Protocol, spoiling: Spoiling | None = None, *, slice_profile: bool = False) -> SignalModel:
-    """Return how a protocol is simulated.
+    """Return the signal model of a protocol.
 
-    Unless told otherwise, that is under ideal spoiling if the gradients dephase the transverse magnetisation of all
-    trains and the phase of their pulses spoils it, and with phase graphs if not: then ideal spoiling is a mistake.
+    The default is ideal spoiling if all trains have gradient and RF spoiling, and extended phase graphs otherwise,
+    where ideal spoiling would be wrong.
 
     Raises
     ------
     MismatchError
-        If the protocol plays pulses with transverse magnetisation between them, and it is to be taken for gone.
+        If ideal spoiling is asked for and the protocol has preparations played pulse by pulse.
     """
     spoiled = all(train.rf_spoiling_increment != 0 and train.dephasing > 0 for train in protocol.sequence.trains)
     prepares = any(isinstance(block, Pulses) for block in protocol.sequence.blocks)
     if prepares and spoiling == "spoiled":
         raise MismatchError(
-            f"Protocol '{protocol.name}' plays preparations pulse by pulse, and the model spoiled loses the signal "
-            "between their pulses; take the model epg or bloch."
+            f"Protocol '{protocol.name}' plays preparations pulse by pulse, whose signal between pulses the model "
+            "spoiled neglects; use the model epg or bloch."
         )
     default: Spoiling = "spoiled" if spoiled and not prepares else "epg"
     return SignalModel(spoiling=default if spoiling is None else spoiling, slice_profile=slice_profile)
@@ -94,7 +94,7 @@ def component_signals(
     device: torch.device | None = None,
     progress: Steps = UNTOLD,
 ) -> tuple[Complex, ...]:
-    """Simulate the signals of every component over the axes of the grid that it depends on.
+    """Simulate the signals of every component over the grid axes on which it depends.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ def spoiled_signals(
     t1, t2
         In s. Shape `(signals)`.
     b1
-        Flip angle efficacy. Shape `(signals)`.
+        Relative B1+. Shape `(signals)`.
     df
         Off-resonance in Hz. Shape `(signals)`.
     parts

@@ -80,18 +80,18 @@ def _of_inversion(inversion: Inversion | None) -> Setting:
 
 
 def _of_phase(conjugated: bool) -> Setting:
-    how = "the other way round" if conjugated else "as it is"
-    return Setting(f"phase {how}", "--conjugate, or --no-conjugate where it was conjugated")
+    sign = "opposite sign of the phase" if conjugated else "sign of the phase as given"
+    return Setting(sign, "--conjugate, or --no-conjugate if the scan was conjugated")
 
 
 def _of_profile(model: SignalModel) -> Setting:
     if model.slice_profile:
         return Setting("slice profile", "--slice-profile of simulate")
-    return Setting("the same flip angle across the slice", "no --slice-profile of simulate")
+    return Setting("uniform flip angle across the slice", "no --slice-profile of simulate")
 
 
 def _of_spoiling(model: SignalModel) -> Setting:
-    names = {"spoiled": "ideal spoiling", "epg": "spoiling by RF and gradients", "bloch": "single spins"}
+    names = {"spoiled": "ideal spoiling", "epg": "extended phase graphs", "bloch": "isochromat Bloch simulation"}
     return Setting(names[model.spoiling], f"--model {model.spoiling} of simulate")
 
 

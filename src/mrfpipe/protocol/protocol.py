@@ -1,4 +1,4 @@
-"""Protocol: a sequence, the components of a voxel's signal, and the parameters that are searched for."""
+"""Protocol: a sequence, the components of the signal, and the parameters to estimate."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from mrfpipe.quantities import B1, OFF_RESONANCE, Parameter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What the magnetisation has been through when the sequence begins; all histories start in equilibrium."""
+    """What the magnetisation has experienced before the sequence begins; all histories start in equilibrium."""
 
     kind: Literal["equilibrium", "repeated", "multislice"] = "repeated"
-    """``equilibrium``: nothing. ``repeated``: the same sequence, again and again, for as long as
-    `mrfpipe.physics.events.STEADY_AFTER` says. ``multislice``: the sequences of the slices before, one
-    right after the other, of which only inversions and preparations reach this slice, as they are not slice-selective;
-    a train of excitations is nothing but time."""
+    """``equilibrium``: nothing. ``repeated``: the same sequence, continuously, for the time
+    `mrfpipe.physics.events.STEADY_AFTER`. ``multislice``: the sequences of the slices measured before, one directly
+    after the other; only their inversions and preparations, which are not slice-selective, reach this slice, and a
+    train of excitations acts as a delay."""
     slices: int = 1
-    """Slices of a ``multislice`` scan that were measured before. With many the magnetisation is in the steady state of
-    the preparations alone; where a sequence lasts a few T1, one or two slices get it there."""
+    """Number of slices of a ``multislice`` scan measured before. With many, the magnetisation is in the steady state
+    of the preparations; one or two slices suffice if a sequence lasts a few T1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,29 +92,29 @@ class Grid(Mapping[str, Double]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Protocol:
-    """What is measured, in what, and what is searched for."""
+    """Sequence, components of the signal and parameters to estimate."""
 
     name: str
     """Short name."""
     sequence: Sequence
-    """What is measured."""
+    """The sequence."""
     history: History
-    """What the magnetisation has been through before."""
+    """What the magnetisation has experienced before."""
     field: float
     """Static field in T."""
     parameters: tuple[Parameter, ...]
-    """What is searched for."""
+    """The parameters to estimate."""
     grid: Grid
-    """The values of each parameter."""
+    """Grid values of each parameter."""
     components: tuple[Component, ...]
-    """What the signal of a voxel is the sum of, one or two."""
+    """The one or two components whose signals add up to that of a voxel."""
     share: str | None
     """Name of the parameter that is the share of the second component; None if there is one component."""
     subspace_rank: int | None = None
-    """Leading vectors of the dictionary's basis that a subspace reconstruction takes; None to go by their energy, see
+    """Number of leading basis vectors for subspace reconstruction; None to choose it by energy, see
     `mrfpipe.dictionary.Dictionary.subspace`."""
     description: str = ""
-    """What it is, in a sentence."""
+    """Description in one sentence."""
 
     def __post_init__(self) -> None:
         if tuple(self.grid) != tuple(p.name for p in self.parameters):
@@ -151,31 +151,31 @@ class Protocol:
 
     @property
     def off_resonance(self) -> str | None:
-        """Name of the parameter that is the off-resonance; None if it is taken for 0."""
+        """Name of the off-resonance parameter; None if off-resonance is assumed to be 0."""
         return self._of(OFF_RESONANCE.name)
 
     @property
     def b1(self) -> str | None:
-        """Name of the parameter that is the flip angle efficacy; None if it is taken for 1."""
+        """Name of the relative B1+ parameter; None if it is assumed to be 1."""
         return self._of(B1.name)
 
     def own_axes(self, component: Component) -> tuple[str, ...]:
-        """Return the parameters that this component's signal alone depends on, in order."""
+        """Return the parameters on which only the signal of this component depends, in order."""
         others = {name for other in self.components if other is not component for name in other.parameters}
         return tuple(name for name in self.grid if name in component.parameters and name not in others)
 
     @property
     def shared_axes(self) -> tuple[str, ...]:
-        """The parameters that the signals of all components depend on, in order."""
+        """The parameters on which the signals of all components depend, in order."""
         own = {name for component in self.components for name in self.own_axes(component)}
         return tuple(name for name in self.grid if name not in own and name != self.share)
 
     @property
     def toml(self) -> str:
-        """The protocol as the text of a file."""
+        """The protocol as TOML text."""
         return write_toml(self)
 
     @property
     def hash(self) -> str:
-        """sha256 over all values; names and comments do not count, but those of parameters."""
+        """sha256 of all values and parameter names; other names and comments are left out."""
         return sha256_of(*sequence_tables(self.sequence), *searched_tables(self))

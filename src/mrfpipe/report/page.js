@@ -174,12 +174,12 @@ function buildTools() {
 function buildQuality() {
   const voxels = inside.reduce((sum, m) => sum + m, 0);
   element("summary").textContent = `${voxels.toLocaleString("en")} voxels in ${N_SLICES} slice${N_SLICES > 1 ? "s" : ""} of ${N_X} × ${N_Y}`;
-  element("precision").textContent = "Values are stored to within " +
+  element("precision").textContent = "Rounding of the values on this page: at most " +
     panels.filter(p => !p.image.bits.length).map(p => `${p.image.name} ${p.image.precision.toPrecision(1)} ${p.image.unit}`.trim()).join(", ");
   for (const text of data.warnings) element("warnings").append(make("li", {}, text));
   if (data.coils) {
     element("coils").hidden = false;
-    element("coils").append(make("img", { src: data.coils, alt: "Maps of the receive coils" }));
+    element("coils").append(make("img", { src: data.coils, alt: "Coil sensitivity maps" }));
   }
   for (const [what, value] of data.account) element("account").append(make("dt", {}, what), make("dd", {}, value));
   for (const [name, share] of Object.entries(data.edges))
@@ -416,14 +416,14 @@ function correlation(a, b) {
 }
 
 function drawSignal() {
-  if (!data.fingerprints) element("signal-text").textContent = "This result keeps no fingerprints.";
+  if (!data.fingerprints) element("signal-text").textContent = "This result holds no fingerprints.";
   if (!signals) return;
   if (!state.chosen || drawSignal.shown === state.chosen) return;
   drawSignal.shown = state.chosen;
   const { slice, y, x } = state.chosen, i = offset(slice, y, x), voxel = rows[i], plot = element("signal-plot");
   const place = `Slice ${slice + 1}, y ${y}, x ${x}`;
   plot.hidden = voxel < 0;
-  if (voxel < 0) { element("signal-text").textContent = `${place} lies outside the mask.`; return; }
+  if (voxel < 0) { element("signal-text").textContent = `${place} is outside the mask.`; return; }
   const found = signalsAt(voxel);
   const words = panels.filter(p => !p.image.bits.length).map(p => `${p.image.name} ${number(p.values[i], p.image.digits)} ${p.image.unit}`.trim());
   element("signal-text").textContent = `${place}: ${words.join(", ")}; correlation of the two curves ${found.correlation.toFixed(5)}.`;
@@ -471,7 +471,7 @@ function plotSignals(canvas, { measured, fitted }) {
   Object.assign(context, { fillStyle: colour("measured") });
   context.fillText("● measured", left, 12);
   context.fillStyle = colour("fitted");
-  context.fillText("— fingerprint at the maps, scaled to it", left + 84, 12);
+  context.fillText("— fingerprint of the maps, scaled to the signal", left + 84, 12);
 }
 
 // ---- agreement -----------------------------------------------------------------------------------------------------
@@ -480,9 +480,9 @@ async function buildAgreement() {
   element("agreement").hidden = !data.comparisons.length;
   if (!data.comparisons.length) return;
   const [first, second] = data.names, cell = v => v === null ? "–" : Number.isInteger(v) ? String(v) : number(v);
-  element("agreement-text").textContent = `${first} against ${second}, which is the reference: ${data.rule}. ` +
-    `Scatter with the regression and the line of identity; Bland-Altman with the bias and the limits that hold 95 %. ` +
-    `A point is a ${data.comparisons[0].points === "voxel" ? "voxel" : "region's mean in a slice"}.`;
+  element("agreement-text").textContent = `${first} compared with the reference, ${second}: ${data.rule}. ` +
+    `Scatter plots show the regression and the line of identity, Bland-Altman plots the bias and the 95 % limits of agreement. ` +
+    `Each point is a ${data.comparisons[0].points === "voxel" ? "voxel" : "mean over a region in a slice"}.`;
   const columns = Object.keys(data.comparisons[0].errors);
   element("agreement-table").tHead.rows[0].append(...["Map", ...columns].map(c => make("th", { scope: "col" }, c)));
   for (const packed of data.comparisons) {

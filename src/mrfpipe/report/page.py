@@ -86,9 +86,9 @@ def render(
         If the fingerprints do not fit the maps.
     """
     if truth is not None and truth.mask.shape != maps.mask.shape:
-        raise MismatchError(f"The maps have shape {maps.mask.shape} and the truth {truth.mask.shape}.")
+        raise MismatchError(f"The maps have shape {maps.mask.shape}, the reference {truth.mask.shape}.")
     if labels is not None and labels.shape != maps.mask.shape:
-        raise MismatchError(f"The maps have shape {maps.mask.shape} and the labels {labels.shape}.")
+        raise MismatchError(f"The maps have shape {maps.mask.shape}, the labels {labels.shape}.")
     images = encode_images(maps, truth)
     spacing = np.linalg.norm(maps.affine[:3, :2], axis=0)
     data = {

@@ -1,4 +1,4 @@
-"""Quality: what a reader must know before trusting a result, in plain words."""
+"""Quality: the warnings and the provenance that the page of a result shows."""
 
 from collections.abc import Mapping
 
@@ -11,8 +11,8 @@ from mrfpipe.imaging.reconstruction import UNSTATED
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import Parameter
 
-DOUBT = "what_the_scan_says_of_the_model"
-"""Name of the note that says which other model explains a scan better."""
+DOUBT = "signal_model_test"
+"""Name of the note on a signal model that explains the scan better."""
 _NEIGHBOURHOOD = 7
 """Voxels along a side of a neighbourhood: noise drives single voxels to an end, a true value beyond it drives all."""
 _MUCH_AT_END = 0.1
@@ -38,15 +38,15 @@ def edge_shares(maps: ParameterMaps) -> dict[str, float]:
 
 
 def warnings_of(maps: ParameterMaps, provenance: Provenance) -> list[str]:
-    """Say in plain words what speaks against a result; nothing if nothing does.
+    """Return the warnings about a result, each as a sentence.
 
-    What undersampling does to every scan is nothing: it lowers the match and scatters the estimates, alike everywhere.
+    Effects of undersampling alone are not warned of: they lower the match and scatter the estimates in every scan.
     """
     if not maps.mask.any():
-        return ["No voxel lies inside the mask: there is nothing to show."]
+        return ["The mask is empty: there are no maps to show."]
     said = [
-        f"In {share:.0%} of the voxels where {p.name} counts, most of the neighbourhood lies at the end of its grid, "
-        f"{_worded(end)}{'' if p.unit == '1' else ' ' + p.unit}: the true {p.name} may be beyond it."
+        f"{p.name} and most of its neighbourhood are at the grid limit, {_worded(end)}"
+        f"{'' if p.unit == '1' else ' ' + p.unit}, in {share:.0%} of the scored voxels: the true value may lie beyond."
         for p in maps.parameters
         if p.quantity.window != "bounds"  # a fraction of 0 or 1 is a pure tissue, not a value cut off
         for end, share in _crowded_ends(maps, p).items()
@@ -83,15 +83,15 @@ def _of_match(maps: ParameterMaps) -> list[str]:
     said = []
     if np.median(match) ** 2 < _LEAST_EXPLAINED:
         said.append(
-            "In most voxels the fingerprint explains less than a third of the signal (median match "
-            f"{np.median(match):.2f}): too few spokes or coils, much noise, or a protocol that is not the scan's."
+            "In most voxels the fingerprint explains less than a third of the signal energy (median match "
+            f"{np.median(match):.2f}): too few readouts or coils, high noise, or not the protocol of the scan."
         )
     deviation = scale * np.sqrt(1 - np.minimum(match, 1) ** 2) / np.maximum(match, np.finfo(np.float32).tiny)
     far = float(np.mean((match < _GOOD_MATCH) & (deviation > _FAR * np.median(deviation))))
     if far >= _MUCH_FAR:
         said.append(
-            f"{far:.0%} of the voxels are more than {_FAR:g} times as far from their fingerprint as the scan's median: "
-            "motion, flow, or tissue that the protocol does not know."
+            f"In {far:.0%} of the voxels the residual exceeds {_FAR:g} times the median of the scan: motion, flow, or "
+            "tissue that the protocol does not describe."
         )
     return said
 
@@ -101,21 +101,21 @@ def _of_notes(notes: Mapping[str, object]) -> list[str]:
     delays = notes.get("gradient_delays_samples")
     if notes.get("gradient_delays_corrected") is True and isinstance(delays, Mapping):
         found = ", ".join(f"{axis} {delay:.2f}" for axis, delay in delays.items() if isinstance(delay, int | float))
-        said.append(f"Gradient delays were found and corrected, in samples: {found}.")
+        said.append(f"Gradient delays were estimated and corrected (in samples): {found}.")
     unstated = notes.get(UNSTATED)
     if unstated is not None:
-        said.append(f"Nothing has checked that these are the protocol's, as the scan does not list them: {unstated}.")
+        said.append(f"Values not stated by the scan, and not compared with the protocol: {unstated}.")
     doubt = notes.get(DOUBT)
     if doubt is not None:
         said.append(str(doubt))
     energy = notes.get("virtual_coils_energy")
     if isinstance(energy, int | float) and energy < _ENOUGH_ENERGY:
-        said.append(f"The virtual coils keep only {energy:.1%} of the signal: more of them would lower the noise.")
+        said.append(f"The virtual coils retain only {energy:.1%} of the signal: use more of them to lower the noise.")
     return said
 
 
 def account(provenance: Provenance) -> list[tuple[str, str]]:
-    """Return how the result came to be, as pairs of what and its value."""
+    """Return the provenance of the result as pairs of label and value."""
     rows = [
         ("Command", " ".join(provenance.command)),
         ("Method", provenance.method),

@@ -1,4 +1,4 @@
-"""What a scan says of the signal model, in words and as a table."""
+"""The result of testing the signal model on a scan, in words and as a table."""
 
 from dataclasses import dataclass
 
@@ -14,18 +14,18 @@ DECIMALS = {"1": 3, "ms": 0, "Hz": 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Check:
-    """What a scan says of the signal model, and of how much of it."""
+    """Result of testing the signal model on a raw scan."""
 
     name: str
-    """What the scan is called."""
+    """Name of the scan."""
     slice_index: int
-    """Slice that was looked at, counted from 0."""
+    """Index of the tested slice, from 0."""
     n_slices: int
-    """Slices of the scan."""
+    """Number of slices of the scan."""
     rank: int
-    """Coefficients that a voxel was compared by."""
+    """Number of coefficients compared per voxel."""
     verdict: Verdict
-    """What it says."""
+    """Variants in order, with their residuals and the changes of the maps."""
 
     def over_noise(self, one: Explained) -> float:
         """Return the median residual in units of the noise; 1 if noise is all that is left."""
@@ -45,7 +45,7 @@ class Check:
             f"{setting.name} ({setting.remedy})" for one in verdict.undecided for setting in self._instead(one)
         ]
         if undecided:
-            lines += ["", f"undecided, less than {CLEARLY:g} standard errors worse: {'; '.join(undecided)}"]
+            lines += ["", f"undecided (less than {CLEARLY:g} standard errors worse): {'; '.join(undecided)}"]
         return "\n".join(lines)
 
     def _instead(self, one: Explained) -> tuple[Setting, ...]:
@@ -67,23 +67,23 @@ class Check:
             change = one.change(best)
             changes = "  ".join(f"{_number(change[p.name], p):>10}" for p in parameters)
             lines.append(f"{name:{width}}  {best.margin(one):13.1f}  {self.over_noise(one):8.2f}  {changes}")
-        return [*lines, "residual in units of the noise; then by how much maps would change, medians"]
+        return [*lines, "residual in units of the noise; then the median change of each map"]
 
 
 def best_line(verdict: Verdict) -> str:
     """Say in a line which variant explains a scan best, how it is set, and what the maps change by."""
     if not verdict.changes:
         if any(verdict.best.margin(one) < 0 for one in verdict.others):
-            return "Nothing explains the scan clearly better than the protocol as it is."
-        return "The scan is explained best by the protocol as it is."
+            return "No variant explains the scan clearly better than the protocol."
+        return "The protocol explains the scan best."
     names, remedies = (", ".join(texts) for texts in zip(*verdict.changes, strict=True))
     change = verdict.best.change(verdict.assumed)
     parameters = verdict.best.variant.protocol.parameters
     units = {p.name: "" if p.unit == "1" else f" {p.unit}" for p in parameters}
     changes = ", ".join(f"{p.name} {_number(change[p.name], p)}{units[p.name]}" for p in parameters)
     return (
-        f"The scan is explained better than by the protocol, by {verdict.margin:.0f} standard errors, with {names}: "
-        f"set {remedies}, and the maps change by (medians) {changes}."
+        f"A variant explains the scan better than the protocol, by {verdict.margin:.0f} standard errors: {names}. "
+        f"Set {remedies}; the maps change by (medians) {changes}."
     )
 
 

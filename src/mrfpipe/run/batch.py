@@ -77,7 +77,7 @@ def _found(job: Job) -> Outcome | None:
     if job.force:
         return None
     if made.recipe == job.recipe() and job.is_complete():
-        return Outcome(source=job.source, state="skipped", text=f"{job.target} is done; --force makes it again")
+        return Outcome(source=job.source, state="skipped", text=f"{job.target} is finished; replace it with --force")
     return failure(job.source, _in_the_way(job, made))
 
 
@@ -92,10 +92,11 @@ def _in_the_way(job: Job, made: Provenance) -> OutputExistsError:
             f"choose another -o, such as {elsewhere}."
         )
     if made.recipe is None:
-        how = "and does not say all that it was made with"
+        how = "and does not record all of its settings"
     else:
-        how = f"made otherwise ({', '.join(made.recipe.differences(job.recipe())) or 'layout or DICOM of the images'})"
-    return OutputExistsError(f"{job.target} exists already, {how}; give --force to replace it, or choose another -o.")
+        differences = ", ".join(made.recipe.differences(job.recipe())) or "layout or DICOM of the images"
+        how = f"made with other settings ({differences})"
+    return OutputExistsError(f"{job.target} exists already, {how}; replace it with --force, or choose another -o.")
 
 
 def run_here(jobs: Sequence[Job], progress: Progress) -> Generator[Outcome]:
@@ -152,8 +153,8 @@ def _count_workers(client: "Client") -> int:
     found: dict[str, object] = client.run(version, "mrfpipe", on_error="return")
     for worker, its_version in found.items():
         if its_version != __version__:
-            complaint = f"has not mrfpipe {__version__} as this machine has; install it there"
-            raise ResourceError(f"Worker {worker} {complaint} ({its_version}).")
+            complaint = f"does not have mrfpipe {__version__} installed ({its_version})"
+            raise ResourceError(f"Worker {worker} {complaint}; install the version of this machine there.")
     return len(found)
 
 
@@ -164,13 +165,15 @@ def _outcome(future: Any, job: Job, address: str) -> Outcome:  # noqa: ANN401 - 
     try:
         outcome: Outcome = future.result()
     except KilledWorker as e:
-        complaint = f"{job.source} was on {e.allowed_failures + 1} workers that died; give workers more memory."
+        complaint = f"{job.source} was on {e.allowed_failures + 1} workers that died; give the workers more memory."
         return failure(job.source, ResourceError(complaint))
     except (CancelledError, CommClosedError) as e:
-        raise ResourceError(f"The scheduler {address} went away; run again, what is done is skipped.") from e
+        raise ResourceError(
+            f"The connection to the scheduler {address} was lost; run again, finished scans are skipped."
+        ) from e
     except (ImportError, RuntimeError) as e:
         if isinstance(e, RuntimeError) and "deserialization" not in str(e):
             raise
-        complaint = "cannot import what a scan needs; install the same mrfpipe on its scheduler and its workers."
+        complaint = "cannot import what a scan needs; install the same version of mrfpipe on scheduler and workers."
         raise ResourceError(f"The cluster at {address} {complaint}") from e
     return outcome

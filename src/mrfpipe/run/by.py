@@ -1,4 +1,4 @@
-"""By: what maps are to be made by, as a plain value that is quick to import and that another machine can be sent."""
+"""By: a dictionary or network and its options, as a plain value that can be sent to another machine."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,9 +45,9 @@ class NetworkBy:
     """Maps by a trained network."""
 
     model: Path | None = None
-    """The network's folder; None for the one that ships for the scan's sequence."""
+    """The network's folder; None for the bundled pretrained network for the sequence of the scan."""
     precision: "Precision" = "float32"
-    """What it computes in; see `mrfpipe.learning.inference`."""
+    """Precision of the computation; see `mrfpipe.learning.inference`."""
     noun = "model"
 
     def file(self, scan: Path) -> Path:
@@ -78,7 +78,7 @@ class NetworkBy:
 MapsBy = MatchBy | NetworkBy
 """What maps are made by, before it is read: where it lies and how it is used."""
 BY_NETWORK = NetworkBy()
-"""By the network that ships."""
+"""By the bundled pretrained network."""
 
 
 def load_mapper(by: MapsBy, file: Path) -> "Mapper":

@@ -1,4 +1,4 @@
-"""Check: what a raw scan says of the signal model, by some voxels that every variant of it has to explain."""
+"""Check: tests the assumptions of the signal model on voxels of a raw scan."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -153,7 +153,7 @@ def doubt(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionar
         return [one for one in variants_of(base, middle) if one.model == base.model and not one.conjugated]
 
     verdict = judge(assumed, others, lambda variant: explain(signals, basis, variant, changed))
-    return f"{best_line(verdict)} `mrfpipe check SCAN -d DICT.h5` says more." if verdict.changes else ""
+    return f"{best_line(verdict)} Details: `mrfpipe check SCAN -d DICT.h5`." if verdict.changes else ""
 
 
 def _inside(mask: Bool, most: int, rng: np.random.Generator) -> Int:

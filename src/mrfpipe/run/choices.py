@@ -1,6 +1,6 @@
-"""Choices: how signals are simulated and voxels matched, as plain values that are quick to import.
+"""Choices: options of matching, as plain values that are quick to import.
 
-Each default stands here, in `mrfpipe.run.by` or in `mrfpipe.imaging.choices`, for the command line and for Python.
+Defaults for the command line and for Python are defined here, in `mrfpipe.run.by` and in `mrfpipe.imaging.choices`.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matching:
-    """How voxels are matched with a dictionary; see `mrfpipe.matching.match`."""
+    """Options of matching; see `mrfpipe.matching.match`."""
 
     method: "Method" = "exact"
     """``exact``, ``group`` or ``brute``."""
     refined: bool = True
-    """Whether the estimates leave the grid."""
+    """Whether estimates are refined between grid points."""
     gap: bool = False
-    """Whether the second-best explanation is looked for."""
+    """Whether the difference to the second-best local optimum is computed."""
     memory: int | None = None
-    """Bytes of memory to match in; None for a quarter of what is free."""
+    """Memory for matching in bytes; None for a quarter of the free memory."""
 
 
 MATCHING = Matching()
-"""What is done unless told otherwise."""
+"""The defaults."""

@@ -45,7 +45,7 @@ class Offer:
         of, key = (self.dictionaries, "dictionary") if config == "matching" else (self.networks, "model")
         name = wanted.get(key) or next(iter(of), "")
         if name not in of:
-            names = ", ".join(of) or f"none, start it with --{key}"
+            names = ", ".join(of) or f"none; start it with --{key}"
             raise InputError(f"The server has no {key} {_short(name)}; it has {names}.")
         recon = wanted.get("recon") or self.imaging.recon
         for known in get_args(Recon):
@@ -62,12 +62,12 @@ def _wanted(text: str) -> dict[str, str]:
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as e:
-            raise InputError(f"The configuration {_short(text)} is no JSON; send a name, or JSON.") from e
+            raise InputError(f"The configuration {_short(text)} is not JSON; send a name or JSON.") from e
         values = values.get("parameters", values) if isinstance(values, dict) else values
     if not isinstance(values, dict) or not set(values) <= set(_CHOICES):
-        raise InputError(f"The configuration {_short(text)} has other keys than {', '.join(_CHOICES)}.")
+        raise InputError(f"The configuration {_short(text)} has keys other than {', '.join(_CHOICES)}.")
     if not all(isinstance(value, str) for value in values.values()):
-        raise InputError(f"The configuration {_short(text)} has values that are no text.")
+        raise InputError(f"The configuration {_short(text)} has values that are not text.")
     return {key: value for key, value in values.items() if value not in _UNSAID}
 
 

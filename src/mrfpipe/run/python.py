@@ -1,4 +1,4 @@
-"""Python: the commands as functions, by the same code and with the same defaults; `mrfpipe` itself offers them."""
+"""Python: the commands as functions, with the same code and defaults, exported by `mrfpipe`."""
 
 import warnings
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ from mrfpipe.run.result import Result
 from mrfpipe.run.scan import map_scan, map_series
 
 Scan = str | Path | FrameSeries | Complex
-"""A raw scan or frames file; a series; or the frames of a slice, complex, of shape `(frames, y, x)`."""
+"""A raw scan or frames file; a series; or the complex frames of a slice, of shape `(frames, y, x)`."""
 _CHOICES = {
     "model": Spoiling,
     "method": Method,
@@ -67,13 +67,14 @@ def simulate(
     Parameters
     ----------
     protocol
-        A protocol, the name of one that comes with mrfpipe, or a TOML file.
+        A protocol, the name of a built-in one, or a TOML file.
     model, slice_profile
-        Signal model; as `mrfpipe.physics.simulate.signal_model` says if not given.
+        Signal model; by default that of `mrfpipe.physics.simulate.signal_model`.
     rank, energy
-        Basis vectors to keep, or share of the entries' energy, as for `mrfpipe.dictionary.build_dictionary`.
+        Number of basis vectors to keep, or fraction of the energy of the entries, as for
+        `mrfpipe.dictionary.build_dictionary`.
     device
-        Where to: auto, cpu, cuda or cuda:N.
+        Device to compute on: auto, cpu, cuda or cuda:N.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def simulate(
     if model is not None:
         _check(model=model)
     if rank is not None and energy is not None:
-        raise ValueError("rank and energy exclude each other.")
+        raise ValueError("rank and energy are mutually exclusive.")
     protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
     return build_dictionary(
         protocol,
@@ -151,20 +152,20 @@ def match(
     dictionary
         A dictionary, or its file.
     mask
-        Where to match, for frames that come as an array; where there is tissue, if not given. Shape `(y, x)`.
+        Voxels to match, for frames given as an array; by default an estimated tissue mask. Shape `(y, x)`.
     method, refined, gap, memory
         As for `mrfpipe.run.choices.Matching`.
     device
-        Where to: auto, cpu, cuda or cuda:N.
+        Device to compute on: auto, cpu, cuda or cuda:N.
     recon
-        Whether a raw scan is reconstructed frame by frame (``nufft``) or in a ``subspace``.
+        Reconstruction of a raw scan, frame by frame (``nufft``) or in a ``subspace``.
     imaging
-        How else a raw scan becomes a series: the other fields of `mrfpipe.imaging.choices.Imaging`.
+        Further options of reconstruction: the other fields of `mrfpipe.imaging.choices.Imaging`.
 
     Raises
     ------
     MrfpipeError
-        As the command: if an input cannot be read, or scan and dictionary are not of one sequence.
+        As the command: if an input cannot be read, or scan and dictionary have different sequences.
     """
     _check(method=method, recon=recon, **imaging)
     matching = Matching(method=method, refined=refined, gap=gap, memory=memory)
@@ -185,18 +186,18 @@ def reconstruct(
     device: str = "auto",
     **imaging: Any,  # noqa: ANN401 - checked where they are used
 ) -> Result:
-    """Turn a scan into maps by a network, as ``mrfpipe reconstruct`` does.
+    """Estimate the maps of a scan with a network, as ``mrfpipe reconstruct`` does.
 
     Parameters
     ----------
     scan, mask, device
         As for `match`.
     model
-        A network, or its folder; the one that ships for the scan's sequence if not given.
+        A network, or its folder; by default the bundled pretrained network for the sequence of the scan.
     precision
         As for `mrfpipe.run.by.NetworkBy`.
     imaging
-        As for `match`, but for `recon`: the network says what it reads.
+        As for `match`, except `recon`, which the network determines.
 
     Raises
     ------
@@ -204,7 +205,7 @@ def reconstruct(
         As the command.
     """
     if "recon" in imaging:
-        raise TypeError("Whether a raw scan is reconstructed frame by frame or in a subspace, the network says.")
+        raise TypeError("The network determines whether a raw scan is reconstructed in a subspace; leave recon out.")
     _check(precision=precision, **imaging)
     if isinstance(model, TrainedModel):
         return _map(scan, NetworkMapper(model=model, precision=precision), Imaging(**imaging), mask, device)
@@ -220,23 +221,23 @@ def check(
     seed: int = 0,
     **imaging: Any,  # noqa: ANN401 - checked where they are used
 ) -> Check:
-    """Ask a raw scan which signal model explains it best, as ``mrfpipe check`` does.
+    """Test the assumptions of the signal model on a raw scan, as ``mrfpipe check`` does.
 
     Parameters
     ----------
     scan
         A raw scan.
     dictionary
-        A dictionary, or its file: what the scan is taken for.
+        A dictionary, or its file, whose protocol and signal model are tested.
     device, imaging
-        As for `match`, but for `recon` and `field_map`: it reconstructs few voxels, in a subspace of its own.
+        As for `match`, except `recon` and `field_map`: the test reconstructs few voxels, in a subspace of its own.
     seed
-        Of the voxels that are looked at, and of noise.
+        Seed of the choice of voxels and of noise.
 
     Returns
     -------
-        What the scan says: printed it is the command's table, and ``verdict.best.variant`` has the protocol and the
-        signal model that explain it best.
+        Result of the test. Printing it gives the table of the command; ``verdict.best.variant`` is the protocol and
+        signal model that explain the scan best.
 
     Raises
     ------
@@ -244,7 +245,7 @@ def check(
         As the command.
     """
     if not imaging.keys().isdisjoint({"recon", "field_map"}):
-        raise TypeError("A check reconstructs in a subspace of its own; leave recon and field_map out.")
+        raise TypeError("check reconstructs in a subspace of its own; leave recon and field_map out.")
     _check(**imaging)
     refuse_other(Path(scan), RAW)
     assumed = dictionary if isinstance(dictionary, Dictionary) else load_dictionary(dictionary)
@@ -253,14 +254,14 @@ def check(
 
 
 def load_maps(path: str | Path) -> Result:
-    """Read a result: its folder, that of the only one below it, or its maps file.
+    """Load a result from its folder, a folder with a single result, or its maps file.
 
     Raises
     ------
     InputError
-        If it is missing, of another kind or damaged.
+        If the result is missing, of another kind or damaged.
     MismatchError
-        If its fingerprints are not those of its maps.
+        If fingerprints and maps belong to different results.
     """
     file = find_maps(path)
     maps = load_parameter_maps(file)
@@ -290,13 +291,13 @@ def _network(by: NetworkBy, scan: Scan) -> Path:
 
 def _map(scan: Scan, mapper: Mapper, imaging: Imaging, mask: Bool | None, device: str) -> Result:
     if mask is not None and not isinstance(scan, np.ndarray):
-        raise TypeError("A mask is for frames that come as an array; files and series have their own.")
+        raise TypeError("A mask is only for frames given as an array; files and series have their own.")
     if isinstance(scan, str | Path):
         result = map_scan(_file(scan), mapper, imaging=imaging, device=resolve_device(device))
     else:
         series = scan if isinstance(scan, FrameSeries) else _series(scan, mask, mapper.protocol)
         if imaging.recon == "subspace" and series.basis is None:
-            raise MismatchError(f"{series.name} holds frames; a subspace reconstruction wants the raw scan.")
+            raise MismatchError(f"{series.name} holds frames; a subspace reconstruction needs the raw scan.")
         result = map_series(series, mapper, device=resolve_device(device))
     if result.warning:
         warnings.warn(result.warning, stacklevel=3)
@@ -313,7 +314,7 @@ def _series(frames: Complex, mask: Bool | None, protocol: Protocol) -> FrameSeri
     """Take an array for a scan of a protocol; as nothing is known of where it lies, its affine is the identity."""
     check_shape("scan", frames, "frames y x", {"frames": protocol.sequence.n_frames})
     if not np.iscomplexobj(frames):
-        raise TypeError(f"Frames are complex, and these are {frames.dtype}.")
+        raise TypeError(f"Frames must be complex, not {frames.dtype}.")
     images = np.ascontiguousarray(frames, np.complex64)
     return FrameSeries(
         name="frames",

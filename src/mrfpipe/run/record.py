@@ -55,6 +55,6 @@ class Record:
 def unchecked(provenance: Provenance) -> list[str]:
     """Return the lines that say what was decided and what of the sequence nothing has checked, if that is so."""
     unstated, remarks = provenance.notes.get(UNSTATED), provenance.notes.get(REMARKS)
-    complaint = "as the scan does not list them and nothing has compared them with the protocol"
+    complaint = "the scan does not state them, so they were not compared with the protocol"
     lines = [] if remarks is None else [f"  {remarks}"]
-    return lines if unstated is None else [*lines, f"  check yourself, {complaint}: {unstated}"]
+    return lines if unstated is None else [*lines, f"  check these yourself, {complaint}: {unstated}"]

@@ -1,4 +1,4 @@
-"""Result: the maps of a scan with all that is known of them, to look at and to keep."""
+"""Result: the maps of a scan with their provenance, to display and to save."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -27,24 +27,24 @@ MAPS_PICTURE = "maps.png"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """What matching or a network makes of a scan: ``result["T1"]`` is a map in the unit of files, by its name there."""
+    """Result of matching or a network; ``result["T1"]`` is the map of this name, in the unit of files."""
 
     name: str
-    """What the scan is called."""
+    """Name of the scan."""
     maps: ParameterMaps
     """The maps, in SI units."""
     provenance: Provenance
-    """How they were made."""
+    """Inputs, method, versions and notes."""
     fingerprints: Fingerprints | None = None
-    """What they were read from; None if a result on disk keeps none."""
+    """Measured and simulated signals of the voxels; None if a result on disk holds none."""
     coil_maps: Complex | None = None
-    """Those of the middle slice of a raw scan. Shape `(coils, y, x)`."""
+    """Coil sensitivities of the middle slice of a raw scan. Shape `(coils, y, x)`."""
     truth: ParameterMaps | None = None
-    """What the maps should be, if that is known: pictures and page show it, too."""
+    """Ground truth, if it is known; pictures and page show it as well."""
     warning: str = ""
-    """What was not as it should be although there are maps, in a line."""
+    """A warning about the maps, as one line; empty if there is none."""
     identity: Identity = field(default_factory=dict)
-    """Whom the scan says that it is of: for DICOM alone."""
+    """Patient and study named in the scan's header, used for DICOM only."""
 
     def __repr__(self) -> str:
         return f"<Result {self.name}: {self.maps!r}>"
@@ -54,10 +54,10 @@ class Result:
         for one, values in self.maps.images():
             if one.name == name:
                 return values
-        raise KeyError(f"There is no map {name!r}; there are {', '.join(self)}.")
+        raise KeyError(f"There is no map {name!r}; choose from {', '.join(self)}.")
 
     def __iter__(self) -> Iterator[str]:
-        """Name the maps: the parameters, then how far to trust them."""
+        """Iterate over the names of the maps: parameters, then quality maps."""
         return (one.name for one, _ in self.maps.images())
 
     @property
@@ -66,7 +66,7 @@ class Result:
         return self.maps.mask
 
     def summary(self) -> str:
-        """Return voxels and time, and a line a map: median and the range of nine voxels in ten, in file units."""
+        """Return the number of voxels, the time, and median and 5 to 95 % range of each parameter, in file units."""
         lines = [f"{self.mask.sum():,} voxels in {self.provenance.duration_s:.1f} s"]
         for parameter in self.maps.parameters:
             low, middle, high = np.percentile(self.maps[parameter.name][self.mask], [5, 50, 95])
@@ -91,18 +91,18 @@ class Result:
         return tabulate(self.maps, labels, known, scan=self.name)
 
     def plot(self, slice_index: int | None = None) -> Image.Image:
-        """Draw one slice of all maps, beside the truth if it is known; see `mrfpipe.evaluation.picture.maps_picture`.
+        """Draw one slice of all maps, with ground truth if it is known; see `mrfpipe.evaluation.picture.maps_picture`.
 
         Parameters
         ----------
         slice_index
-            Which slice, counted from 0; the middle one if not given.
+            Index of the slice, from 0; by default the middle slice.
         """
         chosen = len(self.mask) // 2 if slice_index is None else slice_index
         return maps_picture(self.maps, reference=self.truth, slice_index=chosen, title=self.name)
 
     def _repr_png_(self) -> bytes:
-        """Show the middle slice in a notebook."""
+        """Display the middle slice in a notebook."""
         png = BytesIO()
         self.plot().save(png, format="PNG")
         return png.getvalue()
@@ -117,24 +117,24 @@ class Result:
         like: str | Path | None = None,
         force: bool = False,
     ) -> None:
-        """Write the result folder that the command writes: maps, images, fingerprints, pictures and page.
+        """Write the same result folder as the command: maps, images, fingerprints, pictures and page.
 
         Parameters
         ----------
         folder
-            The folder to be; its name is the scan's.
+            Folder to write; its name becomes the name of the result.
         bids, dicom, dicom_int16, force
             As for `mrfpipe.files.results.save_result`.
         like
-            A DICOM image of the examination, whose patient, study and frame of reference are taken for DICOM; those
-            that the scan's header names, if not given.
+            DICOM image of the same examination, to take patient, study and frame of reference from; by default the
+            header of the scan.
 
         Raises
         ------
         OutputExistsError, ResourceError
             As `mrfpipe.files.results.save_result`.
         InputError
-            If patient or study are not what DICOM can hold, or the image cannot be read.
+            If DICOM cannot hold a value of patient or study, or the image cannot be read.
         """
         title = scan_entities(Path(folder))
         identity = self.identity if like is None else identity_of_image(like)

@@ -90,7 +90,7 @@ class Server:
         try:
             return self._maps(scan, connection)
         except (MrfpipeError, MemoryError) as e:
-            why = str(e) or "The memory is used up; use a larger machine."
+            why = str(e) or "Out of memory; use a larger machine."
         except Exception as e:  # noqa: BLE001 - a client that finds a bug does not end the server
             why = f"This is a bug of mrfpipe: {type(e).__name__}: {e}"
         with suppress(OSError):  # it may have gone away

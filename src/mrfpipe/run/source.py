@@ -68,12 +68,12 @@ def open_series(
         if header.sequence_hash != protocol.sequence.hash:
             raise MismatchError(
                 f"{path} holds frames of another sequence (protocol '{header.protocol.name}') than protocol "
-                f"'{protocol.name}'; make frames and dictionary or model with one protocol."
+                f"'{protocol.name}'; make frames and dictionary or model with the same protocol."
             )
         if imaging.recon == "joint" or (imaging.recon == "subspace" and header.rank is None):
             raise MismatchError(
                 f"{path} holds {'frames' if header.rank is None else 'coefficients'}; "
-                f"a {imaging.recon} reconstruction wants the raw scan."
+                f"a {imaging.recon} reconstruction needs the raw scan."
             )
         if imaging.field_map is not None:
             raise MismatchError(f"{path} holds frames; off-resonance is corrected in the raw scan.")
@@ -156,13 +156,13 @@ def usable_slices(source: Iterable[FrameSeries], path: str | Path, protocol: Pro
         left = None if dictionary is None else unexplained(one, dictionary)
         if left is not None and left.is_conjugated:
             raise MismatchError(
-                f"{path}: its signals turn against the protocol's, which leaves {left.as_they_are:.1%} of their energy "
-                f"unexplained and {left.conjugated:.1%} of their conjugates'; make the images with --conjugate, or "
-                "with --no-conjugate where they were conjugated."
+                f"{path}: the sign of its phase is opposite to the protocol: {left.as_they_are:.1%} of the energy are "
+                f"unexplained, {left.conjugated:.1%} after conjugation; reconstruct with --conjugate, or "
+                "with --no-conjugate if the scan was conjugated."
             )
         yield one
     if not found:
-        raise InputError(f"{path} holds no signal that stands out as tissue; check the scan.")
+        raise InputError(f"{path} holds no signal that is distinguishable as tissue; check the scan.")
 
 
 class Timed:

@@ -120,7 +120,9 @@ def _learned(
 def _truth(scan: Path, protocol: Protocol) -> ParameterMaps:
     maps = load_truth(scan, protocol.parameters)
     if maps is None:
-        raise InputError(f"{truth_path(scan)} does not exist; --labels match -d DICT.h5 learns from matching instead.")
+        raise InputError(
+            f"{truth_path(scan)} does not exist; use --labels match -d DICT.h5 to learn from matching instead."
+        )
     return maps
 
 

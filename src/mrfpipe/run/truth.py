@@ -12,7 +12,7 @@ from mrfpipe.files.truth import load_truth, truth_path
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import Parameter
 
-_WITHOUT_TRUTH = "the maps are shown without the truth"
+_WITHOUT_TRUTH = "the ground truth is not shown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,5 +43,5 @@ class Truth:
             differs = f"has maps of {', '.join(self.maps)}, the result of {', '.join(maps)}"
         else:
             differs = f"has shape {self.maps.mask.shape}, the maps {maps.mask.shape} (slices, y, x)"
-        complaint = f"{self.path} {differs}; it is of another scan, take it away."
+        complaint = f"{self.path} {differs}; it belongs to another scan; remove it."
         return Truth(path=self.path, warning=f"{_WITHOUT_TRUTH}: {complaint}")

@@ -35,38 +35,38 @@ def _study(about: str, minutes: str, *more: str) -> Study:
 
 STUDIES = {
     "spoiling": Study(
-        about="what the signal models disagree by, in signals and in maps, for RF phase increments of 0, 50 and 117 "
+        about="differences between the signal models, in signals and in maps, for RF phase increments of 0, 50 and 117 "
         "degrees, without and with slice profile",
         minutes="1",
         outputs=(".csv", ".png"),
     ),
     "assumptions": Study(
-        about="what it costs in maps when a scan breaks an assumption of the signal model: its history, its inversion, "
-        "T2, T2*, slice profile, field strength",
+        about="errors of the maps of a scan that violates an assumption of the signal model: history, inversion, T2, "
+        "T2*, slice profile, field strength",
         minutes="1",
         outputs=(".csv", ".md"),
     ),
     "table2": _study(
-        "Table 2: the proposed network, the four it is compared with, all given the same, and matching, against truth "
-        "and against matching",
+        "Table 2: the proposed network, four published networks with the same budget, and matching, compared with "
+        "ground truth and with matching",
         "15",
         "-maps.png",
     ),
-    "qualitative": _study("Fig. 3: maps of one patient and how far they are from matching", "4"),
+    "qualitative": _study("Fig. 3: maps of one patient, and their differences from matching", "4"),
     "agreement": _study(
-        "Fig. 4: scatter and Bland-Altman plots of means over regions, with bias and limits of agreement",
+        "Fig. 4: scatter and Bland-Altman plots of regional means, with bias and limits of agreement",
         "4",
         "-points.csv",
     ),
-    "sharpness": _study("Fig. 5: the energy of high frequencies in the maps of every method", "4"),
-    "receptive-field": _study("Fig. 6: networks of several receptive fields and numbers of parameters", "10"),
-    "importance": _study("Fig. 7: how much maps depend on each frame, by permutation, below the sequence", "7"),
+    "sharpness": _study("Fig. 5: high-frequency energy in the maps of every method", "4"),
+    "receptive-field": _study("Fig. 6: networks with different receptive fields and numbers of parameters", "10"),
+    "importance": _study("Fig. 7: permutation importance of each frame, plotted below the sequence", "7"),
     "training-size": _study("Fig. 8: the proposed network trained on fewer subjects", "8"),
     "generalization": _study(
-        "Table 4 and Fig. 9: shoulder, abdomen and pelvis by networks that saw thighs and legs", "6"
+        "Table 4 and Fig. 9: shoulder, abdomen and pelvis, with networks trained on thighs and legs", "6"
     ),
     "model": Study(
-        about="not of the paper: makes the network that ships, in DIR/model/network, and compares it with matching",
+        about="not in the paper: trains the bundled network, into DIR/model/network, and compares it with matching",
         minutes="120",
         outputs=(".csv", ".md"),
     ),
