@@ -156,3 +156,12 @@ def test_entries_are_of_the_signal_model_asked_for():
     away = np.abs(dictionary.entries(numbers) - dictionary.compress(simulated)).max(axis=1)
     assert np.all(away <= COMPRESSED * np.linalg.norm(simulated, axis=1))
     assert np.linalg.norm(simulated - ideal) > 5e-3 * np.linalg.norm(ideal)
+
+
+def test_nearest_entries_are_those_of_the_shortest_distance_along_every_axis():
+    dictionary = build_dictionary(load_protocol("t1ff-small"), rank=4)
+    rng, grid = np.random.default_rng(0), dictionary.protocol.grid
+    values = {name: rng.uniform(axis[0] - 0.1 * np.ptp(axis), axis[-1], 200) for name, axis in grid.items()}
+    found = dictionary.positions(dictionary.nearest(values))
+    for name, axis in grid.items():
+        np.testing.assert_array_equal(found[name], np.abs(values[name][:, None] - axis).argmin(axis=1))

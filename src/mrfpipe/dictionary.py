@@ -11,6 +11,7 @@ Components are in single precision. Where two nearly cancel, an entry is the sma
 entries are made in double precision, and a grid that has entries of which hardly anything is left is refused.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -172,6 +173,16 @@ class Dictionary:
     def parameters(self, numbers: Int) -> dict[str, Double]:
         """Return the parameters of entries by number, in SI units, by name. Shape `(entries)` each."""
         return {name: self.protocol.grid[name][at] for name, at in self.positions(numbers).items()}
+
+    def nearest(self, parameters: Mapping[str, Double]) -> Int:
+        """Return the numbers of the entries nearest to parameters in SI units, by name. Shape `(entries)` each."""
+        at = []
+        for name, axis in self.protocol.grid.items():
+            above = np.clip(np.searchsorted(axis, parameters[name]), 1, max(axis.size - 1, 1))
+            between = (axis[above - 1] + axis[np.minimum(above, axis.size - 1)]) / 2
+            at.append(np.where(parameters[name] > between, np.minimum(above, axis.size - 1), above - 1))
+        numbers: Int = np.ravel_multi_index(at, self.protocol.grid.shape)
+        return numbers
 
     def by_group(self) -> tuple[Complex, ...]:
         """Return the signals of each component by group: one for every point on the shared axes.

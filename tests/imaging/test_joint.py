@@ -140,9 +140,12 @@ def test_it_finds_what_the_subspace_misses(equations, mask, truth):
     )
     low, high = joint.ends(DICTIONARY)
     by_subspace = estimates(replace(series, equations=None))
-    improved = joint_series(series, DICTIONARY, torch.device("cpu"))
+    improved, entries = joint_series(series, DICTIONARY, torch.device("cpu"))
     assert improved.equations is None
     found = estimates(improved)
+    near = np.stack(list(DICTIONARY.parameters(entries[mask]).values()), axis=1)
+    steps = np.array([np.diff(axis).max() for axis in PROTOCOL.grid.values()])
+    assert np.quantile(np.abs(near - found) / steps, 0.9) < 0.6  # half a step, and what denoising does
     before, after = (np.sqrt(np.mean(((at - truth) / (high - low)) ** 2, axis=0)) for at in (by_subspace, found))
     assert np.all(after < 0.7 * before), (before, after)
 

@@ -45,7 +45,7 @@ NEIGHBOURS, SURROUNDINGS = 3, 5
 
 def joint_coefficients(
     equations: Equations, dictionary: Dictionary, start: Double, images: Complex, mask: Bool
-) -> Complex:
+) -> tuple[Complex, Double]:
     """Take a step from the maps of a slice to those that explain all of its samples best.
 
     Parameters
@@ -64,7 +64,7 @@ def joint_coefficients(
 
     Returns
     -------
-        Coefficients of the signals at the parameters found, denoised. Shape `(leading, y, x)`.
+        Coefficients of the signals at the parameters found, denoised, shape `(leading, y, x)`; and these parameters.
     """
     n_leading, rank = check_shape("images", images, "leading y x")["leading"], len(equations.right)
     box, inside = equations.box, mask[equations.box]
@@ -84,7 +84,7 @@ def joint_coefficients(
     full[:, inside] = (scale[:, None] * interpolated(dictionary, found)[0]).T
     improved = images.copy()
     improved[:, *box] = denoise_low_rank(torch.from_numpy(full[:n_leading]).to(equations.right.device)).cpu().numpy()
-    return improved
+    return improved, found
 
 
 def unexplained(jacobian: Complex, residual: Complex) -> float:

@@ -1,13 +1,13 @@
 """From a series of frames to maps, by comparing every voxel with every entry of a dictionary."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Self
 
 import numpy as np
 import torch
 
-from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, available_memory
+from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, Int, available_memory
 from mrfpipe.dictionary import Dictionary, EntryGroups
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.quality import compare_signals
@@ -130,26 +130,38 @@ def match_series(
         )
     at_once = voxels_at_once(dictionary, groups if method == "group" else None, memory)
     parts: list[_Voxels] = []
-    replicas: dict[int, Double] = {}
+    starts: list[Int] = []
+    again: dict[int, Callable[[], FrameSeries]] = {}
     whole = dictionary
     affine = np.eye(4)
     for given in [series] if isinstance(series, FrameSeries) else series:
         _check_sequence(given, dictionary)
-        part = given if given.equations is None else joint_series(given, whole, device)
+        part = given
+        if given.equations is not None:
+            part, start = joint_series(given, whole, device)
+            starts.append(start)
         if not parts:
             affine = part.affine
             if part.basis is not None:
                 groups = None if groups is None else groups.in_basis(part.basis, dictionary.basis)
                 dictionary = dictionary.in_basis(part.basis)
         parts.append(_Voxels.of(part, dictionary))
-        if refined and given.replica is not None:
-            replicas[len(parts) - 1] = _replica(given.replica(), whole, dictionary, device)
+        if given.replica is not None:
+            again[len(parts) - 1] = given.replica
     voxels = _Voxels.joined(parts)
-    matches = _match(voxels.coefficients, dictionary, method, groups, at_once, device, progress)
-    if refined:
-        found = refine(voxels.coefficients, matches.entry, dictionary)
+    if starts:
+        entries = np.stack(starts)[voxels.mask]
     else:
-        found = Estimates(parameters=dictionary.parameters(matches.entry), signals=dictionary.entries(matches.entry))
+        entries = _match(voxels.coefficients, dictionary, method, groups, at_once, device, progress).entry
+    sd = None
+    if refined:
+        found = refine(voxels.coefficients, entries, dictionary)
+        near = np.zeros(voxels.mask.shape, np.int64)
+        near[voxels.mask] = dictionary.nearest(found.parameters)
+        replicas = {s: _replica(make(), near[s], whole, dictionary, device) for s, make in again.items()}
+        sd = _deviations(voxels, found, replicas, dictionary, denoised=part.basis is not None)
+    else:
+        found = Estimates(parameters=dictionary.parameters(entries), signals=dictionary.entries(entries))
     compared = compare_signals(voxels.coefficients, found.signals, voxels.norm)
     m0, phase, agreement = (_image(values, voxels.mask) for values in compared)
     lacking = None
@@ -168,7 +180,7 @@ def match_series(
         edge=edge,
         mask=voxels.mask,
         affine=affine,
-        sd=_deviations(voxels, found, replicas, dictionary, denoised=part.basis is not None) if refined else None,
+        sd=sd,
     )
     fingerprints = Fingerprints(
         basis=dictionary.basis, measured=voxels.coefficients, simulated=found.signals.astype(np.complex64, copy=False)
@@ -176,11 +188,12 @@ def match_series(
     return maps, fingerprints
 
 
-def _replica(series: FrameSeries, whole: Dictionary, dictionary: Dictionary, device: torch.device) -> Double:
-    """Map a slice again of noisier samples. Shape `(parameters, y, x)`, NaN outside of the mask."""
-    series = series if series.equations is None else joint_series(series, whole, device)
+def _replica(series: FrameSeries, near: Int, whole: Dictionary, dictionary: Dictionary, device: torch.device) -> Double:
+    """Map a slice again of noisier samples, from entries that are near. Shape `(parameters, y, x)`, NaN outside."""
+    if series.equations is not None:
+        series, near = joint_series(series, whole, device, near)
     voxels = _Voxels.of(series, dictionary)
-    found = refine(voxels.coefficients, match_exact(voxels.coefficients, dictionary, device).entry, dictionary)
+    found = refine(voxels.coefficients, near[voxels.mask[0]], dictionary)
     maps = np.full((len(found.parameters), *voxels.mask.shape[1:]), np.nan)
     maps[:, voxels.mask[0]] = list(found.parameters.values())
     return maps
