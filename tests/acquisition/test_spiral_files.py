@@ -154,9 +154,7 @@ def test_spirals_for_a_protocol_of_spokes(path):
 
 def test_no_trajectory(path):
     write_file(path, acquisitions(small_scan(), stored=False))
-    line = (
-        "stores no trajectory, and the protocol's readouts are those that the scan stores; convert it to ISMRMRD with"
-    )
+    line = "stores no trajectory, which a protocol of stored readouts requires; convert it to ISMRMRD with"
     refused(path, InputError, line)
     refused(write_whole(path.with_suffix(".dat"), twix_scan()), InputError, line)
 

@@ -116,5 +116,5 @@ def test_a_patient_that_dicom_cannot_hold_is_told_before_the_work(run, study, tm
     name_patient(scan, studyInstanceUID="1.2.x")
     common = ("match", scan, "-d", study / "small.h5", "-o", tmp_path / "out", "--dicom")
     said = run(*common, code=3).stderr
-    assert "leg.h5 has a StudyInstanceUID that DICOM cannot hold; mend it, or take patient and study" in said
+    assert "leg.h5 has a StudyInstanceUID that DICOM cannot hold; correct it, or take patient and study" in said
     assert not (tmp_path / "out" / "leg").exists()

@@ -90,7 +90,7 @@ def test_a_model_of_coefficients_has_a_raw_scan_reconstructed_so(run, study, mod
     run(*line, tmp_path / "raw", study / "leg.h5", "--virtual-coils", 2)
     record = made(tmp_path / "raw" / "leg")
     assert record["EstimationAlgorithm"].startswith(
-        "subspace, conjugate gradients (sigpy, coil maps by centre, at most 2"
+        "subspace, conjugate gradients (finufft, coil maps by centre, at most 2"
     )
     assert record["EstimationAlgorithm"].endswith("parameters, signal model spoiled)")
     options = ("--recon", "subspace", "--virtual-coils", 2, "-d", models / "small.h5")

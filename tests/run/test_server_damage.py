@@ -45,7 +45,7 @@ def server():
 @pytest.fixture(scope="module")
 def right(server, parts):
     answer = ask(server, b"".join(parts))
-    assert len(answer.images) == 2 * 9, answer.told
+    assert len(answer.images) == 2 * (5 + 4 + 5), answer.told  # maps, their quality and deviations
     return answer
 
 

@@ -90,16 +90,17 @@ def joint_coefficients(
 def unexplained(jacobian: Complex, residual: Complex) -> float:
     """Return the variance of what no step explains, of a coefficient: the part of the residual that is normal to J.
 
-    It is the median over the voxels, and that of white noise where the model is right. Shapes `(voxels, unknowns,
-    rank)` and `(voxels, rank)`.
+    It is told from the median over the voxels, and that of white noise where the model is right. Shapes `(voxels,
+    unknowns, rank)` and `(voxels, rank)`.
     """
     rows = np.concatenate([jacobian.real, jacobian.imag], axis=2).astype(np.float64)
     left = np.concatenate([residual.real, residual.imag], axis=1).astype(np.float64)
     length = np.linalg.norm(rows, axis=2, keepdims=True)
     basis = np.linalg.qr(np.swapaxes(rows / np.maximum(length, np.finfo(np.float64).tiny), 1, 2))[0]
     normal = left - np.squeeze(basis @ (np.swapaxes(basis, 1, 2) @ left[..., None]), axis=-1)
-    free = left.shape[1] - rows.shape[1]
-    return float(np.median(2 * np.sum(normal**2, axis=1) / free)) if free > 0 else float(np.median(2 * left**2))
+    free = max(left.shape[1] - rows.shape[1], 1)
+    # The median of a chi-squared variable, after Wilson and Hilferty.
+    return float(2 * np.median(np.sum(normal**2, axis=1)) / (free * (1 - 2 / (9 * free)) ** 3))
 
 
 def ends(dictionary: Dictionary) -> tuple[Double, Double]:

@@ -263,8 +263,8 @@ class Reconstruction:
             if s == self.n_slices // 2:
                 self._coil_maps = maps
             one = self._series(s, kspace, maps)
-            # Of the slice that is first, where others follow by themselves.
-            once = s == self.n_slices // 2 and self._is_first and self._basis is not None
+            # Of the slice that was measured first: the same where the others follow one by one.
+            once = s == self.scan.first and self._is_first and self._basis is not None
             yield replace(one, replica=partial(self._replica, s, kspace, maps, one)) if once else one
 
     def _series(self, s: int, kspace: Complex, maps: Complex) -> FrameSeries:
