@@ -8,7 +8,7 @@ import click
 from mrfpipe.files.kinds import RAW
 from mrfpipe.files.schemas import DICTIONARY
 
-from .imaging_options import imaging_options
+from .imaging_options import field_map_option, frames_option, scan_options
 from .options import Settings, Where, common_options, scheduler_option
 from .paths import Input, Place, Scans, named_protocol, scans_argument
 
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 )
 @click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="Dictionary, for --recon subspace.")
 @common_options
-@imaging_options
+@frames_option
+@field_map_option
+@scan_options
 @scheduler_option
 def command(
     settings: Settings,
@@ -64,8 +66,6 @@ def command(
 
         from .output import do_all, targets
 
-    if imaging.recon == "joint":
-        raise click.UsageError("--recon joint reconstructs maps, not frames; use mrfpipe match.")
     if (imaging.recon == "subspace") != (dictionary is not None):
         raise click.UsageError("--recon subspace and --dictionary require each other.")
     if dictionary is not None and protocol is not None:

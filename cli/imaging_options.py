@@ -43,12 +43,19 @@ trust_option = click.option(
 _recon_option = click.option(
     "--recon",
     type=click.Choice(["nufft", "subspace", "joint"]),
+    help="nufft reconstructs each frame by itself, which is fast; subspace reconstructs all readouts together in a "
+    "low-rank temporal subspace of the dictionary, which is more accurate; joint then fits the parameters of all "
+    "voxels to all readouts, which is the most accurate and the slowest. [default: joint; subspace with --field-map]",
+)
+frames_option = click.option(
+    "--recon",
+    type=click.Choice(["nufft", "subspace"]),
     default=BY_FRAMES.recon,
     show_default=True,
     help="nufft reconstructs each frame by itself; subspace reconstructs all readouts together in a low-rank temporal "
-    "subspace of the dictionary, which is slower and more accurate; joint then fits the parameters of all voxels to "
-    "all readouts, which is the slowest.",
+    "subspace of the dictionary.",
 )
+"""For the command that makes frames."""
 
 
 def scan_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -39,9 +39,9 @@ def study(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
 
 @pytest.fixture(scope="session")
 def of_raw(tmp_path_factory: pytest.TempPathFactory, run: Run, study: Path) -> tuple[Result, Path]:
-    """What `match` says of the raw scan, and the result, to be read only."""
+    """What `match` says of the raw scan, by frames, and the result, to be read only."""
     out = tmp_path_factory.mktemp("of_raw")
-    return run("match", study / "leg.h5", "-d", study / "small.h5", "-o", out), out / "leg"
+    return run("match", study / "leg.h5", "-d", study / "small.h5", "-o", out, "--recon", "nufft"), out / "leg"
 
 
 @pytest.fixture(scope="session")

@@ -182,7 +182,7 @@ def test_memory(run, study, tmp_path, monkeypatch):
 
     monkeypatch.setattr(source, "available_memory", lambda: 1000)
     line = ("match", study / "leg.h5", "-d", study / "small.h5", "-o", tmp_path)
-    assert "Reconstruction frame by frame takes" in run(*line, code=6).stderr
+    assert "Reconstruction frame by frame takes" in run(*line, "--recon", "nufft", code=6).stderr
     subspace = run(*line, "--recon", "subspace", code=6).stderr
     assert "subspace of rank 6 takes 0.3 GB, 0.0 GB of memory are free; take" in subspace
 

@@ -381,6 +381,6 @@ def test_no_stage_is_silent(run, study, tmp_path, monkeypatch):
     found = stages("simulate", study / "small.toml", "-o", tmp_path / "d.h5")
     assert found == ["load", "dictionary", "simulate", "write"]
     found = stages("match", scan, "-d", dictionary, "-o", tmp_path)
-    assert found == ["load", "dictionary", "read", "nufft", "match", "write"]
+    assert found == ["load", "dictionary", "read", "joint", "match", "write"]
     found = stages("report", tmp_path / "leg", study / "leg.truth.npz", "--force")
     assert found == ["load", "write"]

@@ -38,7 +38,7 @@ def scans(study, tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(run, study, scans):
     """Maps of the plain scan, and of the other one conjugated."""
-    line = ("-d", study / "small.h5", "--no-refine", "-o", scans / "out")
+    line = ("-d", study / "small.h5", "--no-refine", "-o", scans / "out", "--recon", "nufft")
     run("match", scans / "plain.h5", *line)
     run("match", scans / "other.h5", "--conjugate", *line)
     assert "skipped" in run("match", scans / "other.h5", "--conjugate", *line).stderr

@@ -92,6 +92,8 @@ def test_a_subspace_wants_the_raw_scan(run, study, tmp_path):
 
 def test_options_reach_the_reconstruction(run, study, tmp_path):
     options = (
+        "--recon",
+        "nufft",
         "--nufft",
         "finufft",
         "--coil-maps",

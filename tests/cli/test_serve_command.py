@@ -11,7 +11,7 @@ from helpers import small_protocol
 
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.files.dictionaries import save_dictionary
-from mrfpipe.imaging.choices import BY_FRAMES
+from mrfpipe.imaging.choices import BEST
 from mrfpipe.run.offer import Offer
 from mrfpipe.run.server import PORT
 from mrfpipe.version import __version__
@@ -87,12 +87,12 @@ def test_label_has_what_openrecon_wants():
 @pytest.mark.parametrize("parameter", LABEL["parameters"], ids=lambda parameter: parameter["id"])
 def test_server_takes_all_that_the_label_offers(parameter):
     """One value changed at a time, as OpenRecon sends them all."""
-    offer = Offer(dictionaries={"d": "matching"}, networks={"n": "network"}, imaging=BY_FRAMES)
+    offer = Offer(dictionaries={"d": "matching"}, networks={"n": "network"}, imaging=BEST)
     for value in parameter.get("values", [{"id": parameter["default"]}]):
         sent = {one["id"]: one["default"] for one in LABEL["parameters"]} | {parameter["id"]: value["id"]}
         by, imaging = offer.chosen(["openrecon", json.dumps({"version": "1.1.0", "parameters": sent})])
         assert by == ("network" if value["id"] == "network" else "matching")
-        assert imaging.recon == ("subspace" if value["id"] == "subspace" else "nufft")
+        assert imaging.recon == (value["id"] if value["id"] in {"nufft", "subspace", "joint"} else None)
 
 
 def test_container_serves_where_the_label_says():

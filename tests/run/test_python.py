@@ -18,7 +18,7 @@ import mrfpipe as mrf
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.errors import InputError, MismatchError, OutputExistsError
 from mrfpipe.files.truth import save_truth
-from mrfpipe.imaging.choices import BY_FRAMES
+from mrfpipe.imaging.choices import BEST, BY_FRAMES
 from mrfpipe.learning.model import TrainedModel, save_model
 from mrfpipe.learning.network import initial_network
 from mrfpipe.learning.presets import PRESETS
@@ -103,7 +103,7 @@ def test_a_raw_scan_its_frames_a_series_and_an_array_give_the_maps_of_the_comman
     expected = mrf.load_maps(by_command.target)
     frames = mrf.load_frames(folder / "leg.frames.h5")
     dictionary = mrf.load_dictionary(folder / "small.h5")
-    assert_same_maps(mrf.match(folder / "leg.h5", dictionary), expected)
+    assert_same_maps(mrf.match(folder / "leg.h5", dictionary, recon="nufft"), expected)
     assert_same_maps(mrf.match(str(folder / "leg.frames.h5"), str(folder / "small.h5"), device="cpu"), expected)
     assert_same_maps(mrf.match(frames, dictionary), expected)
     # Of an array nobody knows the noise.
@@ -115,7 +115,7 @@ def test_a_raw_scan_its_frames_a_series_and_an_array_give_the_maps_of_the_comman
 
 
 def test_a_saved_result_is_that_of_the_command_and_the_command_takes_it_for_done(folder, by_command, tmp_path):
-    made = mrf.match(folder / "leg.h5", folder / "small.h5")
+    made = mrf.match(folder / "leg.h5", folder / "small.h5", recon="nufft")
     made.save(tmp_path / "leg")
     assert {p.name for p in (tmp_path / "leg").iterdir()} == {p.name for p in by_command.target.iterdir()}
     here = dataclasses.replace(by_command, target=tmp_path / "leg")
@@ -128,7 +128,7 @@ def test_a_saved_result_is_that_of_the_command_and_the_command_takes_it_for_done
     assert (again.name, len(again.fingerprints.measured)) == ("leg", made.mask.sum())
     # What was never a file is not taken for one.
     dictionary = mrf.load_dictionary(folder / "small.h5")
-    assert mrf.match(folder / "leg.h5", dictionary).provenance.recipe != by_command.recipe()
+    assert mrf.match(folder / "leg.h5", dictionary, recon="nufft").provenance.recipe != by_command.recipe()
     series = mrf.match(mrf.load_frames(folder / "leg.frames.h5"), dictionary).provenance
     assert (series.recipe, series.inputs, series.protocol_hash) == (None, {}, dictionary.protocol.hash)
 
@@ -220,7 +220,7 @@ def test_defaults_are_those_of_the_command_line():
     def command(**_: object) -> None: ...
 
     imaging = options_of(click.command()(imaging_options.imaging_options(command)))
-    expected = dataclasses.asdict(BY_FRAMES)
+    expected = dataclasses.asdict(BEST)
     assert {name: imaging[name] for name in expected} == expected
     pairs = [
         (

@@ -1,6 +1,6 @@
 """Choices: options of reconstruction, as plain values that are quick to import."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,10 +24,10 @@ SUBSPACE_COILS = 8
 class Imaging:
     """Options of reconstruction."""
 
-    recon: Recon = "nufft"
+    recon: Recon | None = "nufft"
     """``nufft``: density-compensated adjoint NUFFT, frame by frame; ``subspace``: coefficients of a basis, by conjugate
-    gradients over all readouts, see `mrfpipe.imaging.subspace`; ``joint``: the parameters of all voxels at once,
-    starting from the maps of a subspace reconstruction, see `mrfpipe.imaging.joint`."""
+    gradients over all readouts, see `mrfpipe.imaging.subspace`; ``joint``: from its maps, the parameters of all voxels
+    at once, see `mrfpipe.imaging.joint`; None leaves the choice to what maps the images, see `or_best`."""
     backend: "Backend | None" = None
     """Library of the NUFFT; None for sigpy in frames and finufft otherwise, see `nufft`."""
     coil_maps: "MapMethod" = "centre"
@@ -52,13 +52,19 @@ class Imaging:
             raise ValueError(f"virtual_coils must be at least 1, not {self.virtual_coils}.")
 
     def __str__(self) -> str:
-        kind = KINDS[self.recon]
+        kind = "any reconstruction" if self.recon is None else KINDS[self.recon]
         coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
         noise = "" if self.noise == "scan" else ", noise of the edges"
         delays = "delays left" if self.correct_delays is False else "delays of spokes corrected"
         sense = "" if self.conjugate is None else ", conjugated" if self.conjugate else ", not conjugated"
         field = "" if self.field_map is None else ", off-resonance corrected"
         return f"{kind} ({self.nufft}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense}{field})"
+
+    def or_best(self) -> "Imaging":
+        """Choose what errs least, where nothing is chosen: ``joint``, or ``subspace`` if off-resonance is corrected."""
+        if self.recon is not None:
+            return self
+        return replace(self, recon="joint" if self.field_map is None else "subspace")
 
     @property
     def nufft(self) -> "Backend":
@@ -72,4 +78,6 @@ class Imaging:
 
 
 BY_FRAMES = Imaging()
-"""The defaults."""
+"""The defaults for frames."""
+BEST = Imaging(recon=None)
+"""The defaults for maps."""

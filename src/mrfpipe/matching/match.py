@@ -40,23 +40,31 @@ class _Voxels:
 
     coefficients: Complex
     """Signals inside the mask in the dictionary's basis, or in that which they came in. Shape `(voxels, rank)`."""
+    measured: Complex
+    """The same before a joint reconstruction, after which signals are those of the model. Shape `(voxels, rank)`."""
     norm: Float
-    """Norms of the signals over all frames, or of the coefficients they came as. Shape `(voxels)`."""
+    """Norms of the measured signals over all frames, or of the coefficients they came as. Shape `(voxels)`."""
     noise: Double
     """Variance of the noise of a coefficient, NaN where it is not known. Shape `(voxels)`."""
     mask: Bool
     """Where they are. Shape `(slices, y, x)`."""
 
     @classmethod
-    def of(cls, series: FrameSeries, dictionary: Dictionary) -> Self:
-        """Compress the signals of a series, slice after slice, unless they come as coefficients."""
+    def of(cls, series: FrameSeries, dictionary: Dictionary, before: FrameSeries | None = None) -> Self:
+        """Compress the signals of a series, slice after slice, unless they come as coefficients.
+
+        `before` is the series before a joint reconstruction, if there was one.
+        """
         mask = series.mask & np.any(series.images != 0, axis=1)
         signals = [series.images[s][:, mask[s]].T for s in range(series.n_slices)]
         coefficients = signals if series.basis is not None else [dictionary.compress(some) for some in signals]
         noise = np.nan if series.noise is None else series.noise
+        if before is not None:
+            signals = [before.images[s][:, mask[s]].T for s in range(series.n_slices)]
         return cls(
             noise=np.full(int(mask.sum()), noise),
             coefficients=np.concatenate(coefficients),
+            measured=np.concatenate(coefficients if before is None else signals),
             norm=np.concatenate([np.linalg.norm(some, axis=1) for some in signals]),
             mask=mask,
         )
@@ -145,7 +153,7 @@ def match_series(
             if part.basis is not None:
                 groups = None if groups is None else groups.in_basis(part.basis, dictionary.basis)
                 dictionary = dictionary.in_basis(part.basis)
-        parts.append(_Voxels.of(part, dictionary))
+        parts.append(_Voxels.of(part, dictionary, None if part is given else given))
         if given.replica is not None:
             again[len(parts) - 1] = given.replica
     voxels = _Voxels.joined(parts)
@@ -162,11 +170,11 @@ def match_series(
         sd = _deviations(voxels, found, replicas, dictionary, denoised=part.basis is not None)
     else:
         found = Estimates(parameters=dictionary.parameters(entries), signals=dictionary.entries(entries))
-    compared = compare_signals(voxels.coefficients, found.signals, voxels.norm)
+    compared = compare_signals(voxels.measured, found.signals, voxels.norm)
     m0, phase, agreement = (_image(values, voxels.mask) for values in compared)
     lacking = None
     if gap:
-        inside = np.linalg.norm(voxels.coefficients, axis=1) / voxels.norm
+        inside = np.linalg.norm(voxels.measured, axis=1) / voxels.norm
         lacking = _image(correlation_gap(voxels.coefficients, dictionary) * inside, voxels.mask)
     edge = np.zeros(voxels.mask.shape, np.uint8)
     edge[voxels.mask] = edge_bits(found.parameters, dictionary)
@@ -183,7 +191,7 @@ def match_series(
         sd=sd,
     )
     fingerprints = Fingerprints(
-        basis=dictionary.basis, measured=voxels.coefficients, simulated=found.signals.astype(np.complex64, copy=False)
+        basis=dictionary.basis, measured=voxels.measured, simulated=found.signals.astype(np.complex64, copy=False)
     )
     return maps, fingerprints
 

@@ -127,8 +127,8 @@ class MatchMapper:
         return readout_basis(self.dictionary)
 
     def imaging(self, asked: Imaging) -> Imaging:
-        """Take what is asked for: frames and coefficients are matched alike."""
-        return asked
+        """Take what is asked for, frames and coefficients being matched alike; or what errs least."""
+        return asked.or_best()
 
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress

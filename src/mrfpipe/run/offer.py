@@ -47,7 +47,9 @@ class Offer:
         if name not in of:
             names = ", ".join(of) or f"none; start it with --{key}"
             raise InputError(f"The server has no {key} {_short(name)}; it has {names}.")
-        recon = wanted.get("recon") or self.imaging.recon
+        recon = wanted.get("recon")
+        if not recon:
+            return of[name], self.imaging
         for known in get_args(Recon):
             if recon == known:
                 return of[name], replace(self.imaging, recon=known)

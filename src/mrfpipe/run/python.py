@@ -19,7 +19,7 @@ from mrfpipe.files.maps import load_maps as load_parameter_maps
 from mrfpipe.files.maps import read_maps_provenance
 from mrfpipe.files.results import find_fingerprints, find_maps
 from mrfpipe.files.schemas import FRAMES
-from mrfpipe.imaging.choices import BY_FRAMES, Imaging, NoiseSource, Recon
+from mrfpipe.imaging.choices import BEST, Imaging, NoiseSource, Recon
 from mrfpipe.imaging.coils import MapMethod
 from mrfpipe.imaging.mask import tissue_mask
 from mrfpipe.imaging.nufft import Backend
@@ -140,7 +140,7 @@ def match(
     gap: bool = MATCHING.gap,
     memory: int | None = MATCHING.memory,
     device: str = "auto",
-    recon: Recon = BY_FRAMES.recon,
+    recon: Recon | None = BEST.recon,
     **imaging: Any,  # noqa: ANN401 - checked where they are used
 ) -> Result:
     """Match a scan with a dictionary, as ``mrfpipe match`` does.
@@ -158,7 +158,8 @@ def match(
     device
         Device to compute on: auto, cpu, cuda or cuda:N.
     recon
-        Reconstruction of a raw scan, frame by frame (``nufft``) or in a ``subspace``.
+        Reconstruction of a raw scan: frame by frame (``nufft``), in a ``subspace`` or ``joint``, which is the default;
+        see `mrfpipe.imaging.choices.Imaging`.
     imaging
         Further options of reconstruction: the other fields of `mrfpipe.imaging.choices.Imaging`.
 
@@ -167,7 +168,7 @@ def match(
     MrfpipeError
         As the command: if an input cannot be read, or scan and dictionary have different sequences.
     """
-    _check(method=method, recon=recon, **imaging)
+    _check(method=method, **({} if recon is None else {"recon": recon}), **imaging)
     matching = Matching(method=method, refined=refined, gap=gap, memory=memory)
     mapper: Mapper
     if isinstance(dictionary, Dictionary):

@@ -10,6 +10,7 @@ import torch
 from mrfpipe.files.dicom_identity import identity_of_scan
 from mrfpipe.files.provenance import Recipe, sha256_beside, sha256_of
 from mrfpipe.files.results import scan_name
+from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.series import FrameSeries, each_slice
 from mrfpipe.maps import Fingerprints, ParameterMaps
@@ -68,6 +69,8 @@ def map_scan(
     """
     record, sha256 = record or Record(), sha256_beside(scan)
     truth = Truth.beside(scan, mapper.protocol.parameters)
+    if imaging.recon is None and schema_of(scan) == FRAMES.name:
+        imaging = replace(imaging, recon="nufft")  # nothing is left to choose
     imaging, began = mapper.imaging(imaging), time.perf_counter()
     source = open_series(
         scan,

@@ -133,7 +133,7 @@ def reconstruction_of(
         field=field,
         denoised=denoised,
         device=device,
-        progress=progress(imaging.recon),
+        progress=progress(imaging.recon or "nufft"),
         before=before,
     )
 
