@@ -15,7 +15,7 @@ from mrfpipe.physics.simulate import readout_signals
 ENERGY_LEFT = 1e-4
 """Share of the entries' energy that the vectors of the basis leave out at most: 9 vectors for T1-FF. A tenth of it, 12
 vectors, takes half as long again and changes no error of a phantom by more than 1 %."""
-N_ENTRIES = 4000
+N_ENTRIES = 1500
 """Entries, drawn at random, that the basis is fitted to."""
 
 
