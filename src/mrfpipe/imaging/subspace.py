@@ -19,11 +19,12 @@ from mrfpipe.imaging.normal import Equations, conjugate_gradients
 from mrfpipe.imaging.nufft import Backend, nufft_adjoint
 from mrfpipe.imaging.toeplitz import toeplitz_kernels
 
-N_ITERATIONS = 24
-"""Iterations of conjugate gradients; chosen by `benchmarks/subspace_settings.py`, with the rank of T1-FF.
+N_ITERATIONS = 16
+"""Iterations of conjugate gradients.
 
-Iterations bring out detail and amplify noise. On phantoms of three regions, with the usual and four times the noise, 16
-had 13 % higher errors than 24 in the mean; 32 had 4 % lower ones, but 10 % higher ones in the noisiest scan.
+Iterations bring out detail and amplify noise. On phantoms, within their support, 24 had 1 to 3 % smaller errors in a scan
+with the usual noise, and 2 to 5 % larger ones in one with four times as much; 12 had 1 to 5 % larger and 1 to 3 % smaller
+ones. `benchmarks/subspace_settings.py` chose the rank of T1-FF, with 24 iterations and without a support.
 """
 HEAP = 256 << 20
 """Bytes that the allocator keeps of freed blocks, of which those below 32 MB fragment; 200 to 450 MB were seen."""
