@@ -22,9 +22,9 @@ from mrfpipe.imaging.toeplitz import toeplitz_kernels
 N_ITERATIONS = 16
 """Iterations of conjugate gradients.
 
-Iterations bring out detail and amplify noise. On phantoms, within their support, 24 had 1 to 3 % smaller errors in a scan
-with the usual noise, and 2 to 5 % larger ones in one with four times as much; 12 had 1 to 5 % larger and 1 to 3 % smaller
-ones. `benchmarks/subspace_settings.py` chose the rank of T1-FF, with 24 iterations and without a support.
+Iterations bring out detail and amplify noise. On phantoms, within their support, 24 had 1 to 3 % smaller errors in a
+scan with the usual noise, and 2 to 5 % larger ones in one with four times as much; 12 had 1 to 5 % larger and 1 to 3 %
+smaller ones. `benchmarks/subspace_settings.py` chose the rank of T1-FF, with 24 iterations and without a support.
 """
 HEAP = 256 << 20
 """Bytes that the allocator keeps of freed blocks, of which those below 32 MB fragment; 200 to 450 MB were seen."""
