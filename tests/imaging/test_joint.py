@@ -169,3 +169,22 @@ def test_roughness_of_a_slope_is_nothing_and_of_a_chequerboard_all(mask):
     # A voxel of +1 among as many of either sign, itself one of nine: 1 - 1/9.
     inner = np.argwhere((y == 10) & (x == 17))[0, 0]
     assert rough[inner, 0] == pytest.approx(8 / 9, abs=1e-6)
+
+
+def test_a_parameter_of_one_value_and_few_coefficients():
+    """Steps stay bounded: off-resonance is known here, and 3 coefficients say less than 7 unknowns."""
+    protocol = small_protocol(matrix=MATRIX, df="[[0, 0, 1]]")
+    dictionary = build_dictionary(protocol, rank=3)
+    mask = np.zeros((MATRIX, MATRIX), bool)
+    mask[6:14, 5:17] = True
+    low, high = joint.ends(dictionary)
+    start = np.tile(low + 0.4 * (high - low), (int(mask.sum()), 1))
+    images = np.zeros((2, MATRIX, MATRIX), np.complex64)
+    images[:, mask] = interpolated(dictionary, start)[0].T[:2]
+    kernels = torch.eye(3, dtype=torch.complex64)[:, :, None, None].expand(3, 3, 2 * MATRIX, 2 * MATRIX)
+    right = torch.from_numpy(np.concatenate([images, 0 * images[:1]]))
+    ones = torch.ones((1, MATRIX, MATRIX), dtype=torch.complex64)
+    equations = Equations(right=right, maps=ones, kernels=kernels, noise=NOISE, matrix=MATRIX)
+    improved, found = joint.joint_coefficients(equations, dictionary, start, images, mask)
+    assert np.isfinite(improved).all()
+    assert np.all((found >= low) & (found <= high))

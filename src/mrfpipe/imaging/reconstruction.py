@@ -195,7 +195,8 @@ class Reconstruction:
         alike = before if before and np.array_equal(before.scan.trajectory, scan.trajectory) else None
         self.density: Float = alike.density if alike else self._weights(scan.trajectory, sequence.matrix)
         """Weights of the samples. Shape `(readouts, samples)`."""
-        self._cropped: Tensor | None = None
+        self.cropped: Tensor | None = alike.cropped if alike else None
+        """The kernels of a part of the image as large as the last that was made."""
         self._is_first = before is None
         self.kernels: Tensor | None = alike.kernels if alike else None
         """Of a subspace reconstruction, once a slice was made by it."""
@@ -373,9 +374,9 @@ class Reconstruction:
         mask = support(equations.right[: np.asarray(self._basis).shape[1]].cpu().numpy(), self._basis)
         box = box_of(mask)
         shape = mask[box].shape
-        if self._cropped is None or self._cropped.shape[-2:] != (2 * shape[0], 2 * shape[1]):
-            self._cropped = self.kernels if shape == mask.shape else cropped_kernels(self.kernels, *shape)
-        return equations.inside(mask, box, self._cropped)
+        if self.cropped is None or self.cropped.shape[-2:] != (2 * shape[0], 2 * shape[1]):
+            self.cropped = self.kernels if shape == mask.shape else cropped_kernels(self.kernels, *shape)
+        return equations.inside(mask, box, self.cropped)
 
     def _noise_level(self, kspace: Complex) -> float:
         """Return the variance of the noise of k-space: 1 if it is whitened."""
