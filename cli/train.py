@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     type=click.Choice(["small", "paper", "cohen", "hoppe", "oksuz", "fang"]),
     default="small",
     show_default=True,
-    help="Network and training settings: small for a CPU, that of the paper, or a published competitor.",
+    help="Network and training settings: small for a CPU, the paper's, or a published competitor's.",
 )
 @click.option(
     "--labels",
     type=click.Choice(["truth", "match"]),
     default="truth",
     show_default=True,
-    help="Maps to learn: DATA.truth.npz next to each scan, or those of exact matching.",
+    help="Maps to learn: DATA.truth.npz next to each scan, or maps by exact matching.",
 )
 @click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="Dictionary, for --labels match.")
 @protocol_option("Protocol of the scans, for --labels truth.")
@@ -47,13 +47,13 @@ if TYPE_CHECKING:
     "--signal-model",
     "spoiling",
     type=click.Choice(["spoiled", "epg", "bloch"]),
-    help="Signal model of the scans, for --labels truth; with --labels match it is that of the dictionary. [default: "
+    help="Signal model of the scans, for --labels truth; --labels match takes the dictionary's. [default: "
     "as in simulate]",
 )
 @click.option(
     "--slice-profile", is_flag=True, help="With --signal-model: the scans have a flip angle profile across the slice."
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs. [default: that of the preset]")
+@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs. [default: the preset's]")
 @click.option(
     "--validate",
     multiple=True,
