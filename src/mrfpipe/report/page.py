@@ -31,7 +31,18 @@ from mrfpipe.report.quality import account, edge_shares, warnings_of
 REPORT_FILE = "report.html"
 RESULT_AND_TRUTH = ("result", "truth")
 """What the two sets of maps are called unless told otherwise."""
-_SCRIPTS = ("nifti", "regions", "page")
+_SCRIPTS = (
+    "values",
+    "nifti",
+    "plots",
+    "viewer",
+    "pointer",
+    "regions",
+    "fingerprint",
+    "agreement",
+    "quality",
+    "page",
+)
 """The page's script in parts, the one that starts it last."""
 MOST_POINTS = 3000
 """Points of a plot; more would only blacken it."""
