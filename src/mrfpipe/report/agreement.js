@@ -6,7 +6,9 @@ async function buildAgreement() {
   const [first, second] = data.names, cell = v => v === null ? "–" : Number.isInteger(v) ? String(v) : number(v);
   element("agreement-text").textContent = `${first} compared with the reference, ${second}: ${data.rule}. ` +
     `Scatter plots show the regression and the line of identity, Bland-Altman plots the bias and the 95 % limits of agreement. ` +
-    `Each point is a ${data.comparisons[0].points === "voxel" ? "voxel" : "mean over a region in a slice"}.`;
+    `Each point is a ${data.comparisons[0].points === "voxel" ? "voxel" : "mean over a region in a slice"}. ` +
+    "R² is the squared correlation of the two: the share of the variation of one that a straight line of the other explains, " +
+    "1 if all points of the scatter plot lie on a line. It does not see a bias, which is a column of its own, and it is low where a map varies little.";
   const columns = Object.keys(data.comparisons[0].errors);
   element("agreement-table").tHead.rows[0].append(...["Map", ...columns].map(c => make("th", { scope: "col" }, c)));
   for (const packed of data.comparisons) {

@@ -112,7 +112,12 @@ def _counting(maps: ParameterMaps, p: Parameter) -> dict[str, str]:
 
 def _quality(maps: ParameterMaps) -> list[_Image]:
     def image(quality: Quality, title: str, values: _Values, window: Window, **how: Any) -> _Image:  # noqa: ANN401
-        known = {"name": quality.name, "unit": quality.unit, "colours": quality.colours, "quality": True}
+        known: dict[str, Any] = {
+            "name": quality.name,
+            "unit": quality.unit,
+            "colours": quality.colours,
+            "quality": True,
+        }
         return _Image(title=title, values=values[maps.mask], window=window, **known | how)
 
     bright, ends = window_from_zero(maps.m0[maps.mask]), (0.0, float(len(maps)))

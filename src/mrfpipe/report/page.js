@@ -25,7 +25,7 @@ function buildTools() {
   element("fade").addEventListener("change", event => { state.faded = event.target.checked; draw(); });
   element("fading").hidden = !panels.some(p => p.counts);
   element("quality-maps").addEventListener("toggle", draw);
-  element("copy").addEventListener("click", copyTable);
+  element("copy").addEventListener("click", event => copyText(table(), event.target));
   element("save").addEventListener("click", saveRegions);
   element("open").addEventListener("change", openRegions);
   element("name").addEventListener("change", event => renameRegion(event.target.value));

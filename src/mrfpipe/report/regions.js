@@ -129,21 +129,6 @@ function table() {
 
 const sliceOf = region => region.borders.size > 1 ? "all" : [...region.borders.keys()][0] + 1;
 
-async function copyTable() {
-  const text = table();
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch { // a browser may refuse a page from disk; the older way asks nobody
-    const area = make("textarea", { value: text });
-    document.body.append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-    element("copy").focus();
-  }
-  element("status").textContent = "Copied.";
-}
-
 // ---- files ---------------------------------------------------------------------------------------------------------
 
 function download(name, content) {

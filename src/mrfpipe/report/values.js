@@ -101,3 +101,17 @@ function make(tag, attributes = {}, ...children) {
   node.append(...children);
   return node;
 }
+
+async function copyText(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch { // a browser may refuse a page from disk; the older way asks nobody
+    const area = make("textarea", { value: text });
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+    button.focus();
+  }
+  element("status").textContent = "Copied.";
+}
