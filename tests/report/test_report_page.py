@@ -169,7 +169,7 @@ def test_numbers_of_a_result_are_said_with_their_meaning(provenance):
     sd = {name: np.full_like(values, 0.02) for name, values in plain.si.items()}
     notes = {
         "gradient_delays_corrected": True,
-        "gradient_delays_samples": {"x": 0.25, "y": -0.5},
+        "gradient_delays_samples": {"x": 0.25, "y": -0.5, "xy": -0.001},
         "noise_of_coils_over_their_mean": {"least": 0.8, "most": 1.25, "largest correlation": 0.3},
         "virtual_coils": 8,
         "virtual_coils_energy": 0.993,
@@ -179,12 +179,12 @@ def test_numbers_of_a_result_are_said_with_their_meaning(provenance):
     known = dataclasses.replace(plain, sd=sd, match=match, edge=np.full(match.shape, 2, np.uint8))
     found = findings(known, dataclasses.replace(provenance, notes=notes))
     assert {name: value for name, value, _ in found} == {
-        "match": "median 0.99, 5 to 95 %: 0.99 to 0.99",
+        "match": "median 0.99000, 5 to 95 %: 0.99000 to 0.99000",
         "far from the fingerprint": "2.5% of the voxels",
         "at the grid limit": "FF 0.0%, T1H2O 100.0%, T1fat 0.0%, df 0.0%, B1 0.0%",
         "standard deviation": "FF 2 %, T1H2O 20 ms, T1fat 20 ms, df 0.02 Hz, B1 0.02",
-        "gradient delays": "x 0.25, y -0.50 samples: corrected",
-        "noise of the coils": "least 0.80, most 1.25, largest correlation 0.30",
+        "gradient delays": "x 0.25, y -0.50, xy 0.00 samples: corrected",
+        "noise of the coils": "0.80 to 1.25 of their mean, largest correlation of two coils 0.30",
         "virtual coils": "8 keep 99.3% of the signal",
     }
     assert all(meaning.endswith(".") and len(meaning) > 40 for _, _, meaning in found)

@@ -110,7 +110,7 @@ def test_a_map_is_faded_where_it_does_not_count(page, with_sd):
         assert painted(page, name, 0, *map(int, there)) == full.tolist()
         plain = np.array(painted(page, name, 0, *map(int, elsewhere)))
         page.click("#fade")
-        background = page.run("return [1, 3, 5].map(i => parseInt(colour('card').slice(i, i + 2), 16))")
+        background = page.run("return [1, 3, 5].map(i => parseInt(colour('faded').slice(i, i + 2), 16))")
         np.testing.assert_allclose(faded[:3], 0.2 * plain[:3] + 0.8 * np.array(background), atol=1)  # whole numbers
         page.point(*map(int, elsewhere), name=name)
         readout = page.one(f"figure[data-name={name}] output.value")

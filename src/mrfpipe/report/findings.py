@@ -41,7 +41,7 @@ def findings(maps: ParameterMaps, provenance: Provenance) -> list[tuple[str, str
 
 def _of_maps(maps: ParameterMaps) -> Iterator[tuple[str, str]]:
     low, middle, high = np.percentile(maps.match[maps.mask], [5, 50, 95])
-    yield "match", f"median {middle:.4g}, 5 to 95 %: {low:.4g} to {high:.4g}"
+    yield "match", f"median {middle:.5f}, 5 to 95 %: {low:.5f} to {high:.5f}"
     yield "far from the fingerprint", f"{share_far(maps):.1%} of the voxels"
     yield "at the grid limit", ", ".join(f"{name} {share:.1%}" for name, share in edge_shares(maps).items())
     if maps.sd is not None:
@@ -58,16 +58,22 @@ def _deviations(maps: ParameterMaps, sd: Mapping[str, Float]) -> Iterator[str]:
 
 
 def _of_scan(notes: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    delays, noise = notes.get("gradient_delays_samples"), notes.get("noise_of_coils_over_their_mean")
-    if isinstance(delays, Mapping):
+    delays = _numbers(notes.get("gradient_delays_samples"))
+    if delays:
         done = "corrected" if notes.get("gradient_delays_corrected") is True else "too small to correct"
-        yield "gradient delays", f"{_numbers(delays)} samples: {done}"
-    if isinstance(noise, Mapping):
-        yield "noise of the coils", _numbers(noise)
+        yield (
+            "gradient delays",
+            f"{', '.join(f'{axis} {delay:z.2f}' for axis, delay in delays.items())} samples: {done}",
+        )
+    noise = _numbers(notes.get("noise_of_coils_over_their_mean"))
+    if noise.keys() >= {"least", "most", "largest correlation"}:
+        correlation = f"largest correlation of two coils {noise['largest correlation']:.2f}"
+        yield "noise of the coils", f"{noise['least']:.2f} to {noise['most']:.2f} of their mean, {correlation}"
     energy = notes.get("virtual_coils_energy")
     if isinstance(energy, int | float):
         yield "virtual coils", f"{notes.get('virtual_coils')} keep {energy:.1%} of the signal"
 
 
-def _numbers(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value:.2f}" for name, value in values.items() if isinstance(value, int | float))
+def _numbers(values: object) -> dict[str, float]:
+    named = values.items() if isinstance(values, Mapping) else ()
+    return {str(name): float(value) for name, value in named if isinstance(value, int | float)}

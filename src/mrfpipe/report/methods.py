@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from mrfpipe.files.provenance import Provenance, Recipe
 from mrfpipe.imaging.reconstruction import FREQUENCIES
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.quantities import counting_rule
 
 _ASSLAENDER = "Asslaender et al., Magn Reson Med 79:83 (2018)"
 _BALSIGER = "Balsiger et al., Med Image Anal 64:101741 (2020), doi:10.1016/j.media.2020.101741"
@@ -64,9 +63,6 @@ def _sentences(maps: ParameterMaps, made: Provenance, cite: _Cite) -> Iterator[s
         yield _of_maps(made.recipe, cite)
     if maps.sd is not None:
         yield f"Standard deviations under noise were predicted from Fisher information{cite(_LIMIT)}."
-    rule = counting_rule(maps.parameters)
-    if rule:
-        yield f"{rule}."
     yield f"Settings: {made.method}."
     others = ", ".join(f"{name} {number}" for name, number in made.versions.items() if name != "mrfpipe")
     yield f"Versions: {others}."
