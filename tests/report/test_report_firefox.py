@@ -9,6 +9,8 @@ from reader import number
 
 from mrfpipe.report.page import render, write_report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def page(firefox, tmp_path_factory, maps, truth, fingerprints, provenance):

@@ -13,8 +13,11 @@ async function buildAgreement() {
   element("agreement-table").tHead.rows[0].append(...["Map", ...columns].map(c => make("th", { scope: "col" }, c)));
   for (const packed of data.comparisons) {
     const [estimate, reference] = await Promise.all([unpack(packed.estimate, Float32Array), unpack(packed.reference, Float32Array)]);
-    const unit = packed.unit ? ` (${packed.unit})` : "", plots = ["scatter", "Bland-Altman"].map(kind => make("canvas", { role: "img" }));
-    ["Scatter plot", "Bland-Altman plot"].forEach((kind, i) => plots[i].setAttribute("aria-label", `${kind} of ${packed.name}`));
+    const unit = packed.unit ? ` (${packed.unit})` : "", plots = ["Scatter plot", "Bland-Altman plot"].map(kind => {
+      const plot = make("canvas", { role: "img" });
+      plot.setAttribute("aria-label", `${kind} of ${packed.name}`);
+      return plot;
+    });
     const row = make("tr", {}, make("th", { scope: "row" }, packed.name + unit), ...columns.map(c => make("td", {}, cell(packed.errors[c]))));
     row.dataset.name = packed.name;
     element("agreement-table").tBodies[0].append(row);

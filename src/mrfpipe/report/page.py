@@ -126,10 +126,15 @@ def render(
         "methods": methods(maps, provenance),
         "warnings": warnings_of(maps, provenance),
     }
-    filled = {"css": _resource("page.css"), "js": "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)}
+    filled = {"css": _resource("page.css"), "js": script()}
     filled |= {"title": html.escape(title), "data": as_script(data)}
     # In one pass, so that what files say is never taken for a place to fill in.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], _resource("page.html"))
+
+
+def script() -> str:
+    """Join the page's script from its parts, which see each other's names."""
+    return "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)
 
 
 def as_script(data: dict[str, Any]) -> str:

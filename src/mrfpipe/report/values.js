@@ -85,7 +85,7 @@ function worded(panel, i, view = shownView(panel)) {
   const value = valueAt(panel, i, view), { bits, unit, digits } = panel.image;
   if (Number.isNaN(value)) return "outside";
   if (bits.length) return bits.filter((_, b) => Math.round(value) >> b & 1).join(", ") || "none";
-  const sign = view === "difference" && value > 0 ? "+" : "", within = view === "result" && panel.deviation?.values[i];
+  const sign = view === "difference" && value > 0 ? "+" : "", within = view === "result" && panel.deviation?.values?.[i];
   return sign + (within > 0 ? uncertain(value, within) : number(value, digits)) + (unit ? " " + unit : "");
 }
 

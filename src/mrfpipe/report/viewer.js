@@ -50,7 +50,7 @@ function buildCell(panel, view) {
 
 const isBeside = panel => state.view === "beside" && !!panel.truth;
 const viewOf = cell => isBeside(cell.panel) ? cell.view : shownView(cell.panel);
-const isDrawn = panel => state.alone ? state.alone === panel : !panel.image.quality || element("quality-maps").open;
+const isDrawn = panel => panel.values && (state.alone ? state.alone === panel : !panel.image.quality || element("quality-maps").open);
 
 function showAlone(panel) {
   state.alone = state.alone === panel ? null : panel;
