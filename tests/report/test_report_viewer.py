@@ -148,3 +148,13 @@ def test_result_reference_and_difference_stand_side_by_side(page, with_sd, truth
     assert ends[2] != ends[0]
     page.click("#reset")
     assert page.run("return panels[3].windows.result") == [-120, 120]
+
+
+def test_two_results_are_called_by_what_tells_them_apart(page):
+    for names, expected in (
+        (["demo/network/thigh", "demo/matching/thigh"], ["network", "matching"]),
+        (["a/thigh", "a/thigh"], ["thigh", "thigh"]),
+        (["a/one", "b"], ["a/one", "b"]),
+        (["/r/x", "/r/x/y"], ["x", "x/y"]),
+    ):
+        assert page.run("return apart(a[0])", names) == expected
