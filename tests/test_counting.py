@@ -53,7 +53,7 @@ def test_where_standard_deviations_are_known_they_say_what_counts():
     by_name = {p.name: p for p in PARAMETERS}
     assert maps.counts(by_name["T1H2O"]).tolist() == [[[True, False, True, False]]]
     assert maps.counts(by_name["FF"]).tolist() == [[[True, True, False, False]]]
-    assert maps.counting_rule(by_name["T1H2O"]) == "its standard deviation is at most 5%"
+    assert maps.counting_rule(by_name["T1H2O"]) == "its standard deviation is at most 5 %"
     assert maps.counting_rule(by_name["df"]) == "its standard deviation is at most 5 Hz"
     assert not maps.compared(by_name["T1H2O"]).any()
     assert replace(maps, sd=None).counting_rule(by_name["T1H2O"]) == "FF <= 0.7"

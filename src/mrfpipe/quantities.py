@@ -55,10 +55,10 @@ class Quantity:
     """No value is more, in SI units."""
     colours: str = "magma"
     """Colour map of matplotlib: perceptually uniform, diverging for what has a sign, cyclic for angles."""
-    largest_sd: float = np.inf
-    """Standard deviation, in SI units, above which a value does not count."""
-    largest_relative_sd: float = np.inf
-    """The same, relative to the value."""
+    largest_sd: float
+    """Standard deviation above which a value does not count, in SI units or as a share of the value."""
+    relative_sd: bool = False
+    """Whether it is a share of the value."""
     window: Literal["values", "bounds", "symmetric"] = "values"
     """What is shown: the values without the outermost, all from `least` to `most`, or as far below zero as above."""
     bids: Bids | None = None
@@ -68,14 +68,14 @@ class Quantity:
 
     def certain(self, values: Numbers, sd: Numbers) -> Bool:
         """Return where values count by their standard deviations, both in SI units and of one shape."""
-        found: Bool = (sd <= self.largest_sd) & (sd <= self.largest_relative_sd * np.abs(values))
+        found: Bool = sd <= (self.largest_sd * np.abs(values) if self.relative_sd else self.largest_sd)
         return found
 
     @property
     def certainty(self) -> str:
         """Say in words when a value counts by its standard deviation."""
-        if np.isfinite(self.largest_relative_sd):
-            return f"its standard deviation is at most {self.largest_relative_sd:.0%}"
+        if self.relative_sd:
+            return f"its standard deviation is at most {100 * self.largest_sd:g} %"
         return f"its standard deviation is at most {self.largest_sd * self.scale:g} {self.unit}".removesuffix(" 1")
 
 
@@ -86,7 +86,8 @@ T1 = Quantity(
     scale=1e3,
     least=1e-3,
     most=100.0,
-    largest_relative_sd=0.05,
+    largest_sd=0.05,
+    relative_sd=True,
     bids=Bids(folder="anat", suffix="T1map", unit="s", scale=1.0),
     dicom=("113063", "T1"),
 )
@@ -97,7 +98,8 @@ T2 = Quantity(
     scale=1e3,
     least=1e-4,
     most=100.0,
-    largest_relative_sd=0.1,
+    largest_sd=0.1,
+    relative_sd=True,
     bids=Bids(folder="anat", suffix="T2map", unit="s", scale=1.0),
     dicom=("113065", "T2"),
 )
