@@ -166,7 +166,7 @@ def test_pure_tissue_is_nothing_to_warn_of_and_what_can_be_done_is_said(provenan
 
 def test_numbers_of_a_result_are_said_with_their_meaning(provenance):
     plain = scan()
-    sd = {name: np.full_like(values, 0.02) for name, values in plain.si.items()}
+    sd = {name: np.full_like(values, 0.01) for name, values in plain.si.items()}
     notes = {
         "gradient_delays_corrected": True,
         "gradient_delays_samples": {"x": 0.25, "y": -0.5, "xy": -0.001},
@@ -182,7 +182,7 @@ def test_numbers_of_a_result_are_said_with_their_meaning(provenance):
         "match": "median 0.99000, 5 to 95 %: 0.99000 to 0.99000",
         "far from the fingerprint": "2.5% of the voxels",
         "at the grid limit": "FF 0.0%, T1H2O 100.0%, T1fat 0.0%, df 0.0%, B1 0.0%",
-        "standard deviation": "FF 2 %, T1H2O 20 ms, T1fat 20 ms, df 0.02 Hz, B1 0.02",
+        "standard deviation": "FF 1 %, T1H2O 10 ms, T1fat 10 ms, df 0.01 Hz, B1 0.01",
         "gradient delays": "x 0.25, y -0.50, xy 0.00 samples: corrected",
         "noise of the coils": "0.80 to 1.25 of their mean, largest correlation of two coils 0.30",
         "virtual coils": "8 keep 99.3% of the signal",

@@ -107,7 +107,8 @@ def _parameter(maps: ParameterMaps, p: Parameter, window: Window) -> _Image:
 
 def _counting(maps: ParameterMaps, p: Parameter) -> dict[str, str]:
     """Say where a map counts: in words, and voxel by voxel inside the mask."""
-    return {} if p.counts is None else {"rule": p.counts.text, "counts": pack(maps.counts(p)[maps.mask])}
+    rule = maps.counting_rule(p)
+    return {"rule": rule, "counts": pack(maps.counts(p)[maps.mask])} if rule else {}
 
 
 def _quality(maps: ParameterMaps) -> list[_Image]:
