@@ -121,6 +121,17 @@ def test_a_map_is_faded_where_it_does_not_count(page, with_sd):
         assert "Does not count here" in readout.get_attribute("title")
 
 
+def test_the_rule_of_a_map_is_said_above_it(page):
+    """The result counts by its standard deviation, in the unit shown; the reference by the protocol."""
+    words = "return panels.slice(0, 2).map(p => p.caption.textContent)"
+    assert page.run(words) == [
+        "fat fraction, counts where its standard deviation is at most 5 %",
+        "T1 of water, counts where its standard deviation is at most 5 %",
+    ]
+    page.click("input[value=truth]")
+    assert page.run(words) == ["fat fraction", "T1 of water, counts where FF <= 0.7"]
+
+
 def test_result_reference_and_difference_stand_side_by_side(page, with_sd, truth):
     page.click("input[value=beside]")
     page.point(4, 9)

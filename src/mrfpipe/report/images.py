@@ -107,7 +107,9 @@ def _parameter(maps: ParameterMaps, p: Parameter, window: Window) -> _Image:
 
 def _counting(maps: ParameterMaps, p: Parameter) -> dict[str, str]:
     """Say where a map counts: in words, and voxel by voxel inside the mask."""
-    rule = maps.counting_rule(p)
+    rule, (factor, unit) = maps.counting_rule(p), shown(p)
+    if maps.sd is not None and factor != 1:
+        rule = f"its standard deviation is at most {factor * p.quantity.largest_sd:g} {unit}"
     return {"rule": rule, "counts": pack(maps.counts(p)[maps.mask])} if rule else {}
 
 

@@ -201,7 +201,7 @@ function drawRegions() {
   if (!region) return;
   element("name").value = region.name;
   element("region-table").tBodies[0].replaceChildren(...panels.filter(p => p.values).map(panel => {
-    const { values, n, mean, deviation, median, p5, p95 } = statistics(panel, region), { digits, unit, rule } = panel.image;
+    const { values, n, mean, deviation, median, p5, p95 } = statistics(panel, region), { digits, unit } = panel.image, rule = ruleOf(panel);
     const plot = make("canvas", { role: "img" }), cell = text => make("td", {}, text);
     plot.setAttribute("aria-label", `Histogram of ${panel.image.name} in the region`);
     requestAnimationFrame(() => drawHistogram(plot, values));

@@ -91,6 +91,8 @@ function countsAt(panel, i, view = shownView(panel)) {
   return !counts || !!counts[i];
 }
 
+const ruleOf = (panel, view = shownView(panel)) => (view === "result" ? panel.image : panel.image.truth).rule;
+
 function worded(panel, i, view = shownView(panel)) {
   const value = valueAt(panel, i, view), { bits, unit, digits } = panel.image;
   if (Number.isNaN(value)) return "outside";
