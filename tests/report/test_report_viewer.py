@@ -172,3 +172,12 @@ def test_two_results_are_called_by_what_tells_them_apart(page):
         (["/r/x", "/r/x/y"], ["x", "x/y"]),
     ):
         assert page.run("return apart(a[0])", names) == expected
+
+
+def test_the_methods_are_copied_as_they_are_read(page):
+    page.run("navigator.clipboard.writeText = async text => { window.copied = text; }")
+    page.click("#copy-methods")
+    copied, shown = page.run("return [window.copied, element('methods-text').textContent]")
+    assert copied == shown
+    assert "mrfpipe" in copied
+    assert "\n1. " in copied
