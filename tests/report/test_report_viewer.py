@@ -130,6 +130,8 @@ def test_the_rule_of_a_map_is_said_above_it(page):
     ]
     page.click("input[value=truth]")
     assert page.run(words) == ["fat fraction", "T1 of water, counts where FF <= 0.7"]
+    page.click("input[value=beside]")
+    assert page.run(words)[1].endswith("is at most 5 %; reference and difference where FF <= 0.7")
 
 
 def test_result_reference_and_difference_stand_side_by_side(page, with_sd, truth):
@@ -140,7 +142,7 @@ def test_result_reference_and_difference_stand_side_by_side(page, with_sd, truth
     shown = [number(text.split()[0].lstrip("+")) for text in words]
     assert shown == pytest.approx([value, expected, value - expected], rel=1e-3, abs=1e-2)
     names = [e.text for e in page.driver.find_elements("css selector", "figure[data-name=df] .head b")]
-    assert names == ["df, result", "df, truth", "df, result \N{MINUS SIGN} truth"]
+    assert names == ["df, result", "df, truth", "df, difference"]
     tops = page.run("return panels[3].cells.map(c => c.canvas.getBoundingClientRect().top)")
     assert max(tops) - min(tops) < 1
     # the pointer in the difference moves the same cross-hair

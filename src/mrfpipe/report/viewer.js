@@ -96,7 +96,8 @@ function setWindow(cell, level, width) {
 // ---- drawing -------------------------------------------------------------------------------------------------------
 
 function drawPanel(panel) {
-  const rule = ruleOf(panel), words = panel.image.title + (rule ? `, counts where ${rule}` : "");
+  const rule = ruleOf(panel), other = isBeside(panel) && ruleOf(panel, "truth");
+  const words = panel.image.title + (rule ? `, counts where ${rule}` : "") + (other && other !== rule ? `; reference and difference where ${other}` : "");
   if (panel.caption.title !== words) panel.caption.textContent = panel.caption.title = words;
   for (const cell of panel.cells) if (!cell.node.hidden) drawCell(cell);
 }
@@ -133,7 +134,7 @@ function label(cell) {
   readout.textContent = worded(panel, at, view);
   readout.classList.toggle("uncounted", !countsAt(panel, at, view));
   readout.title = countsAt(panel, at, view) ? "" : `Does not count here: counts where ${ruleOf(panel, view)}`;
-  const whose = data.truthMask && (isBeside(panel) || view !== "result" || !panel.truth) ? `, ${wordOf(view)}` : "";
+  const whose = data.truthMask && (isBeside(panel) || view !== "result" || !panel.truth) ? `, ${isBeside(panel) && view === "difference" ? view : wordOf(view)}` : "";
   if (name.textContent === panel.image.name + whose) return;
   name.textContent = name.title = panel.image.name + whose;
   canvas.setAttribute("aria-label", `${panel.image.name}${whose}: ${panel.image.title}`);
