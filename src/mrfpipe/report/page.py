@@ -40,6 +40,7 @@ _SCRIPTS = (
     "regions",
     "fingerprint",
     "agreement",
+    "rating",
     "quality",
     "page",
 )
@@ -104,6 +105,7 @@ def render(
     spacing = np.linalg.norm(maps.affine[:3, :2], axis=0)
     data = {
         "title": title,
+        "id": provenance.result_id if names == RESULT_AND_TRUTH else None,  # a comparison is no result to rate
         "names": names,
         "shape": maps.mask.shape,
         "spacing": [float(spacing[1] or 1), float(spacing[0] or 1)],
@@ -117,7 +119,7 @@ def render(
         "labels": None if labels is None else encode_labels(labels, region_names),
         "rule": counting_rule(maps.parameters),
         "comparisons": [] if truth is None else [encode_comparison(one) for one in compare(maps, truth, labels)],
-        "coils": None if coils is None else f"data:image/png;base64,{b64encode(coils.read_bytes()).decode()}",
+        "coils": None if coils is None else data_url(coils.read_bytes()),
         "account": account(provenance),
         "edges": edge_shares(maps),
         "warnings": warnings_of(maps, provenance),
@@ -126,6 +128,11 @@ def render(
     filled |= {"title": html.escape(title), "data": as_script(data)}
     # In one pass, so that what files say is never taken for a place to fill in.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], _resource("page.html"))
+
+
+def data_url(png: bytes) -> str:
+    """Write a PNG as an address that a page can hold."""
+    return f"data:image/png;base64,{b64encode(png).decode('ascii')}"
 
 
 def as_script(data: dict[str, Any]) -> str:
