@@ -1,5 +1,7 @@
 """Picture: all maps of a slice at a glance, beside their reference and the difference where there is one."""
 
+import math
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from mrfpipe.appearance import (
 )
 from mrfpipe.arrays import Bool, Complex
 from mrfpipe.errors import MismatchError
-from mrfpipe.evaluation.panels import SMALL, Panel, draw_panels, letters_of
+from mrfpipe.evaluation.panels import SMALL, Panel, coloured, draw_panels, letters_of
 from mrfpipe.files.atomic import writing
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import M0, MATCH, Parameter
@@ -36,6 +38,10 @@ _COIL_STEPS = 4
 """Every so many voxels of a coil map are shown: it is smooth."""
 _COIL = 110
 """Width of a coil map in pixels, as nearly as whole pixels a voxel allow."""
+_THUMBNAIL = 160
+"""Longer side of a thumbnail in pixels, at most."""
+_THUMBNAIL_COLOURS = 64
+"""Fewer than a colour map has: a third of the bytes, and no difference to see at this size."""
 
 
 def save_picture(picture: Image.Image, path: str | Path) -> None:
@@ -115,6 +121,18 @@ def maps_panels(
         "reference": _parameters(reference, reference, place),
         "maps \N{MINUS SIGN} reference": _differences(maps, reference, place),
     }
+
+
+def thumbnails(maps: ParameterMaps) -> dict[str, bytes]:
+    """Draw the middle slice of every parameter as a small PNG, by its name; a voxel is a pixel, or shares one."""
+    found = {}
+    for name, panel in zip(maps, maps_panels(maps, slice_index=len(maps.mask) // 2)["maps"], strict=True):
+        picture = Image.fromarray(coloured(panel))
+        png = BytesIO()
+        small = picture.reduce(max(1, math.ceil(max(picture.size) / _THUMBNAIL)))
+        small.quantize(_THUMBNAIL_COLOURS).save(png, format="PNG", optimize=True)
+        found[name] = png.getvalue()
+    return found
 
 
 def _around(mask: Bool) -> tuple[slice, slice]:
