@@ -7,7 +7,7 @@ SI units inside the library and in the quantity's unit in files, tables and figu
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -181,6 +181,8 @@ class Parameter:
     """Where it is compared with a reference; everywhere if there is no condition."""
     weight: float = 1.0
     """How much its squared error, scaled to 0..1, weighs in trainings that weigh parameters."""
+    searched: tuple[float, float] | None = field(default=None, compare=False)
+    """Least and largest value of the protocol's grid, in SI units; None if it is not known."""
 
     @property
     def unit(self) -> str:
@@ -212,9 +214,10 @@ def counting_rule(parameters: Iterable[Parameter]) -> str:
 def parameters_as_text(parameters: tuple[Parameter, ...]) -> str:
     """Write in JSON what parameters are, as files of maps keep it."""
 
-    def described(p: Parameter) -> dict[str, str]:
-        values = {"name": p.name, "quantity": p.quantity.name, "title": p.title}
-        return values if p.counts is None else values | {"counts_where": p.counts.text}
+    def described(p: Parameter) -> dict[str, str | list[float]]:
+        values: dict[str, str | list[float]] = {"name": p.name, "quantity": p.quantity.name, "title": p.title}
+        values |= {} if p.counts is None else {"counts_where": p.counts.text}
+        return values if p.searched is None else values | {"searched": [end * p.scale for end in p.searched]}
 
     return json.dumps([described(p) for p in parameters])
 
@@ -237,11 +240,17 @@ def parameters_from_text(text: str) -> tuple[Parameter, ...]:
                 quantity=quantities[entry["name"]],
                 title=str(entry["title"]),
                 counts=Condition.parse(entry["counts_where"], scales) if "counts_where" in entry else None,
+                searched=_range(entry["searched"], scales[entry["name"]]) if "searched" in entry else None,
             )
             for entry in entries
         )
     except (KeyError, TypeError) as e:
         raise ValueError(f"it does not state the parameters of its maps ({e})") from e
+
+
+def _range(ends: list[float], scale: float) -> tuple[float, float]:
+    low, high = (float(end) / scale for end in ends)
+    return low, high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

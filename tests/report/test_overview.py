@@ -84,6 +84,7 @@ def test_outliers_are_those_of_a_loop_and_only_where_they_are_worse():
                 parameters=(),
                 figures={"a": Figure(title="a", unit="1", value=value, worse=worse, **more)},
                 warnings=(),
+                windows={},
                 thumbnails={},
             )
             for value in values

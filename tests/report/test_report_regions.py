@@ -97,7 +97,7 @@ def test_drawn_regions_are_saved_and_averaged_as_by_the_command(page, placed, tm
     assert names == {1: NAME, 2: "soleus"}
     rows = {(str(r.slice), r.region, r.map): r for r in tabulate(placed, labels, names, scan="leg").rows}
     copied = page.run("return table()")
-    steps = dict(page.run("return panels.map(p => [p.image.name, p.image.precision])"))
+    steps = dict(page.run("return panels.map(p => [p.image.name, p.image.precision / p.image.factor])"))
     n_compared = 0
     for line in csv.DictReader(io.StringIO(copied), delimiter="\t"):
         row = rows.get((line["slice"], int(line["region"]), line["map"]))

@@ -1,6 +1,7 @@
 """Picture: all maps of a slice at a glance, beside their reference and the difference where there is one."""
 
 import math
+from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -123,15 +124,17 @@ def maps_panels(
     }
 
 
-def thumbnails(maps: ParameterMaps) -> dict[str, bytes]:
-    """Draw the middle slice of every parameter as a small PNG, by its name; a voxel is a pixel, or shares one."""
+def thumbnails(maps: ParameterMaps) -> dict[str, str]:
+    """Draw the middle slice of every parameter as a small PNG, by its name, as an address that HTML can hold.
+
+    A voxel is a pixel, or shares one.
+    """
     found = {}
     for name, panel in zip(maps, maps_panels(maps, slice_index=len(maps.mask) // 2)["maps"], strict=True):
-        picture = Image.fromarray(coloured(panel))
-        png = BytesIO()
+        picture, png = Image.fromarray(coloured(panel)), BytesIO()
         small = picture.reduce(max(1, math.ceil(max(picture.size) / _THUMBNAIL)))
         small.quantize(_THUMBNAIL_COLOURS).save(png, format="PNG", optimize=True)
-        found[name] = png.getvalue()
+        found[name] = f"data:image/png;base64,{b64encode(png.getvalue()).decode('ascii')}"
     return found
 
 

@@ -39,7 +39,7 @@ function drawSignal() {
   plot.hidden = voxel < 0;
   if (voxel < 0) { element("signal-text").textContent = `${place} is outside the mask.`; return; }
   const found = signalsAt(voxel);
-  const words = panels.filter(p => !p.image.bits.length).map(p => `${p.image.name} ${number(p.values[i], p.image.digits)} ${p.image.unit}`.trim());
+  const words = panels.filter(p => !p.image.bits.length && !p.parameter).map(p => `${p.image.name} ${worded(p, i, "result")}`);
   element("signal-text").textContent = `${place}: ${words.join(", ")}; correlation of the two curves ${found.correlation.toFixed(5)}.`;
   plotSignals(plot, found);
 }

@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 from mrfpipe.files.ratings import Rating, Verdict
 from mrfpipe.quantities import Parameter
-from mrfpipe.report.page import as_script, data_url
+from mrfpipe.report.images import shown
+from mrfpipe.report.page import as_script
 from mrfpipe.report.summary import FAR, FEWEST, Figure, Outlier, Summary, find_outliers
 
 _VERDICTS = ("fail", "artefact", "doubtful", "pass")
@@ -89,15 +90,25 @@ def _counted(groups: list[_Group]) -> str:
 
 
 def _table(group: list[Summary], found: list[list[Outlier]], folder: Path, *, headed: bool) -> str:
-    parameters = group[0].parameters
     heading = f"<h2>{html.escape(group[0].protocol)}</h2>" if headed else ""
-    titles = [("Result", ""), *((p.name, p.title) for p in parameters), ("Match", "median over the mask")]
+    columns = [("Result", "", ""), *((p.name, p.title, _window(group, p)) for p in group[0].parameters)]
+    columns += [("Match", "median over the mask", ""), ("Rating", "", ""), ("Remarks", "outliers and warnings", "")]
     head = "".join(
-        f'<th scope="col" title="{html.escape(title)}"><button type="button">{html.escape(name)}</button></th>'
-        for name, title in [*titles, ("Rating", ""), ("Remarks", "outliers and warnings")]
+        f'<th scope="col" title="{html.escape(title)}"><button type="button">{html.escape(name)}</button>'
+        f"<small>{html.escape(window)}</small></th>"
+        for name, title, window in columns
     )
     rows = "\n".join(_row(result, outliers, folder) for result, outliers in zip(group, found, strict=True))
     return f"{heading}<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+
+
+def _window(group: list[Summary], p: Parameter) -> str:
+    """Say which values the colours of a map span, if they do so in all results."""
+    windows = {result.windows[p.name] for result in group}
+    if len(windows) > 1:
+        return "colours by result"
+    (low, high), (factor, unit) = windows.pop(), shown(p)
+    return f"{_signed(f'{factor * low:.4g}')} to {factor * high:.4g}{'' if unit == '1' else f' {unit}'}"
 
 
 def _row(result: Summary, outliers: list[Outlier], folder: Path) -> str:
@@ -107,10 +118,10 @@ def _row(result: Summary, outliers: list[Outlier], folder: Path) -> str:
     def linked(inner: str) -> str:
         return f'<a href="{html.escape(link)}">{inner}</a>' if link else inner
 
-    cells = [f'<th scope="row" data-value="{name}">{linked(name)}</th>']
+    cells = [f'<th scope="row" data-value="{name}">{linked(name.replace("/", "/<wbr>"))}</th>']
     for p in result.parameters:
         alt = html.escape(f"{p.name} of {result.name}")
-        image = linked(f'<img src="{data_url(result.thumbnails[p.name])}" alt="{alt}">')
+        image = linked(f'<img src="{result.thumbnails[p.name]}" alt="{alt}">')
         cells.append(_cell(result.figures[p.name].value, image + "".join(_numbers(result, p, far))))
     match = result.figures["match"]
     cells.append(_cell(match.value, _marked(f"<b>{_number(match)}</b>", "match" in far)))
@@ -160,10 +171,11 @@ def _words(outlier: Outlier) -> str:
 
 def _number(figure: Figure) -> str:
     """Write a number with its unit."""
-    value, unit = figure.value, "" if figure.unit == "1" else f" {figure.unit}"
+    value, unit = figure.shown[0] * figure.value, figure.shown[1]
     if math.isnan(value):
         return "\N{EN DASH}"
-    return _signed(f"{value:.0f}" if abs(value) >= 10**figure.digits else f"{value:.{figure.digits}g}") + unit
+    digits = f"{value:.0f}" if abs(value) >= 10**figure.digits else f"{value:.{figure.digits}g}"
+    return _signed(digits) + ("" if unit == "1" else f" {unit}")
 
 
 def _signed(number: str) -> str:

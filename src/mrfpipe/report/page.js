@@ -1,13 +1,16 @@
 // One page, one result. `state` says what is shown; `draw` shows it.
 
-const state = { slice: 0, y: N_Y >> 1, x: N_X >> 1, view: "result", mode: "voxel", chosen: null, regions: [], active: -1, corners: [] };
+const state = {
+  slice: 0, y: N_Y >> 1, x: N_X >> 1, view: "result", faded: true, alone: null, pointed: null,
+  mode: "voxel", chosen: null, regions: [], active: -1, corners: [],
+};
 const panels = [], comparisons = [];
 let inside, rows, signals, crop;
 
 function buildTools() {
   Object.assign(element("slice"), { max: N_SLICES, disabled: N_SLICES === 1 });
   element("slice").addEventListener("input", event => goTo({ slice: event.target.value - 1 }));
-  const views = data.truthMask ? ["result", "truth", "difference"] : [];
+  const views = data.truthMask ? [...VIEWS, "beside"] : [];
   element("views").hidden = !views.length;
   for (const view of views) {
     const input = make("input", { type: "radio", name: "view", value: view, checked: view === "result" });
@@ -19,6 +22,9 @@ function buildTools() {
   element("close").addEventListener("click", closePolygon);
   element("clear").addEventListener("click", () => { Object.assign(state, { regions: [], active: -1, corners: [] }); draw(); });
   element("reset").addEventListener("click", resetWindows);
+  element("fade").addEventListener("change", event => { state.faded = event.target.checked; draw(); });
+  element("fading").hidden = !panels.some(p => p.counts);
+  element("quality-maps").addEventListener("toggle", draw);
   element("copy").addEventListener("click", copyTable);
   element("save").addEventListener("click", saveRegions);
   element("open").addEventListener("change", openRegions);
@@ -35,7 +41,8 @@ function draw() {
 function drawNow() {
   element("slice").value = state.slice + 1;
   element("slice-number").textContent = `${state.slice + 1} of ${N_SLICES}, y ${state.y}, x ${state.x}`;
-  for (const panel of panels) drawPanel(panel);
+  layOut();
+  for (const panel of panels) if (isDrawn(panel)) drawPanel(panel);
   drawRegions();
   drawSignal();
 }
@@ -76,8 +83,11 @@ async function start() {
     panel.truth = image.truth ? await unpackImage(image.truth, truthInside) : null;
     panel.counts = await unpackCounts(image, inside);
     panel.truthCounts = image.truth ? await unpackCounts(image.truth, truthInside) : null;
-    panel.canvas.style.aspectRatio = `${crop.nx * data.spacing[1]} / ${crop.ny * data.spacing[0]}`;
     panels.push(panel);
+  }
+  for (const panel of panels) { // a map and its standard deviation
+    panel.deviation = panels.find(p => p.image.name === `${panel.image.name}_sd`);
+    if (panel.deviation) panel.deviation.parameter = panel;
   }
   await unpackLabels(data.labels);
   await buildAgreement();
@@ -87,7 +97,7 @@ async function start() {
   listenKeys();
   resetWindows();
   const match = panels.find(p => p.image.name === "match").values.filter(v => !Number.isNaN(v));
-  const redraw = () => { panels.forEach(p => { p.painted = null; }); comparisons.forEach(plotAgreement); drawRegions.shown = drawSignal.shown = null; draw(); drawHistogram(element("match-plot"), match, true); };
+  const redraw = () => { comparisons.forEach(plotAgreement); drawRegions.shown = drawSignal.shown = null; draw(); drawHistogram(element("match-plot"), match, true); };
   new ResizeObserver(redraw).observe(element("viewer"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);

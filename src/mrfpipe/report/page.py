@@ -6,6 +6,7 @@ import math
 import re
 from base64 import b64encode
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +26,7 @@ from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.quantities import counting_rule
 from mrfpipe.report.encoding import pack
-from mrfpipe.report.images import colour_tables, encode_images
+from mrfpipe.report.images import colour_tables, encode_images, shown
 from mrfpipe.report.quality import account, edge_shares, warnings_of
 
 REPORT_FILE = "report.html"
@@ -118,8 +119,8 @@ def render(
         "header": b64encode(label_header(maps)).decode("ascii"),
         "labels": None if labels is None else encode_labels(labels, region_names),
         "rule": counting_rule(maps.parameters),
-        "comparisons": [] if truth is None else [encode_comparison(one) for one in compare(maps, truth, labels)],
-        "coils": None if coils is None else data_url(coils.read_bytes()),
+        "comparisons": [] if truth is None else [_encoded(one, maps) for one in compare(maps, truth, labels)],
+        "coils": None if coils is None else f"data:image/png;base64,{b64encode(coils.read_bytes()).decode()}",
         "account": account(provenance),
         "edges": edge_shares(maps),
         "warnings": warnings_of(maps, provenance),
@@ -128,11 +129,6 @@ def render(
     filled |= {"title": html.escape(title), "data": as_script(data)}
     # In one pass, so that what files say is never taken for a place to fill in.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], _resource("page.html"))
-
-
-def data_url(png: bytes) -> str:
-    """Write a PNG as an address that a page can hold."""
-    return f"data:image/png;base64,{b64encode(png).decode('ascii')}"
 
 
 def as_script(data: dict[str, Any]) -> str:
@@ -181,6 +177,18 @@ def encode_comparison(comparison: Comparison) -> dict[str, Any]:
         "reference": pack(comparison.reference[::every].astype(np.float32)),
         "lines": {name: plain(value) for name, value in comparison.lines.items()},
     }
+
+
+def _encoded(comparison: Comparison, maps: ParameterMaps) -> dict[str, Any]:
+    """Prepare the comparison of a map in the unit in which the page shows it."""
+    factor, unit = shown(maps.parameter(comparison.name))
+    in_unit = ("RMSE", "bias", "limits of agreement, lower", "upper", "lower", "intercept")
+    errors, lines = (
+        {name: factor * value if name in in_unit else value for name, value in of.items()}
+        for of in (comparison.errors, comparison.lines)
+    )
+    points = {"estimate": factor * comparison.estimate, "reference": factor * comparison.reference}
+    return encode_comparison(replace(comparison, unit=unit, errors=errors, lines=lines, **points))
 
 
 def _resource(name: str) -> str:

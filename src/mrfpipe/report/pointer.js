@@ -1,30 +1,31 @@
 // Pointer and keys: what they move, choose and draw.
 
-function voxelUnder(panel, event) {
-  const box = panel.canvas.getBoundingClientRect();
+function voxelUnder(cell, event) {
+  const box = cell.canvas.getBoundingClientRect();
   const at = (position, extent, start, n) => start + Math.min(n - 1, Math.max(0, Math.floor(position / extent * n)));
   return { y: at(event.clientY - box.top, box.height, crop.y, crop.ny), x: at(event.clientX - box.left, box.width, crop.x, crop.nx) };
 }
 
-function listenPanel(panel) {
-  const { canvas } = panel;
+function listenCell(cell) {
+  const { canvas } = cell;
   let dragged = null, grabbed = null;
   canvas.addEventListener("contextmenu", event => event.preventDefault());
   canvas.addEventListener("pointerdown", event => {
     if (event.button === 2) {
-      const [low, high] = windowOf(panel);
+      const [low, high] = cell.panel.windows[kindOf(viewOf(cell))];
       dragged = { x: event.clientX, y: event.clientY, level: (low + high) / 2, width: high - low };
     } else if (event.button === 0) {
-      goTo(voxelUnder(panel, event));
+      goTo(voxelUnder(cell, event));
       act();
       grabbed = state.mode === "ellipse" && state.corners.length ? { y: state.y, x: state.x } : null;
     }
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", event => {
-    if (!dragged) return goTo(voxelUnder(panel, event));
+    state.pointed = cell.panel;
+    if (!dragged) { goTo(voxelUnder(cell, event)); return; }
     const step = dragged.width / 250;
-    setWindow(panel, dragged.level + (dragged.y - event.clientY) * step,
+    setWindow(cell, dragged.level + (dragged.y - event.clientY) * step,
       Math.max(dragged.width / 100, dragged.width + (event.clientX - dragged.x) * step));
   });
   canvas.addEventListener("pointerup", () => {
@@ -32,7 +33,10 @@ function listenPanel(panel) {
     dragged = grabbed = null;
   });
   canvas.addEventListener("pointercancel", () => { dragged = grabbed = null; });
-  canvas.addEventListener("dblclick", closePolygon);
+  canvas.addEventListener("dblclick", () => {
+    if (state.mode === "polygon" && state.corners.length > 2) closePolygon();
+    else if (state.mode === "voxel") showAlone(cell.panel);
+  });
   canvas.addEventListener("wheel", event => {
     if (N_SLICES === 1 || event.ctrlKey) return;
     event.preventDefault();
@@ -50,9 +54,13 @@ function listenKeys() {
     };
     if (event.key in moves) goTo(moves[event.key]);
     else if (event.key === "Enter" || event.key === " ") act();
-    else if (event.key === "Escape") { state.corners = []; draw(); }
+    else if (event.key === "Escape") { Object.assign(state, { corners: [], alone: null }); draw(); }
     else return;
     event.preventDefault();
+  });
+  document.addEventListener("keydown", event => {
+    const typing = event.target.matches("input:not([type=radio], [type=checkbox], [type=range]), textarea, select");
+    if (event.key === "f" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) showAlone(state.alone ?? state.pointed ?? panels[0]);
   });
 }
 

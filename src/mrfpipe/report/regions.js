@@ -90,12 +90,6 @@ function withinPolygon(corners, y, x) {
 
 // ---- numbers -------------------------------------------------------------------------------------------------------
 
-// Whether a voxel of a map counts, by the condition of what is shown or, of a difference, of the reference.
-function countsAt(panel, i) {
-  const counts = shownView(panel) === "result" ? panel.counts : panel.truthCounts;
-  return !counts || counts[i];
-}
-
 // Of an angle, the mean is the direction of the mean vector; deviations from it go the short way round.
 function statistics(panel, region) {
   const voxels = region.voxels.filter(i => countsAt(panel, i) && !Number.isNaN(valueAt(panel, i)));
@@ -120,15 +114,15 @@ function quantiles(values, shares) {
 const COLUMNS = ["slice", "region", "name", "map", "view", "unit", "n", "n_region", "mean", "sd", "median", "p5", "p95", "predicted_sd"];
 const quoted = text => /["\t\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 
-// The columns of `mrfpipe stats`, separated by tabs, as spreadsheets paste them.
+// The columns and units of `mrfpipe stats`, separated by tabs, as spreadsheets paste them.
 function table() {
   const exact = v => Number.isFinite(v) ? String(+v.toPrecision(7)) : "";
   const lines = state.regions.flatMap(region => panels.map(panel => {
-    const { voxels, n, mean, deviation, median, p5, p95 } = statistics(panel, region), { name, unit } = panel.image;
-    const sd = shownView(panel) === "result" && panels.find(p => p.image.name === `${name}_sd`);
+    const { voxels, n, mean, deviation, median, p5, p95 } = statistics(panel, region), { name, unit, factor } = panel.image;
+    const sd = shownView(panel) === "result" && panel.deviation;
     const predicted = sd ? voxels.reduce((total, i) => total + sd.values[i], 0) / n : NaN;
-    return [sliceOf(region), region.label, quoted(region.name), name, quoted(wordOf(shownView(panel))), unit || "1", n, region.voxels.length,
-      ...[mean, deviation, median, p5, p95, predicted].map(exact)];
+    return [sliceOf(region), region.label, quoted(region.name), name, quoted(wordOf(shownView(panel))), factor === 1 ? unit || "1" : "1", n, region.voxels.length,
+      ...[mean, deviation, median, p5, p95, predicted].map(v => exact(v / factor))];
   }));
   return [COLUMNS, ...lines].map(line => line.join("\t")).join("\n") + "\n";
 }

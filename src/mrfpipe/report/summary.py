@@ -1,7 +1,7 @@
 """Summary: the key numbers of a result, and those in which it departs from the other results of a cohort."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any, Literal
@@ -9,11 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mrfpipe.appearance import Window, window_of
 from mrfpipe.evaluation.picture import thumbnails
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.ratings import Rating
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import Parameter, deviation_of
+from mrfpipe.report.images import shown
 from mrfpipe.report.quality import edge_shares, warnings_of
 
 FAR = 3.5
@@ -34,6 +36,8 @@ class Figure:
     """What it is."""
     unit: str
     """Its unit: that of the map in files, ``1`` if it has none, or ``%``."""
+    shown: tuple[float, str] = (1.0, "1")
+    """Factor from this unit to the one that is shown, and the latter."""
     value: float
     """The number, NaN if it is not defined."""
     worse: Literal["either", "high", "low"]
@@ -62,8 +66,10 @@ class Summary:
     """Key numbers by the names of columns."""
     warnings: tuple[str, ...]
     """The warnings of its page."""
-    thumbnails: Mapping[str, bytes]
-    """Small PNG of every parameter's map, by name."""
+    windows: Mapping[str, Window]
+    """The values of the first and the last colour of every parameter's map, by name."""
+    thumbnails: Mapping[str, str]
+    """Address of a small picture of every parameter's map, by name."""
     ratings: tuple[Rating, ...] = ()
     """The last rating of every rater."""
 
@@ -94,6 +100,7 @@ def summarise(
         parameters=maps.parameters,
         figures=dict(_figures(maps)),
         warnings=tuple(warnings_of(maps, provenance)),
+        windows={p.name: window_of(maps, p) for p in maps.parameters},
         thumbnails=thumbnails(maps),
         ratings=ratings,
     )
@@ -103,23 +110,19 @@ def _figures(maps: ParameterMaps) -> Iterator[tuple[str, Figure]]:
     shares = edge_shares(maps)
     for p in maps.parameters:
         counts, rule = maps.counts(p), f" where {p.counts.text}" if p.counts else ""
-        mean = _mean(maps[p.name][counts])
-        yield p.name, Figure(title=f"mean {p.name}{rule}", unit=p.unit, value=mean, worse="either")
+        mean, limit = _mean(maps[p.name][counts]), 100 * shares[p.name]
+        yield p.name, Figure(title=f"mean {p.name}{rule}", value=mean, unit=p.unit, shown=shown(p), worse="either")
         if maps.sd is not None:
-            quality = deviation_of(p)
+            quality, title = deviation_of(p), f"mean predicted SD of {p.name}{rule}"
             sd = _mean(np.asarray(maps.quality_map(quality), np.float32)[counts])
-            yield (
-                quality.name,
-                Figure(title=f"mean predicted SD of {p.name}{rule}", unit=p.unit, value=sd, worse="high"),
-            )
-        title = f"share of {p.name} at grid limit"
-        yield (
-            f"{p.name}_at_limit",
-            Figure(title=title, unit="%", value=100 * shares[p.name], worse="high", least_spread=_SHARES_SPREAD),
+            yield quality.name, Figure(title=title, value=sd, unit=p.unit, shown=shown(p), worse="high")
+        at_limit = Figure(
+            title=f"share of {p.name} at grid limit", value=limit, unit="%", shown=(1.0, "%"), worse="high"
         )
+        yield f"{p.name}_at_limit", replace(at_limit, digits=2, least_spread=_SHARES_SPREAD)
     match = maps.match[maps.mask]
     median = float(np.median(match)) if match.size else nan
-    yield "match", Figure(title="median match", unit="1", value=median, worse="low", digits=4)
+    yield "match", Figure(title="median match", value=median, unit="1", worse="low", digits=4)
 
 
 def _mean(values: npt.NDArray[np.floating[Any]]) -> float:

@@ -59,37 +59,45 @@ const countBits = v => { let n = 0; for (let b = Math.round(v); b; b >>= 1) n +=
 const least = values => values.reduce((a, b) => Math.min(a, b));
 const most = values => values.reduce((a, b) => Math.max(a, b));
 
-function valueAt(panel, i) {
-  if (panel.image.bits.length) return panel.values[i];
-  if (state.view === "truth" && panel.truth) return panel.truth[i];
-  if (state.view === "difference" && panel.truth) return panel.values[i] - panel.truth[i];
-  return panel.values[i];
+// What is shown of a map where one view is: side by side, the words below the maps are of the result.
+const shownView = panel => panel.truth && state.view !== "beside" ? state.view : "result";
+
+const wordOf = view => ({ result: data.names[0], truth: data.names[1], difference: data.names.join(" − "), beside: "side by side" })[view];
+
+function valueAt(panel, i, view = shownView(panel)) {
+  if (view === "truth") return panel.truth[i];
+  return view === "difference" ? panel.values[i] - panel.truth[i] : panel.values[i];
 }
 
 // What a value is drawn and averaged as: an edge counts how many parameters it names.
-function amountAt(panel, i) {
-  const value = valueAt(panel, i);
+function amountAt(panel, i, view = shownView(panel)) {
+  const value = valueAt(panel, i, view);
   return panel.image.bits.length && !Number.isNaN(value) ? countBits(value) : value;
 }
 
-function worded(panel, value) {
-  if (Number.isNaN(value)) return "outside";
-  const { bits, unit, digits } = panel.image;
-  if (bits.length) return bits.filter((_, b) => Math.round(value) >> b & 1).join(", ") || "none";
-  const sign = state.view === "difference" && panel.truth && value > 0 ? "+" : "";
-  return sign + number(value, digits) + (unit ? " " + unit : "");
+// Whether a voxel of a map counts, by the condition of what is shown or, of a difference, of the reference.
+function countsAt(panel, i, view = shownView(panel)) {
+  const counts = view === "result" ? panel.counts : panel.truthCounts;
+  return !counts || !!counts[i];
 }
 
-const wordOf = view => ({ result: data.names[0], truth: data.names[1], difference: data.names.join(" − ") })[view];
+function worded(panel, i, view = shownView(panel)) {
+  const value = valueAt(panel, i, view), { bits, unit, digits } = panel.image;
+  if (Number.isNaN(value)) return "outside";
+  if (bits.length) return bits.filter((_, b) => Math.round(value) >> b & 1).join(", ") || "none";
+  const sign = view === "difference" && value > 0 ? "+" : "";
+  const within = view === "result" && panel.deviation ? ` ± ${number(panel.deviation.values[i], 2)}` : "";
+  return sign + number(value, digits) + within + (unit ? " " + unit : "");
+}
 
-const shownView = panel => panel.truth ? state.view : "result";
-
-// Result and truth share one window, so that they can be compared; the difference has its own.
-const windowOf = panel => panel.windows[shownView(panel) === "difference" ? "difference" : "result"];
+// ---- elements ------------------------------------------------------------------------------------------------------
 
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) name in node ? node[name] = value : node.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name in node) node[name] = value;
+    else node.setAttribute(name, value);
+  }
   node.append(...children);
   return node;
 }
