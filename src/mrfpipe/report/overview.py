@@ -18,7 +18,7 @@ from mrfpipe.files.ratings import Rating, Verdict
 from mrfpipe.quantities import Parameter
 from mrfpipe.report.images import shown
 from mrfpipe.report.page import as_script
-from mrfpipe.report.summary import FAR, FEWEST, Figure, Outlier, Summary, find_outliers
+from mrfpipe.report.summary import FAR, FEWEST, Figure, Outlier, Summary, find_outliers, short
 
 _VERDICTS = ("fail", "artefact", "doubtful", "pass")
 """In the order in which they are sorted; what is not rated comes first."""
@@ -108,7 +108,7 @@ def _window(group: list[Summary], p: Parameter) -> str:
     if len(windows) > 1:
         return "colours by result"
     (low, high), (factor, unit) = windows.pop(), shown(p)
-    return f"{_signed(f'{factor * low:.4g}')} to {factor * high:.4g}{'' if unit == '1' else f' {unit}'}"
+    return f"{short(factor * low)} to {short(factor * high)}{'' if unit == '1' else f' {unit}'}"
 
 
 def _row(result: Summary, outliers: list[Outlier], folder: Path) -> str:
@@ -166,20 +166,13 @@ def _words(outlier: Outlier) -> str:
     figure, usual = outlier.figure, replace(outlier.figure, value=outlier.median)
     title = figure.title[0].upper() + figure.title[1:]
     departs = "high" if outlier.z > 0 else "low"
-    return f"{title} is {departs}: {_number(figure)}, median {_number(usual)} (robust z {_signed(f'{outlier.z:.1f}')})."
+    return f"{title} is {departs}: {_number(figure)}, median {_number(usual)} (robust z {short(outlier.z, 2)})."
 
 
 def _number(figure: Figure) -> str:
     """Write a number with its unit."""
-    value, unit = figure.shown[0] * figure.value, figure.shown[1]
-    if math.isnan(value):
-        return "\N{EN DASH}"
-    digits = f"{value:.0f}" if abs(value) >= 10**figure.digits else f"{value:.{figure.digits}g}"
-    return _signed(digits) + ("" if unit == "1" else f" {unit}")
-
-
-def _signed(number: str) -> str:
-    return number.replace("-", "\N{MINUS SIGN}", 1)
+    factor, unit = figure.shown
+    return short(factor * figure.value, figure.digits) + ("" if unit == "1" else f" {unit}")
 
 
 def _exact(figure: Figure | None) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,3 +153,11 @@ def find_outliers(results: Sequence[Summary]) -> list[list[Outlier]]:
             if {"either": abs(z), "high": z, "low": -z}[figure.worse] > FAR:
                 outliers.append(Outlier(column=column, figure=figure, median=median, z=z))
     return found
+
+
+def short(value: float, digits: int = 3) -> str:
+    """Write a number in a few digits, those before the decimal point all."""
+    if isnan(value):
+        return "\N{EN DASH}"
+    text = f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+    return text.replace("-", "\N{MINUS SIGN}", 1)
