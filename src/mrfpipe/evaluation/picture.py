@@ -2,6 +2,7 @@
 
 import math
 from base64 import b64encode
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from mrfpipe.appearance import (
     DIFFERENCE,
+    Window,
     difference_window,
     match_window,
     side_letters,
@@ -115,11 +117,12 @@ def maps_panels(
         raise MismatchError(f"The maps have shape {maps.mask.shape} and the reference {reference.mask.shape}.")
     either = maps.mask if reference is None else maps.mask | reference.mask
     place = (slice_index, *_around(either[slice_index]))
+    windows = {p: window_of(maps if reference is None else reference, p) for p in maps.parameters}
     if reference is None:
-        return {"maps": _parameters(maps, maps, place), "quality": _quality(maps, place)}
+        return {"maps": _parameters(maps, windows, place), "quality": _quality(maps, place)}
     return {
-        "maps": _parameters(maps, reference, place),
-        "reference": _parameters(reference, reference, place),
+        "maps": _parameters(maps, windows, place),
+        "reference": _parameters(reference, windows, place),
         "maps \N{MINUS SIGN} reference": _differences(maps, reference, place),
     }
 
@@ -148,16 +151,16 @@ def _around(mask: Bool) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _parameters(maps: ParameterMaps, ranged: ParameterMaps, place: _Place) -> list[Panel]:
-    """Panels of the parameters in the ranges that fit `ranged`."""
+def _parameters(maps: ParameterMaps, windows: Mapping[Parameter, Window], place: _Place) -> list[Panel]:
+    """Panels of parameters in windows."""
     return [
         Panel(
-            title=_title(p),
+            title=p.heading,
             image=_masked(maps[p.name], maps.mask, place),
             colours=p.quantity.colours,
-            window=window_of(ranged, p),
+            window=window,
         )
-        for p in maps.parameters
+        for p, window in windows.items()
     ]
 
 
@@ -174,17 +177,13 @@ def _differences(maps: ParameterMaps, reference: ParameterMaps, place: _Place) -
     both = maps.mask & reference.mask
     return [
         Panel(
-            title=_title(p),
+            title=p.heading,
             image=_masked(maps[p.name] - reference[p.name], both, place),
             colours=DIFFERENCE,
             window=difference_window(maps, reference, p),
         )
         for p in maps.parameters
     ]
-
-
-def _title(parameter: Parameter) -> str:
-    return parameter.name if parameter.unit == "1" else f"{parameter.name} ({parameter.unit})"
 
 
 def _masked(values: _Image, mask: Bool, place: _Place) -> _Image:
