@@ -50,7 +50,7 @@ def window_of(maps: ParameterMaps, parameter: Parameter) -> Window:
 
 def difference_window(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter) -> Window:
     """Return the symmetric window of the difference of a parameter from its reference, where it counts."""
-    both = reference.counts(parameter) & maps.mask
+    both = reference.compared(parameter) & maps.mask
     differences = maps[parameter.name][both] - reference[parameter.name][both]
     top = _percentile(np.abs(differences), _MOST_DIFFERENCES) or 1.0
     return -top, top

@@ -175,6 +175,7 @@ def test_a_right_drag_changes_the_window_and_reset_restores_it(page):
 
 
 def test_what_files_say_is_shown_and_never_run(page, hostile):
+    page.click("#provenance > summary")
     assert hostile in page.one("#account").text
     assert page.run("return window.hurt ?? null") is None
 

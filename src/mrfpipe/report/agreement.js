@@ -6,13 +6,18 @@ async function buildAgreement() {
   const [first, second] = data.names, cell = v => v === null ? "–" : Number.isInteger(v) ? String(v) : number(v);
   element("agreement-text").textContent = `${first} compared with the reference, ${second}: ${data.rule}. ` +
     `Scatter plots show the regression and the line of identity, Bland-Altman plots the bias and the 95 % limits of agreement. ` +
-    `Each point is a ${data.comparisons[0].points === "voxel" ? "voxel" : "mean over a region in a slice"}.`;
+    `Each point is a ${data.comparisons[0].points === "voxel" ? "voxel" : "mean over a region in a slice"}. ` +
+    "R² is the squared correlation of the two: the share of the variation of one that a straight line of the other explains, " +
+    "1 if all points of the scatter plot lie on a line. It does not see a bias, which is a column of its own, and it is low where a map varies little.";
   const columns = Object.keys(data.comparisons[0].errors);
   element("agreement-table").tHead.rows[0].append(...["Map", ...columns].map(c => make("th", { scope: "col" }, c)));
   for (const packed of data.comparisons) {
     const [estimate, reference] = await Promise.all([unpack(packed.estimate, Float32Array), unpack(packed.reference, Float32Array)]);
-    const unit = packed.unit ? ` (${packed.unit})` : "", plots = ["scatter", "Bland-Altman"].map(kind => make("canvas", { role: "img" }));
-    ["Scatter plot", "Bland-Altman plot"].forEach((kind, i) => plots[i].setAttribute("aria-label", `${kind} of ${packed.name}`));
+    const unit = packed.unit ? ` (${packed.unit})` : "", plots = ["Scatter plot", "Bland-Altman plot"].map(kind => {
+      const plot = make("canvas", { role: "img" });
+      plot.setAttribute("aria-label", `${kind} of ${packed.name}`);
+      return plot;
+    });
     const row = make("tr", {}, make("th", { scope: "row" }, packed.name + unit), ...columns.map(c => make("td", {}, cell(packed.errors[c]))));
     row.dataset.name = packed.name;
     element("agreement-table").tBodies[0].append(row);

@@ -40,7 +40,7 @@ function drawSignal() {
   if (voxel < 0) { element("signal-text").textContent = `${place} is outside the mask.`; return; }
   const found = signalsAt(voxel);
   const words = panels.filter(p => !p.image.bits.length && !p.parameter).map(p => `${p.image.name} ${worded(p, i, "result")}`);
-  element("signal-text").textContent = `${place}: ${words.join(", ")}; correlation of the two curves ${found.correlation.toFixed(5)}.`;
+  element("signal-text").textContent = `${place}: ${words.join(", ")}. Correlation of the two curves: ${found.correlation.toFixed(5)}, the match of this voxel; 1 if they are equal.`;
   plotSignals(plot, found);
 }
 

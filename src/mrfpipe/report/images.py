@@ -107,12 +107,18 @@ def _parameter(maps: ParameterMaps, p: Parameter, window: Window) -> _Image:
 
 def _counting(maps: ParameterMaps, p: Parameter) -> dict[str, str]:
     """Say where a map counts: in words, and voxel by voxel inside the mask."""
-    return {} if p.counts is None else {"rule": p.counts.text, "counts": pack(maps.counts(p)[maps.mask])}
+    rule = maps.counting_rule(p)
+    return {"rule": rule, "counts": pack(maps.counts(p)[maps.mask])} if rule else {}
 
 
 def _quality(maps: ParameterMaps) -> list[_Image]:
     def image(quality: Quality, title: str, values: _Values, window: Window, **how: Any) -> _Image:  # noqa: ANN401
-        known = {"name": quality.name, "unit": quality.unit, "colours": quality.colours, "quality": True}
+        known: dict[str, Any] = {
+            "name": quality.name,
+            "unit": quality.unit,
+            "colours": quality.colours,
+            "quality": True,
+        }
         return _Image(title=title, values=values[maps.mask], window=window, **known | how)
 
     bright, ends = window_from_zero(maps.m0[maps.mask]), (0.0, float(len(maps)))

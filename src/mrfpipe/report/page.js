@@ -23,9 +23,9 @@ function buildTools() {
   element("clear").addEventListener("click", () => { Object.assign(state, { regions: [], active: -1, corners: [] }); draw(); });
   element("reset").addEventListener("click", resetWindows);
   element("fade").addEventListener("change", event => { state.faded = event.target.checked; draw(); });
-  element("fading").hidden = !panels.some(p => p.counts);
+  element("fading").hidden = !data.images.some(image => image.counts);
   element("quality-maps").addEventListener("toggle", draw);
-  element("copy").addEventListener("click", copyTable);
+  element("copy").addEventListener("click", event => copyText(table(), event.target));
   element("save").addEventListener("click", saveRegions);
   element("open").addEventListener("change", openRegions);
   element("name").addEventListener("change", event => renameRegion(event.target.value));
@@ -77,34 +77,39 @@ async function start() {
   rows = Int32Array.from(inside, (seen => m => m ? seen++ : -1)(0)); // number of the voxel, counted inside the mask
   for (const [name, table] of Object.entries(data.colours)) data.colours[name] = decode(table);
   crop = cropOf(truthInside ? [inside, truthInside] : [inside]);
-  for (const image of data.images) {
-    const panel = buildPanel(image);
-    panel.values = await unpackImage(image, inside);
-    panel.truth = image.truth ? await unpackImage(image.truth, truthInside) : null;
-    panel.counts = await unpackCounts(image, inside);
-    panel.truthCounts = image.truth ? await unpackCounts(image.truth, truthInside) : null;
-    panels.push(panel);
-  }
+  panels.push(...data.images.map(buildPanel));
   for (const panel of panels) { // a map and its standard deviation
     panel.deviation = panels.find(p => p.image.name === `${panel.image.name}_sd`);
     if (panel.deviation) panel.deviation.parameter = panel;
   }
-  await unpackLabels(data.labels);
-  await buildAgreement();
+  await read(panels.filter(p => !p.image.quality), truthInside);
   Object.assign(state, { slice: N_SLICES >> 1, ...central(N_SLICES >> 1) });
   buildTools();
   buildQuality();
   listenKeys();
   resetWindows();
+  for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+  performance.mark("shown"); // the maps are seen before their quality and the fingerprints, the larger part, are read
+  await read(panels.filter(p => p.image.quality), truthInside);
+  await unpackLabels(data.labels);
+  await buildAgreement();
   const match = panels.find(p => p.image.name === "match").values.filter(v => !Number.isNaN(v));
   const redraw = () => { comparisons.forEach(plotAgreement); drawRegions.shown = drawSignal.shown = null; draw(); drawHistogram(element("match-plot"), match, true); };
   new ResizeObserver(redraw).observe(element("viewer"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
-  performance.mark("shown"); // the maps are seen before the fingerprints, which are the larger part, are read
   signals = await unpackSignals(data.fingerprints);
-  draw();
+  redraw();
   document.documentElement.dataset.ready = "yes";
+}
+
+async function read(some, truthInside) {
+  await Promise.all(some.map(async panel => {
+    const { image } = panel;
+    panel.truth = image.truth ? await unpackImage(image.truth, truthInside) : null;
+    panel.counts = await unpackCounts(image, inside);
+    panel.truthCounts = image.truth ? await unpackCounts(image.truth, truthInside) : null;
+    panel.values = await unpackImage(image, inside);
+  }));
 }
 
 start().catch(error => { element("status").textContent = `The maps cannot be shown: ${error.message}.`; throw error; });

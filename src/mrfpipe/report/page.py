@@ -26,8 +26,10 @@ from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.quantities import counting_rule
 from mrfpipe.report.encoding import pack
+from mrfpipe.report.findings import findings
 from mrfpipe.report.images import colour_tables, encode_images, shown
-from mrfpipe.report.quality import account, edge_shares, warnings_of
+from mrfpipe.report.methods import methods
+from mrfpipe.report.quality import account, warnings_of
 
 REPORT_FILE = "report.html"
 RESULT_AND_TRUTH = ("result", "truth")
@@ -122,13 +124,19 @@ def render(
         "comparisons": [] if truth is None else [_encoded(one, maps) for one in compare(maps, truth, labels)],
         "coils": None if coils is None else f"data:image/png;base64,{b64encode(coils.read_bytes()).decode()}",
         "account": account(provenance),
-        "edges": edge_shares(maps),
+        "findings": findings(maps, provenance),
+        "methods": methods(maps, provenance),
         "warnings": warnings_of(maps, provenance),
     }
-    filled = {"css": _resource("page.css"), "js": "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)}
+    filled = {"css": _resource("page.css"), "js": script()}
     filled |= {"title": html.escape(title), "data": as_script(data)}
     # In one pass, so that what files say is never taken for a place to fill in.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], _resource("page.html"))
+
+
+def script() -> str:
+    """Join the page's script from its parts, which see each other's names."""
+    return "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)
 
 
 def as_script(data: dict[str, Any]) -> str:
@@ -187,8 +195,9 @@ def _encoded(comparison: Comparison, maps: ParameterMaps) -> dict[str, Any]:
         {name: factor * value if name in in_unit else value for name, value in of.items()}
         for of in (comparison.errors, comparison.lines)
     )
-    points = {"estimate": factor * comparison.estimate, "reference": factor * comparison.reference}
-    return encode_comparison(replace(comparison, unit=unit, errors=errors, lines=lines, **points))
+    estimate, reference = factor * comparison.estimate, factor * comparison.reference
+    scaled = replace(comparison, unit=unit, errors=errors, lines=lines, estimate=estimate, reference=reference)
+    return encode_comparison(scaled)
 
 
 def _resource(name: str) -> str:

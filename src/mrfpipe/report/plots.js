@@ -16,7 +16,7 @@ function drawHistogram(canvas, values, axis = false) {
   const { context, width, height } = fit(canvas), bottom = axis ? height - 18 : height;
   if (!values.length) return;
   const low = least(values), high = most(values);
-  const n = axis ? 40 : 24, counts = new Array(n).fill(0), span = high - low || 1;
+  const n = axis ? 40 : 24, counts = Array.from({ length: n }, () => 0), span = high - low || 1;
   for (const v of values) counts[Math.min(n - 1, Math.floor((v - low) / span * n))]++;
   const heights = counts.map(c => axis ? Math.log1p(c) : c), top = Math.max(...heights);
   context.fillStyle = colour("accent");

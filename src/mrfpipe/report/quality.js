@@ -1,4 +1,4 @@
-// Quality: warnings, shares at the grid limit, provenance.
+// Quality: warnings, numbers with their meaning, how the result was made.
 
 function buildQuality() {
   const voxels = inside.reduce((sum, m) => sum + m, 0);
@@ -11,6 +11,9 @@ function buildQuality() {
     element("coils").append(make("img", { src: data.coils, alt: "Coil sensitivity maps" }));
   }
   for (const [what, value] of data.account) element("account").append(make("dt", {}, what), make("dd", {}, value));
-  for (const [name, share] of Object.entries(data.edges))
-    element("edges").tBodies[0].append(make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, (100 * share).toFixed(1) + " %")));
+  for (const [name, value, meaning] of data.findings)
+    element("findings").tBodies[0].append(make("tr", {}, make("th", { scope: "row" }, name), ...[value, meaning].map(words => make("td", {}, words))));
+  element("methods-text").textContent = data.methods;
+  element("copy-methods").addEventListener("click", event => copyText(data.methods, event.target));
+  element("quality-names").textContent = `: ${panels.filter(p => p.image.quality).map(p => p.image.name).join(", ")}`;
 }

@@ -117,7 +117,7 @@ const quoted = text => /["\t\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` 
 // The columns and units of `mrfpipe stats`, separated by tabs, as spreadsheets paste them.
 function table() {
   const exact = v => Number.isFinite(v) ? String(+v.toPrecision(7)) : "";
-  const lines = state.regions.flatMap(region => panels.map(panel => {
+  const lines = state.regions.flatMap(region => panels.filter(p => p.values).map(panel => {
     const { voxels, n, mean, deviation, median, p5, p95 } = statistics(panel, region), { name, unit, factor } = panel.image;
     const sd = shownView(panel) === "result" && panel.deviation;
     const predicted = sd ? voxels.reduce((total, i) => total + sd.values[i], 0) / n : NaN;
@@ -129,21 +129,6 @@ function table() {
 
 const sliceOf = region => region.borders.size > 1 ? "all" : [...region.borders.keys()][0] + 1;
 
-async function copyTable() {
-  const text = table();
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch { // a browser may refuse a page from disk; the older way asks nobody
-    const area = make("textarea", { value: text });
-    document.body.append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-    element("copy").focus();
-  }
-  element("status").textContent = "Copied.";
-}
-
 // ---- files ---------------------------------------------------------------------------------------------------------
 
 function download(name, content) {
@@ -154,7 +139,7 @@ function download(name, content) {
 
 // A label image and, beside it, the table of names.
 async function saveRegions() {
-  const labels = new Int32Array(N_SLICES * N_Y * N_X), stem = data.title.replace(/[\x00-\x1f/\\:*?"<>|]+/g, "-") + "_dseg";
+  const labels = new Int32Array(N_SLICES * N_Y * N_X), stem = data.title.replace(/[\p{Cc}/\\:*?"<>|]+/gu, "-") + "_dseg";
   let shared = 0;
   for (const { label, voxels } of state.regions) for (const i of voxels) {
     shared += labels[i] !== 0;
@@ -215,7 +200,7 @@ function drawRegions() {
   }));
   if (!region) return;
   element("name").value = region.name;
-  element("region-table").tBodies[0].replaceChildren(...panels.map(panel => {
+  element("region-table").tBodies[0].replaceChildren(...panels.filter(p => p.values).map(panel => {
     const { values, n, mean, deviation, median, p5, p95 } = statistics(panel, region), { digits, unit, rule } = panel.image;
     const plot = make("canvas", { role: "img" }), cell = text => make("td", {}, text);
     plot.setAttribute("aria-label", `Histogram of ${panel.image.name} in the region`);

@@ -85,9 +85,14 @@ function worded(panel, i, view = shownView(panel)) {
   const value = valueAt(panel, i, view), { bits, unit, digits } = panel.image;
   if (Number.isNaN(value)) return "outside";
   if (bits.length) return bits.filter((_, b) => Math.round(value) >> b & 1).join(", ") || "none";
-  const sign = view === "difference" && value > 0 ? "+" : "";
-  const within = view === "result" && panel.deviation ? ` ± ${number(panel.deviation.values[i], 2)}` : "";
-  return sign + number(value, digits) + within + (unit ? " " + unit : "");
+  const sign = view === "difference" && value > 0 ? "+" : "", within = view === "result" && panel.deviation?.values?.[i];
+  return sign + (within > 0 ? uncertain(value, within) : number(value, digits)) + (unit ? " " + unit : "");
+}
+
+// A value as exactly as two digits of its standard deviation are.
+function uncertain(value, deviation) {
+  const decimals = Math.min(9, Math.max(0, 1 - Math.floor(Math.log10(deviation))));
+  return [value, deviation].map(v => v.toFixed(decimals).replace("-", "\u2212")).join(" ± ");
 }
 
 // ---- elements ------------------------------------------------------------------------------------------------------
@@ -100,4 +105,18 @@ function make(tag, attributes = {}, ...children) {
   }
   node.append(...children);
   return node;
+}
+
+async function copyText(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch { // a browser may refuse a page from disk; the older way asks nobody
+    const area = make("textarea", { value: text });
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+    button.focus();
+  }
+  element("status").textContent = "Copied.";
 }

@@ -4,7 +4,7 @@ const VIEWS = ["result", "truth", "difference"];
 const LEAST_WIDTH = 300; // of a panel, for its words and sliders
 const FRAME = 18; // of a panel, on both sides of its image
 const GAP = 12; // between panels
-const FADED = 0.8; // share of the background where a map does not count
+const FADED = 0.8; // share of grey where a map does not count
 
 function buildPanel(image) {
   const panel = { image, windows: {}, defaults: { result: image.window, difference: image.difference?.window } };
@@ -50,7 +50,7 @@ function buildCell(panel, view) {
 
 const isBeside = panel => state.view === "beside" && !!panel.truth;
 const viewOf = cell => isBeside(cell.panel) ? cell.view : shownView(cell.panel);
-const isDrawn = panel => state.alone ? state.alone === panel : !panel.image.quality || element("quality-maps").open;
+const isDrawn = panel => panel.values && (state.alone ? state.alone === panel : !panel.image.quality || element("quality-maps").open);
 
 function showAlone(panel) {
   state.alone = state.alone === panel ? null : panel;
@@ -101,12 +101,12 @@ function drawPanel(panel) {
 }
 
 function paint(cell) { // voxels into the buffer, only if something of them has changed
-  const { panel } = cell, view = viewOf(cell), [low, high] = panel.windows[kindOf(view)], behind = colour("card");
-  const painted = JSON.stringify([low, high, view, state.slice, state.faded, behind]);
+  const { panel } = cell, view = viewOf(cell), [low, high] = panel.windows[kindOf(view)], grey = colour("faded");
+  const painted = JSON.stringify([low, high, view, state.slice, state.faded, grey]);
   if (painted === cell.painted) return;
   cell.painted = painted;
   const colours = data.colours[view === "difference" ? panel.image.difference.colours : panel.image.colours];
-  const background = [1, 3, 5].map(i => parseInt(behind.slice(i, i + 2), 16));
+  const faded = [1, 3, 5].map(i => parseInt(grey.slice(i, i + 2), 16));
   Object.assign(cell.buffer, { width: crop.nx, height: crop.ny });
   const context = cell.buffer.getContext("2d"), pixels = context.createImageData(crop.nx, crop.ny);
   for (let y = 0, p = 0; y < crop.ny; y++) for (let x = 0; x < crop.nx; x++, p += 4) {
@@ -114,7 +114,7 @@ function paint(cell) { // voxels into the buffer, only if something of them has 
     if (Number.isNaN(value)) continue; // stays transparent: the hatched page shows
     const c = 3 * Math.min(255, Math.max(0, Math.floor((value - low) / (high - low) * 256)));
     const share = state.faded && !countsAt(panel, at, view) ? FADED : 0;
-    for (let i = 0; i < 3; i++) pixels.data[p + i] = (1 - share) * colours[c + i] + share * background[i];
+    for (let i = 0; i < 3; i++) pixels.data[p + i] = (1 - share) * colours[c + i] + share * faded[i];
     pixels.data[p + 3] = 255;
   }
   context.putImageData(pixels, 0, 0);
