@@ -18,7 +18,7 @@ function noteRating(text) {
 }
 
 function saveRating() {
-  const name = data.title.replace(/[\x00-\x1f/\\:*?"<>|]+/g, "-") + ".rating.json";
+  const name = `${fileStem}.rating.json`;
   const rating = {
     ...RATING_FORMAT, result: data.title, result_id: data.id, rating: verdicts().find(input => input.checked).value,
     comment: element("comment").value.trim(), rater: element("rater").value.trim(), date: new Date().toISOString(),

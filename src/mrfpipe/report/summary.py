@@ -109,11 +109,11 @@ def summarise(
 def _figures(maps: ParameterMaps) -> Iterator[tuple[str, Figure]]:
     shares = edge_shares(maps)
     for p in maps.parameters:
-        counts, rule = maps.counts(p), f" where {p.counts.text}" if p.counts else ""
-        mean, limit = _mean(maps[p.name][counts]), 100 * shares[p.name]
-        yield p.name, Figure(title=f"mean {p.name}{rule}", value=mean, unit=p.unit, shown=shown(p), worse="either")
+        counts, limit = maps.counts(p), 100 * shares[p.name]
+        mean = _mean(maps[p.name][counts])
+        yield p.name, Figure(title=f"mean {p.name}", value=mean, unit=p.unit, shown=shown(p), worse="either")
         if maps.sd is not None:
-            quality, title = deviation_of(p), f"mean predicted SD of {p.name}{rule}"
+            quality, title = deviation_of(p), f"mean predicted SD of {p.name}"
             sd = _mean(np.asarray(maps.quality_map(quality), np.float32)[counts])
             yield quality.name, Figure(title=title, value=sd, unit=p.unit, shown=shown(p), worse="high")
         at_limit = Figure(
