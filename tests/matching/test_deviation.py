@@ -62,6 +62,25 @@ def test_of_frames_they_are_the_scatter_of_fits(share):
     np.testing.assert_allclose(scatter[told], predicted[told], rtol=0.08 if told.all() else 0.15)
 
 
+def test_a_parameter_held_at_an_end_of_the_grid_scatters_no_other():
+    """T1 of water below its grid where there is little: FF scatters less than the bound of all parameters together."""
+    at, signals = voxel(0.9, 2000)
+    at[:, 1] = LOW[1]
+    signals, slopes = interpolated(DICTIONARY, at)
+    signals = M0 * (signals - 0.05 * slopes[:, 1])  # of a T1 shorter by 50 ms
+    variance = 1e-7 * float(np.mean(np.abs(signals) ** 2))
+    found = fitted(noisy(signals, variance, seed=5))
+    np.testing.assert_array_equal(found[:, 1], LOW[1])
+    mean = found.mean(axis=0, keepdims=True)
+    mean[0, 1] = LOW[1]
+    predicted = predicted_deviations(DICTIONARY, mean, signals[:1], np.array([variance]), None)[0]
+    bound = deviations(*interpolated(DICTIONARY, mean))[0] * np.sqrt(variance) / abs(M0)
+    others = [0, 2, 3, 4]
+    np.testing.assert_allclose(found.std(axis=0)[others], predicted[others], rtol=0.1)  # of 2,000 voxels
+    assert predicted[0] < 0.8 * bound[0]
+    assert predicted[1] == pytest.approx(bound[1], rel=0.05)
+
+
 def test_what_nothing_tells_lies_anywhere_on_the_grid():
     """T1 of fat without fat; and everything, where there is hardly any signal."""
     at, signals = voxel(0.0, 2)

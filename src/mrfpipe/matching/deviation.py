@@ -5,6 +5,9 @@ comes what is known beforehand. Of frames, that is the grid, in which a paramete
 coefficients, which are denoised with their neighbours, it is that maps are as rough as they are (`trusted`): so the
 deviation of a joint reconstruction is that of its posterior distribution.
 
+A parameter that noise or aliasing has taken to an end of the grid is held there, so that the others scatter less: their
+deviations are those for a known value of it. Its own is that of a value between the ends, as the truth may lie beyond.
+
 How much of the noise denoising leaves depends on the scan. So it is measured: the slice is reconstructed and matched
 again from samples to which as much noise is added as they have, and deviations are scaled, each parameter by one
 number, to what the maps then change by (a pseudo-replica, after Robson et al., Magn Reson Med 60:895, 2008).
@@ -19,7 +22,7 @@ import numpy as np
 from mrfpipe.arrays import Bool, Complex, Double
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.imaging.joint import SCALE_TRUST, trusted
-from mrfpipe.interpolation import interpolated
+from mrfpipe.interpolation import interpolated, share_of
 from mrfpipe.limit import fisher
 
 AT_ONCE = 8192
@@ -53,6 +56,9 @@ def predicted_deviations(
         In SI units. Shape `(voxels, parameters)`.
     """
     low, high = dictionary.ends
+    held = (at <= low) | (at >= high)
+    if (share := share_of(dictionary)) >= 0:
+        held[:, share] = False  # it may leave 0 to 1 while the others are estimated
     spans = np.where(high > low, high - low, 1)
     if masks is None:
         known = np.concatenate([np.full(at.shape, ANYWHERE), np.full((len(at), 2), SCALE_TRUST)], axis=1)
@@ -69,9 +75,18 @@ def predicted_deviations(
         # In units of what is known beforehand, which leaves nothing singular.
         units = known[some, :, None] * known[some, None, :]
         unit = np.eye(known.shape[1])
-        variances = np.diagonal(np.linalg.inv(information * units + unit), axis1=1, axis2=2)
-        found[some] = np.sqrt(variances[:, :-2]) * known[some, :-2]
+        told = information * units
+        variances = _variances(told + unit)
+        moving = np.pad(~held[some], ((0, 0), (0, 2)), constant_values=True)
+        alone = _variances(told * moving[:, :, None] * moving[:, None, :] + unit)
+        found[some] = np.sqrt(np.where(held[some], variances, alone)) * known[some, :-2]
     return found * spans
+
+
+def _variances(precision: Double) -> Double:
+    """Return the variances of all but the last two unknowns, which are the scale. Shape `(voxels, parameters)`."""
+    found: Double = np.diagonal(np.linalg.inv(precision), axis1=1, axis2=2)[:, :-2]
+    return found
 
 
 def gains(before: Double, after: Double, predicted: Double) -> Double:
