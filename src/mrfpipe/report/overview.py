@@ -21,7 +21,7 @@ from mrfpipe.report.page import as_script
 from mrfpipe.report.summary import FAR, FEWEST, Figure, Outlier, Summary, find_outliers, short
 
 _VERDICTS = ("fail", "artefact", "doubtful", "pass")
-"""In the order in which they are sorted; what is not rated comes first."""
+"""In the order in which they are sorted; what is not rated comes last."""
 
 
 def render_overview(results: Sequence[Summary], *, page: Path) -> str:
@@ -153,10 +153,10 @@ def _cell(value: float, inner: str, kind: str = "number") -> str:
 def _rated(ratings: Sequence[Rating]) -> str:
     """Write ratings, to be sorted by the worst."""
     if not ratings:
-        return _cell(-1, "not rated", "rating")
+        return _cell(len(_VERDICTS), "not rated", "rating")
     said = "".join(
         f'<b class="{r.rating}">{r.rating}</b> <small>{html.escape(f"{r.rater}, " if r.rater else "")}'
-        f"{r.date:%Y-%m-%d}</small><p>{html.escape(r.comment)}</p>"
+        f"<time>{r.date:%Y-%m-%d}</time></small><p>{html.escape(r.comment)}</p>"
         for r in ratings
     )
     return _cell(min(_VERDICTS.index(r.rating) for r in ratings), said, "rating")

@@ -122,7 +122,7 @@ def _figures(maps: ParameterMaps) -> Iterator[tuple[str, Figure]]:
         yield f"{p.name}_at_limit", replace(at_limit, digits=2, least_spread=_SHARES_SPREAD)
     match = maps.match[maps.mask]
     median = float(np.median(match)) if match.size else nan
-    yield "match", Figure(title="median match", value=median, unit="1", worse="low", digits=4)
+    yield "match", Figure(title="median match", value=median, unit="1", worse="low", digits=5)
 
 
 def _mean(values: npt.NDArray[np.floating[Any]]) -> float:
