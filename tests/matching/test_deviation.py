@@ -7,7 +7,7 @@ import pytest
 from helpers import complex_normal, small_protocol
 
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.imaging.series import REPLICA_NOISE, FrameSeries
 from mrfpipe.interpolation import interpolated
 from mrfpipe.limit import deviations
 from mrfpipe.matching.deviation import ANYWHERE, gains, predicted_deviations
@@ -94,7 +94,7 @@ def test_what_nothing_tells_lies_anywhere_on_the_grid():
 def test_gains_are_medians_of_what_changes():
     rng = np.random.default_rng(2)
     before, predicted = rng.normal(size=(4000, 3)), rng.uniform(1, 2, (4000, 3))
-    after = before + np.array([0.5, 1, 3]) * predicted * rng.normal(size=(4000, 3))
+    after = before + REPLICA_NOISE * np.array([0.5, 1, 3]) * predicted * rng.normal(size=(4000, 3))
     after[:1500, 1] = before[:1500, 1]  # at an end of the grid
     np.testing.assert_allclose(gains(before, after, predicted), [0.5, 1, 3], rtol=0.06)  # of 2,500 voxels
     np.testing.assert_array_equal(gains(before, before, predicted), 1)
@@ -125,7 +125,9 @@ def test_a_replica_says_what_denoising_leaves(series):
 
     def replica(share: float) -> FrameSeries:
         images = series.images.copy()
-        images[0][:, series.mask[0]] = noisy(series.images[0][:, series.mask[0]], share**2 * series.noise, seed=4)
+        images[0][:, series.mask[0]] = noisy(
+            series.images[0][:, series.mask[0]], (REPLICA_NOISE * share) ** 2 * series.noise, seed=4
+        )
         return replace(series, images=images)
 
     whole, third = (

@@ -9,8 +9,8 @@ A parameter that noise or aliasing has taken to an end of the grid is held there
 deviations are those for a known value of it. Its own is that of a value between the ends, as the truth may lie beyond.
 
 How much of the noise denoising leaves depends on the scan. So it is measured: the slice is reconstructed and matched
-again from samples to which as much noise is added as they have, and deviations are scaled, each parameter by one
-number, to what the maps then change by (a pseudo-replica, after Robson et al., Magn Reson Med 60:895, 2008).
+again from samples to which half of the noise is added that they have, and deviations are scaled, each parameter by one
+number, to twice what the maps then change by (a pseudo-replica, after Robson et al., Magn Reson Med 60:895, 2008).
 
 What undersampling and a wrong model do to the maps is no noise and is not in the deviations.
 """
@@ -22,6 +22,7 @@ import numpy as np
 from mrfpipe.arrays import Bool, Complex, Double
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.imaging.joint import SCALE_TRUST, trusted
+from mrfpipe.imaging.series import REPLICA_NOISE
 from mrfpipe.interpolation import interpolated, share_of
 from mrfpipe.limit import fisher
 
@@ -90,11 +91,11 @@ def _variances(precision: Double) -> Double:
 
 
 def gains(before: Double, after: Double, predicted: Double) -> Double:
-    """Return by how much the maps of a replica differ, over their predicted deviations. Shape `(parameters)`.
+    """Return by how much noise scatters maps, as those of a replica tell, over what is predicted. Shape `(parameters)`.
 
     Parameters and deviations have the shape `(voxels, parameters)`. The median is that of the voxels in which a
     parameter changes: those at an end of the grid do not.
     """
     ratios = np.abs(after - before) / np.maximum(predicted, np.finfo(np.float64).tiny)
     changed = [ratios[change > 0, p] for p, change in enumerate(np.abs(after - before).T)]
-    return np.array([np.median(some) / MEDIAN_OF_NORMAL if some.size else 1.0 for some in changed])
+    return np.array([np.median(some) / (MEDIAN_OF_NORMAL * REPLICA_NOISE) if some.size else 1.0 for some in changed])
