@@ -106,3 +106,40 @@ def test_a_rating_survives_export_overview_and_reimport(browser, results, tmp_pa
     assert fields == [COMMENT, "Ä. B."]
     assert page.one("#save-rating").is_enabled()
     assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+@pytest.mark.slow
+def test_the_same_in_firefox(firefox, results, tmp_path):
+    def opened(path):
+        firefox.open(path.as_uri())
+        firefox.run("while (!document.documentElement.dataset.ready) await new Promise(r => setTimeout(r, 10))")
+
+    opened(results / "P10/report.html")
+    name, text = firefox.run(
+        "document.querySelector('input[value=fail]').click();"
+        "let saved; download = (name, content) => { saved = [name, content]; };"
+        "element('comment').value = 'Moved'; saveRating(); return saved"
+    )
+    assert name == "P10.rating.json"
+    (results / name).write_text(text)
+    done = CliRunner().invoke(
+        main, ["report", str(results), "-o", str(tmp_path / "all.html"), "--ratings", str(results)]
+    )
+    assert done.exit_code == 0, done.output
+    opened(tmp_path / "all.html")
+    order = firefox.run(
+        "document.querySelectorAll('thead button')[0].click();"
+        "return [...document.querySelectorAll('tbody tr')].map(r => [r.cells[0].textContent, r.cells[7].innerText])"
+    )
+    assert [name for name, _ in order] == ["P01", "P2", "P10"]
+    assert order[2][1].split()[0::2] == ["fail", "Moved"]
+    opened(results / "P10/report.html")
+    said = firefox.run(
+        "const files = new DataTransfer(), input = element('open-rating');"
+        f"files.items.add(new File([{json.dumps(text)}], 'P10.rating.json')); input.files = files.files;"
+        "input.dispatchEvent(new Event('change')); await new Promise(r => setTimeout(r, 200));"
+        "return [element('rating-status').textContent, document.querySelector('input[value=fail]').checked]"
+    )
+    assert said[0].startswith("Opened P10.rating.json of 20")
+    assert said[1]
+    assert firefox.console == []
