@@ -62,7 +62,7 @@ def memory_needed(scan: RawScan, sequence: Sequence, imaging: Imaging, rank: int
     rank
         Basis vectors of a subspace reconstruction; None for one of frames.
     """
-    n_samples, n_coils = scan.kspace[0, 0].size, min(scan.n_coils, imaging.n_virtual or scan.n_coils)
+    n_samples, n_coils = scan.kspace[0, 0].size, min(scan.n_coils, imaging.virtual_coils)
     image, samples = (np.dtype(np.complex64).itemsize * n for n in (sequence.matrix**2, n_samples))
     kspace = scan.n_coils * samples + (n_coils * samples if n_coils < scan.n_coils else 0)
     # A slice is handed on while the next is made; its images by single frequencies are added up.
@@ -234,7 +234,7 @@ class Reconstruction:
         if self._off_resonance is not None:
             notes |= {FREQUENCIES: np.round(self._off_resonance.frequencies, 1).tolist()}
         if self.energies:
-            notes |= {"virtual_coils": self._imaging.n_virtual, "virtual_coils_energy": min(self.energies)}
+            notes |= {"virtual_coils": self._imaging.virtual_coils, "virtual_coils_energy": min(self.energies)}
         return notes
 
     @property
@@ -321,10 +321,9 @@ class Reconstruction:
         return stack_slices(self, self.n_slices)
 
     def _compressed(self, kspace: Complex) -> Complex:
-        n_virtual = self._imaging.n_virtual
-        if n_virtual is None or n_virtual >= len(kspace):
+        if self._imaging.virtual_coils >= len(kspace):
             return kspace
-        kspace, energy = compress_coils(kspace, n_virtual)
+        kspace, energy = compress_coils(kspace, self._imaging.virtual_coils)
         self.energies.append(energy)
         return kspace
 
