@@ -5,9 +5,10 @@ every process, which takes seconds, and keep all other threads waiting. Here a k
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from mrfpipe.arrays import Complex, Float, Int, check_shape
@@ -55,18 +56,18 @@ def hat(points: Float, size: int) -> Taps:
     return Taps(*_taps(points, size, 2, 0.0), size)
 
 
-def grid_samples(samples: Complex, taps: Taps) -> Complex:
-    """Sum samples `(coils, samples)` into grids `(coils, y, x)`."""
+def grid_samples(samples: npt.NDArray[Any], taps: Taps) -> npt.NDArray[Any]:
+    """Sum samples `(coils, samples)`, complex or real, into grids `(coils, y, x)`."""
     check_shape("samples", samples, "coils samples", {"samples": len(taps.first)})
-    grids: Complex = np.zeros((len(samples), taps.size, taps.size), samples.dtype)
+    grids = np.zeros((len(samples), taps.size, taps.size), samples.dtype)
     _grid(samples, taps.first, taps.weights, grids)
     return grids
 
 
-def interpolate(grids: Complex, taps: Taps) -> Complex:
+def interpolate(grids: npt.NDArray[Any], taps: Taps) -> npt.NDArray[Any]:
     """Read grids `(coils, y, x)` at points, the adjoint of `grid_samples`. Shape `(coils, samples)`."""
     check_shape("grids", grids, "coils y x", {"y": taps.size, "x": taps.size})
-    samples: Complex = np.zeros((len(grids), len(taps.first)), grids.dtype)
+    samples = np.zeros((len(grids), len(taps.first)), grids.dtype)
     _interpolate(grids, taps.first, taps.weights, samples)
     return samples
 
@@ -102,7 +103,7 @@ def _taps(points: Float, size: int, width: int, shape: float) -> tuple[Int, Floa
 
 
 @njit(cache=True, nogil=True)
-def _grid(samples: Complex, first: Int, weights: Float, grids: Complex) -> None:
+def _grid(samples: Complex | Float, first: Int, weights: Float, grids: Complex | Float) -> None:
     """Add samples to grids. Coils come one after the other, so that a grid stays in the cache."""
     size, width = grids.shape[1], weights.shape[2]
     for coil in range(len(grids)):
@@ -120,7 +121,7 @@ def _grid(samples: Complex, first: Int, weights: Float, grids: Complex) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _interpolate(grids: Complex, first: Int, weights: Float, samples: Complex) -> None:
+def _interpolate(grids: Complex | Float, first: Int, weights: Float, samples: Complex | Float) -> None:
     """Read grids at points, as `_grid` adds to them."""
     size, width = grids.shape[1], weights.shape[2]
     for coil in range(len(grids)):

@@ -156,7 +156,7 @@ def cell_sums(weights: Float, trajectory: Float, matrix: int) -> Float:
     check_shape("weights", weights, "readouts samples", check_shape("trajectory", trajectory, "readouts samples 2"))
     # Opposite edges are neighbours, as to an image of so many voxels they are the same frequency.
     taps = hat(trajectory.reshape(-1, 2)[:, ::-1], matrix)
-    sums = interpolate(grid_samples(weights.reshape(1, -1), taps), taps)
+    sums: Float = interpolate(grid_samples(weights.reshape(1, -1), taps), taps)
     return sums.reshape(weights.shape) * np.float32(matrix**2)
 
 
@@ -215,9 +215,14 @@ def _check_reach(trajectory: Float, matrix: int) -> None:
         raise ValueError(f"trajectory reaches {furthest:g} cycles/FOV, a matrix of {matrix} holds {matrix / 2:g}.")
 
 
+def _is_here(array: Any) -> bool:  # noqa: ANN401 - CuPy has no types
+    """Return whether an array is in memory, and not one of CuPy's on a GPU."""
+    return isinstance(array, np.ndarray)
+
+
 def _deblurring(matrix: int, like: npt.NDArray[Any]) -> Float:
     """Return what the image is multiplied by, where it is: 1 over the Fourier transform of the kernel."""
-    if isinstance(like, np.ndarray):
+    if _is_here(like):
         return _apodization(matrix)
     import sigpy
 
@@ -227,7 +232,7 @@ def _deblurring(matrix: int, like: npt.NDArray[Any]) -> Float:
 
 def _blurred(samples: Complex, trajectory: Float, matrix: int) -> Complex:
     """Compute the adjoint, but times the Fourier transform of the kernel. Shape `(coils, y, x)`."""
-    if not isinstance(samples, np.ndarray):
+    if not _is_here(samples):
         return _blurred_by_sigpy(samples, trajectory, matrix)
     return _middle(_transformed(samples, _taps(trajectory, matrix)), matrix)
 
@@ -241,12 +246,13 @@ def _transformed(samples: Complex, taps: Taps) -> Complex:
 
 def _sampled(blurred: Complex, trajectory: Float, matrix: int) -> Complex:
     """Adjoint of `_blurred`."""
-    if not isinstance(blurred, np.ndarray):
+    if not _is_here(blurred):
         return _sampled_by_sigpy(blurred, trajectory, matrix)
     grids = np.zeros((len(blurred), *[oversampled_grid(matrix)] * 2), np.complex64)
     _middle(grids, matrix)[:] = blurred
     grids = scipy.fft.fft2(grids, overwrite_x=True, workers=get_num_threads())
-    return interpolate(grids, _taps(trajectory, matrix)).reshape(len(blurred), *trajectory.shape[:2])
+    samples: Complex = interpolate(grids, _taps(trajectory, matrix))
+    return samples.reshape(len(blurred), *trajectory.shape[:2])
 
 
 def _blurred_by_sigpy(samples: Complex, trajectory: Float, matrix: int) -> Complex:
@@ -267,7 +273,7 @@ def _sampled_by_sigpy(blurred: Complex, trajectory: Float, matrix: int) -> Compl
     grids = xp.zeros((len(blurred), *[oversampled_grid(matrix)] * 2), np.complex64)
     _middle(grids, matrix)[:] = blurred
     grids = xp.fft.fft2(xp.fft.ifftshift(grids, (-2, -1)))
-    samples = sigpy.interpolate(grids, xp.asarray(_points(trajectory, matrix)), **kernel)
+    samples: Complex = sigpy.interpolate(grids, xp.asarray(_points(trajectory, matrix)), **kernel)
     return samples.reshape(len(blurred), *trajectory.shape[:2])
 
 

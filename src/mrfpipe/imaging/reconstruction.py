@@ -70,7 +70,9 @@ def memory_needed(scan: RawScan, sequence: Sequence, imaging: Imaging, rank: int
     series = n_series * (rank or sequence.n_frames) * image
     kspace += 0 if imaging.field_map is None else n_coils * samples
     if rank is None:
-        work = get_num_threads() * n_coils * 3 * image  # a frame of every thread: coil images and their larger grids
+        # Images and their larger grids: of all coils for their maps; of every thread's frame, by sigpy coil by coil.
+        n_grids = get_num_threads() * (1 if imaging.nufft == "sigpy" else n_coils)
+        work = max(n_coils, n_grids) * 3 * image
     else:
         work = subspace_memory(rank, sequence.matrix, n_samples)
     return int(kspace + n_coils * image + series + work)
