@@ -150,6 +150,6 @@ def test_what_nothing_has_checked_is_said_once(run, study, tmp_path):
     assert run("match", frames, "-d", study / "small.h5", "-o", tmp_path, "--no-refine").stdout.count(complaint) == 1
     notes = json.loads((tmp_path / "leg" / "FF.json").read_text())["Notes"]
     assert notes["not_stated_by_the_scan"] == "flip angles, TI"
-    assert "not compared with the protocol: flip angles, TI." in (tmp_path / "leg" / "report.html").read_text()
+    assert "The scan does not state flip angles, TI: check" in (tmp_path / "leg" / "report.html").read_text()
     stated = run("frames", study / "leg.h5", "-o", tmp_path / "whole.h5", "--protocol", study / "small.toml").stdout
     assert "not compared" not in stated

@@ -207,7 +207,7 @@ def options_of(command: click.Command) -> dict[str, object]:
     """Options by name with their defaults: what has none is None, a flag without a counterpart False."""
 
     def default(option: click.Parameter) -> object:
-        if isinstance(option.default, str | bool | float):
+        if isinstance(option.default, str | bool | int | float):
             return option.default
         return False if getattr(option, "is_flag", False) and not option.secondary_opts else None
 
