@@ -1,5 +1,6 @@
 """Networks that correct matched maps: what they read, what they add, and what they say of their errors."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,9 @@ from mrfpipe.learning.model import load_model, save_model
 from mrfpipe.learning.network import initial_network
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.truth import PARAMETERS
+from mrfpipe.report.quality import warnings_of
+from mrfpipe.run.mapper import NetworkMapper
+from mrfpipe.run.scan import map_series
 
 CPU, RANK = torch.device("cpu"), 6
 
@@ -106,3 +110,21 @@ def test_the_length_takes_the_place_of_what_would_be_zero():
     torch.testing.assert_close(turned[1:], plain[1:])
     torch.testing.assert_close(turned[0].real, plain[0].real)
     torch.testing.assert_close(plain, directions(3 * signals, lengths=False))
+
+
+@pytest.mark.parametrize(("shift", "deviation", "said"), [(0.2, 0.003, True), (0.2, 0.1, False), (0.0, 0.003, False)])
+def test_a_network_that_matching_contradicts_says_so(model, coefficients, shift, deviation, said):
+    """T1 of water is 300 ms off: a doubt where the network is sure of it, in the result's note and the page's warnings.
+
+    Matching errs by noise, which its own deviation covers: no map is in doubt where the network adds nothing.
+    """
+    bias = torch.zeros(2 * len(PARAMETERS))
+    bias[1], bias[len(PARAMETERS) :] = shift, np.log(deviation)
+    with torch.no_grad():
+        model.network.output.bias.copy_(bias)
+    result = map_series(coefficients, NetworkMapper(model=model, precision="float32"))
+    warned = [line for line in warnings_of(result.maps, result.provenance) if "network and matching differ" in line]
+    assert bool(result.warning) == said
+    assert warned == ([result.warning] if said else [])
+    if said:
+        assert re.search(r"standard deviations \(T1H2O in \d+% of the voxels\)", result.warning)

@@ -6,6 +6,7 @@ nothing. To each bound the median of its map is added: what limits a voxel of wh
 not the noise.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from mrfpipe.arrays import Float
 from mrfpipe.dictionary import Dictionary
+from mrfpipe.errors import MismatchError
 from mrfpipe.learning.correction import Example
 from mrfpipe.learning.encoding import directions
 from mrfpipe.learning.scaling import MapScaling
@@ -41,18 +43,20 @@ Body = Mapping[str, Float]
 
 
 class Source:
-    """Makes examples of bodies, each drawn by its own number."""
+    """Makes examples of bodies, each by a seed of its own beside the common one."""
 
     def __init__(self, scanner: SimulatedScanner, dictionary: Dictionary, device: torch.device, seed: int) -> None:
-        self._scanner, self._protocol, self._device, self._seed = scanner, dictionary.protocol, device, seed
+        self._scanner, self.protocol, self._device, self._seed = scanner, dictionary.protocol, device, seed
+        self.settings = {"protocol": self.protocol.hash, "signal_model": str(dictionary.model), "seed": seed}
+        """What decides its examples, beside their own seeds and bodies."""
         self._scaling, self._dictionary = MapScaling.of(dictionary.protocol), dictionary.in_basis(scanner.basis)
 
-    def __call__(self, number: int, body: Body) -> Example:
+    def __call__(self, seed: int, body: Body) -> Example:
         """Vary a body, scan it, and judge what can be known of it."""
-        random, matrix = generator(self._device, self._seed, number), self._protocol.sequence.matrix
+        random, matrix = generator(self._device, self._seed, seed), self.protocol.sequence.matrix
         draw = Draw(matrix, random)
         tensors = {name: torch.from_numpy(np.array(image)).to(self._device) for name, image in body.items()}
-        maps, m0 = varied(tensors, self._protocol, random)
+        maps, m0 = varied(tensors, self.protocol, random)
         coils = random_coils(int(draw.even(FEWEST_COILS, MOST_COILS + 1)), matrix, random)
         coefficients = self._scanner.scan(maps, m0, coils, draw.relative(NOISIEST, QUIETEST), random)
         inside = (m0 != 0) & (coefficients != 0).any(dim=0)  # denoising may leave nothing of a voxel
@@ -83,18 +87,26 @@ def generator(device: torch.device, *seeds: int) -> torch.Generator:
 
 
 def kept_examples(
-    source: Source, subjects: Sequence[Subject], protocol: Protocol, folder: Path, processes: int, progress: Steps
+    source: Source, subjects: Sequence[Subject], folder: Path, processes: int, progress: Steps
 ) -> list[Example]:
-    """Make the example of every subject, or read it where a training that was interrupted has left it in a folder."""
+    """Make the example of every subject, or read it where a training that was interrupted has left it in a folder.
+
+    MismatchError if the folder holds examples of another source.
+    """
+    about, settings = folder / "source.json", json.dumps(source.settings, sort_keys=True)
+    if about.exists() and about.read_text(encoding="utf-8") != settings:
+        raise MismatchError(
+            f"{folder} holds scans of another protocol, signal model or seed; train with the same, or discard them "
+            "with --force."
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {number: folder / f"{number}.safetensors" for number in range(len(subjects))}
-    missing = [number for number, path in paths.items() if not path.exists()]
-    for done, (number, body) in enumerate(
-        zip(missing, _bodies([subjects[number] for number in missing], protocol, processes), strict=True),
-        start=1 + len(subjects) - len(missing),
-    ):
-        source(number, body).save(paths[number])
-        progress(done, len(subjects))
+    about.write_text(settings, encoding="utf-8")
+    paths = {subject: folder / f"{subject.name}.safetensors" for subject in subjects}
+    missing = [subject for subject, path in paths.items() if not path.exists()]
+    bodies = _bodies(missing, source.protocol, processes)
+    for done, (subject, body) in enumerate(zip(missing, bodies, strict=True), start=1 + len(paths) - len(missing)):
+        source(subject.seed, body).save(paths[subject])
+        progress(done, len(paths))
     return [Example.load(path) for path in paths.values()]
 
 

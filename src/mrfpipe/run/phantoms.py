@@ -22,8 +22,6 @@ from mrfpipe.run.card import card
 from mrfpipe.run.examples import Source, kept_examples, people
 from mrfpipe.run.held_out import Scans, Score, held_out_scans, measure
 
-FEWEST = 4
-"""Phantoms that are learned from at least."""
 MOST_HELD_OUT = 8
 """Other phantoms that the training is watched by, and as many that the network is scored on, at most."""
 CARD = "README.md"
@@ -78,7 +76,7 @@ class PhantomTrainingJob:
             *people(n_others, "validation", self.seed),
         ]
         processes = 1 if self.device.type == "cpu" else os.cpu_count() or 1
-        examples = kept_examples(source, subjects, self.protocol, self._scans, processes, progress("phantoms"))
+        examples = kept_examples(source, subjects, self._scans, processes, progress("phantoms"))
         model = train_corrections(
             examples[: self.n_phantoms],
             examples[self.n_phantoms :],
