@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from mrfpipe.files.kinds import RAW
-from mrfpipe.files.schemas import DICTIONARY
 
 from .imaging_options import scan_options
 from .options import Settings, common_options
-from .paths import Input
+from .paths import Input, dictionary_option
 
 if TYPE_CHECKING:
     from mrfpipe.imaging.choices import Imaging
@@ -18,14 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("scan", type=Input(RAW), metavar="RAW")
-@click.option(
-    "-d",
-    "--dictionary",
-    type=Input(DICTIONARY),
-    required=True,
-    metavar="DICT.h5",
-    help="Dictionary written by `simulate`.",
-)
+@dictionary_option
 @common_options
 @scan_options
 def command(settings: Settings, scan: Path, dictionary: Path, imaging: "Imaging") -> None:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mrfpipe.files.schemas import DICTIONARY
 from mrfpipe.run.by import MatchBy
 from mrfpipe.run.choices import MATCHING, Matching
 
@@ -14,7 +13,7 @@ from .dicom_options import dicom_options
 from .imaging_options import imaging_options
 from .mapping import map_all, results_option
 from .options import Settings, Where, common_options, scheduler_option
-from .paths import SCAN, Input, scans_argument
+from .paths import SCAN, dictionary_option, scans_argument
 
 if TYPE_CHECKING:
     from mrfpipe.matching.match import Method
@@ -22,14 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @scans_argument("INPUT...", *SCAN)
-@click.option(
-    "-d",
-    "--dictionary",
-    type=Input(DICTIONARY),
-    required=True,
-    metavar="DICT.h5",
-    help="Dictionary written by `simulate`.",
-)
+@dictionary_option
 @results_option
 @click.option(
     "--method",

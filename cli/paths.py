@@ -14,7 +14,7 @@ import click
 
 from mrfpipe.errors import InputError, MrfpipeError, ResourceError
 from mrfpipe.files.kinds import RAW, refuse_other
-from mrfpipe.files.schemas import FRAMES, Kind
+from mrfpipe.files.schemas import DICTIONARY, FRAMES, Kind
 
 from . import complain
 
@@ -86,6 +86,16 @@ def protocol_option(text: str = "Protocol: a built-in name or a TOML file.") -> 
     """Add the option --protocol to a command; its default is t1ff."""
     kind, shown = named_protocol, "NAME|FILE"
     return click.option("--protocol", type=kind, metavar=shown, default="t1ff", show_default=True, help=text)
+
+
+dictionary_option = click.option(
+    "-d",
+    "--dictionary",
+    type=Input(DICTIONARY),
+    required=True,
+    metavar="DICT.h5",
+    help="Dictionary written by `simulate`.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,6 @@ def test_version_and_info(installed, tmp_path):
 def test_demo(installed, tmp_path):
     run(installed / "mrfpipe", "demo", "-o", "demo", "--quiet", cwd=tmp_path)
     for method in ("matching", "network"):
-        assert {"maps.h5", "maps.png", "report.html"} <= {
-            p.name for p in (tmp_path / "demo" / method / "thigh").iterdir()
-        }
+        result = tmp_path / "demo" / method / "thigh"
+        assert {"maps.h5", "maps.png", "report.html"} <= {p.name for p in result.iterdir()}
+        assert '"warnings":[]' in (result / "report.html").read_text()  # nothing is wrong with it

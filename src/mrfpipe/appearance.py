@@ -1,7 +1,7 @@
 """Appearance: the window and the colours in which a map is shown, and the letters at its edges, on pictures and pages.
 
-Windows span all slices, so that slices can be compared. Those of the parameters are of where they count: elsewhere a
-parameter is a guess, and would open its window to all of the grid.
+Windows of parameters are the ranges that the protocol searches, so that scans can be compared. Maps that do not state
+this range are shown in that of their values in all slices, where they count: elsewhere a parameter is a guess.
 """
 
 import math
@@ -28,14 +28,18 @@ _MOST_DIFFERENCES = 97
 
 
 def window_of(maps: ParameterMaps, parameter: Parameter) -> Window:
-    """Return the window of a parameter that fits the given maps: of a comparison, give the reference.
+    """Return the window of a parameter: what the protocol searches, or what fits the given maps if that is not known.
 
-    Its quantity says whether all that it can be is shown, as much below zero as above, or its values without the
-    outermost.
+    Its quantity says whether all that it can be is shown, whatever is searched, or as much below zero as above. Of a
+    comparison, give the reference.
     """
     quantity = parameter.quantity
     if quantity.window == "bounds":
         return quantity.least * quantity.scale, quantity.most * quantity.scale
+    if parameter.searched is not None and parameter.searched[0] < parameter.searched[1]:
+        low, high = (end * quantity.scale for end in parameter.searched)
+        top = max(abs(low), abs(high))
+        return (-top, top) if quantity.window == "symmetric" else (low, high)
     counts = maps.counts(parameter)
     values = maps[parameter.name][counts if counts.any() else maps.mask]
     if quantity.window == "symmetric":
@@ -46,7 +50,7 @@ def window_of(maps: ParameterMaps, parameter: Parameter) -> Window:
 
 def difference_window(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter) -> Window:
     """Return the symmetric window of the difference of a parameter from its reference, where it counts."""
-    both = reference.counts(parameter) & maps.mask
+    both = reference.compared(parameter) & maps.mask
     differences = maps[parameter.name][both] - reference[parameter.name][both]
     top = _percentile(np.abs(differences), _MOST_DIFFERENCES) or 1.0
     return -top, top

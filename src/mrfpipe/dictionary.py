@@ -86,6 +86,12 @@ class Dictionary:
         return self.protocol.grid.n_entries
 
     @property
+    def ends(self) -> tuple[Double, Double]:
+        """Least and largest value of every axis of the grid, in its order, in SI units. Shape `(parameters)` each."""
+        axes = list(self.protocol.grid.values())
+        return np.array([axis[0] for axis in axes]), np.array([axis[-1] for axis in axes])
+
+    @property
     def shares(self) -> Double:
         """Shares of the second component on the grid; none if there is one component. Shape `(shares)`."""
         return np.zeros(0) if self.protocol.share is None else self.protocol.grid[self.protocol.share]

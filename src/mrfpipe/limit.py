@@ -4,11 +4,8 @@ A voxel's signal is ``M0 d(parameters)`` plus noise, M0 being complex. Noise is 
 are independent, each with half of the variance. The rows of a Jacobian J are the derivatives of the signal along the
 parameters and along the real and the imaginary part of M0, with real and imaginary parts side by side as real numbers.
 
-- With white noise of variance 1 the Fisher information is ``2 J J'``. The diagonal of its inverse, the Cramer-Rao
-  bound, is the least variance of estimates without bias (for fingerprinting: Zhao et al., IEEE Trans Med Imaging
-  38:844, 2019).
-- Estimates by least squares that weigh all signals alike have the covariance ``(J J')^-1 J S J' (J J')^-1``, where S is
-  the covariance of the noise; with white noise they reach the bound.
+With white noise of variance 1 the Fisher information is ``2 J J'``. The diagonal of its inverse, the Cramer-Rao bound,
+is the least variance of estimates without bias (for fingerprinting: Zhao et al., IEEE Trans Med Imaging 38:844, 2019).
 
 Signals at every readout come from `mrfpipe.physics.slopes`, coefficients from `mrfpipe.interpolation`.
 """
@@ -53,22 +50,19 @@ def fisher(signals: Numbers, slopes: Numbers) -> Double:
     return 2 * jacobian @ jacobian.swapaxes(1, 2)
 
 
-def deviations(signals: Numbers, slopes: Numbers, covariance: Numbers | None = None) -> Double:
-    """Compute the standard deviations of parameters that an unweighted least-squares fit estimates.
+def deviations(signals: Numbers, slopes: Numbers) -> Double:
+    """Compute the Cramer-Rao bound of the parameters, for white complex noise of variance 1 and an M0 of 1.
 
     Parameters
     ----------
     signals, slopes
         As for `fisher`.
-    covariance
-        Of the noise n of the samples, ``E[n n^H]``: Hermitian, of shape `(samples, samples)` or
-        `(voxels, samples, samples)`. White noise of variance 1 if not given.
 
     Returns
     -------
-        Standard deviations for an M0 of 1, to which they are inverse; in the units that the slopes are per. Infinite
-        where a parameter has no effect, as T1 of a component that is not there, or the same effect as others together.
-        Shape `(voxels, parameters)`.
+        Standard deviations, inverse to M0, in the units that the slopes are per. Infinite where a parameter has no
+        effect, as T1 of a component that is not there, or the same effect as others together. Shape
+        `(voxels, parameters)`.
 
     Raises
     ------
@@ -76,15 +70,11 @@ def deviations(signals: Numbers, slopes: Numbers, covariance: Numbers | None = N
         If shapes do not fit.
     """
     sizes = check_shape("signals", signals, "voxels samples")
-    sizes = check_shape("slopes", slopes, "voxels parameters samples", sizes)
-    if covariance is not None:
-        axes = "samples samples" if covariance.ndim == 2 else "voxels samples samples"
-        check_shape("covariance", covariance, axes, sizes)
+    check_shape("slopes", slopes, "voxels parameters samples", sizes)
     found = np.empty(slopes.shape[:2])
     for start in range(0, len(found), AT_ONCE):
         some = slice(start, start + AT_ONCE)
-        noise = covariance[some] if covariance is not None and covariance.ndim == 3 else covariance
-        found[some] = _deviations(_jacobian(signals[some], slopes[some]), noise)
+        found[some] = _deviations(_jacobian(signals[some], slopes[some]))
     return found
 
 
@@ -189,7 +179,7 @@ def _jacobian(signals: Numbers, slopes: Numbers) -> Double:
     return np.concatenate([jacobian.real, jacobian.imag], axis=2)
 
 
-def _deviations(jacobian: Double, covariance: Numbers | None) -> Double:
+def _deviations(jacobian: Double) -> Double:
     """Compute `deviations` of a Jacobian `(voxels, unknowns, 2 samples)`, the last two unknowns being M0.
 
     Rows are scaled to length 1. To their products a little is added, which makes them invertible, and the inverse large
@@ -198,15 +188,8 @@ def _deviations(jacobian: Double, covariance: Numbers | None) -> Double:
     length = np.linalg.norm(jacobian, axis=2, keepdims=True)
     unit = np.divide(jacobian, length, where=length > 0, out=np.zeros_like(jacobian))
     inverse = np.linalg.inv(unit @ unit.swapaxes(1, 2) + UNTOLD / 100 * np.eye(unit.shape[1]))
-    told = np.diagonal(inverse, axis1=1, axis2=2)[:, :-2] < 1 / UNTOLD
-    fit = inverse[:, :-2] @ unit  # what a fit makes of noise in the samples
-    noisy = fit if covariance is None else fit @ _real(covariance)
-    variance = np.maximum(np.einsum("vps,vps->vp", noisy, fit), 0) / 2
-    found: Double = np.divide(np.sqrt(variance), length[:, :-2, 0], where=told, out=np.full(told.shape, np.inf))
+    variance = np.diagonal(inverse, axis1=1, axis2=2)[:, :-2]
+    told = (variance > 0) & (variance < 1 / UNTOLD)
+    found: Double = np.full(told.shape, np.inf)
+    np.divide(np.sqrt(variance / 2, where=told, out=np.ones_like(variance)), length[:, :-2, 0], where=told, out=found)
     return found
-
-
-def _real(covariance: Numbers) -> Double:
-    """Write a complex covariance as one of real beside imaginary parts, without the factor of 1/2."""
-    real, imaginary = covariance.real, covariance.imag
-    return np.block([[real, -imaginary], [imaginary, real]])

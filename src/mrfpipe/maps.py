@@ -138,7 +138,28 @@ class ParameterMaps(Mapping[str, Float]):
         yield from ((quality, self.quality_map(quality)) for quality in self.quality)
 
     def counts(self, parameter: Parameter) -> Bool:
-        """Return the voxels inside the mask in which a parameter is scored, by its condition. `(slices, y, x)`."""
+        """Return the voxels inside the mask in which the scan tells a parameter. Shape `(slices, y, x)`.
+
+        They are those whose standard deviation is small (`mrfpipe.quantities.Quantity.certain`). Where standard
+        deviations are unknown, the protocol's condition stands for them: `compared`.
+        """
+        if self.sd is None:
+            return self.compared(parameter)
+        certain = parameter.quantity.certain(self.si[parameter.name], self.sd[parameter.name])
+        return self.mask & certain
+
+    def counting_rule(self, parameter: Parameter) -> str:
+        """Say in words where a parameter counts; empty if everywhere."""
+        if self.sd is not None:
+            return parameter.quantity.certainty
+        return "" if parameter.counts is None else parameter.counts.text
+
+    def compared(self, parameter: Parameter) -> Bool:
+        """Return the voxels inside the mask in which estimates of a parameter are compared with these maps.
+
+        Its condition says which, whatever the standard deviations: every estimate is then compared in the same voxels.
+        Shape `(slices, y, x)`.
+        """
         return self.mask & parameter.counts_where(self.si)
 
     @classmethod
@@ -164,7 +185,7 @@ class ParameterMaps(Mapping[str, Float]):
         )
 
     def counting_regions(self, parameter: Parameter, rois: Labels) -> Labels:
-        """Return the labels of regions where a parameter counts, 0 elsewhere.
+        """Return the labels of regions where a parameter is compared, 0 elsewhere.
 
         Where its condition has an upper limit, a region counts only if its mean, over all its voxels in the mask, keeps
         to it, too: section 2.6 of Balsiger et al., Med Image Anal 64:101741 (2020).
@@ -178,9 +199,9 @@ class ParameterMaps(Mapping[str, Float]):
 
         Returns
         -------
-            Labels in the voxels that count. Shape `(slices, y, x)`.
+            Labels in the voxels that are compared. Shape `(slices, y, x)`.
         """
-        counts: Labels = np.where(self.counts(parameter), rois, 0)
+        counts: Labels = np.where(self.compared(parameter), rois, 0)
         condition = parameter.counts
         if condition is None or condition.sense != "<=":
             return counts

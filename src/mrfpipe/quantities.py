@@ -7,7 +7,7 @@ SI units inside the library and in the quantity's unit in files, tables and figu
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -55,12 +55,28 @@ class Quantity:
     """No value is more, in SI units."""
     colours: str = "magma"
     """Colour map of matplotlib: perceptually uniform, diverging for what has a sign, cyclic for angles."""
+    largest_sd: float
+    """Standard deviation above which a value does not count, in SI units or as a share of the value."""
+    relative_sd: bool = False
+    """Whether it is a share of the value."""
     window: Literal["values", "bounds", "symmetric"] = "values"
     """What is shown: the values without the outermost, all from `least` to `most`, or as far below zero as above."""
     bids: Bids | None = None
     """Where BIDS has it."""
     dicom: tuple[str, str] | None = None
     """Code of DICOM (CID 7180) and its meaning."""
+
+    def certain(self, values: Numbers, sd: Numbers) -> Bool:
+        """Return where values count by their standard deviations, both in SI units and of one shape."""
+        found: Bool = sd <= (self.largest_sd * np.abs(values) if self.relative_sd else self.largest_sd)
+        return found
+
+    @property
+    def certainty(self) -> str:
+        """Say in words when a value counts by its standard deviation."""
+        if self.relative_sd:
+            return f"its standard deviation is at most {100 * self.largest_sd:g} %"
+        return f"its standard deviation is at most {self.largest_sd * self.scale:g} {self.unit}".removesuffix(" 1")
 
 
 T1 = Quantity(
@@ -70,6 +86,8 @@ T1 = Quantity(
     scale=1e3,
     least=1e-3,
     most=100.0,
+    largest_sd=0.05,
+    relative_sd=True,
     bids=Bids(folder="anat", suffix="T1map", unit="s", scale=1.0),
     dicom=("113063", "T1"),
 )
@@ -80,6 +98,8 @@ T2 = Quantity(
     scale=1e3,
     least=1e-4,
     most=100.0,
+    largest_sd=0.1,
+    relative_sd=True,
     bids=Bids(folder="anat", suffix="T2map", unit="s", scale=1.0),
     dicom=("113065", "T2"),
 )
@@ -89,6 +109,7 @@ FAT_FRACTION = Quantity(
     unit="1",
     least=0.0,
     most=1.0,
+    largest_sd=0.05,
     colours="viridis",
     window="bounds",
     dicom=("129100", "Fat fraction"),
@@ -99,6 +120,7 @@ OFF_RESONANCE = Quantity(
     unit="Hz",
     least=-1e4,
     most=1e4,
+    largest_sd=5.0,
     colours="coolwarm",
     window="symmetric",
     # Off-resonance is the frequency in whose direction fat is shifted, which is a lower one; a field map of BIDS is the
@@ -117,6 +139,7 @@ B1 = Quantity(
     unit="1",
     least=0.01,
     most=10.0,
+    largest_sd=0.05,
     colours="viridis",
     bids=Bids(folder="fmap", suffix="TB1map", unit="percent", scale=100.0),
 )
@@ -178,9 +201,12 @@ class Parameter:
     title: str
     """Name for people."""
     counts: Condition | None = None
-    """Where it is compared with a reference; everywhere if there is no condition."""
+    """Where it is compared with a reference, and counts if its standard deviation is unknown; everywhere if there is
+    no condition."""
     weight: float = 1.0
     """How much its squared error, scaled to 0..1, weighs in trainings that weigh parameters."""
+    searched: tuple[float, float] | None = field(default=None, compare=False)
+    """Least and largest value of the protocol's grid, in SI units; None if it is not known."""
 
     @property
     def unit(self) -> str:
@@ -212,9 +238,10 @@ def counting_rule(parameters: Iterable[Parameter]) -> str:
 def parameters_as_text(parameters: tuple[Parameter, ...]) -> str:
     """Write in JSON what parameters are, as files of maps keep it."""
 
-    def described(p: Parameter) -> dict[str, str]:
-        values = {"name": p.name, "quantity": p.quantity.name, "title": p.title}
-        return values if p.counts is None else values | {"counts_where": p.counts.text}
+    def described(p: Parameter) -> dict[str, str | list[float]]:
+        values: dict[str, str | list[float]] = {"name": p.name, "quantity": p.quantity.name, "title": p.title}
+        values |= {} if p.counts is None else {"counts_where": p.counts.text}
+        return values if p.searched is None else values | {"searched": [end * p.scale for end in p.searched]}
 
     return json.dumps([described(p) for p in parameters])
 
@@ -237,11 +264,17 @@ def parameters_from_text(text: str) -> tuple[Parameter, ...]:
                 quantity=quantities[entry["name"]],
                 title=str(entry["title"]),
                 counts=Condition.parse(entry["counts_where"], scales) if "counts_where" in entry else None,
+                searched=_range(entry["searched"], scales[entry["name"]]) if "searched" in entry else None,
             )
             for entry in entries
         )
     except (KeyError, TypeError) as e:
         raise ValueError(f"it does not state the parameters of its maps ({e})") from e
+
+
+def _range(ends: list[float], scale: float) -> tuple[float, float]:
+    low, high = (float(end) / scale for end in ends)
+    return low, high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

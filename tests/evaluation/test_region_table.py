@@ -27,8 +27,11 @@ def by_loops(maps, labels, region, number, parameter):
         if label != region or (number != "all" and s + 1 != number):
             continue
         n_region += 1
-        ff = maps.si["FF"][s, y, x]
+        ff, value = maps.si["FF"][s, y, x], maps.si[parameter.name][s, y, x]
         rule = {"T1H2O": ff <= 0.7, "T1fat": ff > 0.3}
+        if maps.sd is not None:
+            most = {"T1H2O": 0.05 * value, "T1fat": 0.05 * value, "df": 5}.get(parameter.name, 0.05)
+            rule[parameter.name] = maps.sd[parameter.name][s, y, x] <= most
         if maps.mask[s, y, x] and rule.get(parameter.name, True):
             found.append(float(maps[parameter.name][s, y, x]))
     return sorted(found), n_region
@@ -77,7 +80,7 @@ def test_any_regions_are_described_as_by_loops(labels, mask):
 
 @pytest.fixture
 def described(make):
-    """Region 7 in two slices and across the mask, region 2, all fat, in one; T1 of water counts nowhere there."""
+    """Region 7 in two slices and across the mask, region 2, all fat, in one; T1 of water is uncertain all over it."""
     mask = np.ones((2, 11, 14), bool)
     mask[:, :2] = False
     labels = np.zeros(mask.shape, np.int64)
@@ -86,6 +89,7 @@ def described(make):
     ff = np.where(labels == 2, 0.9, make(3).si["FF"])
     maps = make(3, mask=mask, FF=ff)
     sd = {p.name: np.where(mask, 0.01 * (1 + i) * maps.si["FF"], np.nan) for i, p in enumerate(PARAMETERS)}
+    sd["T1H2O"][labels == 2] = 0.1 * maps.si["T1H2O"][labels == 2]
     maps = dataclasses.replace(maps, sd={name: values.astype(np.float32) for name, values in sd.items()})
     return maps, labels, tabulate(maps, labels, {7: "soleus", 2: "=fat, left"}, scan="sub-01_ses-a")
 
@@ -113,9 +117,10 @@ def test_a_map_that_counts_nowhere_in_a_region_keeps_its_row(described):
 def test_the_predicted_deviation_is_averaged_where_the_map_counts(described):
     maps, labels, table = described
     inside = (labels == 7) & maps.mask
-    for i, (p, counts) in enumerate(zip(PARAMETERS, ([], ["<="], [">"], [], []), strict=True)):
-        limit = {"<=": maps["FF"] <= 0.7, ">": maps["FF"] > 0.3}
-        where = inside & (limit[counts[0]] if counts else True)
+    for i, p in enumerate(PARAMETERS):
+        sd = 0.01 * (1 + i) * maps.si["FF"]
+        most = {"T1H2O": 0.05 * maps.si["T1H2O"], "T1fat": 0.05 * maps.si["T1fat"], "df": 5}.get(p.name, 0.05)
+        where = inside & (sd <= most)
         row = next(r for r in table.rows if (r.region, r.slice, r.map) == (7, "all", p.name))
         expected = 0.01 * (1 + i) * maps["FF"][where].astype(float).mean() * p.scale
         assert row.predicted_sd == pytest.approx(expected, rel=1e-6)  # float32 of the maps

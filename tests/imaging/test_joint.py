@@ -45,7 +45,7 @@ def mask() -> np.ndarray:
 def truth(mask) -> np.ndarray:
     """Parameters off the grid, FF and T1 of patches, df and B1 smooth. Shape (voxels, parameters)."""
     y, x = (np.nonzero(mask)[axis] for axis in (0, 1))
-    low, high = joint.ends(DICTIONARY)
+    low, high = DICTIONARY.ends
     patches = np.random.default_rng(0).uniform(0.2, 0.6, (MATRIX, 3))[y // 3 + 8 * (x // 9)]
     unit = np.column_stack([patches, 0.3 + 0.4 * x / MATRIX, 0.4 + (0.3 * y + 0.1 * x) / MATRIX])
     return low + unit * (high - low)
@@ -97,7 +97,7 @@ def test_the_step_solves_the_dense_system(equations, mask, truth, monkeypatch):
     monkeypatch.setattr(joint, "N_ITERATIONS", 100)
     some = mask & (np.cumsum(mask).reshape(mask.shape) % 9 == 0)
     values = truth[some[mask]]
-    low, high = joint.ends(DICTIONARY)
+    low, high = DICTIONARY.ends
     signals, slopes = interpolated(RICH, values)
     scale = np.random.default_rng(3).uniform(0.5, 1, len(values)) * np.exp(0.7j)
     jacobian = joint.scaled_jacobian(signals, slopes, scale, high - low)
@@ -138,7 +138,7 @@ def test_it_finds_what_the_subspace_misses(equations, mask, truth):
         basis=DICTIONARY.basis[:, :rank],
         equations=equations,
     )
-    low, high = joint.ends(DICTIONARY)
+    low, high = DICTIONARY.ends
     by_subspace = estimates(replace(series, equations=None))
     improved, entries = joint_series(series, DICTIONARY, torch.device("cpu"))
     assert improved.equations is None
@@ -151,7 +151,7 @@ def test_it_finds_what_the_subspace_misses(equations, mask, truth):
 
 
 def test_unexplained_is_the_variance_of_white_noise_and_nothing_of_steps():
-    rng, low, high = np.random.default_rng(6), *joint.ends(DICTIONARY)
+    rng, low, high = np.random.default_rng(6), *DICTIONARY.ends
     at = low + rng.uniform(0.2, 0.8, (3000, 5)) * (high - low)
     signals, slopes = interpolated(DICTIONARY, at)
     jacobian = joint.scaled_jacobian(signals, slopes, (2 - 1j) * np.ones(len(at)), high - low)
@@ -177,7 +177,7 @@ def test_a_parameter_of_one_value_and_few_coefficients():
     dictionary = build_dictionary(protocol, rank=3)
     mask = np.zeros((MATRIX, MATRIX), bool)
     mask[6:14, 5:17] = True
-    low, high = joint.ends(dictionary)
+    low, high = dictionary.ends
     start = np.tile(low + 0.4 * (high - low), (int(mask.sum()), 1))
     images = np.zeros((2, MATRIX, MATRIX), np.complex64)
     images[:, mask] = interpolated(dictionary, start)[0].T[:2]

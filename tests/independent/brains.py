@@ -153,6 +153,12 @@ def sample(images: np.ndarray, signals: np.ndarray, mask: np.ndarray, trajectory
     return kspace
 
 
+def receivers(rng: np.random.Generator) -> np.ndarray:
+    """Mix noise of variance 1, as receivers hear each other's. Shape `(coils, coils)`, the mean variance kept."""
+    mixing = np.eye(COILS) + 0.1 * rng.standard_normal((COILS, COILS))
+    return mixing * np.sqrt(COILS) / np.linalg.norm(mixing)
+
+
 def scan_brain(name: str, kind: str, matrix: int, raw: Path, *, most: float = 0.0, seed: int = 0) -> None:
     """Write scan, truth and protocol, of off-resonance of up to so many Hz."""
     text = (resources.files("mrfpipe.dictionaries") / f"{kind}.toml").read_text()
@@ -169,9 +175,8 @@ def scan_brain(name: str, kind: str, matrix: int, raw: Path, *, most: float = 0.
     else:
         kspace = sample(images, signals, head, trajectory)
     rng = np.random.default_rng(seed)
-    mixing = np.eye(COILS) + 0.1 * rng.standard_normal((COILS, COILS))  # receivers hear each other's noise
     centre = int(np.argmin(np.abs(trajectory[0]).sum(axis=-1)))
-    mixing *= np.abs(kspace[..., centre]).mean() / SNR * np.sqrt(COILS) / np.linalg.norm(mixing)
+    mixing = receivers(rng) * np.abs(kspace[..., centre]).mean() / SNR
 
     def noise(*shape: int) -> np.ndarray:
         white = rng.standard_normal((COILS, *shape, 2)).view(complex)[..., 0] / np.sqrt(2)

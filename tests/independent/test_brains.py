@@ -12,12 +12,17 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from brains import BRAINS, fisp_signals, scan_brain
+from brains import BRAINS, SNR, brain, coil_maps, fisp_signals, receivers, scan_brain, spirals, spokes
 from click.testing import CliRunner
 from mrfpipe.cli import main
 
 import mrfpipe as mrf
+from mrfpipe.files.dictionaries import load_dictionary
 from mrfpipe.files.truth import load_truth
+from mrfpipe.imaging.density import weights_of
+from mrfpipe.interpolation import interpolated
+from mrfpipe.limit import bounds, readout_noise
+from mrfpipe.matching.refine import refine
 from mrfpipe.physics.simulate import readout_signals, signal_model
 from mrfpipe.protocol import load_protocol
 
@@ -80,6 +85,55 @@ def test_maps(scanned, name):
         assert np.sqrt(np.mean(error**2)) < over_range * np.ptp(true), parameter
         assert np.linalg.norm(error) < OVER_NORM[protocol, parameter] * np.linalg.norm(true), parameter
         assert abs(np.mean(error / true)) < BIAS[parameter], parameter
+
+
+def least_errors(kind: str, raw: Path, dictionary: Path) -> dict[str, float]:
+    """Least RMSE of each map in the brain: the Cramer-Rao bound, and detail beyond the measured disc, in quadrature.
+
+    The detail costs what refined matching errs by when the signals of the truth are cut to the disc of k-space.
+    """
+    protocol, known = load_protocol(raw.with_suffix(".toml")), load_dictionary(dictionary)
+    matrix = protocol.sequence.matrix
+    body = brain(raw.stem, matrix)
+    head, counts = body["head"], (body["brain"] & (1e3 * body["T2"] < LONGEST_T2))
+    ends = {name: (axis[0], axis[-1]) for name, axis in protocol.grid.items()}
+    at = {name: np.clip(body[name][head], *ends[name]) for name in protocol.grid}
+    images = np.zeros((known.rank, *head.shape), complex)
+    images[:, head] = (body["density"][head, None] * interpolated(known, np.stack([*at.values()], axis=1))[0]).T
+    frequencies = np.fft.fftfreq(matrix)
+    disc = np.hypot(frequencies[:, None], frequencies) < 0.5
+    cut = np.fft.ifft2(disc * np.fft.fft2(images))[:, counts].T.astype(np.complex64)
+    true = {name: values[counts[head]] for name, values in at.items()}
+    detail = refine(np.ascontiguousarray(cut), known.nearest(true), known).parameters
+
+    text = tomllib.loads(raw.with_suffix(".toml").read_text())
+    trajectory = spirals(raw.with_suffix(".toml")) if kind == "fisp-spiral" else spokes(matrix, text)
+    density = weights_of(protocol.sequence.readout)(trajectory.astype(np.float32), matrix)
+    coils, mixing = coil_maps(matrix), receivers(np.random.default_rng(0))
+    signals = fisp_signals(*(body[name][head] for name in ("T1", "T2", "B1")), text)
+    noise = np.abs((coils * body["density"])[:, head] @ signals).mean() / SNR
+    whitened = np.linalg.norm(np.linalg.solve(mixing, coils[:, counts]), axis=0)
+    snr = body["density"][counts] * whitened / (noise * np.sqrt(np.mean(readout_noise(density) ** 2)))
+    bound = bounds(protocol, true, snr=snr, model=signal_model(protocol))
+    return {
+        p.name: p.scale * np.sqrt(np.mean(bound[p.name] ** 2) + np.mean((detail[p.name] - true[p.name]) ** 2))
+        for p in protocol.parameters
+    }
+
+
+@needs_brains
+def test_joint_reconstruction_of_spirals_reaches_the_limit(scanned):
+    """0.86, 0.75 and 1.05 times the limit of T1, T2 and B1 were seen; errors may be below it, as maps are denoised."""
+    kind, folder = scanned
+    if kind != "fisp-spiral":
+        pytest.skip("spokes are too few to tell T2 and B1 apart")
+    raw = folder / "brain-3.h5"
+    run("match", raw, "-d", folder / "d.h5", "-o", folder / "joint")
+    found, truth = mrf.load_maps(folder / "joint"), load_truth(raw, load_protocol(raw.with_suffix(".toml")).parameters)
+    counts = truth.mask & (truth["T2"] < LONGEST_T2)
+    for name, least in least_errors(kind, raw, folder / "d.h5").items():
+        error = found[name][counts] - truth[name][counts].astype(float)
+        assert np.sqrt(np.mean(error**2)) < 1.2 * least, name
 
 
 @needs_brains

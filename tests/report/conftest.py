@@ -103,3 +103,17 @@ def browser(tmp_path_factory):
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(paths[1]))
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="session")
+def firefox(tmp_path_factory):
+    """A Firefox without a window."""
+    pytest.importorskip("websocket", reason="websocket-client, which selenium brings along, is not installed")
+    from firefox import Firefox
+
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    if program is None:
+        pytest.skip("Firefox is not installed")
+    driver = Firefox(program, tmp_path_factory.mktemp("firefox"))
+    yield driver
+    driver.quit()

@@ -49,6 +49,9 @@ class Page:
         chain.perform()
         self.settle()
 
+    def open_quality_maps(self):
+        self.click("#quality-maps > summary")
+
     def text(self, name):
         return self.one(f"figure[data-name={name}] output.value").text
 

@@ -105,8 +105,11 @@ def test_the_table_and_the_points_are_the_agreement(compared, maps, truth, label
         row.get_attribute("data-name"): [cell.text for cell in row.find_elements("css selector", "td")]
         for row in compared.driver.find_elements("css selector", "#agreement-table tbody tr")
     }
+    in_unit = ("RMSE", "bias", "limits of agreement, lower", "upper")
     for comparison in compare(maps, truth, labels):
-        for shown, value in zip(rows[comparison.name], comparison.errors.values(), strict=True):
+        for shown, (metric, error) in zip(rows[comparison.name], comparison.errors.items(), strict=True):
+            # the page shows fractions in %
+            value = 100 * error if comparison.name == "FF" and metric in in_unit else error
             assert shown == "\N{EN DASH}" if np.isnan(value) else number(shown) == pytest.approx(value, rel=PRECISION)
     points = compared.run(
         "const c = comparisons.find(c => c.name === 'df'); return [[...c.estimate], [...c.reference]]"
@@ -125,6 +128,7 @@ def test_the_table_and_the_points_are_the_agreement(compared, maps, truth, label
         "a,1",
         'b"',
         'a,1 \N{MINUS SIGN} b"',
+        "side by side",
     ]
 
 

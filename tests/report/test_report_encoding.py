@@ -7,6 +7,7 @@ import pytest
 from mrfpipe.evaluation.picture import maps_panels
 from mrfpipe.files.fingerprints import STEPS
 from mrfpipe.maps import Fingerprints
+from mrfpipe.quantities import parameters_as_text, parameters_from_text
 from mrfpipe.report.encoding import LEVELS, pack, quantise
 from mrfpipe.report.images import encode_images
 from mrfpipe.report.page import encode_fingerprints
@@ -65,14 +66,46 @@ def test_the_gap_is_shown_where_it_was_looked_for(maps, unpack):
     assert [name for name, image in images.items() if image["cyclic"]] == ["M0phase"]
 
 
-def test_a_t1_has_the_window_of_where_it_counts(maps, truth):
-    """In the truth, where there is one: what a map guesses elsewhere opens no window."""
-    for reference in (None, truth):
-        shown = maps if reference is None else reference
-        images = {image["name"]: image for image in encode_images(maps, reference)}
+def test_windows_are_those_of_the_protocol(maps, truth):
+    """The same for any two scans, and for a comparison; a fraction in percent."""
+    expected = {"FF": (0, 100), "T1H2O": (550, 2000), "T1fat": (225, 400), "df": (-120, 120), "B1": (0.3, 1.0)}
+    for shown, reference in ((maps, None), (truth, None), (maps, truth)):
+        images = {image["name"]: image for image in encode_images(shown, reference)}
+        assert {name: images[name]["window"] for name in expected} == {
+            name: pytest.approx(ends) for name, ends in expected.items()
+        }
+
+
+def test_a_range_that_is_not_known_is_that_of_the_values_that_count(maps, truth):
+    """Of the truth, where there is one: what a map guesses elsewhere opens no window."""
+    old, old_truth = (
+        dataclasses.replace(m, parameters=tuple(dataclasses.replace(p, searched=None) for p in m.parameters))
+        for m in (maps, truth)
+    )
+    for reference in (None, old_truth):
+        shown = maps if reference is None else truth
+        images = {image["name"]: image for image in encode_images(old, reference)}
         for name, counts in (("T1H2O", shown["FF"] <= 0.7), ("T1fat", shown["FF"] > 0.3)):
             ends = np.percentile(1e3 * shown.si[name][shown.mask & counts], [1, 99])
             assert images[name]["window"] == pytest.approx(ends, rel=1e-6)  # float32's rounding
+
+
+def test_a_range_is_read_from_files_as_it_was_written(maps):
+    again = parameters_from_text(parameters_as_text(maps.parameters))
+    for p, q in zip(maps.parameters, again, strict=True):
+        assert q.searched == pytest.approx(p.searched)
+    assert again[1].searched == pytest.approx((0.55, 2.0))  # T1 of water in s
+
+
+def test_fractions_are_in_percent_and_so_is_their_deviation(maps, unpack):
+    sd = {name: np.where(maps.mask, np.float32(0.02), np.float32(np.nan)) for name in maps}
+    images = {image["name"]: image for image in encode_images(dataclasses.replace(maps, sd=sd), None)}
+    fraction, deviation, t1 = (images[name] for name in ("FF", "FF_sd", "T1H2O_sd"))
+    values = fraction["offset"] + fraction["scale"] * unpack(fraction["data"], "<u2")
+    np.testing.assert_allclose(values, 100 * maps["FF"][maps.mask], atol=100 / LEVELS)
+    assert (fraction["unit"], fraction["factor"], deviation["unit"], deviation["factor"]) == ("%", 100, "%", 100)
+    assert (deviation["offset"], t1["offset"]) == (pytest.approx(2), pytest.approx(20))  # % and ms
+    assert t1["unit"] == "ms"
 
 
 @pytest.mark.parametrize("compared", [False, True])
@@ -86,7 +119,8 @@ def test_page_and_picture_have_the_same_colours_and_windows(maps, truth, compare
                 image = images[panel.title.split(" ")[0]]
                 shown = image["difference"] if row.startswith("maps \N{MINUS SIGN}") else image
                 assert panel.colours == shown["colours"]
-                assert panel.window == pytest.approx(shown["window"])
+                factor = image["factor"]
+                assert [factor * end for end in panel.window] == pytest.approx(shown["window"])
 
 
 def test_fingerprints_keep_what_was_measured_and_what_it_was_matched_with(maps, fingerprints, unpack):

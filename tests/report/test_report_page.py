@@ -9,6 +9,7 @@ from helpers import parameter_maps
 from mrfpipe.appearance import side_letters
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.reconstruction import UNSTATED
+from mrfpipe.report.findings import findings
 from mrfpipe.report.page import render, write_report
 from mrfpipe.report.quality import DOUBT, edge_shares, warnings_of
 
@@ -55,7 +56,7 @@ def test_a_truth_of_another_shape_is_refused(maps, provenance, truth):
 def test_an_empty_mask_is_said(maps, provenance):
     empty = dataclasses.replace(maps, mask=np.zeros_like(maps.mask))
     assert warnings_of(empty, provenance) == ["The mask is empty: there are no maps to show."]
-    assert data_of(render(empty, provenance, title=""))["edges"]["FF"] == 0
+    assert data_of(render(empty, provenance, title=""))["findings"] == []
 
 
 def test_letters_say_where_the_image_begins():
@@ -103,7 +104,7 @@ def test_estimates_where_they_do_not_count_are_nothing_to_warn_of(provenance):
     said = warnings_of(there, provenance)
     assert len(said) == 1
     assert said[0].startswith("T1H2O and most of its neighbourhood are at the grid limit, ")
-    assert said[0].endswith("2000 ms, in 100% of the scored voxels: the true value may lie beyond.")
+    assert "2000 ms, in 100% of the scored voxels: the true value may lie beyond. Widen its range" in said[0]
 
 
 def test_what_undersampling_does_is_nothing_to_warn_of(provenance):
@@ -142,7 +143,7 @@ def test_fingerprints_that_explain_less_than_a_third_are_said(provenance):
     assert "less than a third of the signal energy (median match 0.57)" in said
 
 
-def test_pure_tissue_is_nothing_to_warn_of_and_what_was_corrected_is_said(provenance):
+def test_pure_tissue_is_nothing_to_warn_of_and_what_can_be_done_is_said(provenance):
     pure = scan(edge=np.ones((1, 60, 50), np.uint8))  # FF at its end everywhere
     assert warnings_of(pure, provenance) == []
     notes = {
@@ -152,15 +153,46 @@ def test_pure_tissue_is_nothing_to_warn_of_and_what_was_corrected_is_said(proven
         UNSTATED: "flip angles, TI",
         DOUBT: "The scan is explained better.",
     }
-    said = warnings_of(pure, dataclasses.replace(provenance, notes=notes))
+    found = dataclasses.replace(provenance, notes=notes)
+    said = warnings_of(pure, found)
     for words in (
-        "x 0.25, y -0.50",
         "only 50.0%",
-        "not compared with the protocol: flip angles, TI.",
+        "does not state flip angles, TI: check that the protocol",
         "explained better.",
     ):
         assert sum(words in warning for warning in said) == 1
-    assert len(said) == 4
+    assert len(said) == 3  # delays that were corrected leave nothing to do
+
+
+def test_numbers_of_a_result_are_said_with_their_meaning(provenance):
+    plain = scan()
+    sd = {name: np.full_like(values, 0.01) for name, values in plain.si.items()}
+    notes = {
+        "gradient_delays_corrected": True,
+        "gradient_delays_samples": {"x": 0.25, "y": -0.5, "xy": -0.001},
+        "noise_of_coils_over_their_mean": {"least": 0.8, "most": 1.25, "largest correlation": 0.3},
+        "virtual_coils": 8,
+        "virtual_coils_energy": 0.993,
+    }
+    match = everywhere(0.99, plain)
+    match[0, :3, :25] = 0.4
+    known = dataclasses.replace(plain, sd=sd, match=match, edge=np.full(match.shape, 2, np.uint8))
+    found = findings(known, dataclasses.replace(provenance, notes=notes))
+    assert {name: value for name, value, _ in found} == {
+        "match": "median 0.99000, 5 to 95 %: 0.99000 to 0.99000",
+        "far from the fingerprint": "2.5% of the voxels",
+        "at the grid limit": "FF 0.0%, T1H2O 100.0%, T1fat 0.0%, df 0.0%, B1 0.0%",
+        "standard deviation": "FF 1 %, T1H2O 10 ms, T1fat 10 ms, df 0.01 Hz, B1 0.01",
+        "gradient delays": "x 0.25, y -0.50, xy 0.00 samples: corrected",
+        "noise of the coils": "0.80 to 1.25 of their mean, largest correlation of two coils 0.30",
+        "virtual coils": "8 keep 99.3% of the signal",
+    }
+    assert all(meaning.endswith(".") and len(meaning) > 40 for _, _, meaning in found)
+    assert [name for name, _, _ in findings(plain, dataclasses.replace(provenance, notes={}))] == [
+        "match",
+        "far from the fingerprint",
+        "at the grid limit",
+    ]
 
 
 def test_a_picture_of_the_coils_is_in_the_page(tmp_path, maps, provenance):

@@ -56,7 +56,7 @@ def compare(maps: ParameterMaps, reference: ParameterMaps, labels: Int | None) -
             means, agreement = regions[p.name]
             points, estimate, expected = "region", means.estimate, means.reference
         else:
-            both = reference.counts(p) & maps.mask
+            both = reference.compared(p) & maps.mask
             points = "voxel"
             estimate, expected = (m[p.name][both].astype(np.float64) for m in (maps, reference))
             agreement = agree(estimate, expected)

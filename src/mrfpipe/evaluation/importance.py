@@ -90,7 +90,7 @@ def _errors(maps: ParameterMaps, reference: ParameterMaps) -> Double:
     n_slices = reference.mask.shape[0]
     errors = np.empty((maps.mask.shape[0] // n_slices, len(reference)))
     for i, parameter in enumerate(reference.parameters):
-        counts = reference.counts(parameter)
+        counts = reference.compared(parameter)
         values = np.where(maps.mask, maps.si[parameter.name], np.nan)
         for copy, error in zip(values.reshape(-1, *reference.mask.shape), errors, strict=True):
             error[i] = nrmse(copy[counts], reference.si[parameter.name][counts])

@@ -53,7 +53,7 @@ class MapError:
 def evaluate(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None = None) -> dict[str, MapError]:
     """Compare maps with a reference, inside the reference's mask, in the units of files.
 
-    Which voxels and regions count, `mrfpipe.maps.ParameterMaps.counts` says, for all metrics but the SSIM.
+    Which voxels and regions count, `mrfpipe.maps.ParameterMaps.compared` says, for all metrics but the SSIM.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def evaluate(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None 
 def _map_error(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter, rois: Labels | None) -> MapError:
     got = np.where(maps.mask, maps[parameter.name], np.nan).astype(np.float64)
     true = reference[parameter.name].astype(np.float64)
-    counts = reference.counts(parameter)
+    counts = reference.compared(parameter)
     estimate, expected = got[counts], true[counts]
     means = None if rois is None else region_means(maps, reference, parameter, rois)
     return MapError(

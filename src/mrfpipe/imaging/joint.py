@@ -73,7 +73,7 @@ def joint_coefficients(
     signals, slopes = interpolated(dictionary, start)
     scale = _scale(signals, full[:, inside].T)
     full[:, inside] = (scale[:, None] * signals).T
-    low, high = ends(dictionary)
+    low, high = dictionary.ends
     spans = np.where(high > low, high - low, 1)  # a parameter of one value has no range
     jacobian = scaled_jacobian(signals, slopes, scale, spans)
     here = torch.from_numpy(full).to(equations.right.device)
@@ -104,12 +104,6 @@ def unexplained(jacobian: Complex, residual: Complex) -> float:
     free = max(left.shape[1] - rows.shape[1], 1)
     # The median of a chi-squared variable, after Wilson and Hilferty.
     return float(2 * np.median(np.sum(normal**2, axis=1)) / (free * (1 - 2 / (9 * free)) ** 3))
-
-
-def ends(dictionary: Dictionary) -> tuple[Double, Double]:
-    """Return the ends of the grid's axes, in the order of the grid. Shape `(parameters)` each."""
-    axes = list(dictionary.protocol.grid.values())
-    return np.array([axis[0] for axis in axes]), np.array([axis[-1] for axis in axes])
 
 
 def _scale(signals: Numbers, measured: Complex) -> Numbers:

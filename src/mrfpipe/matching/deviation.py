@@ -18,7 +18,7 @@ import numpy as np
 
 from mrfpipe.arrays import Bool, Complex, Double
 from mrfpipe.dictionary import Dictionary
-from mrfpipe.imaging.joint import SCALE_TRUST, ends, trusted
+from mrfpipe.imaging.joint import SCALE_TRUST, trusted
 from mrfpipe.interpolation import interpolated
 from mrfpipe.limit import fisher
 
@@ -52,7 +52,7 @@ def predicted_deviations(
     -------
         In SI units. Shape `(voxels, parameters)`.
     """
-    low, high = ends(dictionary)
+    low, high = dictionary.ends
     spans = np.where(high > low, high - low, 1)
     if masks is None:
         known = np.concatenate([np.full(at.shape, ANYWHERE), np.full((len(at), 2), SCALE_TRUST)], axis=1)

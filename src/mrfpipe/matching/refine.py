@@ -156,7 +156,7 @@ def refine(coefficients: Complex, entries: Int, dictionary: Dictionary) -> Estim
     signals = np.empty_like(coefficients)
     tables = [table_of(dictionary, component) for component in range(len(dictionary.components))]
     share = share_of(dictionary)
-    low, high = (np.array([protocol.grid[name][end] for name in names]) for end in (0, -1))
+    low, high = dictionary.ends
     lowest, highest = low.copy(), high.copy()
     if share >= 0:
         lowest[share] -= BEYOND * (low[share] <= 0)

@@ -258,7 +258,7 @@ def _parameters(tables: Table) -> tuple[tuple[Parameter, ...], Grid]:
         table = tables.table(name)
         table.text("quantity")
         low, high = quantity.least * quantity.scale, quantity.most * quantity.scale
-        axes[name] = table.ranges("ranges", low, high) / quantity.scale
+        axis = axes[name] = table.ranges("ranges", low, high) / quantity.scale
         parameters.append(
             Parameter(
                 name=name,
@@ -266,6 +266,7 @@ def _parameters(tables: Table) -> tuple[tuple[Parameter, ...], Grid]:
                 title=table.text("title", quantity.title),
                 counts=_condition(table, scales),
                 weight=table.number("weight", least=0, default=1.0),
+                searched=(float(axis[0]), float(axis[-1])),
             )
         )
         table.refuse_unknown()

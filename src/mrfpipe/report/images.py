@@ -18,7 +18,7 @@ from mrfpipe.appearance import (
     window_of,
 )
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.quantities import EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality, deviation_of
+from mrfpipe.quantities import EDGE, FAT_FRACTION, GAP, M0, MATCH, PHASE, Parameter, Quality, deviation_of
 from mrfpipe.report.encoding import pack, quantise
 
 _Values = npt.NDArray[np.floating[Any]]
@@ -38,15 +38,21 @@ class _Image:
     """Digits that are read out."""
     cyclic: bool = False
     """Whether the window's two ends are one value, as of an angle."""
+    factor: float = 1.0
+    """From the unit of files, which values and window are in, to the one that is shown."""
+    quality: bool = False
+    """Whether it is a quality map."""
 
     def encode(self) -> dict[str, Any]:
-        quantised = quantise(self.values)
+        quantised = quantise(self.factor * self.values)
         return {
             "name": self.name,
             "title": self.title,
             "unit": "" if self.unit == "1" else self.unit,
             "colours": self.colours,
-            "window": self.window,
+            "window": [self.factor * end for end in self.window],
+            "factor": self.factor,
+            "quality": self.quality,
             "bits": self.bits,
             "digits": self.digits,
             "cyclic": self.cyclic,
@@ -60,7 +66,8 @@ class _Image:
 def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict[str, Any]]:
     """Prepare for a page the maps of parameters, each with its truth if there is one, and the quality maps.
 
-    Values are those inside the mask, slice by slice and row by row. Windows fit the truth, if there is one.
+    Values are those inside the mask, slice by slice and row by row, in the units of `shown`. Windows are those of the
+    protocol, or else fit the truth, if there is one.
     """
     images = []
     for p in maps.parameters:
@@ -68,9 +75,15 @@ def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict
         encoded = _parameter(maps, p, window).encode() | _counting(maps, p)
         if truth is not None:
             encoded["truth"] = _parameter(truth, p, window).encode() | _counting(truth, p)
-            encoded["difference"] = {"colours": DIFFERENCE, "window": difference_window(maps, truth, p)}
+            ends = [shown(p)[0] * end for end in difference_window(maps, truth, p)]
+            encoded["difference"] = {"colours": DIFFERENCE, "window": ends}
         images.append(encoded)
     return images + [image.encode() for image in _quality(maps)]
+
+
+def shown(p: Parameter) -> tuple[float, str]:
+    """Return the factor from the unit of files to the one that a page shows, and the latter: fractions are in %."""
+    return (100.0, "%") if p.quantity == FAT_FRACTION else (1.0, p.unit)
 
 
 def colour_tables(images: list[dict[str, Any]]) -> dict[str, str]:
@@ -80,18 +93,32 @@ def colour_tables(images: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _parameter(maps: ParameterMaps, p: Parameter, window: Window) -> _Image:
-    values = maps[p.name][maps.mask]
-    return _Image(name=p.name, title=p.title, unit=p.unit, colours=p.quantity.colours, values=values, window=window)
+    factor, unit = shown(p)
+    return _Image(
+        name=p.name,
+        title=p.title,
+        unit=unit,
+        colours=p.quantity.colours,
+        values=maps[p.name][maps.mask],
+        window=window,
+        factor=factor,
+    )
 
 
 def _counting(maps: ParameterMaps, p: Parameter) -> dict[str, str]:
     """Say where a map counts: in words, and voxel by voxel inside the mask."""
-    return {} if p.counts is None else {"rule": p.counts.text, "counts": pack(maps.counts(p)[maps.mask])}
+    rule = maps.counting_rule(p)
+    return {"rule": rule, "counts": pack(maps.counts(p)[maps.mask])} if rule else {}
 
 
 def _quality(maps: ParameterMaps) -> list[_Image]:
     def image(quality: Quality, title: str, values: _Values, window: Window, **how: Any) -> _Image:  # noqa: ANN401
-        known = {"name": quality.name, "unit": quality.unit, "colours": quality.colours}
+        known: dict[str, Any] = {
+            "name": quality.name,
+            "unit": quality.unit,
+            "colours": quality.colours,
+            "quality": True,
+        }
         return _Image(title=title, values=values[maps.mask], window=window, **known | how)
 
     bright, ends = window_from_zero(maps.m0[maps.mask]), (0.0, float(len(maps)))
@@ -104,8 +131,10 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
         window = window_from_zero(maps.gap[maps.mask])
         images.append(image(GAP, "correlation that the second-best explanation lacks", maps.gap, window))
     if maps.sd is not None:
-        for quality in map(deviation_of, maps.parameters):
+        for p in maps.parameters:
+            quality, (factor, unit) = deviation_of(p), shown(p)
             values = np.asarray(maps.quality_map(quality), np.float32)
-            images.append(image(quality, quality.title, values, window_from_zero(values[maps.mask])))
+            window = window_from_zero(values[maps.counts(p)])
+            images.append(image(quality, quality.title, values, window, factor=factor, unit=unit))
     edge, title = maps.edge.astype(np.float32), "parameters at an end of their grid"
     return [*images, image(EDGE, title, edge, ends, unit="parameters", bits=tuple(maps))]

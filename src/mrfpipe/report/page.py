@@ -6,6 +6,7 @@ import math
 import re
 from base64 import b64encode
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -25,13 +26,26 @@ from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.quantities import counting_rule
 from mrfpipe.report.encoding import pack
-from mrfpipe.report.images import colour_tables, encode_images
-from mrfpipe.report.quality import account, edge_shares, warnings_of
+from mrfpipe.report.findings import findings
+from mrfpipe.report.images import colour_tables, encode_images, shown
+from mrfpipe.report.methods import methods
+from mrfpipe.report.quality import account, warnings_of
 
 REPORT_FILE = "report.html"
 RESULT_AND_TRUTH = ("result", "truth")
 """What the two sets of maps are called unless told otherwise."""
-_SCRIPTS = ("nifti", "regions", "page")
+_SCRIPTS = (
+    "values",
+    "nifti",
+    "plots",
+    "viewer",
+    "pointer",
+    "regions",
+    "fingerprint",
+    "agreement",
+    "quality",
+    "page",
+)
 """The page's script in parts, the one that starts it last."""
 MOST_POINTS = 3000
 """Points of a plot; more would only blacken it."""
@@ -105,16 +119,22 @@ def render(
         "header": b64encode(label_header(maps)).decode("ascii"),
         "labels": None if labels is None else encode_labels(labels, region_names),
         "rule": counting_rule(maps.parameters),
-        "comparisons": [] if truth is None else [encode_comparison(one) for one in compare(maps, truth, labels)],
+        "comparisons": [] if truth is None else [_encoded(one, maps) for one in compare(maps, truth, labels)],
         "coils": None if coils is None else f"data:image/png;base64,{b64encode(coils.read_bytes()).decode()}",
         "account": account(provenance),
-        "edges": edge_shares(maps),
+        "findings": findings(maps, provenance),
+        "methods": methods(maps, provenance),
         "warnings": warnings_of(maps, provenance),
     }
-    filled = {"css": _resource("page.css"), "js": "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)}
+    filled = {"css": _resource("page.css"), "js": script()}
     filled |= {"title": html.escape(title), "data": as_script(data)}
     # In one pass, so that what files say is never taken for a place to fill in.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], _resource("page.html"))
+
+
+def script() -> str:
+    """Join the page's script from its parts, which see each other's names."""
+    return "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)
 
 
 def as_script(data: dict[str, Any]) -> str:
@@ -163,6 +183,19 @@ def encode_comparison(comparison: Comparison) -> dict[str, Any]:
         "reference": pack(comparison.reference[::every].astype(np.float32)),
         "lines": {name: plain(value) for name, value in comparison.lines.items()},
     }
+
+
+def _encoded(comparison: Comparison, maps: ParameterMaps) -> dict[str, Any]:
+    """Prepare the comparison of a map in the unit in which the page shows it."""
+    factor, unit = shown(maps.parameter(comparison.name))
+    in_unit = ("RMSE", "bias", "limits of agreement, lower", "upper", "lower", "intercept")
+    errors, lines = (
+        {name: factor * value if name in in_unit else value for name, value in of.items()}
+        for of in (comparison.errors, comparison.lines)
+    )
+    estimate, reference = factor * comparison.estimate, factor * comparison.reference
+    scaled = replace(comparison, unit=unit, errors=errors, lines=lines, estimate=estimate, reference=reference)
+    return encode_comparison(scaled)
 
 
 def _resource(name: str) -> str:

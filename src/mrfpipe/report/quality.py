@@ -1,4 +1,7 @@
-"""Quality: the warnings and the provenance that the page of a result shows."""
+"""Quality: the warnings and the provenance that the page of a result shows.
+
+A warning is of something that the reader can look into or change, and says what to do.
+"""
 
 from collections.abc import Mapping
 
@@ -47,7 +50,8 @@ def warnings_of(maps: ParameterMaps, provenance: Provenance) -> list[str]:
         return ["The mask is empty: there are no maps to show."]
     said = [
         f"{p.name} and most of its neighbourhood are at the grid limit, {_worded(end)}"
-        f"{'' if p.unit == '1' else ' ' + p.unit}, in {share:.0%} of the scored voxels: the true value may lie beyond."
+        f"{'' if p.unit == '1' else ' ' + p.unit}, in {share:.0%} of the scored voxels: the true value may lie beyond. "
+        "Widen its range in the protocol, or leave these voxels out."
         for p in maps.parameters
         if p.quantity.window != "bounds"  # a fraction of 0 or 1 is a pure tissue, not a value cut off
         for end, share in _crowded_ends(maps, p).items()
@@ -80,32 +84,35 @@ def _neighbours(chosen: Bool) -> Double:
 
 
 def _of_match(maps: ParameterMaps) -> list[str]:
-    match, scale = (values[maps.mask].astype(np.float64) for values in (maps.match, maps.m0))
+    match = maps.match[maps.mask].astype(np.float64)
     said = []
     if np.median(match) ** 2 < _LEAST_EXPLAINED:
         said.append(
             "In most voxels the fingerprint explains less than a third of the signal energy (median match "
-            f"{np.median(match):.2f}): too few readouts or coils, high noise, or not the protocol of the scan."
+            f"{np.median(match):.2f}): too few readouts or coils, high noise, or not the protocol of the scan. Check "
+            "the protocol first."
         )
-    deviation = scale * np.sqrt(1 - np.minimum(match, 1) ** 2) / np.maximum(match, np.finfo(np.float32).tiny)
-    far = float(np.mean((match < _GOOD_MATCH) & (deviation > _FAR * np.median(deviation))))
+    far = share_far(maps)
     if far >= _MUCH_FAR:
         said.append(
             f"In {far:.0%} of the voxels the residual exceeds {_FAR:g} times the median of the scan: motion, flow, or "
-            "tissue that the protocol does not describe."
+            "tissue that the protocol does not describe. Look at the map of match before you use the maps there."
         )
     return said
 
 
+def share_far(maps: ParameterMaps) -> float:
+    """Return the share of voxels that match badly and differ from their fingerprint more than is usual in the scan."""
+    match, scale = (values[maps.mask].astype(np.float64) for values in (maps.match, maps.m0))
+    deviation = scale * np.sqrt(1 - np.minimum(match, 1) ** 2) / np.maximum(match, np.finfo(np.float32).tiny)
+    return float(np.mean((match < _GOOD_MATCH) & (deviation > _FAR * np.median(deviation))))
+
+
 def _of_notes(notes: Mapping[str, object]) -> list[str]:
     said = []
-    delays = notes.get("gradient_delays_samples")
-    if notes.get("gradient_delays_corrected") is True and isinstance(delays, Mapping):
-        found = ", ".join(f"{axis} {delay:.2f}" for axis, delay in delays.items() if isinstance(delay, int | float))
-        said.append(f"Gradient delays were estimated and corrected (in samples): {found}.")
     unstated = notes.get(UNSTATED)
     if unstated is not None:
-        said.append(f"Values not stated by the scan, and not compared with the protocol: {unstated}.")
+        said.append(f"The scan does not state {unstated}: check that the protocol has the scanner's values.")
     doubt = notes.get(DOUBT)
     if doubt is not None:
         said.append(str(doubt))

@@ -90,12 +90,6 @@ function withinPolygon(corners, y, x) {
 
 // ---- numbers -------------------------------------------------------------------------------------------------------
 
-// Whether a voxel of a map counts, by the condition of what is shown or, of a difference, of the reference.
-function countsAt(panel, i) {
-  const counts = shownView(panel) === "result" ? panel.counts : panel.truthCounts;
-  return !counts || counts[i];
-}
-
 // Of an angle, the mean is the direction of the mean vector; deviations from it go the short way round.
 function statistics(panel, region) {
   const voxels = region.voxels.filter(i => countsAt(panel, i) && !Number.isNaN(valueAt(panel, i)));
@@ -120,35 +114,20 @@ function quantiles(values, shares) {
 const COLUMNS = ["slice", "region", "name", "map", "view", "unit", "n", "n_region", "mean", "sd", "median", "p5", "p95", "predicted_sd"];
 const quoted = text => /["\t\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 
-// The columns of `mrfpipe stats`, separated by tabs, as spreadsheets paste them.
+// The columns and units of `mrfpipe stats`, separated by tabs, as spreadsheets paste them.
 function table() {
   const exact = v => Number.isFinite(v) ? String(+v.toPrecision(7)) : "";
-  const lines = state.regions.flatMap(region => panels.map(panel => {
-    const { voxels, n, mean, deviation, median, p5, p95 } = statistics(panel, region), { name, unit } = panel.image;
-    const sd = shownView(panel) === "result" && panels.find(p => p.image.name === `${name}_sd`);
+  const lines = state.regions.flatMap(region => panels.filter(p => p.values).map(panel => {
+    const { voxels, n, mean, deviation, median, p5, p95 } = statistics(panel, region), { name, unit, factor } = panel.image;
+    const sd = shownView(panel) === "result" && panel.deviation;
     const predicted = sd ? voxels.reduce((total, i) => total + sd.values[i], 0) / n : NaN;
-    return [sliceOf(region), region.label, quoted(region.name), name, quoted(wordOf(shownView(panel))), unit || "1", n, region.voxels.length,
-      ...[mean, deviation, median, p5, p95, predicted].map(exact)];
+    return [sliceOf(region), region.label, quoted(region.name), name, quoted(wordOf(shownView(panel))), factor === 1 ? unit || "1" : "1", n, region.voxels.length,
+      ...[mean, deviation, median, p5, p95, predicted].map(v => exact(v / factor))];
   }));
   return [COLUMNS, ...lines].map(line => line.join("\t")).join("\n") + "\n";
 }
 
 const sliceOf = region => region.borders.size > 1 ? "all" : [...region.borders.keys()][0] + 1;
-
-async function copyTable() {
-  const text = table();
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch { // a browser may refuse a page from disk; the older way asks nobody
-    const area = make("textarea", { value: text });
-    document.body.append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-    element("copy").focus();
-  }
-  element("status").textContent = "Copied.";
-}
 
 // ---- files ---------------------------------------------------------------------------------------------------------
 
@@ -160,7 +139,7 @@ function download(name, content) {
 
 // A label image and, beside it, the table of names.
 async function saveRegions() {
-  const labels = new Int32Array(N_SLICES * N_Y * N_X), stem = data.title.replace(/[\x00-\x1f/\\:*?"<>|]+/g, "-") + "_dseg";
+  const labels = new Int32Array(N_SLICES * N_Y * N_X), stem = data.title.replace(/[\p{Cc}/\\:*?"<>|]+/gu, "-") + "_dseg";
   let shared = 0;
   for (const { label, voxels } of state.regions) for (const i of voxels) {
     shared += labels[i] !== 0;
@@ -221,7 +200,7 @@ function drawRegions() {
   }));
   if (!region) return;
   element("name").value = region.name;
-  element("region-table").tBodies[0].replaceChildren(...panels.map(panel => {
+  element("region-table").tBodies[0].replaceChildren(...panels.filter(p => p.values).map(panel => {
     const { values, n, mean, deviation, median, p5, p95 } = statistics(panel, region), { digits, unit, rule } = panel.image;
     const plot = make("canvas", { role: "img" }), cell = text => make("td", {}, text);
     plot.setAttribute("aria-label", `Histogram of ${panel.image.name} in the region`);
