@@ -64,7 +64,8 @@ def with_lesions(phantom: Phantom, seed: int) -> tuple[Phantom, Byte]:
     for s, lean in enumerate((phantom.rois > 0) & (np.nan_to_num(maps.si["FF"], nan=1) < LEAN)):
         number = 0
         for y, x in rng.permutation(np.argwhere(binary_erosion(lean, iterations=WIDTH))):
-            if number < MOST_LESIONS and not labels[s, y - APART : y + APART, x - APART : x + APART].any():
+            near = labels[s, max(y - APART, 0) : y + APART, max(x - APART, 0) : x + APART]
+            if number < MOST_LESIONS and not near.any():
                 number += 1
                 labels[s, y - half : y + half, x - half : x + half] = number
         t1[s][labels[s] > 0] += np.float32(STEP)
