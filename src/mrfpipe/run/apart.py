@@ -1,7 +1,8 @@
-"""Apart: where the maps of a network leave those of matching by more than both may err.
+"""Apart: where the maps of a network leave the signals, or those of matching, by more than they may.
 
 A network interpolates from what it has learned. Where a scan has something that no phantom had, it may be wrong and
-sure of it, and matching, which knows nothing but the signal of the voxel, says so.
+sure of it. Its fingerprints then leave more of the signals than they do elsewhere; or matching, which knows nothing but
+the signal of the voxel, finds other maps.
 """
 
 import numpy as np
@@ -18,6 +19,8 @@ N_VOXELS = 2000
 FAR = 8.0
 """Standard deviations of both together that are too many. Matching errs by aliasing and blurring, too, which its own
 deviation does not have and the network corrects."""
+LEFT = 10.0
+"""Times the median of the scan that a fingerprint may leave of a signal."""
 MUCH = 0.01
 """Share of voxels so far apart that is worth a warning. On nine phantoms and on real anatomy it was 0.0035 at most."""
 
@@ -54,12 +57,25 @@ def apart(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionar
     return shares
 
 
-def apart_line(shares: dict[str, float]) -> str:
-    """Say which maps are far apart in many voxels, in a line; nothing if none is."""
-    many = ", ".join(f"{name} in {share:.0%} of the voxels" for name, share in shares.items() if share >= MUCH)
-    if not many:
+def unexplained(fingerprints: Fingerprints) -> float:
+    """Return the share of voxels of which a network's fingerprints leave more than `LEFT` times the median."""
+    left = np.linalg.norm(fingerprints.measured - fingerprints.fitted, axis=1)
+    return float(np.mean(left > LEFT * np.median(left))) if left.size else 0.0
+
+
+def doubt_of(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionary) -> str:
+    """Say in a line what a network may not have seen before, by `unexplained` and `apart`; nothing if all is well."""
+    shares, left = apart(maps, fingerprints, dictionary), unexplained(fingerprints)
+    found = [
+        f"{name} differs from matching by more than {FAR:g} standard deviations in {share:.0%} of the voxels"
+        for name, share in shares.items()
+        if share >= MUCH
+    ]
+    if left >= MUCH:
+        found.append(f"{left:.0%} of the voxels leave more than {LEFT:g} times the usual residual")
+    if not found:
         return ""
     return (
-        f"The network and matching differ by more than {FAR:g} standard deviations ({many}): the scan may hold "
-        "something that its training data lack; compare with mrfpipe match --recon subspace."
+        f"The network may not have seen the like of this scan: {', and '.join(found)}. Compare with mrfpipe match, and "
+        "trust neither where the residual is large."
     )

@@ -27,7 +27,7 @@ from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol, parse_protocol
 from mrfpipe.readout_basis import readout_basis
-from mrfpipe.run.apart import apart, apart_line
+from mrfpipe.run.apart import doubt_of
 from mrfpipe.run.check import doubt
 from mrfpipe.run.choices import MATCHING, Matching
 
@@ -231,10 +231,10 @@ class NetworkMapper:
             )
 
     def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
-        """Say which maps leave those of matching by more than both may err, if deviations are known."""
+        """Say where maps leave the signals, or those of matching, by more than they may, if deviations are known."""
         if maps.sd is None:
             return ""
-        return apart_line(apart(maps, fingerprints, _dictionary(self.model.protocol_toml, self.signal_model, CPU)))
+        return doubt_of(maps, fingerprints, _dictionary(self.model.protocol_toml, self.signal_model, CPU))
 
     def describe(self, rank: int) -> str:  # noqa: ARG002 - it reads what it was trained on
         """Name size and signal model, and the precision if it is a coarse one."""
