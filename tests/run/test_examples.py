@@ -10,6 +10,7 @@ from helpers import small_protocol
 
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.dictionary import build_dictionary
+from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.normal import apply_normal
@@ -33,7 +34,7 @@ from mrfpipe.phantom.simulated import SimulatedScanner
 from mrfpipe.phantom.varied import random_coils, varied
 from mrfpipe.physics.simulate import readout_signals
 from mrfpipe.protocol import load_protocol
-from mrfpipe.run.examples import Source, generator, people
+from mrfpipe.run.examples import Source, generator, kept_examples, people
 
 CPU, MATRIX = torch.device("cpu"), 32
 
@@ -327,3 +328,21 @@ def test_splits_have_no_person_in_common():
     training, testing = people(5, "training", 3), people(5, "testing", 3)
     assert len({person.seed for person in (*training, *testing)}) == 10
     assert people(3, "training", 3) == training[:3]
+
+
+def test_scans_of_another_source_and_damaged_ones_are_not_gone_on_with(protocol, tmp_path):
+    (subject,) = people(1, "training", 0)
+    one = torch.ones((2, 4, 4))
+    example = Example(coefficients=one + 2j, matched=one, maps=2 * one, precision=3 * one)
+    source = SimpleNamespace(settings={"seed": 0}, protocol=protocol)
+    (tmp_path / "source.json").write_text('{"seed": 0}')
+    example.save(tmp_path / f"{subject.name}.safetensors")
+    (kept,) = kept_examples(source, [subject], tmp_path, 1, lambda _done, _total: None)
+    for name in ("coefficients", "matched", "maps", "precision"):
+        assert torch.equal(getattr(kept, name), getattr(example, name))
+    source.settings = {"seed": 1}
+    with pytest.raises(MismatchError, match="scans of another protocol, signal model or seed"):
+        kept_examples(source, [subject], tmp_path, 1, lambda _done, _total: None)
+    (tmp_path / f"{subject.name}.safetensors").write_bytes(b"torn")
+    with pytest.raises(InputError, match="is damaged"):
+        Example.load(tmp_path / f"{subject.name}.safetensors")
