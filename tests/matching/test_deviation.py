@@ -7,7 +7,7 @@ import pytest
 from helpers import complex_normal, small_protocol
 
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.imaging.series import REPLICA_NOISE, FrameSeries
 from mrfpipe.interpolation import interpolated
 from mrfpipe.limit import deviations
 from mrfpipe.matching.deviation import ANYWHERE, gains, predicted_deviations
@@ -62,6 +62,25 @@ def test_of_frames_they_are_the_scatter_of_fits(share):
     np.testing.assert_allclose(scatter[told], predicted[told], rtol=0.08 if told.all() else 0.15)
 
 
+def test_a_parameter_held_at_an_end_of_the_grid_scatters_no_other():
+    """T1 of water below its grid where there is little: FF scatters less than the bound of all parameters together."""
+    at, signals = voxel(0.9, 2000)
+    at[:, 1] = LOW[1]
+    signals, slopes = interpolated(DICTIONARY, at)
+    signals = M0 * (signals - 0.05 * slopes[:, 1])  # of a T1 shorter by 50 ms
+    variance = 1e-7 * float(np.mean(np.abs(signals) ** 2))
+    found = fitted(noisy(signals, variance, seed=5))
+    np.testing.assert_array_equal(found[:, 1], LOW[1])
+    mean = found.mean(axis=0, keepdims=True)
+    mean[0, 1] = LOW[1]
+    predicted = predicted_deviations(DICTIONARY, mean, signals[:1], np.array([variance]), None)[0]
+    bound = deviations(*interpolated(DICTIONARY, mean))[0] * np.sqrt(variance) / abs(M0)
+    others = [0, 2, 3, 4]
+    np.testing.assert_allclose(found.std(axis=0)[others], predicted[others], rtol=0.1)  # of 2,000 voxels
+    assert predicted[0] < 0.8 * bound[0]
+    assert predicted[1] == pytest.approx(bound[1], rel=0.05)
+
+
 def test_what_nothing_tells_lies_anywhere_on_the_grid():
     """T1 of fat without fat; and everything, where there is hardly any signal."""
     at, signals = voxel(0.0, 2)
@@ -72,13 +91,20 @@ def test_what_nothing_tells_lies_anywhere_on_the_grid():
     assert np.all(found <= ANYWHERE * (1 + 1e-9))
 
 
-def test_gains_are_medians_of_what_changes():
-    rng = np.random.default_rng(2)
-    before, predicted = rng.normal(size=(4000, 3)), rng.uniform(1, 2, (4000, 3))
-    after = before + np.array([0.5, 1, 3]) * predicted * rng.normal(size=(4000, 3))
-    after[:1500, 1] = before[:1500, 1]  # at an end of the grid
-    np.testing.assert_allclose(gains(before, after, predicted), [0.5, 1, 3], rtol=0.06)  # of 2,500 voxels
-    np.testing.assert_array_equal(gains(before, before, predicted), 1)
+def test_gains_are_what_a_replica_changes_by():
+    """A factor for each parameter, where it moves; one that grows with the deviation, clamped beyond what was seen."""
+    rng, n = np.random.default_rng(2), 40_000
+    before, predicted = rng.normal(size=(n, 4)), np.exp(rng.uniform(0, 2, (n, 4)))
+    true = np.stack([np.full(n, 0.5), np.ones(n), np.full(n, 3), 1 + np.log(predicted[:, 3])], axis=1)
+    after = before + REPLICA_NOISE * true * predicted * rng.normal(size=(n, 4))
+    after[:15_000, 1] = before[:15_000, 1]  # at an end of the grid
+    found = gains(before, after, predicted, predicted)
+    np.testing.assert_allclose(found[:, :3], true[:, :3], rtol=0.08)  # of 2,500 voxels or more, in ten parts
+    within = (predicted[:, 3] > np.exp(0.1)) & (predicted[:, 3] < np.exp(1.9))
+    np.testing.assert_allclose(found[within, 3], true[within, 3], rtol=0.1)
+    far = gains(before, after, predicted, np.full((1, 4), 1e9))
+    np.testing.assert_allclose(far[0], [0.5, 1, 3, 2.9], rtol=0.08)
+    np.testing.assert_array_equal(gains(before, before, predicted, predicted), 1)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +132,9 @@ def test_a_replica_says_what_denoising_leaves(series):
 
     def replica(share: float) -> FrameSeries:
         images = series.images.copy()
-        images[0][:, series.mask[0]] = noisy(series.images[0][:, series.mask[0]], share**2 * series.noise, seed=4)
+        images[0][:, series.mask[0]] = noisy(
+            series.images[0][:, series.mask[0]], (REPLICA_NOISE * share) ** 2 * series.noise, seed=4
+        )
         return replace(series, images=images)
 
     whole, third = (

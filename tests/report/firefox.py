@@ -3,29 +3,33 @@
 import json
 import re
 import subprocess
+import time
 from itertools import count
 
 import websocket
 
-STARTS = 60
-"""Seconds."""
+PATIENCE = 180
+"""Seconds, on a machine with much else to do."""
 
 
 class Firefox:
     """One page in Firefox: scripts, pointer and keys, as a reader has them, and what the console says."""
 
     def __init__(self, program, profile, width=1400, height=1300):
+        self._ids, self.console, self._socket = count(1), [], None
         line = [program, "--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port", "0"]
-        self._process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        self._ids, self.console = count(1), []
-        url = next(
-            found[1] for said in self._process.stderr if (found := re.search(r"BiDi listening on (ws:\S+)", said))
-        )
-        self._socket = websocket.create_connection(f"{url}/session", suppress_origin=True, timeout=STARTS)
-        self._send("session.new", capabilities={})
-        self._send("session.subscribe", events=["log.entryAdded"])
-        self._context = self._send("browsingContext.getTree")["contexts"][0]["context"]
-        self.resize(width, height)
+        said = profile / "said.txt"
+        with said.open("w") as file:
+            self._process = subprocess.Popen(line, stdout=file, stderr=file)
+        try:
+            self._socket = websocket.create_connection(_address(said), suppress_origin=True, timeout=PATIENCE)
+            self._send("session.new", capabilities={})
+            self._send("session.subscribe", events=["log.entryAdded"])
+            self._context = self._send("browsingContext.getTree")["contexts"][0]["context"]
+            self.resize(width, height)
+        except BaseException:
+            self.quit()
+            raise
 
     def _send(self, method, **params):
         number = next(self._ids)
@@ -73,7 +77,17 @@ class Firefox:
         return self._send("browsingContext.captureScreenshot", context=self._context)["data"]
 
     def quit(self):
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
         self._process.terminate()
-        self._process.wait(STARTS)
-        self._process.stderr.close()
+        self._process.wait(PATIENCE)
+
+
+def _address(said):
+    """Wait until Firefox says where it listens."""
+    for _ in range(10 * PATIENCE):
+        found = re.search(r"BiDi listening on (ws:\S+)", said.read_text())
+        if found:
+            return f"{found[1]}/session"
+        time.sleep(0.1)
+    raise TimeoutError(f"Firefox does not listen; it says: {said.read_text()}")

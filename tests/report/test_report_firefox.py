@@ -1,7 +1,6 @@
 """The page in Firefox: what differs from browser to browser is unpacking, pointer, keys and folded maps."""
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -19,10 +18,7 @@ def page(firefox, tmp_path_factory, maps, truth, fingerprints, provenance):
     known = dataclasses.replace(maps, sd=sd)
     write_report(path, render(known, provenance, title="firefox", truth=truth, fingerprints=fingerprints))
     firefox.open(path.as_uri())
-    for _ in range(400):
-        if firefox.run("return document.documentElement.dataset.ready"):
-            break
-        time.sleep(0.05)
+    firefox.run("while (!document.documentElement.dataset.ready) await new Promise(r => setTimeout(r, 10))")
     yield firefox
     assert firefox.console == []
 

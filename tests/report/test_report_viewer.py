@@ -121,6 +121,19 @@ def test_a_map_is_faded_where_it_does_not_count(page, with_sd):
         assert "Does not count here" in readout.get_attribute("title")
 
 
+def test_the_rule_of_a_map_is_said_above_it(page):
+    """The result counts by its standard deviation, in the unit shown; the reference by the protocol."""
+    words = "return panels.slice(0, 2).map(p => p.caption.textContent)"
+    assert page.run(words) == [
+        "fat fraction, counts where its standard deviation is at most 5 %",
+        "T1 of water, counts where its standard deviation is at most 5 %",
+    ]
+    page.click("input[value=truth]")
+    assert page.run(words) == ["fat fraction", "T1 of water, counts where FF <= 0.7"]
+    page.click("input[value=beside]")
+    assert page.run(words)[1].endswith("is at most 5 %; reference and difference where FF <= 0.7")
+
+
 def test_result_reference_and_difference_stand_side_by_side(page, with_sd, truth):
     page.click("input[value=beside]")
     page.point(4, 9)
@@ -129,7 +142,7 @@ def test_result_reference_and_difference_stand_side_by_side(page, with_sd, truth
     shown = [number(text.split()[0].lstrip("+")) for text in words]
     assert shown == pytest.approx([value, expected, value - expected], rel=1e-3, abs=1e-2)
     names = [e.text for e in page.driver.find_elements("css selector", "figure[data-name=df] .head b")]
-    assert names == ["df, result", "df, truth", "df, result \N{MINUS SIGN} truth"]
+    assert names == ["df, result", "df, truth", "df, difference"]
     tops = page.run("return panels[3].cells.map(c => c.canvas.getBoundingClientRect().top)")
     assert max(tops) - min(tops) < 1
     # the pointer in the difference moves the same cross-hair
@@ -151,3 +164,22 @@ def test_result_reference_and_difference_stand_side_by_side(page, with_sd, truth
     assert ends[2] != ends[0]
     page.click("#reset")
     assert page.run("return panels[3].windows.result") == [-120, 120]
+
+
+def test_two_results_are_called_by_what_tells_them_apart(page):
+    for names, expected in (
+        (["demo/network/thigh", "demo/matching/thigh"], ["network", "matching"]),
+        (["a/thigh", "a/thigh"], ["thigh", "thigh"]),
+        (["a/one", "b"], ["a/one", "b"]),
+        (["/r/x", "/r/x/y"], ["x", "x/y"]),
+    ):
+        assert page.run("return apart(a[0])", names) == expected
+
+
+def test_the_methods_are_copied_as_they_are_read(page):
+    page.run("navigator.clipboard.writeText = async text => { window.copied = text; }")
+    page.click("#copy-methods")
+    copied, shown = page.run("return [window.copied, element('methods-text').textContent]")
+    assert copied == shown
+    assert "mrfpipe" in copied
+    assert "\n1. " in copied

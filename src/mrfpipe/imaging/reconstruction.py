@@ -29,7 +29,7 @@ from mrfpipe.imaging.mask import box_of, support, tissue_mask
 from mrfpipe.imaging.normal import Equations, cropped_kernels
 from mrfpipe.imaging.nufft import Backend
 from mrfpipe.imaging.off_resonance import OffResonance
-from mrfpipe.imaging.series import FrameSeries, of_slice, stack_slices
+from mrfpipe.imaging.series import REPLICA_NOISE, FrameSeries, of_slice, stack_slices
 from mrfpipe.imaging.subspace import (
     normal_equations,
     solve_subspace,
@@ -283,8 +283,9 @@ class Reconstruction:
         )
 
     def _replica(self, s: int, kspace: Complex, maps: Complex, one: FrameSeries) -> FrameSeries:
-        """Make the images of a slice again, with as much noise added to its samples as they have."""
-        noise = np.sqrt(np.float32(self._noise_level(kspace))) * white_noise(np.random.default_rng(0), kspace.shape)
+        """Make the images of a slice again, with a share of their noise added to its samples."""
+        share = np.float32(REPLICA_NOISE * np.sqrt(self._noise_level(kspace)))
+        noise = share * white_noise(np.random.default_rng(0), kspace.shape)
         return replace(self._series(s, kspace + noise, maps), mask=one.mask)
 
     @property

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 Kind = Literal["frames", "coefficients"]
 
+REPLICA_NOISE = 0.5
+"""Noise added for a replica, over that of the samples. Denoising removes more detail from noisier images, which a
+replica takes for noise: the deviation of the fat fraction of a phantom was a tenth too large with as much noise again,
+and a twenty-fifth with half of it."""
 ORTHONORMAL = 1e-3
 """By how much products of basis vectors may differ from 0 and 1; complex64 rounds them by far less."""
 
@@ -44,7 +48,8 @@ class FrameSeries:
     noise: float | None = None
     """Variance of the noise of an image, if it is known: as of white noise in k-space, before any denoising."""
     replica: "Callable[[], FrameSeries] | None" = None
-    """Makes the same images of samples with as much noise again, see `mrfpipe.matching.deviation`."""
+    """Makes the same images of samples with `REPLICA_NOISE` times their noise added, see
+    `mrfpipe.matching.deviation`."""
 
     def __post_init__(self) -> None:
         if self.basis is None:

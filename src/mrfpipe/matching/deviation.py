@@ -5,9 +5,12 @@ comes what is known beforehand. Of frames, that is the grid, in which a paramete
 coefficients, which are denoised with their neighbours, it is that maps are as rough as they are (`trusted`): so the
 deviation of a joint reconstruction is that of its posterior distribution.
 
+A parameter that noise or aliasing has taken to an end of the grid is held there, so that the others scatter less: their
+deviations are those for a known value of it. Its own is that of a value between the ends, as the truth may lie beyond.
+
 How much of the noise denoising leaves depends on the scan. So it is measured: the slice is reconstructed and matched
-again from samples to which as much noise is added as they have, and deviations are scaled, each parameter by one
-number, to what the maps then change by (a pseudo-replica, after Robson et al., Magn Reson Med 60:895, 2008).
+again from samples to which half of the noise is added that they have, and the deviations of each parameter are scaled
+to twice what its map then changes by (a pseudo-replica, after Robson et al., Magn Reson Med 60:895, 2008).
 
 What undersampling and a wrong model do to the maps is no noise and is not in the deviations.
 """
@@ -19,13 +22,16 @@ import numpy as np
 from mrfpipe.arrays import Bool, Complex, Double
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.imaging.joint import SCALE_TRUST, trusted
-from mrfpipe.interpolation import interpolated
+from mrfpipe.imaging.series import REPLICA_NOISE
+from mrfpipe.interpolation import interpolated, share_of
 from mrfpipe.limit import fisher
 
 AT_ONCE = 8192
 """Voxels whose deviations are computed at a time."""
 ANYWHERE = 1 / np.sqrt(12)
 """Standard deviation of what may lie anywhere in a range of 1."""
+N_PARTS, LEAST_IN_PART = 10, 200
+"""Parts of the voxels that are scaled on their own, and voxels of a part, whose median is known to 6 %, at least."""
 MEDIAN_OF_NORMAL = 0.6745
 """Median of the magnitude of a normal variable of unit variance."""
 
@@ -53,6 +59,9 @@ def predicted_deviations(
         In SI units. Shape `(voxels, parameters)`.
     """
     low, high = dictionary.ends
+    held = (at <= low) | (at >= high)
+    if (share := share_of(dictionary)) >= 0:
+        held[:, share] = False  # it may leave 0 to 1 while the others are estimated
     spans = np.where(high > low, high - low, 1)
     if masks is None:
         known = np.concatenate([np.full(at.shape, ANYWHERE), np.full((len(at), 2), SCALE_TRUST)], axis=1)
@@ -69,17 +78,51 @@ def predicted_deviations(
         # In units of what is known beforehand, which leaves nothing singular.
         units = known[some, :, None] * known[some, None, :]
         unit = np.eye(known.shape[1])
-        variances = np.diagonal(np.linalg.inv(information * units + unit), axis1=1, axis2=2)
-        found[some] = np.sqrt(variances[:, :-2]) * known[some, :-2]
+        told = information * units
+        variances = _variances(told + unit)
+        moving = np.pad(~held[some], ((0, 0), (0, 2)), constant_values=True)
+        alone = _variances(told * moving[:, :, None] * moving[:, None, :] + unit)
+        found[some] = np.sqrt(np.where(held[some], variances, alone)) * known[some, :-2]
     return found * spans
 
 
-def gains(before: Double, after: Double, predicted: Double) -> Double:
-    """Return by how much the maps of a replica differ, over their predicted deviations. Shape `(parameters)`.
+def _variances(precision: Double) -> Double:
+    """Return the variances of all but the last two unknowns, which are the scale. Shape `(voxels, parameters)`."""
+    found: Double = np.diagonal(np.linalg.inv(precision), axis1=1, axis2=2)[:, :-2]
+    return found
 
-    Parameters and deviations have the shape `(voxels, parameters)`. The median is that of the voxels in which a
-    parameter changes: those at an end of the grid do not.
+
+def gains(before: Double, after: Double, predicted: Double, everywhere: Double) -> Double:
+    """Return by how much noise scatters maps, as those of a replica tell, over what is predicted.
+
+    Denoising leaves another share of small deviations than of large ones. So the factor of a parameter is measured in
+    `N_PARTS` parts of the voxels, from those with the smallest predicted deviation to those with the largest, and is
+    linear in the deviation's logarithm between them.
+
+    Parameters
+    ----------
+    before, after
+        Parameters of the voxels of the slice, and those of its replica. Those that do not change are at an end of the
+        grid and do not count. Shape `(voxels, parameters)`.
+    predicted
+        Deviations there.
+    everywhere
+        Deviations of the voxels to be scaled. Shape `(all voxels, parameters)`.
+
+    Returns
+    -------
+        A factor for each of `everywhere`.
     """
-    ratios = np.abs(after - before) / np.maximum(predicted, np.finfo(np.float64).tiny)
-    changed = [ratios[change > 0, p] for p, change in enumerate(np.abs(after - before).T)]
-    return np.array([np.median(some) / MEDIAN_OF_NORMAL if some.size else 1.0 for some in changed])
+    found = np.ones_like(everywhere)
+    for p, change in enumerate(np.abs(after - before).T):
+        moved = (change > 0) & (predicted[:, p] > 0)
+        if not moved.any():
+            continue
+        order = np.argsort(predicted[moved, p])
+        n_parts = min(N_PARTS, max(1, order.size // LEAST_IN_PART))
+        parts = np.array_split(np.flatnonzero(moved)[order], n_parts)
+        deviation = [np.median(predicted[part, p]) for part in parts]
+        factor = [np.median(change[part] / predicted[part, p]) / (MEDIAN_OF_NORMAL * REPLICA_NOISE) for part in parts]
+        logarithm = np.log(np.maximum(everywhere[:, p], np.finfo(np.float64).tiny))
+        found[:, p] = np.interp(logarithm, np.log(deviation), factor)
+    return found

@@ -221,7 +221,7 @@ def _deviations(
         some = np.flatnonzero(np.isin(slices, list(replicas)))
         after = np.concatenate([replicas[s][:, voxels.mask[s]].T for s in sorted(replicas)])
         known = np.isfinite(after).all(axis=1)
-        predicted *= gains(at[some[known]], after[known], predicted[some[known]])
+        predicted *= gains(at[some[known]], after[known], predicted[some[known]], predicted)
     return {
         name: _image(values.astype(np.float32), voxels.mask)
         for name, values in zip(found.parameters, predicted.T, strict=True)

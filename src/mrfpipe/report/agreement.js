@@ -28,7 +28,7 @@ async function buildAgreement() {
 }
 
 function plotAgreement({ estimate, reference, lines, plots }) {
-  const [first, second] = data.names, all = [...estimate, ...reference];
+  const [first, second] = NAMES, all = [...estimate, ...reference];
   if (!all.length) return;
   const both = spread(all, 0.002), difference = estimate.map((v, i) => v - reference[i]), middle = estimate.map((v, i) => (v + reference[i]) / 2);
   plotPoints(plots[0], reference, estimate, both, both, second, first,

@@ -107,7 +107,9 @@ def _parameter(maps: ParameterMaps, p: Parameter, window: Window) -> _Image:
 
 def _counting(maps: ParameterMaps, p: Parameter) -> dict[str, str]:
     """Say where a map counts: in words, and voxel by voxel inside the mask."""
-    rule = maps.counting_rule(p)
+    rule, (factor, unit) = maps.counting_rule(p), shown(p)
+    if maps.sd is not None and factor != 1:
+        rule = f"its standard deviation is at most {factor * p.quantity.largest_sd:g} {unit}"
     return {"rule": rule, "counts": pack(maps.counts(p)[maps.mask])} if rule else {}
 
 
@@ -123,7 +125,7 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
 
     bright, ends = window_from_zero(maps.m0[maps.mask]), (0.0, float(len(maps)))
     images = [
-        image(MATCH, "correlation with the matched fingerprint", maps.match, match_window(maps), digits=6),
+        image(MATCH, "correlation with the fingerprint", maps.match, match_window(maps), digits=6),
         image(M0, "proton density times receive gain", maps.m0, bright, unit="a.u."),
         image(PHASE, "phase at the moment of excitation", maps.phase, (-math.pi, math.pi), cyclic=True),
     ]
@@ -135,6 +137,6 @@ def _quality(maps: ParameterMaps) -> list[_Image]:
             quality, (factor, unit) = deviation_of(p), shown(p)
             values = np.asarray(maps.quality_map(quality), np.float32)
             window = window_from_zero(values[maps.counts(p)])
-            images.append(image(quality, quality.title, values, window, factor=factor, unit=unit))
+            images.append(image(quality, "predicted standard deviation", values, window, factor=factor, unit=unit))
     edge, title = maps.edge.astype(np.float32), "parameters at an end of their grid"
     return [*images, image(EDGE, title, edge, ends, unit="parameters", bits=tuple(maps))]

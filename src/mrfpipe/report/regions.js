@@ -201,16 +201,16 @@ function drawRegions() {
   if (!region) return;
   element("name").value = region.name;
   element("region-table").tBodies[0].replaceChildren(...panels.filter(p => p.values).map(panel => {
-    const { values, n, mean, deviation, median, p5, p95 } = statistics(panel, region), { digits, unit, rule } = panel.image;
+    const { values, n, mean, deviation, median, p5, p95 } = statistics(panel, region), { digits, unit } = panel.image, rule = ruleOf(panel);
     const plot = make("canvas", { role: "img" }), cell = text => make("td", {}, text);
     plot.setAttribute("aria-label", `Histogram of ${panel.image.name} in the region`);
     requestAnimationFrame(() => drawHistogram(plot, values));
-    const row = make("tr", {}, make("th", { scope: "row" }, panel.image.name + (unit && ` (${unit})`) + (rule ? ` where ${rule}` : "")),
+    const row = make("tr", {}, make("th", { scope: "row" }, panel.image.name + (unit && ` (${unit})`)),
       make("td", { className: "mean" }, number(mean, digits)), cell(number(deviation)),
       cell(n < region.voxels.length ? `${n} of ${region.voxels.length}` : String(n)),
       cell(n ? `${round(least(values))} to ${round(most(values))}` : "–"),
       cell(n ? `${number(median, digits)} (${round(p5)} to ${round(p95)})` : "–"), make("td", {}, plot));
-    row.dataset.name = panel.image.name;
+    Object.assign(row, { title: rule ? `where ${rule}` : "" }).dataset.name = panel.image.name;
     return row;
   }));
 }

@@ -62,7 +62,17 @@ const most = values => values.reduce((a, b) => Math.max(a, b));
 // What is shown of a map where one view is: side by side, the words below the maps are of the result.
 const shownView = panel => panel.truth && state.view !== "beside" ? state.view : "result";
 
-const wordOf = view => ({ result: data.names[0], truth: data.names[1], difference: data.names.join(" − "), beside: "side by side" })[view];
+// Two paths without the folders that they share: network/thigh and matching/thigh are network and matching.
+function apart(names) {
+  let [first, second] = names.map(name => name.split("/"));
+  const least = () => Math.min(first.length, second.length);
+  while (least() > 1 && first[0] === second[0]) [first, second] = [first.slice(1), second.slice(1)];
+  while (least() > 1 && first.at(-1) === second.at(-1)) [first, second] = [first.slice(0, -1), second.slice(0, -1)];
+  return [first, second].map(parts => parts.join("/"));
+}
+
+const NAMES = apart(data.names);
+const wordOf = view => ({ result: NAMES[0], truth: NAMES[1], difference: NAMES.join(" − "), beside: "side by side" })[view];
 
 function valueAt(panel, i, view = shownView(panel)) {
   if (view === "truth") return panel.truth[i];
@@ -80,6 +90,8 @@ function countsAt(panel, i, view = shownView(panel)) {
   const counts = view === "result" ? panel.counts : panel.truthCounts;
   return !counts || !!counts[i];
 }
+
+const ruleOf = (panel, view = shownView(panel)) => (view === "result" ? panel.image : panel.image.truth).rule;
 
 function worded(panel, i, view = shownView(panel)) {
   const value = valueAt(panel, i, view), { bits, unit, digits } = panel.image;

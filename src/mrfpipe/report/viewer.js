@@ -8,9 +8,8 @@ const FADED = 0.8; // share of grey where a map does not count
 
 function buildPanel(image) {
   const panel = { image, windows: {}, defaults: { result: image.window, difference: image.difference?.window } };
-  const { rule, title } = image, counting = rule ? `${title}, counts where ${rule}` : title;
   panel.cells = (image.truth ? VIEWS : ["result"]).map(view => buildCell(panel, view));
-  panel.caption = make("figcaption", { title: counting }, counting);
+  panel.caption = make("figcaption");
   const alone = make("button", { type: "button", className: "alone", title: "This map alone, or all maps (f)" }, "⤢");
   alone.setAttribute("aria-label", `Show ${image.name} alone`);
   alone.addEventListener("click", () => showAlone(panel));
@@ -97,6 +96,9 @@ function setWindow(cell, level, width) {
 // ---- drawing -------------------------------------------------------------------------------------------------------
 
 function drawPanel(panel) {
+  const rule = ruleOf(panel), other = isBeside(panel) && ruleOf(panel, "truth");
+  const words = panel.image.title + (rule ? `, counts where ${rule}` : "") + (other && other !== rule ? `; reference and difference where ${other}` : "");
+  if (panel.caption.title !== words) panel.caption.textContent = panel.caption.title = words;
   for (const cell of panel.cells) if (!cell.node.hidden) drawCell(cell);
 }
 
@@ -131,8 +133,8 @@ function label(cell) {
   const { panel, canvas, name, readout } = cell, view = viewOf(cell), at = offset(state.slice, state.y, state.x);
   readout.textContent = worded(panel, at, view);
   readout.classList.toggle("uncounted", !countsAt(panel, at, view));
-  readout.title = countsAt(panel, at, view) ? "" : `Does not count here: counts where ${panel.image.rule}`;
-  const whose = data.truthMask && (isBeside(panel) || view !== "result" || !panel.truth) ? `, ${wordOf(view)}` : "";
+  readout.title = countsAt(panel, at, view) ? "" : `Does not count here: counts where ${ruleOf(panel, view)}`;
+  const whose = data.truthMask && (isBeside(panel) || view !== "result" || !panel.truth) ? `, ${isBeside(panel) && view === "difference" ? view : wordOf(view)}` : "";
   if (name.textContent === panel.image.name + whose) return;
   name.textContent = name.title = panel.image.name + whose;
   canvas.setAttribute("aria-label", `${panel.image.name}${whose}: ${panel.image.title}`);
