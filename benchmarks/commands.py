@@ -4,9 +4,11 @@
 
 Beside are imports, checksums, pictures, page and files; of ready frames reading and checking them, too. Of a raw scan
 reading it is counted with its images. Without a scan a phantom of five slices and 12 coils is made first. Every command
-runs once before it is timed, so that its kernels are compiled and its files are in memory.
+runs once before it is timed, so that its kernels are compiled and its files are in memory. CPU time is that of all
+threads, which other programs make longer by less than the time that passes.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,26 +19,26 @@ from harness import report
 
 from mrfpipe.files.frames import read_frames_header
 from mrfpipe.files.maps import read_maps_provenance
-from mrfpipe.files.provenance import Provenance
 
 
-def run(*words: str | Path) -> float:
-    """Run a command in a process of its own; return the seconds that it took."""
+def run(*words: str | Path) -> tuple[float, float, float]:
+    """Run a command in a process of its own; return the seconds that passed, its CPU time and its peak memory in GB."""
     began = time.perf_counter()
     code = "from mrfpipe.cli import main; main()"
-    subprocess.run([sys.executable, "-c", code, *map(str, words), "--force"], check=True, capture_output=True)
-    return time.perf_counter() - began
-
-
-def science(provenance: Provenance, stages: tuple[str, ...]) -> float:
-    """Add up the seconds of stages."""
-    seconds = provenance.notes["seconds_of_stages"]
-    return sum(seconds[name] for name in stages)
+    started = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words), "--force"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    complaints = started.stderr.read() if started.stderr else b""
+    _, status, used = os.wait4(started.pid, 0)
+    started.returncode = os.waitstatus_to_exitcode(status)
+    if started.returncode:
+        raise SystemExit(f"mrfpipe {' '.join(map(str, words))}:\n{complaints.decode()}")
+    return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e9
 
 
 def main() -> None:
     """Time the commands and print what they took."""
-    rows = {}
+    rows, memory = {}, {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scan, dictionary, frames = folder / "scan.h5", folder / "t1ff.h5", folder / "scan.frames.h5"
@@ -45,18 +47,27 @@ def main() -> None:
         else:
             run("phantom", scan, "--slices", "5", "--coils", "12")
         run("simulate", "t1ff", "-o", dictionary)
-        maps = folder / "results" / scan.stem / "maps.h5"
-        for title, words, stages in (
-            ("frames", ("frames", scan, "-o", frames), ("images",)),
-            ("match frames", ("match", frames, "-d", dictionary, "-o", folder / "results"), ("matching",)),
-            ("reconstruct", ("reconstruct", scan, "-o", folder / "results"), ("images", "network")),
+        results = folder / "results"
+        match = ("match", scan, "-d", dictionary, "-o", results, "--recon")
+        for title, words, made in (
+            ("match --recon nufft", (*match, "nufft"), results / scan.stem),
+            ("match --recon subspace", (*match, "subspace"), results / scan.stem),
+            ("match --recon joint", (*match, "joint"), results / scan.stem),
+            ("frames", ("frames", scan, "-o", frames), frames),
+            ("match FRAMES", ("match", frames, "-d", dictionary, "-o", results), results / scan.stem),
+            ("reconstruct", ("reconstruct", scan, "-o", results), results / scan.stem),
         ):
             run(*words)
-            whole = run(*words)
-            made = read_frames_header(frames).provenance if title == "frames" else read_maps_provenance(maps)
-            rows[f"{title}: science"] = science(made, stages)
-            rows[f"{title}: beside"] = whole - rows[f"{title}: science"]
-    report("Whole commands", rows, "s")
+            whole, processor, memory[title] = run(*words)
+            of_frames = title == "frames"
+            provenance = read_frames_header(made).provenance if of_frames else read_maps_provenance(made / "maps.h5")
+            seconds = dict(provenance.notes["seconds_of_stages"])
+            if title == "match FRAMES":
+                del seconds["images"]
+            rows |= {f"{title}: {stage}": taken for stage, taken in seconds.items()}
+            rows |= {f"{title}: beside": whole - sum(seconds.values()), f"{title}: whole": whole}
+            rows[f"{title}: CPU time"] = processor
+    report("Whole commands", rows, "s", peak_gb={title: round(gigabytes, 2) for title, gigabytes in memory.items()})
 
 
 if __name__ == "__main__":

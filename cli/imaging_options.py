@@ -80,8 +80,10 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--virtual-coils",
         type=click.IntRange(min=1),
+        default=BY_FRAMES.virtual_coils,
+        show_default=True,
         metavar="N",
-        help="Compress to at most N virtual coils. [default: 8 for subspace, all coils for nufft]",
+        help="Compress to at most N virtual coils.",
     )
     @click.option(
         "--noise",

@@ -37,6 +37,21 @@ def test_what_matches_ready_images_imports_no_more_than_it_needs():
     assert done.stdout.strip() == "[]"
 
 
+def test_images_are_reconstructed_without_importing_sigpy():
+    """Its import and the compilation of its loops took three seconds of every command."""
+    code = """if True:
+        import sys, numpy as np
+        from mrfpipe.imaging.nufft import cell_sums, combined_adjoint, nufft_adjoint
+        samples, trajectory = np.ones((1, 2, 3), np.complex64), np.zeros((2, 3, 2), np.float32)
+        for backend in ("sigpy", "finufft"):
+            nufft_adjoint(samples, trajectory, 16, backend=backend)
+            combined_adjoint(samples, trajectory, np.ones((1, 16, 16), np.complex64), backend=backend)
+        cell_sums(np.ones((2, 3), np.float32), trajectory, 16)
+        print("sigpy" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_what_progress_is_called_with_is_said_in_one_place():
     root = Path(__file__).parents[1]
     files = [file for folder in ("src", "cli") for file in (root / folder).rglob("*.py") if file.name != "progress.py"]

@@ -18,6 +18,7 @@ from mrfpipe.protocol import (
     load_protocol,
     parse_protocol,
 )
+from mrfpipe.protocol.write import sequence_tables
 
 SMALLEST = """
 name = "smallest"
@@ -123,6 +124,17 @@ def test_hash_ignores_layout_and_follows_values():
         changed = parse_protocol(t1ff_text().replace(old, new), "changed")
         assert changed.hash != protocol.hash
         assert changed.sequence.hash == protocol.sequence.hash
+
+
+def test_a_sequence_is_written_once_however_often_its_hash_is_asked_for(monkeypatch):
+    """A twentieth of a second each, for every slice."""
+    protocol, written = load_protocol("t1ff-small"), []
+    monkeypatch.setattr(
+        "mrfpipe.protocol.sequence.sequence_tables",
+        lambda sequence: written.append(sequence) or sequence_tables(sequence),
+    )
+    hashes = {protocol.sequence.hash, protocol.sequence.hash, protocol.hash, protocol.hash}
+    assert (len(hashes), len(written)) == (2, 1)
 
 
 def test_a_key_that_says_the_default_does_not_change_the_hash():

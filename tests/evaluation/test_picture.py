@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,6 +43,16 @@ def test_a_voxel_is_a_square_of_one_colour_and_row_0_is_at_the_top():
     assert voxels[2, 3, 0, 0].tolist() == [253, 231, 36]
     other = picture[y : y + 3 * zoom, places.columns[1] : places.columns[1] + 4 * zoom]
     assert np.array_equal(other.reshape(3, zoom, 4, zoom, 3).swapaxes(1, 2)[::-1], voxels)
+
+
+def test_maps_and_reference_have_one_window_whatever_either_was_searched_in(corner):
+    def searched(low, high):
+        parameters = tuple(dataclasses.replace(p, searched=(low, high)) for p in corner.parameters)
+        return dataclasses.replace(corner, parameters=parameters)
+
+    rows = maps_panels(searched(0.5, 2.0), reference=searched(0.1, 9.0), slice_index=1)
+    windows = [[panel.window for panel in rows[name]] for name in ("maps", "reference")]
+    assert windows == 2 * [[(0.0, 1.0), (500.0, 2000.0), (500.0, 2000.0), (-2.0, 2.0), (0.5, 2.0)]]
 
 
 def test_what_is_masked_is_grey(corner):

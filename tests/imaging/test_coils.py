@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers import complex_normal, small_protocol
 
-from mrfpipe.imaging.coils import combine_coils, compress_coils, describe_noise, estimate_coil_maps, prewhiten
+from mrfpipe.imaging.coils import compress_coils, describe_noise, estimate_coil_maps, prewhiten
+from mrfpipe.imaging.nufft import combine_coils
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import coil_maps, scan
 

@@ -9,10 +9,10 @@ from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.errors import InputError
 from mrfpipe.imaging.choices import Imaging
-from mrfpipe.imaging.coils import EDGE, combine_coils, edge_noise, estimate_coil_maps, prewhiten
+from mrfpipe.imaging.coils import EDGE, edge_noise, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.mask import tissue_mask
-from mrfpipe.imaging.nufft import nufft_adjoint
+from mrfpipe.imaging.nufft import combine_coils, nufft_adjoint
 from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.protocol import Sequence
 

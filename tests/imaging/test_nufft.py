@@ -4,11 +4,12 @@ from helpers import complex_normal, exact_dft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrfpipe.imaging.nufft import nufft, nufft_adjoint, oversampled_grid
+from mrfpipe.imaging import nufft as module
+from mrfpipe.imaging.nufft import combined_adjoint, nufft, nufft_adjoint, oversampled_grid
 
-KERNEL_ERROR = {"sigpy": 1e-2, "finufft": 3e-4}
-"""sigpy's kernel, 4 wide on a grid 1.25 times the matrix, errs by 6e-3 to 7e-3, on larger grids by less; finufft is
-asked for 1e-4, of its largest error in one dimension."""
+KERNEL_ERROR = {"sigpy": 4e-3, "finufft": 3e-4}
+"""sigpy's kernel, 6 wide on a grid 1.097 times the matrix, errs by 3.4e-3, on larger grids by less; finufft is asked
+for 1e-4, of its largest error in one dimension."""
 BACKENDS = pytest.mark.parametrize("backend", ["sigpy", "finufft"])
 
 
@@ -61,6 +62,37 @@ def test_a_point_sends_a_plane_wave(backend):
     np.testing.assert_allclose(nufft(image, trajectory, backend=backend)[0, 0], expected, atol=KERNEL_ERROR[backend])
 
 
+@BACKENDS
+def test_coils_are_combined_as_their_images_would_be(backend):
+    """The maps are conjugated, and no coil's weight is another's."""
+    rng = np.random.default_rng(5)
+    trajectory, samples, maps = (
+        random_trajectory(rng, 33),
+        complex_normal(rng, 3, 3, 50),
+        complex_normal(rng, 3, 33, 33),
+    )
+    expected = np.sum(maps.conj() * nufft_adjoint(samples, trajectory, 33, backend=backend), axis=0)
+    # float32 sums of the same terms, in another order.
+    found = combined_adjoint(samples, trajectory, maps, backend=backend)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_all_is_as_if_sigpy_had_interpolated():
+    """Whose loops also take arrays of a GPU; at the centre of k-space its kernel covers one point more."""
+    rng = np.random.default_rng(6)
+    trajectory, samples, images = (
+        random_trajectory(rng, 33),
+        complex_normal(rng, 2, 3, 50),
+        complex_normal(rng, 2, 33, 33),
+    )
+    trajectory[:, :3] = 0, 0
+    # float32 sums of some ten products, and a Fourier transform.
+    theirs, ours = (way(samples, trajectory, 33) for way in (module._blurred_by_sigpy, module._blurred))
+    np.testing.assert_allclose(theirs, ours, atol=1e-5 * np.abs(ours).max())
+    theirs, ours = (way(images, trajectory, 33) for way in (module._sampled_by_sigpy, module._sampled))
+    np.testing.assert_allclose(theirs, ours, atol=1e-5 * np.abs(ours).max())
+
+
 @pytest.mark.cuda
 def test_a_gpu_gives_what_the_cpu_gives():
     cupy = pytest.importorskip("cupy", reason="needs CuPy and an NVIDIA GPU")
@@ -76,9 +108,9 @@ def test_a_gpu_gives_what_the_cpu_gives():
 
 
 def test_the_grid_is_good_for_the_fft():
-    assert oversampled_grid(350) == 440
+    assert oversampled_grid(350) == 384
     for matrix in range(10, 400):
-        assert matrix * 1.25 <= oversampled_grid(matrix) <= matrix * 1.6
+        assert matrix * 1.095 <= oversampled_grid(matrix) <= matrix * 1.4
 
 
 def test_a_trajectory_beyond_the_grid_is_refused():

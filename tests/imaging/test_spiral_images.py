@@ -9,10 +9,10 @@ from sequences import first_readouts
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.errors import MismatchError
-from mrfpipe.imaging.coils import combine_coils, estimate_coil_maps
+from mrfpipe.imaging.coils import estimate_coil_maps
 from mrfpipe.imaging.delays import Delays, correct_delays, estimate_delays
 from mrfpipe.imaging.density import iterated_weights, ramp_weights
-from mrfpipe.imaging.nufft import nufft_adjoint
+from mrfpipe.imaging.nufft import combine_coils, nufft_adjoint
 from mrfpipe.imaging.reconstruction import UNSTATED, Imaging, Reconstruction
 from mrfpipe.phantom.spiral import golden_angle_spirals
 from mrfpipe.protocol import Readout

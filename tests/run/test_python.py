@@ -87,7 +87,7 @@ def test_ten_lines(folder, tmp_path, monkeypatch):
     protocol = mrf.load_protocol("small.toml")
     dictionary = mrf.simulate(protocol, model="epg", rank=8)
     maps = mrf.match("leg.h5", dictionary, recon="subspace")
-    assert maps._repr_png_().startswith(b"\x89PNG")
+    assert f"<p>leg: 1 x {N} x {N} (slices, y, x), {maps.mask.sum():,} voxels" in maps._repr_html_()
     assert 0 <= maps["FF"][maps.mask].min() < maps["FF"][maps.mask].max() <= 1
     assert 600 < np.median(maps["T1H2O"][maps.mask & (maps["FF"] < 0.5)]) < 1800, "ms"
     assert maps.plot().height > maps.plot(0).width / 3, "three rows: maps, truth and difference"

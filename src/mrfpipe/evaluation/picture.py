@@ -1,5 +1,9 @@
 """Picture: all maps of a slice at a glance, beside their reference and the difference where there is one."""
 
+import math
+from base64 import b64encode
+from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from mrfpipe.appearance import (
     DIFFERENCE,
+    Window,
     difference_window,
     match_window,
     side_letters,
@@ -17,7 +22,7 @@ from mrfpipe.appearance import (
 )
 from mrfpipe.arrays import Bool, Complex
 from mrfpipe.errors import MismatchError
-from mrfpipe.evaluation.panels import SMALL, Panel, draw_panels, letters_of
+from mrfpipe.evaluation.panels import SMALL, Panel, coloured, draw_panels, letters_of
 from mrfpipe.files.atomic import writing
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import M0, MATCH, Parameter
@@ -36,6 +41,10 @@ _COIL_STEPS = 4
 """Every so many voxels of a coil map are shown: it is smooth."""
 _COIL = 110
 """Width of a coil map in pixels, as nearly as whole pixels a voxel allow."""
+_THUMBNAIL = 160
+"""Longer side of a thumbnail in pixels, at most."""
+_THUMBNAIL_COLOURS = 64
+"""Fewer than a colour map has: a third of the bytes, and no difference to see at this size."""
 
 
 def save_picture(picture: Image.Image, path: str | Path) -> None:
@@ -108,13 +117,28 @@ def maps_panels(
         raise MismatchError(f"The maps have shape {maps.mask.shape} and the reference {reference.mask.shape}.")
     either = maps.mask if reference is None else maps.mask | reference.mask
     place = (slice_index, *_around(either[slice_index]))
+    windows = {p: window_of(maps if reference is None else reference, p) for p in maps.parameters}
     if reference is None:
-        return {"maps": _parameters(maps, maps, place), "quality": _quality(maps, place)}
+        return {"maps": _parameters(maps, windows, place), "quality": _quality(maps, place)}
     return {
-        "maps": _parameters(maps, reference, place),
-        "reference": _parameters(reference, reference, place),
+        "maps": _parameters(maps, windows, place),
+        "reference": _parameters(reference, windows, place),
         "maps \N{MINUS SIGN} reference": _differences(maps, reference, place),
     }
+
+
+def thumbnails(maps: ParameterMaps) -> dict[str, str]:
+    """Draw the middle slice of every parameter as a small PNG, by its name, as an address that HTML can hold.
+
+    A voxel is a pixel, or shares one.
+    """
+    found = {}
+    for name, panel in zip(maps, maps_panels(maps, slice_index=len(maps.mask) // 2)["maps"], strict=True):
+        picture, png = Image.fromarray(coloured(panel)), BytesIO()
+        small = picture.reduce(max(1, math.ceil(max(picture.size) / _THUMBNAIL)))
+        small.quantize(_THUMBNAIL_COLOURS).save(png, format="PNG", optimize=True)
+        found[name] = f"data:image/png;base64,{b64encode(png.getvalue()).decode('ascii')}"
+    return found
 
 
 def _around(mask: Bool) -> tuple[slice, slice]:
@@ -127,16 +151,16 @@ def _around(mask: Bool) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _parameters(maps: ParameterMaps, ranged: ParameterMaps, place: _Place) -> list[Panel]:
-    """Panels of the parameters in the ranges that fit `ranged`."""
+def _parameters(maps: ParameterMaps, windows: Mapping[Parameter, Window], place: _Place) -> list[Panel]:
+    """Panels of parameters in windows."""
     return [
         Panel(
-            title=_title(p),
+            title=p.heading,
             image=_masked(maps[p.name], maps.mask, place),
             colours=p.quantity.colours,
-            window=window_of(ranged, p),
+            window=window,
         )
-        for p in maps.parameters
+        for p, window in windows.items()
     ]
 
 
@@ -153,17 +177,13 @@ def _differences(maps: ParameterMaps, reference: ParameterMaps, place: _Place) -
     both = maps.mask & reference.mask
     return [
         Panel(
-            title=_title(p),
+            title=p.heading,
             image=_masked(maps[p.name] - reference[p.name], both, place),
             colours=DIFFERENCE,
             window=difference_window(maps, reference, p),
         )
         for p in maps.parameters
     ]
-
-
-def _title(parameter: Parameter) -> str:
-    return parameter.name if parameter.unit == "1" else f"{parameter.name} ({parameter.unit})"
 
 
 def _masked(values: _Image, mask: Bool, place: _Place) -> _Image:

@@ -98,6 +98,15 @@ class Provenance:
         """Write as JSON, keys sorted."""
         return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
 
+    @property
+    def result_id(self) -> str:
+        """What tells the result from all others, made again by the same command: ratings name by it what they rate.
+
+        A sha256 over keys that stay, so that keys which later versions add do not change it.
+        """
+        kept = (self.inputs, self.protocol_hash, self.method, self.started, self.duration_s)
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
     @classmethod
     def from_json(cls, text: str) -> "Provenance":
         """Read what `to_json` wrote.

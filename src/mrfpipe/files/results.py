@@ -1,6 +1,7 @@
 """Results: the folder that a scan's maps are written to, for programs, viewers and people at once."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mrfpipe.acquisition.identity import Identity
@@ -120,6 +121,28 @@ def find_maps(path: str | Path) -> Path:
     if not below:
         raise InputError(f"{path} is a folder without {MAPS_FILE}; make a result with mrfpipe match or reconstruct.")
     return below[0]
+
+
+def find_all_maps(path: str | Path) -> list[Path]:
+    """Return the maps files of all results of a path: those of `find_maps`, or of several results below a folder.
+
+    Below a BIDS dataset they may be of sessions.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no result.
+    """
+    path = Path(path)
+    below = sorted({*path.glob(f"*/{MAPS_FILE}"), *path.glob(f"sub-*/ses-*/{MAPS_FILE}")})
+    return below if below and not (path / MAPS_FILE).exists() else [find_maps(path)]
+
+
+def names_of(maps_files: Iterable[Path]) -> dict[Path, str]:
+    """Name results by their scans, and those of one name by the folder above, too."""
+    scans = {file: scan_entities(file.resolve().parent) for file in maps_files}
+    count = Counter(scans.values())
+    return {f: name if count[name] == 1 else f"{f.resolve().parent.parent.name}/{name}" for f, name in scans.items()}
 
 
 def find_fingerprints(maps_file: Path, maps: ParameterMaps) -> Fingerprints | None:

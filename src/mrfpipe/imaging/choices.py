@@ -16,8 +16,8 @@ KINDS: dict[Recon, str] = {
     "joint": "joint, Gauss-Newton step from a subspace",
 }
 """What each reconstruction is called in records."""
-SUBSPACE_COILS = 8
-"""Default number of virtual coils of subspace and joint reconstructions, whose time is proportional to it."""
+VIRTUAL_COILS = 8
+"""Default number of virtual coils, to which the time of a reconstruction is proportional."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +32,8 @@ class Imaging:
     """Library of the NUFFT; None for sigpy in frames and finufft otherwise, see `nufft`."""
     coil_maps: "MapMethod" = "centre"
     """Method of coil sensitivity estimation."""
-    virtual_coils: int | None = None
-    """Number of virtual coils to compress to; None for all coils in frames and `SUBSPACE_COILS` otherwise."""
+    virtual_coils: int = VIRTUAL_COILS
+    """Number of virtual coils to compress to, if there are more coils."""
     noise: NoiseSource = "scan"
     """Noise for prewhitening: ``scan``, the noise scan, if there is one; or ``edges``, the edge of k-space."""
     conjugate: bool | None = None
@@ -48,17 +48,17 @@ class Imaging:
     """Whether the protocol overrides the header of the scan where they differ."""
 
     def __post_init__(self) -> None:
-        if self.virtual_coils is not None and self.virtual_coils < 1:
+        if self.virtual_coils < 1:
             raise ValueError(f"virtual_coils must be at least 1, not {self.virtual_coils}.")
 
     def __str__(self) -> str:
         kind = "any reconstruction" if self.recon is None else KINDS[self.recon]
-        coils = "" if self.n_virtual is None else f", at most {self.n_virtual} virtual coils"
+        coils = f"at most {self.virtual_coils} virtual coils"
         noise = "" if self.noise == "scan" else ", noise of the edges"
         delays = "delays left" if self.correct_delays is False else "delays of spokes corrected"
         sense = "" if self.conjugate is None else ", conjugated" if self.conjugate else ", not conjugated"
         field = "" if self.field_map is None else ", off-resonance corrected"
-        return f"{kind} ({self.nufft}, coil maps by {self.coil_maps}{coils}{noise}, {delays}{sense}{field})"
+        return f"{kind} ({self.nufft}, coil maps by {self.coil_maps}, {coils}{noise}, {delays}{sense}{field})"
 
     def or_best(self) -> "Imaging":
         """Choose what errs least, where nothing is chosen: ``joint``, or ``subspace`` if off-resonance is corrected."""
@@ -70,11 +70,6 @@ class Imaging:
     def nufft(self) -> "Backend":
         """What computes the NUFFT. finufft is faster where many transforms have one trajectory."""
         return self.backend or ("sigpy" if self.recon == "nufft" else "finufft")
-
-    @property
-    def n_virtual(self) -> int | None:
-        """Coils to compress to; None to leave them."""
-        return SUBSPACE_COILS if self.virtual_coils is None and self.recon != "nufft" else self.virtual_coils
 
 
 BY_FRAMES = Imaging()

@@ -8,7 +8,7 @@ import scipy.linalg
 from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.errors import InputError
 from mrfpipe.imaging.density import Weights, ramp_weights
-from mrfpipe.imaging.nufft import Backend, espirit_maps, jsense_maps, nufft_adjoint
+from mrfpipe.imaging.nufft import Backend, combine_coils, espirit_maps, jsense_maps, nufft_adjoint
 
 MapMethod = Literal["centre", "espirit", "jsense"]
 """How sensitivities are estimated."""
@@ -182,11 +182,3 @@ def _normalised(maps: Complex) -> Complex:
         maps, total, out=np.zeros(maps.shape, np.complex64), where=total > 0, casting="same_kind"
     )
     return scaled
-
-
-def combine_coils(images: Complex, maps: Complex) -> Complex:
-    """Project coil images on the maps: ``sum over coils of conj(map) image``. Shape `(coils, y, x)` to `(y, x)`."""
-    combined = np.zeros(images.shape[1:], np.complex64)
-    for sensitivity, image in zip(maps, images, strict=True):  # one by one they stay in the cache
-        combined += sensitivity.conj() * image
-    return combined

@@ -6,8 +6,7 @@ import numba
 import numpy as np
 
 from mrfpipe.arrays import Complex, Float, check_shape
-from mrfpipe.imaging.coils import combine_coils
-from mrfpipe.imaging.nufft import Backend, nufft_adjoint
+from mrfpipe.imaging.nufft import Backend, combined_adjoint
 from mrfpipe.progress import UNTOLD, Steps
 
 
@@ -50,14 +49,13 @@ def reconstruct_frames(
     weights = density * np.float32(n_frames)
     images = np.empty((n_frames, matrix, matrix), np.complex64)
 
-    def reconstruct(frame: int) -> Complex:
+    def reconstruct(frame: int) -> None:
         readouts = slice(frame * readouts_per_frame, (frame + 1) * readouts_per_frame)
         samples = kspace[:, readouts] * weights[readouts]
-        return combine_coils(nufft_adjoint(samples, trajectory[readouts], matrix, backend=backend), maps)
+        images[frame] = combined_adjoint(samples, trajectory[readouts], maps, backend=backend)
 
     # The threads are used up by the frames: within one, the transform has a single thread.
     with ThreadPoolExecutor(numba.get_num_threads(), initializer=numba.set_num_threads, initargs=(1,)) as pool:
-        for frame, image in enumerate(pool.map(reconstruct, range(n_frames))):
-            images[frame] = image
-            progress(frame + 1, n_frames)
+        for done, _ in enumerate(pool.map(reconstruct, range(n_frames)), start=1):
+            progress(done, n_frames)
     return images

@@ -62,7 +62,7 @@ def memory_needed(scan: RawScan, sequence: Sequence, imaging: Imaging, rank: int
     rank
         Basis vectors of a subspace reconstruction; None for one of frames.
     """
-    n_samples, n_coils = scan.kspace[0, 0].size, min(scan.n_coils, imaging.n_virtual or scan.n_coils)
+    n_samples, n_coils = scan.kspace[0, 0].size, min(scan.n_coils, imaging.virtual_coils)
     image, samples = (np.dtype(np.complex64).itemsize * n for n in (sequence.matrix**2, n_samples))
     kspace = scan.n_coils * samples + (n_coils * samples if n_coils < scan.n_coils else 0)
     # A slice is handed on while the next is made; its images by single frequencies are added up.
@@ -70,7 +70,9 @@ def memory_needed(scan: RawScan, sequence: Sequence, imaging: Imaging, rank: int
     series = n_series * (rank or sequence.n_frames) * image
     kspace += 0 if imaging.field_map is None else n_coils * samples
     if rank is None:
-        work = get_num_threads() * n_coils * 3 * image  # a frame of every thread: coil images and their larger grids
+        # Images and their larger grids: of all coils for their maps; of every thread's frame, by sigpy coil by coil.
+        n_grids = get_num_threads() * (1 if imaging.nufft == "sigpy" else n_coils)
+        work = max(n_coils, n_grids) * 3 * image
     else:
         work = subspace_memory(rank, sequence.matrix, n_samples)
     return int(kspace + n_coils * image + series + work)
@@ -234,7 +236,7 @@ class Reconstruction:
         if self._off_resonance is not None:
             notes |= {FREQUENCIES: np.round(self._off_resonance.frequencies, 1).tolist()}
         if self.energies:
-            notes |= {"virtual_coils": self._imaging.n_virtual, "virtual_coils_energy": min(self.energies)}
+            notes |= {"virtual_coils": self._imaging.virtual_coils, "virtual_coils_energy": min(self.energies)}
         return notes
 
     @property
@@ -321,10 +323,9 @@ class Reconstruction:
         return stack_slices(self, self.n_slices)
 
     def _compressed(self, kspace: Complex) -> Complex:
-        n_virtual = self._imaging.n_virtual
-        if n_virtual is None or n_virtual >= len(kspace):
+        if self._imaging.virtual_coils >= len(kspace):
             return kspace
-        kspace, energy = compress_coils(kspace, n_virtual)
+        kspace, energy = compress_coils(kspace, self._imaging.virtual_coils)
         self.energies.append(energy)
         return kspace
 

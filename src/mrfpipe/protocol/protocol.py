@@ -8,7 +8,7 @@ import numpy as np
 
 from mrfpipe.arrays import Double, check_shape, frozen
 from mrfpipe.protocol.sequence import Sequence, sha256_of
-from mrfpipe.protocol.write import searched_tables, sequence_tables, write_toml
+from mrfpipe.protocol.write import searched_tables, write_toml
 from mrfpipe.quantities import B1, OFF_RESONANCE, Parameter
 
 
@@ -178,4 +178,4 @@ class Protocol:
     @property
     def hash(self) -> str:
         """sha256 of all values and parameter names; other names and comments are left out."""
-        return sha256_of(*sequence_tables(self.sequence), *searched_tables(self))
+        return sha256_of(*self.sequence.tables, *searched_tables(self))

@@ -108,10 +108,15 @@ class Sequence:
                 waited += float(block.duration.sum())
         return None
 
+    @cached_property
+    def tables(self) -> tuple[str, ...]:
+        """All values in the canonical form, written once: it takes long, and every slice is asked for its hash."""
+        return tuple(sequence_tables(self))
+
     @property
     def hash(self) -> str:
         """sha256 over all values: frames and dictionaries of one sequence share it, whatever their grid."""
-        return sha256_of(*sequence_tables(self))
+        return sha256_of(*self.tables)
 
     @property
     def duration(self) -> float:

@@ -43,6 +43,7 @@ _SCRIPTS = (
     "regions",
     "fingerprint",
     "agreement",
+    "rating",
     "quality",
     "page",
 )
@@ -107,6 +108,7 @@ def render(
     spacing = np.linalg.norm(maps.affine[:3, :2], axis=0)
     data = {
         "title": title,
+        "id": provenance.result_id if names == RESULT_AND_TRUTH else None,  # a comparison is no result to rate
         "names": names,
         "shape": maps.mask.shape,
         "spacing": [float(spacing[1] or 1), float(spacing[0] or 1)],

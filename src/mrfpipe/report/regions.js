@@ -139,7 +139,7 @@ function download(name, content) {
 
 // A label image and, beside it, the table of names.
 async function saveRegions() {
-  const labels = new Int32Array(N_SLICES * N_Y * N_X), stem = data.title.replace(/[\p{Cc}/\\:*?"<>|]+/gu, "-") + "_dseg";
+  const labels = new Int32Array(N_SLICES * N_Y * N_X), stem = `${fileStem}_dseg`;
   let shared = 0;
   for (const { label, voxels } of state.regions) for (const i of voxels) {
     shared += labels[i] !== 0;

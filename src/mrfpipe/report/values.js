@@ -3,6 +3,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const [N_SLICES, N_Y, N_X] = data.shape;
 const element = id => document.getElementById(id);
+const fileStem = data.title.replace(/[\p{Cc}/\\:*?"<>|]+/gu, "-"); // what files that the page saves begin with
 
 function decode(text) {
   const letters = atob(text), bytes = new Uint8Array(letters.length);

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from mrfpipe.files.labels import load_regions
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.results import save_result
 from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.report.notebook import as_html
 from mrfpipe.report.page import REPORT_FILE, render, write_report
 from mrfpipe.run.record import unchecked
 
@@ -101,11 +101,9 @@ class Result:
         chosen = len(self.mask) // 2 if slice_index is None else slice_index
         return maps_picture(self.maps, reference=self.truth, slice_index=chosen, title=self.name)
 
-    def _repr_png_(self) -> bytes:
-        """Display the middle slice in a notebook."""
-        png = BytesIO()
-        self.plot().save(png, format="PNG")
-        return png.getvalue()
+    def _repr_html_(self) -> str:
+        """Show the maps in a notebook."""
+        return as_html(self.maps, name=self.name)
 
     def save(
         self,

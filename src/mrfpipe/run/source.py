@@ -209,7 +209,7 @@ def imaging_settings(source: Path, imaging: Imaging) -> dict[str, Setting]:
     """Return how a raw scan becomes a series, for a `Recipe`; nothing for a scan that is one already."""
     if schema_of(source) == FRAMES.name:
         return {}
-    settings = asdict(imaging) | {"backend": imaging.nufft, "virtual_coils": imaging.n_virtual}
+    settings = asdict(imaging) | {"backend": imaging.nufft}
     # What results made before it could be chosen lack, too.
     del settings["field_map"]
     return settings if imaging.field_map is None else settings | {"field_map": sha256_of(imaging.field_map)}
