@@ -1,7 +1,7 @@
-"""``mrfpipe train``: scans whose maps are known to a network."""
+"""``mrfpipe train``: scans whose maps are known, or a protocol alone, to a network."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,13 +12,20 @@ from .options import INPUT, Settings, common_options
 from .paths import SCAN, Input, Output, protocol_option
 
 if TYPE_CHECKING:
+    from mrfpipe.learning.model import TrainedModel
     from mrfpipe.learning.training import Precision
     from mrfpipe.physics.simulate import Spoiling
     from mrfpipe.protocol import Protocol
 
 
 @click.command()
-@click.argument("data", nargs=-1, required=True, type=Input(*SCAN), metavar="DATA...")
+@click.argument("data", nargs=-1, type=Input(*SCAN), metavar="[DATA...]")
+@click.option(
+    "--phantoms",
+    type=click.IntRange(min=4),
+    metavar="N",
+    help="In place of DATA: simulate the scans of so many phantoms and learn to correct their matched maps.",
+)
 @click.option(
     "-o",
     "--output",
@@ -29,10 +36,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--preset",
-    type=click.Choice(["small", "paper", "cohen", "hoppe", "oksuz", "fang"]),
+    type=click.Choice(["small", "large", "paper", "cohen", "hoppe", "oksuz", "fang"]),
     default="small",
     show_default=True,
-    help="Network and training settings: small for a CPU, the paper's, or a published competitor's.",
+    help="Network and training settings: small for a CPU; large, for --phantoms, that of the bundled network; the "
+    "paper's, or a published competitor's.",
 )
 @click.option(
     "--labels",
@@ -42,13 +50,13 @@ if TYPE_CHECKING:
     help="Maps to learn: DATA.truth.npz next to each scan, or maps by exact matching.",
 )
 @click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="Dictionary, for --labels match.")
-@protocol_option("Protocol of the scans, for --labels truth.")
+@protocol_option("Protocol of the scans, for --phantoms and --labels truth.")
 @click.option(
     "--signal-model",
     "spoiling",
     type=click.Choice(["spoiled", "epg", "bloch"]),
-    help="Signal model of the scans, for --labels truth; --labels match takes the dictionary's. [default: "
-    "as in simulate]",
+    help="Signal model of the scans, for --phantoms and --labels truth; --labels match takes the dictionary's. "
+    "[default: as in simulate]",
 )
 @click.option(
     "--slice-profile", is_flag=True, help="With --signal-model: the scans have a flip angle profile across the slice."
@@ -75,6 +83,7 @@ if TYPE_CHECKING:
 def command(
     settings: Settings,
     data: tuple[Path, ...],
+    phantoms: int | None,
     output: Path,
     preset: str,
     labels: str,
@@ -90,20 +99,28 @@ def command(
     board: Path | None,
     resume: bool,
 ) -> None:
-    """Train a network on DATA, raw scans (ISMRMRD, Siemens Twix) or frames files with known maps.
+    """Train a network on DATA, raw scans (ISMRMRD, Siemens Twix) or frames files with known maps; or on phantoms.
 
-    Preset `small` trains in minutes on a CPU; `paper` is the network of Balsiger et al. (2020) and needs a GPU. A
-    checkpoint is written to MODEL.checkpoint after every epoch, for --resume. With torchrun, several GPUs train one
-    network.
+    With --phantoms, the protocol is all that is needed: bodies are drawn, scanned and reconstructed, and the network
+    learns to correct the maps of refined matching. README.md in MODEL says how well it does, on other phantoms.
 
-    Example: mrfpipe train a.h5 b.h5 -o model --preset small
+    Preset `small` is for a CPU; `paper` is the network of Balsiger et al. (2020) and needs a GPU. A checkpoint is
+    written to MODEL.checkpoint after every epoch, for --resume. With torchrun, several GPUs train one network on DATA.
+
+    Example: mrfpipe train --phantoms 60 --protocol fisp -o model
     """
     from mrfpipe.errors import OutputExistsError
 
+    if bool(data) == (phantoms is not None):
+        raise click.UsageError("Give either DATA or --phantoms N.")
+    if phantoms is not None:
+        _refuse_beside_phantoms(click.get_current_context())
+    if (preset == "large") and phantoms is None:
+        raise click.UsageError("--preset large is for --phantoms.")
     if (labels == "match") != (dictionary is not None):
         raise click.UsageError("--labels match and --dictionary require each other.")
     checkpoint = output.with_name(f"{output.name}.checkpoint")
-    if checkpoint.exists() and not resume and not settings.force:
+    if not resume and not settings.force and any(checkpoint.parent.glob(f"{checkpoint.name}*")):
         raise OutputExistsError(
             f"{checkpoint} exists from an earlier training; continue it with --resume or discard it with --force."
         )
@@ -112,27 +129,7 @@ def command(
         raise click.UsageError(f"{dictionary} determines the signal model; --signal-model is for --labels truth.")
 
     from mrfpipe.physics.simulate import signal_model
-    from mrfpipe.run.training import TrainingJob
 
-    job = TrainingJob(
-        scans=data,
-        validation=validate,
-        target=output,
-        preset=preset,
-        dictionary=dictionary,
-        protocol=protocol,
-        signal_model=signal_model(protocol, spoiling, slice_profile=slice_profile),
-        n_epochs=epochs,
-        precision=precision,
-        trust_protocol=trust_protocol,
-        seed=settings.seed,
-        device=settings.device(),
-        checkpoint=checkpoint,
-        resume=resume,
-        log=log,
-        board=board,
-        force=settings.force,
-    )
     advance = settings.progress("train")
 
     def tell(epoch: int, n_epochs: int, loss: float) -> None:
@@ -140,10 +137,55 @@ def command(
         if settings.verbosity > 0:
             settings.say(f"epoch {epoch} of {n_epochs}: loss {loss:.3g}")
 
+    common: dict[str, Any] = {
+        "target": output,
+        "preset": preset,
+        "protocol": protocol,
+        "signal_model": signal_model(protocol, spoiling, slice_profile=slice_profile),
+        "n_epochs": epochs,
+        "seed": settings.seed,
+        "device": settings.device(),
+        "checkpoint": checkpoint,
+        "resume": resume,
+        "log": log,
+        "force": settings.force,
+    }
+    if phantoms is not None:
+        from mrfpipe.run.phantoms import PhantomTrainingJob
+
+        made, scores = PhantomTrainingJob(n_phantoms=phantoms, **common).run(settings.progress, tell)
+        click.echo(f"{output}: preset {preset}, {_size(made)}, trained on {phantoms} phantoms")
+        ratios = ", ".join(f"{score.parameter.name} {score.ratio:.2f}" for score in scores)
+        click.echo(f"  error on other phantoms, over that of refined matching: {ratios}; {output}/README.md has more")
+        settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {output} -o RESULTS")
+        return
+
+    from mrfpipe.run.training import TrainingJob
+
+    job = TrainingJob(
+        scans=data,
+        validation=validate,
+        dictionary=dictionary,
+        precision=precision,
+        trust_protocol=trust_protocol,
+        board=board,
+        **common,
+    )
     model = job.run(settings.progress, tell)
     if model is None:
         return
-    click.echo(
-        f"{output}: preset {preset}, {model.architecture.n_parameters:,} parameters, trained on {len(data)} scans"
-    )
+    click.echo(f"{output}: preset {preset}, {_size(model)}, trained on {len(data)} scans")
     settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {output} -o RESULTS")
+
+
+def _refuse_beside_phantoms(context: click.Context) -> None:
+    """Refuse the options that are about scans at hand, and presets of networks that do not correct matched maps."""
+    for name in ("labels", "dictionary", "validate", "precision", "trust_protocol", "board"):
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name.replace('_', '-')} is for DATA, not for --phantoms.")
+    if context.params["preset"] not in ("small", "large"):
+        raise click.UsageError("--phantoms trains preset small or large.")
+
+
+def _size(model: "TrainedModel") -> str:
+    return f"{model.architecture.n_parameters:,} parameters"

@@ -14,19 +14,72 @@ from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.errors import InputError
 from mrfpipe.files.dictionaries import load_dictionary, save_dictionary
-from mrfpipe.learning import shipped
+from mrfpipe.learning import correction, shipped
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.model import TrainedModel, load_model, save_model
 from mrfpipe.learning.network import initial_network
-from mrfpipe.learning.presets import PRESETS
+from mrfpipe.learning.presets import CORRECTING, PRESETS
 from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import load_protocol
-from mrfpipe.run import training
+from mrfpipe.run import examples, training
 from mrfpipe.run.by import NetworkBy
 from mrfpipe.run.source import load_series
 
 RANK = 5
+
+
+FISP = """
+name = "brief-fisp"
+description = "forty readouts"
+field_t = 3.0
+[geometry]
+matrix = 20
+fov_mm = 200.0
+slice_thickness_mm = 5.0
+excitation_time_bandwidth = 4.0
+[readout]
+kind = "golden-radial"
+angle_increment_deg = 111.24611797
+oversampling = 2
+readouts_per_frame = 1
+[reconstruction]
+subspace_rank = 4
+[history]
+kind = "equilibrium"
+[[sequence]]
+block = "inversion"
+[[sequence]]
+block = "delay"
+duration_ms = 20.0
+[[sequence]]
+block = "excitations"
+count = 20
+flip_deg = 10.0
+te_ms = 2.0
+tr_ms = 60.0
+dephasing_cycles = 1
+[[sequence]]
+block = "excitations"
+count = 20
+flip_deg = 50.0
+te_ms = 2.0
+tr_ms = 60.0
+dephasing_cycles = 1
+[parameters.T1]
+quantity = "T1"
+ranges = [[300, 2100, 300]]
+[parameters.T2]
+quantity = "T2"
+ranges = [[20, 300, 40]]
+[parameters.B1]
+quantity = "B1"
+ranges = [[0.7, 1.1, 0.1]]
+[[components]]
+name = "tissue"
+t1 = "T1"
+t2 = "T2"
+"""
 
 
 def untrained(protocol, encoding, record):
@@ -198,3 +251,68 @@ def test_export_writes_a_graph_once(run, models, tmp_path):
     run(*line, code=5)
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     run("export", models / "small.h5", "-o", tmp_path / "none.onnx", code=3)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The smaller network that corrects, made smaller still, and no more others than there must be."""
+    preset = replace(CORRECTING["small"], receptive_field=5, n_parameters=25_000, n_nonlinearities=5, batch_size=2)
+    monkeypatch.setitem(CORRECTING, "small", replace(preset, spatial_stop=8, spatial_step=0, n_epochs=3))
+
+
+def test_a_protocol_alone_makes_a_network_that_maps_its_scans(run, tmp_path, quick, monkeypatch):
+    """An interrupted training goes on to the very same network; the card has what was measured on other phantoms."""
+    (tmp_path / "fisp.toml").write_text(FISP)
+    line = ("train", "--phantoms", 4, "--protocol", tmp_path / "fisp.toml", "--device", "cpu", "-o")
+    told = run(*line, tmp_path / "model", "--log", tmp_path / "log.jsonl")
+    assert re.search(r"over that of refined matching: T1 \d+\.\d\d, T2 \d+\.\d\d, B1 \d+\.\d\d;", told.stdout)
+    assert "reconstruct SCAN.h5 --model" in told.stderr
+    card = (tmp_path / "model" / "README.md").read_text()
+    for heading in ("T1 (ms)", "T2 (ms)", "B1"):
+        (row,) = [row for row in card.splitlines() if row.startswith(f"| {heading}")]
+        numbers = [float(cell) for cell in row.split("|")[2:-1]]
+        assert len(numbers) == 5
+        assert numbers[3] == pytest.approx(numbers[0] / numbers[1], abs=0.006)  # two decimals
+    entries = [json.loads(entry) for entry in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in entries] == [1, 2, 3]
+    assert set(entries[0]["ratio"]) == {"T1", "T2", "B1"}
+
+    keep = correction.save_checkpoint
+
+    def interrupted(path, state, settings):
+        keep(path, state, settings)
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(correction, "save_checkpoint", interrupted)
+        run(*line, tmp_path / "again", code=130)
+    assert "continue it with --resume" in run(*line, tmp_path / "again", code=5).stderr
+    with monkeypatch.context() as patch:
+        patch.setattr(examples.Source, "__call__", None)  # the scans are there
+        run(*line, tmp_path / "again", "--resume")
+    for file in ("model.safetensors", "README.md"):
+        assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "model" / file).read_bytes()
+    assert [path.name for path in tmp_path.glob("*checkpoint*")] == []
+
+    run("phantom", tmp_path / "spheres.h5", "--anatomy", "spheres", "--protocol", tmp_path / "fisp.toml", "--coils", 2)
+    run("reconstruct", tmp_path / "spheres.h5", "--model", tmp_path / "model", "-o", tmp_path / "out")
+    with h5py.File(tmp_path / "out" / "spheres" / "maps.h5") as file:
+        assert {"T1", "T2", "B1", "T1_sd"} <= set(file)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ((), "Give either DATA or --phantoms N."),
+        (("--phantoms", 4, "DATA"), "Give either DATA or --phantoms N."),
+        (("--phantoms", 3), "3 is not in the range x>=4"),
+        (("--phantoms", 4, "--labels", "truth"), "--labels is for DATA, not for --phantoms."),
+        (("--phantoms", 4, "--validate", "DATA"), "--validate is for DATA, not for --phantoms."),
+        (("--phantoms", 4, "--preset", "paper"), "--phantoms trains preset small or large."),
+        (("--preset", "large", "DATA"), "--preset large is for --phantoms."),
+    ],
+)
+def test_phantoms_and_scans_at_hand_are_not_mixed(run, study, tmp_path, words, complaint):
+    given = [study / "leg.frames.h5" if word == "DATA" else word for word in words]
+    assert complaint in run("train", *given, "-o", tmp_path / "model", code=2).stderr

@@ -14,6 +14,9 @@ from mrfpipe.learning.model import load_model, save_model
 from mrfpipe.learning.network import initial_network
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.truth import PARAMETERS
+from mrfpipe.report.quality import warnings_of
+from mrfpipe.run.mapper import NetworkMapper
+from mrfpipe.run.scan import map_series
 
 CPU, RANK = torch.device("cpu"), 6
 
@@ -106,3 +109,34 @@ def test_the_length_takes_the_place_of_what_would_be_zero():
     torch.testing.assert_close(turned[1:], plain[1:])
     torch.testing.assert_close(turned[0].real, plain[0].real)
     torch.testing.assert_close(plain, directions(3 * signals, lengths=False))
+
+
+@pytest.mark.parametrize(("shift", "deviation", "said"), [(0.2, 0.003, True), (0.2, 0.1, False), (0.0, 0.003, False)])
+def test_a_network_that_matching_contradicts_says_so(model, coefficients, shift, deviation, said):
+    """T1 of water is 300 ms off: a doubt where the network is sure of it, in the result's note and the page's warnings.
+
+    Matching errs by noise, which its own deviation covers: no map is in doubt where the network adds nothing.
+    """
+    bias = torch.zeros(2 * len(PARAMETERS))
+    bias[1], bias[len(PARAMETERS) :] = shift, np.log(deviation)
+    with torch.no_grad():
+        model.network.output.bias.copy_(bias)
+    result = map_series(coefficients, NetworkMapper(model=model, precision="float32"))
+    warned = [line for line in warnings_of(result.maps, result.provenance) if "network may not have seen" in line]
+    assert bool(result.warning) == said
+    assert warned == ([result.warning] if said else [])
+    if said:
+        assert "like of this scan: T1H2O differs from matching by more than 8 standard deviations" in result.warning
+
+
+def test_a_field_beyond_the_protocol_is_unexplained(model, coefficients):
+    """Some signals are those of no tissue of the protocol, as beside an implant: its fingerprints leave them."""
+    images, places = coefficients.images.copy(), np.argwhere(coefficients.mask)[::20]
+    for s, y, x in places:
+        images[s, :, y, x] = np.linalg.norm(images[s, :, y, x]) * np.eye(RANK)[-1]
+    strange = replace(coefficients, images=images)
+    with torch.no_grad():
+        model.network.output.bias[: len(PARAMETERS)] = 0
+    results = [map_series(one, NetworkMapper(model=model, precision="float32")) for one in (coefficients, strange)]
+    assert not results[0].warning
+    assert "5% of the voxels leave more than 10 times the usual residual" in results[1].warning

@@ -1,6 +1,6 @@
 """Presets: what makes a training, by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mrfpipe.learning.architecture import Architecture, build_architecture
 from mrfpipe.learning.competitors import Competitor
@@ -102,3 +102,35 @@ PRESETS = {
     )
 }
 """By name: ``paper``, the network of Balsiger et al. (2020), which wants a GPU, and ``small``, minutes on a CPU."""
+
+_LARGE = Preset(
+    name="large",
+    receptive_field=15,
+    n_parameters=2_000_000,
+    spatial_stop=48,
+    spatial_step=16,
+    temporal_step=16,
+    patch_size=48,
+    batch_size=64,
+    n_epochs=9,
+    learning_rate=1.5e-3,
+    final_learning_rate=1e-6,
+    settled=0.3,
+)
+CORRECTING = {
+    "large": _LARGE,
+    "small": replace(
+        _LARGE,
+        name="small",
+        n_parameters=300_000,
+        spatial_stop=24,
+        spatial_step=8,
+        temporal_stop=16,
+        temporal_step=8,
+        patch_size=32,
+        batch_size=8,
+        n_epochs=64,
+    ),
+}
+"""Networks that correct matched maps, by name; an epoch has as many steps as there are scans. ``large`` is the bundled
+network, which wants a GPU, and ``small`` hours on a CPU."""

@@ -84,7 +84,7 @@ def scan(
     _check_fit(phantom, protocol)
     if n_coils < 1 or not snr > 0:
         raise ValueError(f"No scan with {n_coils} coils and a signal-to-noise ratio of {snr:g}.")
-    trajectory, coils = _trajectory(sequence), coil_maps(n_coils, sequence.matrix)
+    trajectory, coils = trajectory_of(sequence), coil_maps(n_coils, sequence.matrix)
     measured = trajectory
     if sequence.readout.kind == "golden-radial":
         # A spoke's x gradient is its step from sample to sample along x.
@@ -176,7 +176,7 @@ def _temporal_basis(signals: Complex) -> Complex:
     return basis
 
 
-def _trajectory(sequence: Sequence) -> Float:
+def trajectory_of(sequence: Sequence) -> Float:
     """Where a scan of this sequence is measured: spirals stand for trajectories that a protocol leaves to the scan.
 
     The Pulseq file that a protocol is derived from is taken, where it lies in the current folder.

@@ -14,8 +14,9 @@ from mrfpipe.imaging.reconstruction import UNSTATED
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import Parameter
 
-DOUBT = "signal_model_test"
-"""Name of the note on a signal model that explains the scan better."""
+DOUBT = "doubt"
+"""Name of the note on why the maps may be wrong: a signal model that explains the scan better, or a network that
+matching contradicts."""
 _NEIGHBOURHOOD = 7
 """Voxels along a side of a neighbourhood: noise drives single voxels to an end, a true value beyond it drives all."""
 _MUCH_AT_END = 0.1

@@ -27,8 +27,11 @@ from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol, parse_protocol
 from mrfpipe.readout_basis import readout_basis
+from mrfpipe.run.apart import doubt_of
 from mrfpipe.run.check import doubt
 from mrfpipe.run.choices import MATCHING, Matching
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +86,7 @@ class Mapper(Interface):
         """
 
     def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
-        """Say in a line which other signal model explains what was mapped clearly better; nothing if none is known."""
+        """Say in a line why the maps may be wrong, as another signal model that explains the scan clearly better."""
 
     def describe(self, rank: int) -> str:
         """Say in words how the maps are made, of signals that were compared by so many coefficients."""
@@ -227,9 +230,11 @@ class NetworkMapper:
                 progress=progress("network"),
             )
 
-    def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:  # noqa: ARG002 - it knows no others
-        """Say nothing: a network has learned one model."""
-        return ""
+    def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
+        """Say where maps leave the signals, or those of matching, by more than they may, if deviations are known."""
+        if maps.sd is None:
+            return ""
+        return doubt_of(maps, fingerprints, _dictionary(self.model.protocol_toml, self.signal_model, CPU))
 
     def describe(self, rank: int) -> str:  # noqa: ARG002 - it reads what it was trained on
         """Name size and signal model, and the precision if it is a coarse one."""
@@ -250,7 +255,7 @@ class NetworkMapper:
         )
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _dictionary(protocol_toml: str, signal_model: SignalModel, device: torch.device) -> Dictionary:
     """Simulate what a network's maps are matched with, once for many scans."""
     return build_dictionary(parse_protocol(protocol_toml, "the model's protocol"), model=signal_model, device=device)

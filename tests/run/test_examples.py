@@ -10,6 +10,7 @@ from helpers import small_protocol
 
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.dictionary import build_dictionary
+from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.normal import apply_normal
@@ -17,21 +18,23 @@ from mrfpipe.imaging.nufft import nufft, nufft_adjoint
 from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.imaging.toeplitz import spread_kernels
+from mrfpipe.learning.correction import Example, Training, _finished, loss_of, matching_errors
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import initial_network
+from mrfpipe.learning.presets import CORRECTING
 from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.matching.match import match_series
+from mrfpipe.phantom import simulated
 from mrfpipe.phantom.anatomy import thigh
+from mrfpipe.phantom.patchwork import patchwork
 from mrfpipe.phantom.scanner import coil_maps, scan
+from mrfpipe.phantom.simulated import SimulatedScanner
+from mrfpipe.phantom.varied import random_coils, varied
 from mrfpipe.physics.simulate import readout_signals
-from mrfpipe.studies import simulated
-from mrfpipe.studies.correction import Training, loss_of, matching_errors
-from mrfpipe.studies.examples import Source
-from mrfpipe.studies.shipped import RECIPES, _unscaled
-from mrfpipe.studies.simulated import SimulatedScanner
-from mrfpipe.studies.varied import random_coils, varied
+from mrfpipe.protocol import load_protocol
+from mrfpipe.run.examples import Source, generator, kept_examples, people
 
 CPU, MATRIX = torch.device("cpu"), 32
 
@@ -57,25 +60,24 @@ def tensors(body):
 @pytest.fixture(scope="module")
 def scanner(protocol):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulated, "FINEST", {"T1H2O": 15, "T1fat": 4, "df": 19, "B1": 7})
         patch.setattr(simulated, "NOISES", 6)
-        return SimulatedScanner.of(protocol, CPU, "sigpy", seed=0)
+        return SimulatedScanner.of(build_dictionary(protocol), CPU, "sigpy", seed=0)
 
 
 def test_signals_between_grid_points_are_those_simulated(protocol, scanner, tensors):
     inside = tensors["m0"] > 0
     values = {name: image[inside] for name, image in tensors.items() if name != "m0"}
-    found = (scanner.signals.at(values) @ scanner.trains.T).numpy()
+    found = scanner._signals(tensors, inside)[0] @ scanner.readouts.basis.T
     exact = readout_signals(protocol, {name: value.double().numpy() for name, value in values.items()})
     scale = np.sum(exact * found.conj(), axis=1) / np.sum(np.abs(found) ** 2, axis=1)
     error = np.linalg.norm(exact - scale[:, None] * found, axis=1) / np.linalg.norm(exact, axis=1)
-    # Steps of 10 Hz over echo times that differ by 2 ms err by (2 pi 10 Hz 1 ms)^2 / 8, 5e-4; T1 and B1 more.
-    assert error.max() < 6e-3
+    # The grid is coarse: cubics through points 20 Hz and 200 ms apart, and T1 of fat at two values.
+    assert error.max() < 1e-2
 
 
 def test_coefficients_are_those_of_a_scan(protocol, body, tensors, scanner):
     """Up to the intensity of coils, which whitening changes: noise is told apart by its size alone."""
-    basis = scanner.basis.numpy()
+    basis = scanner.basis
     raw = scan(body, protocol, n_coils=4, snr=1e6, seed=5)
     theirs = Reconstruction(raw, protocol.sequence, Imaging(recon="subspace"), basis=basis).series().images[0]
     maps = {name: image for name, image in tensors.items() if name != "m0"}
@@ -100,7 +102,7 @@ def test_noise_is_that_of_a_scan(protocol, body, tensors, scanner):
 
     Up to a scale of every voxel, as whitening changes the intensity of coils with their noise.
     """
-    basis, mask, snr = scanner.basis.numpy(), body.maps.mask[0], 400.0
+    basis, mask, snr = scanner.basis, body.maps.mask[0], 400.0
     maps, coils = {n: i for n, i in tensors.items() if n != "m0"}, torch.from_numpy(coil_maps(4, MATRIX))
     raws = [scan(body, protocol, n_coils=4, snr=snr, seed=seed) for seed in (5, 6)]
     theirs = [Reconstruction(r, protocol.sequence, Imaging(recon="subspace"), basis=basis).series() for r in raws]
@@ -150,8 +152,8 @@ def _complex(rng, *shape):
 
 
 def test_bodies_vary_within_the_grid(protocol, tensors):
-    first, second = (varied(tensors, protocol.grid, torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    again = varied(tensors, protocol.grid, torch.Generator().manual_seed(0))
+    first, second = (varied(tensors, protocol, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    again = varied(tensors, protocol, torch.Generator().manual_seed(0))
     for maps, m0 in (first, second):
         inside = m0 != 0
         assert 0.05 < float(inside.float().mean()) < 0.9
@@ -161,20 +163,25 @@ def test_bodies_vary_within_the_grid(protocol, tensors):
     for name, image in first[0].items():
         torch.testing.assert_close(image, again[0][name])
         assert not torch.equal(image, second[0][name])
-    coils = random_coils(5, MATRIX, CPU, torch.Generator().manual_seed(0))
+    coils = random_coils(5, MATRIX, torch.Generator().manual_seed(0))
     assert coils.shape == (5, MATRIX, MATRIX)
     assert float(torch.linalg.vector_norm(coils, dim=0).min()) > 0
 
 
-def test_an_example_is_matched_and_its_precision_is_the_bound(protocol, tensors, scanner):
+@pytest.fixture(scope="module")
+def body_arrays(tensors):
+    return {name: image.numpy() for name, image in tensors.items()}
+
+
+def test_an_example_is_matched_and_its_precision_is_the_bound(protocol, tensors, body_arrays, scanner):
     """Bounds against those of simulated signals, slopes by wider differences, a voxel at a time."""
-    source = Source(scanner, protocol, [tensors], torch.Generator().manual_seed(4))
-    example = source()
-    inside = example.precision[0] > 0
-    ff = (example.matched[0] - example.maps[0])[inside]
+    example = Source(scanner, build_dictionary(protocol), CPU, 4)(0, body_arrays)
+    ff = (example.matched[0] - example.maps[0])[example.inside]
     assert float(ff.square().mean().sqrt()) < 0.2  # matched, and of this very body
-    values = {name: image[tensors["m0"] > 0][::150] for name, image in tensors.items() if name != "m0"}
-    found = source._bounds(values, torch.ones(len(values["FF"]))).numpy()
+    some = torch.zeros_like(tensors["m0"])
+    some[tuple(torch.nonzero(tensors["m0"])[::150].T)] = 1
+    values = {name: image[some > 0] for name, image in tensors.items() if name != "m0"}
+    found = scanner.bounds(tensors, some + 0j)
     names, n = list(protocol.grid), len(values["FF"])
     at = {name: value.double().numpy() for name, value in values.items()}
     spans = {name: protocol.grid[name][-1] - protocol.grid[name][0] for name in names}
@@ -185,12 +192,12 @@ def test_an_example_is_matched_and_its_precision_is_the_bound(protocol, tensors,
         columns.append(slope / ((up - down) / spans[name])[:, None])
     for v in range(n):
         jacobian = np.stack([*(column[v] for column in columns), clean[v], 1j * clean[v]])
-        bound = np.diag(np.linalg.inv((jacobian @ jacobian.conj().T).real))[: len(names)]
+        bound = np.diag(np.linalg.inv(2 * (jacobian @ jacobian.conj().T).real))[: len(names)]
         counts = [True, at["FF"][v] < 0.9, at["FF"][v] > 0.1, True, True]
         np.testing.assert_allclose(found[counts, v], bound[counts], rtol=0.3)  # of slopes of interpolated signals
 
 
-def test_a_model_is_shown_what_its_training_showed(protocol, tensors, scanner, monkeypatch):
+def test_a_model_is_shown_what_its_training_showed(protocol, body_arrays, scanner, monkeypatch):
     """A scan's maps by the training's layout of channels, and by `reconstruct` from its coefficients."""
     kept = []
 
@@ -198,36 +205,38 @@ def test_a_model_is_shown_what_its_training_showed(protocol, tensors, scanner, m
         kept.append(SimulatedScanner.scan(scanner, *given))
         return kept[-1]
 
-    source = Source(scanner, protocol, [tensors], torch.Generator().manual_seed(4))
-    monkeypatch.setattr(source, "_scanner", SimpleNamespace(signals=scanner.signals, scan=noted))
-    example = source()
-    inside = (example.precision[0] > 0).numpy()
-    basis, n_maps = scanner.basis.numpy(), len(protocol.parameters)
-    parts = example.coefficients[:, example.precision[0] > 0].numpy()
-    encoding = Encoding.measured(basis, parts, lengths=True)
-    preset = replace(RECIPES["small"].preset, receptive_field=3, n_parameters=25_000, n_nonlinearities=4)
+    dictionary = build_dictionary(protocol)
+    source = Source(scanner, dictionary, CPU, 4)
+    monkeypatch.setattr(source, "_scanner", SimpleNamespace(bounds=scanner.bounds, scan=noted))
+    example = source(0, body_arrays)
+    inside = example.inside.numpy()
+    basis, n_maps = scanner.basis, len(protocol.parameters)
+    encoding = Encoding.measured(basis, example.coefficients[:, example.inside].numpy(), lengths=True)
+    preset = replace(CORRECTING["small"], receptive_field=3, n_parameters=25_000, n_nonlinearities=4)
     architecture = preset.proposed(2 * basis.shape[1] + n_maps, 2 * n_maps)
+    names = [p.name for p in protocol.parameters]
     training = Training(
         preset=preset,
-        seconds=0,
         network=initial_network(architecture, torch.Generator().manual_seed(1)).eval(),
-        source=source,
+        examples=[example],
         held_out=[example],
-        mean=torch.from_numpy(encoding.mean),
-        deviation=torch.from_numpy(encoding.deviation),
+        encoding=encoding,
         scale=matching_errors([example]),
-        random=np.random.default_rng(0),
+        names=names,
+        seed=0,
     )
+    spread = dict(zip(names, (1.0, 2.0, 0.5, 1.5, 0.8), strict=True))
     with torch.no_grad():
         training.network.output.weight.mul_(0.3)
         margin = training.network.margin
         padded = (torch.nn.functional.pad(part, [margin] * 4)[None] for part in (example.coefficients, example.matched))
-        estimate = training.network(training._shown(*padded))[0]
+        estimate = training.network(training.shown(*padded))[0]
         unit = example.matched + estimate[:n_maps] * training.scale
-        deviation = (estimate[n_maps:].exp() * training.scale).numpy()
+        off = torch.tensor(list(spread.values()))[:, None, None]
+        deviation = (estimate[n_maps:].exp() * training.scale * off).numpy()
     scaling = MapScaling.of(protocol)
     model = TrainedModel(
-        network=_unscaled(training, n_maps),
+        network=_finished(training, spread),
         architecture=architecture,
         scaling=scaling,
         encoding=encoding,
@@ -245,7 +254,6 @@ def test_a_model_is_shown_what_its_training_showed(protocol, tensors, scanner, m
         sequence_hash=protocol.sequence.hash,
         basis=basis,
     )
-    dictionary = build_dictionary(protocol)
     found = reconstruct(series, model, protocol, device=CPU, match=lambda one: match_series(one, dictionary)[0])[0]
     for i, parameter in enumerate(protocol.parameters):
         expected, span = scaling.from_unit(unit.numpy())[i], scaling.high[i] - scaling.low[i]
@@ -273,3 +281,68 @@ def test_the_loss_is_relative_and_its_deviations_are_those_of_the_errors():
     torch.testing.assert_close(
         loss_of(nothing, far, outside), loss_of(nothing, torch.where(outside > 0, errors, 0), outside)
     )
+
+
+def test_patches_reach_over_the_border_as_windows_of_an_estimate_do(protocol):
+    """A patch at the corner of an image of ones has ones inside and zeros beyond, in what is read and what is asked."""
+    one = torch.ones((2, 8, 8))
+    example = Example(coefficients=one + 0j, matched=0.25 * one, maps=0.75 * one, precision=one)
+    preset = replace(CORRECTING["small"], receptive_field=3, n_parameters=25_000, n_nonlinearities=4, patch_size=4)
+    training = Training(
+        preset=replace(preset, batch_size=40),
+        network=initial_network(preset.proposed(6, 4), torch.Generator().manual_seed(1)),
+        examples=[example],
+        held_out=[example],
+        encoding=Encoding(
+            basis=np.eye(3, 2, dtype=np.complex64), mean=np.zeros(2, np.complex64), deviation=np.ones(2, np.float32)
+        ),
+        scale=torch.full((2, 1, 1), 0.5),
+        names=["a", "b"],
+        seed=0,
+    )
+    read, errors, precision = training.batch(np.random.default_rng(0))
+    margin = training.network.margin
+    assert read.shape[-1] == errors.shape[-1] + 2 * margin
+    inside = precision > 0
+    assert 0 < int((~inside).sum()) < inside.numel() / 2
+    torch.testing.assert_close(errors[inside], torch.ones_like(errors[inside]))  # (0.75 - 0.25) / 0.5
+    torch.testing.assert_close(read[:, 4, margin:-margin, margin:-margin], -0.5 * inside[:, 0].float())
+    torch.testing.assert_close(read[:, 0, margin:-margin, margin:-margin], inside[:, 0].float())
+
+
+def test_every_protocol_has_a_body_and_no_t2_is_longer_than_its_t1():
+    protocol = load_protocol("fisp")
+    bodies = [patchwork(protocol, generator(CPU, 0, number)) for number in range(2)]
+    for body in bodies:
+        inside = body["m0"] > 0
+        assert 0.15 < float(inside.float().mean()) < 0.75
+        for p in protocol.parameters:
+            axis, values = protocol.grid[p.name], body[p.name][inside]
+            assert axis[0] <= float(values.min()) < float(values.max()) <= axis[-1]
+        assert bool((body["T2"] <= body["T1"])[inside].all())
+    assert not torch.equal(bodies[0]["T1"], bodies[1]["T1"])
+    assert torch.equal(patchwork(protocol, generator(CPU, 0, 1))["T1"], bodies[1]["T1"])
+
+
+def test_splits_have_no_person_in_common():
+    training, testing = people(5, "training", 3), people(5, "testing", 3)
+    assert len({person.seed for person in (*training, *testing)}) == 10
+    assert people(3, "training", 3) == training[:3]
+
+
+def test_scans_of_another_source_and_damaged_ones_are_not_gone_on_with(protocol, tmp_path):
+    (subject,) = people(1, "training", 0)
+    one = torch.ones((2, 4, 4))
+    example = Example(coefficients=one + 2j, matched=one, maps=2 * one, precision=3 * one)
+    source = SimpleNamespace(settings={"seed": 0}, protocol=protocol)
+    (tmp_path / "source.json").write_text('{"seed": 0}')
+    example.save(tmp_path / f"{subject.name}.safetensors")
+    (kept,) = kept_examples(source, [subject], tmp_path, 1, lambda _done, _total: None)
+    for name in ("coefficients", "matched", "maps", "precision"):
+        assert torch.equal(getattr(kept, name), getattr(example, name))
+    source.settings = {"seed": 1}
+    with pytest.raises(MismatchError, match="scans of another protocol, signal model or seed"):
+        kept_examples(source, [subject], tmp_path, 1, lambda _done, _total: None)
+    (tmp_path / f"{subject.name}.safetensors").write_bytes(b"torn")
+    with pytest.raises(InputError, match="is damaged"):
+        Example.load(tmp_path / f"{subject.name}.safetensors")

@@ -1,0 +1,348 @@
+"""Correction: training a network to correct the maps that matching has made.
+
+It reads the coefficients of a neighbourhood and the matched maps, and gives what is to be added to each map and the
+logarithm of the standard deviation that is left. Seed and epoch decide every random choice, so that a training goes on
+from its checkpoint as if it had not been interrupted.
+"""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.amp import GradScaler
+
+from mrfpipe.arrays import Complex, Int
+from mrfpipe.errors import InputError
+from mrfpipe.learning.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from mrfpipe.learning.encoding import Encoding
+from mrfpipe.learning.engine import learning_rate
+from mrfpipe.learning.journal import Journal
+from mrfpipe.learning.model import TrainedModel
+from mrfpipe.learning.network import FingerprintNetwork, initial_network, settle
+from mrfpipe.learning.precision import exact_float32
+from mrfpipe.learning.presets import Preset
+from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.physics.simulate import SignalModel
+from mrfpipe.progress import Epochs
+from mrfpipe.protocol import Protocol
+
+FIRST_STEPS = 200
+"""In which the learning rate rises: the first gradients of an untrained network would throw it far."""
+LIKELIHOOD = 0.1
+"""Weight of the standard deviations in the loss."""
+LEAST_AND_MOST = (-9.0, 2.0)
+"""Logarithms of standard deviations that a network may learn, over the errors of matching."""
+MEDIAN_OF_NORMAL = 0.6745
+"""Median of the magnitude of a normal variable of unit variance."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Example:
+    """A scan and what is to be learned from it."""
+
+    coefficients: Tensor
+    """Directions of the coefficients, see `Encoding`, zero outside the body. Shape `(rank, y, x)`."""
+    matched: Tensor
+    """Maps by refined matching, scaled to 0..1, zero outside the body. Shape `(maps, y, x)`."""
+    maps: Tensor
+    """True maps, scaled alike. Shape `(maps, y, x)`."""
+    precision: Tensor
+    """One over the squared error that would be fair, 0 outside the body. Shape `(maps, y, x)`."""
+
+    @property
+    def inside(self) -> Tensor:
+        """Where the body is. Shape `(y, x)`."""
+        return self.precision[0] > 0
+
+    @cached_property
+    def voxels(self) -> Int:
+        """The voxels of the body. Shape `(voxels, 2 (y, x))`."""
+        return np.argwhere(self.inside.cpu().numpy())
+
+    def on(self, device: torch.device) -> "Example":
+        """Return the example on a device."""
+        parts = {name: getattr(self, name).to(device) for name in ("coefficients", "matched", "maps", "precision")}
+        return Example(**parts)
+
+    def save(self, path: Path) -> None:
+        """Write it to a file, which is there when it is whole."""
+        from safetensors.torch import save_file
+
+        temporary = path.with_name(f".{path.name}.part")
+        tensors = {"matched": self.matched, "maps": self.maps, "precision": self.precision}
+        tensors["coefficients"] = torch.view_as_real(self.coefficients)
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Example":
+        """Read what `save` wrote; InputError if the file is damaged."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            tensors = load_file(path)
+            coefficients = torch.view_as_complex(tensors.pop("coefficients"))
+            return cls(coefficients=coefficients, **tensors)
+        except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as e:
+            raise InputError(f"{path} is damaged ({e}); delete it to have the scan made again.") from e
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Training:
+    """A training of a network that corrects maps."""
+
+    preset: Preset
+    network: FingerprintNetwork
+    examples: Sequence[Example]
+    """Scans to learn from, on the training's device."""
+    held_out: Sequence[Example]
+    """Those that tell how the training goes."""
+    encoding: Encoding
+    """Standardises the directions of coefficients."""
+    scale: Tensor
+    """Root mean square error of matching, which corrections are scaled by. Shape `(maps, 1, 1)`."""
+    names: Sequence[str]
+    """Of the maps."""
+    seed: int
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of an epoch: as many as there are scans."""
+        return len(self.examples)
+
+    def batch(self, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Cut patches around drawn voxels: what the network reads, what it is to correct, and precision."""
+        size, margin = self.preset.patch_size, self.network.margin
+        directions, matched, errors, precision = [], [], [], []
+        for _ in range(self.preset.batch_size):
+            example = self.examples[int(random.integers(len(self.examples)))]
+            voxel = int(random.integers(example.voxels.shape[0]))
+            y, x = (int(at) - size // 2 for at in example.voxels[voxel])
+            wide = (y - margin, x - margin, size + 2 * margin)
+            directions.append(_cut(example.coefficients, *wide))
+            matched.append(_cut(example.matched, *wide))
+            errors.append((_cut(example.maps, y, x, size) - _cut(example.matched, y, x, size)) / self.scale)
+            precision.append(_cut(example.precision, y, x, size))
+        return self.shown(torch.stack(directions), torch.stack(matched)), torch.stack(errors), torch.stack(precision)
+
+    def shown(self, directions: Tensor, matched: Tensor) -> Tensor:
+        """Lay out standardised directions and matched maps, zero outside the body: `(patches, channels, y, x)`."""
+        mean, deviation = (
+            torch.from_numpy(values.copy()).to(directions.device)[:, None, None]
+            for values in (self.encoding.mean, self.encoding.deviation)
+        )
+        inside = (directions != 0).any(dim=1, keepdim=True)
+        standard = (directions - mean) / deviation
+        channels = torch.cat([standard.real, standard.imag, 2 * matched - 1], dim=1) * inside
+        return channels.contiguous(memory_format=torch.channels_last)
+
+    def run(
+        self, settings: Mapping[str, Any], progress: Epochs | None, checkpoint: Path | None, log: Path | None
+    ) -> list[float]:
+        """Train from where the checkpoint has come to; return the loss of every epoch."""
+        preset, device = self.preset, self.scale.device
+        optimiser, on_gpu = torch.optim.Adam(self.network.parameters(), lr=preset.learning_rate), device.type == "cuda"
+        state = TrainingState(network=self.network, optimiser=optimiser)
+        if checkpoint is not None and checkpoint.exists():
+            load_checkpoint(checkpoint, state, settings)
+        # Not bfloat16: its 8 bits are as coarse as the errors that are to be corrected.
+        autocast, scaler = torch.autocast(device.type, torch.float16, enabled=on_gpu), GradScaler(enabled=on_gpu)
+        with exact_float32(), Journal(log, n_done=state.epoch) as journal:
+            while state.epoch < preset.n_epochs:
+                began = time.monotonic()
+                loss = self._epoch(state, autocast, scaler)
+                if not math.isfinite(loss):
+                    raise InputError(f"Training diverged in epoch {state.epoch + 1}: the loss is not finite.")
+                state.losses.append(loss)
+                entry = {"epoch": state.epoch, "n_epochs": preset.n_epochs, "loss": loss, **self.errors()}
+                journal.write(entry | {"seconds": time.monotonic() - began})
+                if checkpoint is not None:
+                    save_checkpoint(checkpoint, state, settings)
+                if progress is not None:
+                    progress(state.epoch, preset.n_epochs, loss)
+        return state.losses
+
+    def _epoch(self, state: TrainingState, autocast: torch.autocast, scaler: GradScaler) -> float:
+        """Take the steps of an epoch; return their mean loss."""
+        preset, random = self.preset, np.random.default_rng([self.seed, state.epoch])
+        self.network.train()
+        if state.epoch >= preset.n_epochs * (1 - preset.settled):
+            settle(self.network)
+        losses = []
+        for step in range(self.n_steps):
+            done = state.epoch * self.n_steps + step
+            for group in state.optimiser.param_groups:
+                rate = learning_rate(preset, done / (preset.n_epochs * self.n_steps))
+                group["lr"] = rate * min(1, (done + 1) / FIRST_STEPS)
+            read, errors, precision = self.batch(random)
+            state.optimiser.zero_grad()
+            with autocast:
+                estimate = self.network(read)
+            loss = loss_of(estimate, errors, precision)
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.unscale_(state.optimiser)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            scaler.step(state.optimiser)
+            scaler.update()
+            losses.append(loss.detach())
+        return float(torch.stack(losses).mean())
+
+    @torch.inference_mode()
+    def errors(self) -> dict[str, dict[str, float]]:
+        """Errors over those of matching, of the held-out scans' maps, and how many times the deviations they are.
+
+        Root mean squares weighted by precision; the network is left in evaluation mode.
+        """
+        self.network.eval()
+        margin, sums, spreads = self.network.margin, [], []
+        for example in self.held_out:
+            padded = (
+                torch.nn.functional.pad(part, [margin] * 4)[None] for part in (example.coefficients, example.matched)
+            )
+            estimate = self.network(self.shown(*padded))[0].float()
+            n_maps, before = len(example.maps), (example.maps - example.matched) / self.scale
+            left = before - estimate[:n_maps]
+            sums.append(torch.stack([(error**2 * example.precision).sum(dim=(1, 2)) for error in (left, before)]))
+            z = (left * torch.exp(-estimate[n_maps:]))[:, example.inside]
+            spreads.append(z.abs().median(dim=1).values / MEDIAN_OF_NORMAL)
+        left, before = torch.stack(sums).sum(0)
+        ratios, z = (left / before.clamp(min=1e-30)).sqrt().tolist(), torch.stack(spreads).mean(0).tolist()
+        return {"ratio": dict(zip(self.names, ratios, strict=True)), "spread": dict(zip(self.names, z, strict=True))}
+
+
+def _cut(images: Tensor, y: int, x: int, size: int) -> Tensor:
+    """Cut a window out of images `(images, y, x)`; where it reaches over the border it is zero."""
+    n_y, n_x = images.shape[1:]
+    part = images[:, max(y, 0) : min(y + size, n_y), max(x, 0) : min(x + size, n_x)]
+    beyond = (max(-x, 0), max(x + size - n_x, 0), max(-y, 0), max(y + size - n_y, 0))
+    return torch.nn.functional.pad(part, beyond) if any(beyond) else part
+
+
+def train_corrections(
+    examples: Sequence[Example],
+    held_out: Sequence[Example],
+    *,
+    basis: Complex,
+    preset: Preset,
+    protocol: Protocol,
+    signal_model: SignalModel,
+    device: torch.device,
+    seed: int = 0,
+    progress: Epochs | None = None,
+    checkpoint: Path | None = None,
+    log: Path | None = None,
+) -> TrainedModel:
+    """Train a network on scans and the maps that matching makes of them.
+
+    Parameters
+    ----------
+    examples
+        What to learn from.
+    held_out
+        Other scans, which tell how the training goes and scale the standard deviations, map by map.
+    basis
+        Of the coefficients. Shape `(frames, rank)`.
+    preset
+        The network and how it is trained. An epoch has as many steps as there are examples.
+    protocol, signal_model
+        What was scanned, and how its signals were simulated.
+    device, seed, progress, checkpoint, log
+        As for `mrfpipe.learning.training.train`.
+
+    Raises
+    ------
+    MismatchError, InputError
+        If the checkpoint is of another training or damaged, or the loss is not finite any more.
+    """
+    n_maps = len(protocol.parameters)
+    directions = [example.coefficients[:, example.inside].cpu().numpy() for example in examples]
+    architecture = preset.proposed(2 * basis.shape[1] + n_maps, 2 * n_maps)
+    network = initial_network(architecture, torch.Generator().manual_seed(seed))
+    training = Training(
+        preset=preset,
+        network=network.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+        examples=[example.on(device) for example in examples],
+        held_out=[example.on(device) for example in held_out],
+        encoding=Encoding.measured(basis, np.concatenate(directions, axis=1), lengths=True),
+        scale=matching_errors(examples).to(device),
+        names=[p.name for p in protocol.parameters],
+        seed=seed,
+    )
+    settings = {
+        "preset": json.loads(json.dumps(asdict(preset))),
+        "protocol": protocol.hash,
+        "signal_model": str(signal_model),
+        "seed": seed,
+        "scans": len(examples),
+        "input": "coefficients",
+    }
+    losses = training.run(settings, progress, checkpoint, log)
+    spread = training.errors()["spread"]
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return TrainedModel(
+        network=_finished(training, spread),
+        architecture=architecture,
+        scaling=MapScaling.of(protocol),
+        encoding=training.encoding,
+        sequence_hash=protocol.sequence.hash,
+        protocol_hash=protocol.hash,
+        protocol_toml=protocol.toml,
+        signal_model=signal_model,
+        corrects=True,
+        record={
+            **settings,
+            "losses": losses,
+            "steps": training.n_steps * preset.n_epochs,
+            "deviations_scaled_by": spread,
+            "device": device_name,
+        },
+    )
+
+
+def _finished(training: Training, spread: Mapping[str, float]) -> FingerprintNetwork:
+    """Work the scale of the corrections, and how far deviations are off, into the last layer."""
+    network = training.network.cpu().requires_grad_(requires_grad=False).eval()
+    scale, output, n_maps = training.scale.cpu()[:, 0, 0], network.output, len(training.names)
+    output.weight[:n_maps] *= scale[:, None, None, None]
+    output.bias[:n_maps] *= scale  # type: ignore[index]
+    off = torch.tensor([spread[name] or 1.0 for name in training.names])
+    output.bias[n_maps:] += (scale * off).log()  # type: ignore[index]
+    return network
+
+
+def matching_errors(examples: Sequence[Example]) -> Tensor:
+    """Root mean square errors of matched maps, scaled to 0..1, weighted by precision. Shape `(maps, 1, 1)`."""
+    squares = torch.stack([((e.maps - e.matched) ** 2 * e.precision).sum(dim=(1, 2)) for e in examples])
+    weights = torch.stack([e.precision.sum(dim=(1, 2)) for e in examples])
+    return (squares.sum(0) / weights.sum(0)).sqrt().clamp(min=1e-6)[:, None, None]
+
+
+def loss_of(estimate: Tensor, errors: Tensor, precision: Tensor) -> Tensor:
+    """Judge corrections in units of what would be fair, and how well the network knows what they leave.
+
+    Parameters
+    ----------
+    estimate
+        Corrections, then the logarithms of the standard deviations that are left, which are learned by the likelihood
+        of what is left; the corrections do not see them. Shape `(patches, 2 maps, y, x)`.
+    errors
+        What should have been corrected. Shape `(patches, maps, y, x)`.
+    precision
+        As of `Example`. Shape `(patches, maps, y, x)`.
+    """
+    estimate, n_maps = estimate.float(), errors.shape[1]
+    error, deviation = estimate[:, :n_maps] - errors, estimate[:, n_maps:].clamp(*LEAST_AND_MOST)
+    inside = (precision > 0).float()
+    fair = (error.square() * precision).sum(dim=(0, 2, 3)) / inside.sum(dim=(0, 2, 3))
+    likelihood = 0.5 * (error.detach() * torch.exp(-deviation)).square() + deviation
+    # The logarithm lets every map count alike, whatever its errors are: their shares of the gradient are relative.
+    return fair.clamp(min=1e-12).log().sum() + LIKELIHOOD * (likelihood * inside).sum() / inside.sum()

@@ -1,0 +1,43 @@
+"""Draw: random numbers and smooth random fields of one size, on the device that needs them."""
+
+import math
+
+import torch
+from torch import Tensor
+
+SCALES = (0.7, 1.5, 3.0, 6.0, 12.0)
+"""Standard deviations in voxels of the Gaussian filters that the white noise of a texture is seen through."""
+
+
+class Draw:
+    """Random numbers and fields of one size; the generator decides them."""
+
+    def __init__(self, matrix: int, random: torch.Generator) -> None:
+        self.matrix, self.device, self._random = matrix, random.device, random
+        k = torch.fft.fftfreq(matrix, device=self.device)
+        self._square = k[:, None] ** 2 + k[None, :] ** 2
+
+    def even(self, low: float, high: float) -> float:
+        """Draw a number between two evenly."""
+        return low + (high - low) * float(torch.rand((), device=self.device, generator=self._random))
+
+    def relative(self, low: float, high: float) -> float:
+        """Draw a number between two positive ones, evenly in its logarithm."""
+        return math.exp(self.even(math.log(low), math.log(high)))
+
+    def normal(self) -> float:
+        """Draw a normal number."""
+        return float(torch.randn((), device=self.device, generator=self._random))
+
+    def smooth(self, scale: float) -> Tensor:
+        """Draw a field of mean 0 and variance 1: white noise through a Gaussian of so many voxels. Shape `(y, x)`."""
+        white = torch.randn((self.matrix, self.matrix), device=self.device, generator=self._random)
+        field = torch.fft.ifft2(torch.fft.fft2(white) * torch.exp(-2 * (math.pi * scale) ** 2 * self._square)).real
+        standard: Tensor = (field - field.mean()) / field.std()
+        return standard
+
+    def texture(self) -> Tensor:
+        """Draw a field of mean 0 and variance 1 on several scales at once. Shape `(y, x)`."""
+        shares = torch.rand(len(SCALES), device=self.device, generator=self._random).log().neg()
+        shares = (shares / shares.sum()).sqrt()
+        return torch.stack([share * self.smooth(scale) for share, scale in zip(shares, SCALES, strict=True)]).sum(0)

@@ -1,0 +1,163 @@
+"""Simulated coefficients: what a subspace reconstruction makes of a body, without k-space in between.
+
+Coefficient images are sampled and summed back by convolutions (`mrfpipe.imaging.toeplitz`), from the trains of all
+readouts to the coefficients of the reconstruction's basis, and noise is drawn where it ends up: in the weighted sums of
+samples. Conjugate gradients and denoising are the reconstruction's own, and so is the way coil maps are estimated. The
+convolutions run on one device, where a GPU makes ten slices a second, so that a training need not see a scan twice.
+
+What the scanner of `mrfpipe.phantom.scanner` does besides is left out: receivers whose noise is correlated, which
+whitening undoes, and interpolation between grid points of the components' signals stands for their simulation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mrfpipe.arrays import Complex, Double
+from mrfpipe.dictionary import Dictionary, build_dictionary
+from mrfpipe.imaging.coils import CALIBRATION_RADIUS
+from mrfpipe.imaging.density import weights_of
+from mrfpipe.imaging.mask import box_of, support
+from mrfpipe.imaging.normal import Equations, apply_normal, cropped_kernels
+from mrfpipe.imaging.nufft import Backend, nufft_adjoint
+from mrfpipe.imaging.subspace import solve_subspace, subspace_kernels
+from mrfpipe.imaging.toeplitz import spread_kernels
+from mrfpipe.interpolation import Numbers, interpolated
+from mrfpipe.limit import fisher
+from mrfpipe.phantom.scanner import trajectory_of
+from mrfpipe.protocol import Protocol
+
+TRAINS_ENERGY = 1 - 2e-6
+"""Share of the energy of the readouts' signals that their temporal basis keeps."""
+NOISES = 24
+"""Measurements of noise that all others are mixed from; more than a scan has coils."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SimulatedScanner:
+    """Makes the coefficients that a subspace reconstruction would have of a slice."""
+
+    readouts: Dictionary
+    """The signals of all readouts, in a basis of their own."""
+    basis: Complex
+    """Basis of the coefficients. Shape `(frames, rank)`."""
+    normal: Tensor
+    """Kernels from coefficients to weighted sums of samples. Shape `(rank, rank, 2 y, 2 x)`."""
+    forward: Tensor
+    """Kernels from the coefficients of readouts to the same. Shape `(rank, trains, 2 y, 2 x)`."""
+    noises: Tensor
+    """Weighted sums of white noise of unit variance. Shape `(noises, rank, y, x)`."""
+
+    @classmethod
+    def of(cls, dictionary: Dictionary, device: torch.device, backend: Backend, *, seed: int) -> "SimulatedScanner":
+        """Compute everything that all scans of a dictionary's protocol share; the seed is of the noise."""
+        protocol, basis = dictionary.protocol, dictionary.subspace
+        sequence, matrix = protocol.sequence, protocol.sequence.matrix
+        one_by_one = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
+        readouts = build_dictionary(
+            replace(protocol, sequence=one_by_one), model=dictionary.model, energy=TRAINS_ENERGY, device=device
+        )
+        trajectory = trajectory_of(sequence)
+        if sequence.readout.kind != "golden-radial":  # of which a reconstruction leaves out what is beyond the matrix
+            trajectory = trajectory[:, np.abs(trajectory).max(axis=(0, 2)) <= matrix / 2]
+        density = weights_of(sequence.readout.kind)(trajectory, matrix)
+        of_readouts = np.repeat(basis, sequence.readouts_per_frame, axis=0)
+        weights = density * np.float32(sequence.n_frames)
+        rng = np.random.default_rng(seed)
+        noises = np.empty((NOISES, basis.shape[1], matrix, matrix), np.complex64)
+        for noise in noises:
+            white = rng.standard_normal((*density.shape, 2), np.float32).view(np.complex64)[..., 0] * np.sqrt(0.5)
+            shares = (of_readouts.conj().T[:, :, None] * (weights * white)).astype(np.complex64)
+            noise[:] = nufft_adjoint(shares, trajectory, matrix, backend=backend)
+        return cls(
+            readouts=readouts,
+            basis=basis,
+            normal=subspace_kernels(
+                trajectory, density, basis, sequence.readouts_per_frame, matrix, backend=backend, device=device
+            ),
+            forward=spread_kernels(trajectory, weights, of_readouts, readouts.basis, matrix, backend=backend).to(
+                device
+            ),
+            noises=torch.from_numpy(noises).to(device),
+        )
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol, of frames of one readout each."""
+        return self.readouts.protocol
+
+    def scan(
+        self, parameters: Mapping[str, Tensor], m0: Tensor, coils: Tensor, snr: float, random: torch.Generator
+    ) -> Tensor:
+        """Scan a slice and reconstruct its coefficients, in units of the noise. Shape `(rank, y, x)`.
+
+        Parameters
+        ----------
+        parameters
+            Maps in SI units. Shape `(y, x)` each.
+        m0
+            Proton density and the phase of transmission, 0 where there is no tissue; complex. Shape `(y, x)`.
+        coils
+            Receive sensitivities. Shape `(coils, y, x)`.
+        snr
+            As of `mrfpipe.phantom.scanner.scan`.
+        random
+            Of the noise.
+        """
+        inside, device = m0 != 0, m0.device
+        signals = torch.from_numpy(self._signals(parameters, inside)[0].astype(np.complex64)).to(device)
+        images = torch.zeros((signals.shape[1], *m0.shape), dtype=torch.complex64, device=device)
+        images[:, inside] = (signals * m0[inside][:, None]).T
+        trains = torch.from_numpy(self.readouts.basis.copy()).to(device)
+        centre = torch.einsum("cyx,ryx->cr", coils, images) @ trains.T
+        deviation = centre.abs().mean() / snr
+        maps = estimated_maps(coils, torch.tensordot(trains.mean(0), images, 1))
+        right = apply_normal(images, coils, self.forward, maps)
+        shape = (self.noises.shape[0], len(coils))
+        mixing = torch.linalg.qr(torch.randn(shape, dtype=torch.complex64, device=device, generator=random))[0]
+        right = right / deviation + torch.einsum("nc,nryx,cyx->ryx", mixing, self.noises, maps.conj())
+        return torch.from_numpy(self._solved(right, maps)).to(device)
+
+    def _solved(self, right: Tensor, maps: Tensor) -> Complex:
+        """Solve the equations where there may be tissue, as a reconstruction does."""
+        equations = Equations(right=right, maps=maps, kernels=self.normal, noise=1.0, matrix=right.shape[-1])
+        mask = support(right.cpu().numpy(), self.basis)
+        box = box_of(mask)
+        shape = mask[box].shape
+        kernels = self.normal if shape == mask.shape else cropped_kernels(self.normal, *shape)
+        return solve_subspace(equations.inside(mask, box, kernels))
+
+    def bounds(self, parameters: Mapping[str, Tensor], m0: Tensor) -> Double:
+        """Return the Cramer-Rao bounds of the voxels with tissue, parameters being scaled to 0..1 by their grid.
+
+        They are for noise of unit variance in every coefficient of the readouts. Parameters are those of `scan`. Shape
+        `(parameters, voxels)`.
+        """
+        inside, grid = m0 != 0, self.protocol.grid
+        signals, slopes = self._signals(parameters, inside)
+        spans = np.array([max(axis[-1] - axis[0], np.finfo(float).tiny) for axis in grid.values()])
+        information = fisher(signals, slopes * spans[:, None]) * m0[inside].abs().cpu().numpy()[:, None, None] ** 2
+        scale = np.sqrt(np.diagonal(information, axis1=1, axis2=2).mean(0))
+        scale[scale == 0] = 1  # a parameter of one value
+        unit = information / (scale[:, None] * scale) + 1e-9 * np.eye(len(scale))
+        bounds: Double = np.diagonal(np.linalg.inv(unit), axis1=1, axis2=2) / scale**2
+        return bounds[:, : len(spans)].T
+
+    def _signals(self, parameters: Mapping[str, Tensor], inside: Tensor) -> tuple[Numbers, Numbers]:
+        """Interpolate the signals of readouts and their slopes in the voxels of a mask."""
+        at = [parameters[name][inside].cpu().numpy().astype(np.float64) for name in self.protocol.grid]
+        return interpolated(self.readouts, np.stack(at, axis=1))
+
+
+def estimated_maps(coils: Tensor, image: Tensor) -> Tensor:
+    """Estimate coil maps as a reconstruction does, from the centre of k-space. Shape `(coils, y, x)`."""
+    n = image.shape[-1]
+    k = torch.fft.fftfreq(n, 1 / n, device=image.device)
+    radius = torch.hypot(k[:, None], k[None, :])
+    window = torch.where(radius < CALIBRATION_RADIUS, torch.cos(0.5 * torch.pi * radius / CALIBRATION_RADIUS) ** 2, 0)
+    low = torch.fft.ifft2(torch.fft.fft2(coils * image) * window)
+    maps: Tensor = low / torch.linalg.vector_norm(low, dim=0).clamp(min=torch.finfo(torch.float32).tiny)
+    return maps

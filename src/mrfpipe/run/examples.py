@@ -1,0 +1,137 @@
+"""Examples: what a network that corrects matched maps is trained on, each another scan of another body.
+
+The squared error of every voxel and map is divided by what noise alone would make of it, its Cramer-Rao bound (Zhang et
+al., Magn Reson Med 88:2026, 2022), so that no weight is chosen by hand, and where a map cannot be told it teaches
+nothing. To each bound the median of its map is added: what limits a voxel of which the noise would tell nearly all is
+not the noise.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mrfpipe.arrays import Float
+from mrfpipe.dictionary import Dictionary
+from mrfpipe.errors import MismatchError
+from mrfpipe.learning.correction import Example
+from mrfpipe.learning.encoding import directions
+from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.matching.exact import match_exact
+from mrfpipe.matching.refine import refine
+from mrfpipe.phantom.cohort import Subject, draw_cohort
+from mrfpipe.phantom.draw import Draw
+from mrfpipe.phantom.patchwork import patchwork
+from mrfpipe.phantom.simulated import SimulatedScanner
+from mrfpipe.phantom.truth import PARAMETERS
+from mrfpipe.phantom.varied import random_coils, varied
+from mrfpipe.progress import Steps
+from mrfpipe.protocol import Protocol
+
+NOISIEST, QUIETEST = 500.0, 10_000.0
+"""Signal-to-noise ratio of a scan, drawn evenly in its logarithm; see `mrfpipe.phantom.scanner.scan`."""
+FEWEST_COILS, MOST_COILS = 3, 8
+
+Body = Mapping[str, Float]
+"""Maps by name in SI units, with proton density `m0`, zero outside the body. Shape `(y, x)` each."""
+
+
+class Source:
+    """Makes examples of bodies, each by a seed of its own beside the common one."""
+
+    def __init__(self, scanner: SimulatedScanner, dictionary: Dictionary, device: torch.device, seed: int) -> None:
+        self._scanner, self.protocol, self._device, self._seed = scanner, dictionary.protocol, device, seed
+        self.settings = {"protocol": self.protocol.hash, "signal_model": str(dictionary.model), "seed": seed}
+        """What decides its examples, beside their own seeds and bodies."""
+        self._scaling, self._dictionary = MapScaling.of(dictionary.protocol), dictionary.in_basis(scanner.basis)
+
+    def __call__(self, seed: int, body: Body) -> Example:
+        """Vary a body, scan it, and judge what can be known of it."""
+        random, matrix = generator(self._device, self._seed, seed), self.protocol.sequence.matrix
+        draw = Draw(matrix, random)
+        tensors = {name: torch.from_numpy(np.array(image)).to(self._device) for name, image in body.items()}
+        maps, m0 = varied(tensors, self.protocol, random)
+        coils = random_coils(int(draw.even(FEWEST_COILS, MOST_COILS + 1)), matrix, random)
+        coefficients = self._scanner.scan(maps, m0, coils, draw.relative(NOISIEST, QUIETEST), random)
+        inside = (m0 != 0) & (coefficients != 0).any(dim=0)  # denoising may leave nothing of a voxel
+        n_maps = len(self._scaling.parameters)
+        unit, matched, precision = torch.zeros((3, n_maps, matrix, matrix), device=self._device)
+        values = np.stack([maps[p.name][inside].cpu().numpy() for p in self._scaling.parameters])
+        unit[:, inside] = torch.from_numpy(self._scaling.to_unit(values)).to(self._device)
+        bounds = self._scanner.bounds(maps, torch.where(inside, m0, 0))
+        fair = torch.from_numpy(1 / (bounds + np.median(bounds, axis=1, keepdims=True))).float()
+        precision[:, inside] = (fair / fair.mean(dim=1, keepdim=True)).to(self._device)
+        matched[:, inside] = self._matched(coefficients[:, inside])
+        shown = torch.zeros_like(coefficients)
+        shown[:, inside] = directions(coefficients[:, inside], lengths=True)
+        return Example(coefficients=shown, matched=matched, maps=unit, precision=precision)
+
+    def _matched(self, coefficients: Tensor) -> Tensor:
+        """Match coefficients `(rank, voxels)`; maps scaled to 0..1. Shape `(maps, voxels)`."""
+        measured = np.ascontiguousarray(coefficients.cpu().numpy().T)
+        found = refine(measured, match_exact(measured, self._dictionary, coefficients.device).entry, self._dictionary)
+        maps = np.stack([found.parameters[p.name] for p in self._scaling.parameters])
+        return torch.from_numpy(self._scaling.to_unit(maps)).to(coefficients.device)
+
+
+def generator(device: torch.device, *seeds: int) -> torch.Generator:
+    """Make a generator of its own for every combination of seeds."""
+    (state,) = np.random.SeedSequence(seeds).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+
+
+def kept_examples(
+    source: Source, subjects: Sequence[Subject], folder: Path, processes: int, progress: Steps
+) -> list[Example]:
+    """Make the example of every subject, or read it where a training that was interrupted has left it in a folder.
+
+    MismatchError if the folder holds examples of another source.
+    """
+    about, settings = folder / "source.json", json.dumps(source.settings, sort_keys=True)
+    if about.exists() and about.read_text(encoding="utf-8") != settings:
+        raise MismatchError(
+            f"{folder} holds scans of another protocol, signal model or seed; train with the same, or discard them "
+            "with --force."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    about.write_text(settings, encoding="utf-8")
+    paths = {subject: folder / f"{subject.name}.safetensors" for subject in subjects}
+    missing = [subject for subject, path in paths.items() if not path.exists()]
+    bodies = _bodies(missing, source.protocol, processes)
+    for done, (subject, body) in enumerate(zip(missing, bodies, strict=True), start=1 + len(paths) - len(missing)):
+        source(subject.seed, body).save(paths[subject])
+        progress(done, len(paths))
+    return [Example.load(path) for path in paths.values()]
+
+
+def people(n_subjects: int, split: str, seed: int) -> Sequence[Subject]:
+    """Draw so many subjects of one of the splits of a cohort, which have no person in common."""
+    n_drawn = 1
+    while len(found := draw_cohort(n_drawn, seed=seed).split(split)) < n_subjects:
+        n_drawn *= 2
+    return found[:n_subjects]
+
+
+def _bodies(subjects: Sequence[Subject], protocol: Protocol, processes: int) -> Iterator[Body]:
+    draw = partial(body_of, protocol=protocol)
+    if processes == 1:
+        yield from map(draw, subjects)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        yield from pool.map(draw, subjects)
+
+
+def body_of(subject: Subject, protocol: Protocol) -> Body:
+    """Draw a slice of a subject if its anatomy has all maps of a protocol, or a patchwork of the subject's seed."""
+    if {p.name for p in protocol.parameters} <= {p.name for p in PARAMETERS}:
+        maps = subject.as_scanned(protocol.sequence, 1).maps
+        images = {**maps.si, "m0": maps.m0}
+        return {name: np.where(maps.mask[0], image[0], 0).astype(np.float32) for name, image in images.items()}
+    random = torch.Generator().manual_seed(subject.seed)
+    return {name: image.float().numpy() for name, image in patchwork(protocol, random).items()}

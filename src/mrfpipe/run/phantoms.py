@@ -1,0 +1,116 @@
+"""Phantoms: from a protocol alone to a network on disk, by scans of drawn bodies that are made for it."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import rmtree
+
+import torch
+
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.files.atomic import writing
+from mrfpipe.files.kinds import DESCRIPTION_FILE
+from mrfpipe.imaging.choices import Imaging
+from mrfpipe.learning.correction import train_corrections
+from mrfpipe.learning.model import TrainedModel, save_model
+from mrfpipe.learning.presets import CORRECTING
+from mrfpipe.phantom.simulated import SimulatedScanner
+from mrfpipe.physics.simulate import SignalModel
+from mrfpipe.progress import Epochs, Progress, Steps, stage
+from mrfpipe.protocol import Protocol
+from mrfpipe.run.card import card
+from mrfpipe.run.examples import Source, kept_examples, people
+from mrfpipe.run.held_out import Scans, Score, held_out_scans, measure
+
+MOST_HELD_OUT = 8
+"""Other phantoms that the training is watched by, and as many that the network is scored on, at most."""
+CARD = "README.md"
+"""Name of the card in the folder of a network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhantomTrainingJob:
+    """A network that is to learn from phantoms."""
+
+    n_phantoms: int
+    """Phantoms to learn from."""
+    target: Path
+    """The network's folder."""
+    preset: str
+    """Network and how it is trained, one of `CORRECTING`."""
+    protocol: Protocol
+    """What is scanned."""
+    signal_model: SignalModel
+    """How the signals are simulated."""
+    n_epochs: int | None
+    """Times to take as many steps as there are phantoms; None for as often as the preset says."""
+    seed: int
+    """Of the random numbers."""
+    device: torch.device
+    """Where to scan and train."""
+    checkpoint: Path
+    """Where the state is kept after every epoch, and beside it the scans."""
+    resume: bool
+    """Whether to go on from it; else it is dropped."""
+    log: Path | None
+    """File for a line of JSON an epoch."""
+    force: bool
+    """Whether a network that is there is replaced."""
+
+    def run(self, progress: Progress, tell: Epochs) -> tuple[TrainedModel, list[Score]]:
+        """Scan, train, score on other phantoms, and write the network with its card, telling of every epoch.
+
+        Errors as of `train_corrections`; ResourceError if the disk is full.
+        """
+        if not self.resume:
+            self._drop()
+        preset = CORRECTING[self.preset]
+        preset = preset if self.n_epochs is None else replace(preset, n_epochs=self.n_epochs)
+        n_others = max(2, min(MOST_HELD_OUT, self.n_phantoms // 8))
+        with stage(progress, "simulate"):
+            dictionary = build_dictionary(self.protocol, model=self.signal_model, device=self.device)
+            scanner = SimulatedScanner.of(dictionary, self.device, Imaging(recon="subspace").nufft, seed=self.seed)
+        source = Source(scanner, dictionary, self.device, self.seed)
+        subjects = [
+            *people(self.n_phantoms, "training", self.seed),
+            *people(n_others, "validation", self.seed),
+        ]
+        processes = 1 if self.device.type == "cpu" else os.cpu_count() or 1
+        examples = kept_examples(source, subjects, self._scans, processes, progress("phantoms"))
+        model = train_corrections(
+            examples[: self.n_phantoms],
+            examples[self.n_phantoms :],
+            basis=dictionary.subspace,
+            preset=preset,
+            protocol=self.protocol,
+            signal_model=self.signal_model,
+            device=self.device,
+            seed=self.seed,
+            progress=tell,
+            checkpoint=self.checkpoint,
+            log=self.log,
+        )
+        testing = people(n_others, "testing", self.seed)
+        scans = held_out_scans(testing, self.protocol, self.signal_model, self.seed)
+        scores = measure(model, dictionary, _told(scans, n_others, progress("test")), self.device)
+        with writing(self.target, force=self.force, marker=DESCRIPTION_FILE) as partial:
+            save_model(model, partial)
+            (partial / CARD).write_text(card(model, self.protocol, scores, n_others), encoding="utf-8")
+        self._drop()
+        return model, scores
+
+    @property
+    def _scans(self) -> Path:
+        return self.checkpoint.with_name(f"{self.checkpoint.name}.scans")
+
+    def _drop(self) -> None:
+        self.checkpoint.unlink(missing_ok=True)
+        if self._scans.is_dir():
+            rmtree(self._scans)
+
+
+def _told(scans: Scans, n_scans: int, progress: Steps) -> Scans:
+    for done, one in enumerate(scans):
+        progress(done, n_scans)
+        yield one
+    progress(n_scans, n_scans)
