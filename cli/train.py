@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     type=click.Choice(["small", "large", "paper", "cohen", "hoppe", "oksuz", "fang"]),
     default="small",
     show_default=True,
-    help="Network and training settings: small for a CPU; large, for --phantoms, that of the bundled network; the "
-    "paper's, or a published competitor's.",
+    help="Network and training settings. small is meant for a CPU; large, with --phantoms only, is the bundled "
+    "network; paper is the network of the paper, and the others are published competitors.",
 )
 @click.option(
     "--labels",
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     "--signal-model",
     "spoiling",
     type=click.Choice(["spoiled", "epg", "bloch"]),
-    help="Signal model of the scans, for --phantoms and --labels truth; --labels match takes the dictionary's. "
-    "[default: as in simulate]",
+    help="Signal model of the scans, with --phantoms or --labels truth; with --labels match, the dictionary has its "
+    "own. [default: as in simulate]",
 )
 @click.option(
     "--slice-profile", is_flag=True, help="With --signal-model: the scans have a flip angle profile across the slice."
@@ -156,7 +156,7 @@ def command(
         made, scores = PhantomTrainingJob(n_phantoms=phantoms, **common).run(settings.progress, tell)
         click.echo(f"{output}: preset {preset}, {_size(made)}, trained on {phantoms} phantoms")
         ratios = ", ".join(f"{score.parameter.name} {score.ratio:.2f}" for score in scores)
-        click.echo(f"  error on other phantoms, over that of refined matching: {ratios}; {output}/README.md has more")
+        click.echo(f"  RMSE on other phantoms, network over refined matching: {ratios}; details in {output}/README.md")
         settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {output} -o RESULTS")
         return
 

@@ -133,4 +133,4 @@ CORRECTING = {
     ),
 }
 """Networks that correct matched maps, by name; an epoch has as many steps as there are scans. ``large`` is the bundled
-network, which wants a GPU, and ``small`` hours on a CPU."""
+network, which wants a GPU; ``small`` is meant for a CPU, on which its whole training has not been timed."""
