@@ -8,12 +8,15 @@ import torch
 from helpers import complex_normal, small_protocol
 
 import mrfpipe.imaging.joint as joint
+import mrfpipe.imaging.reconstruction as reconstruction
+from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.dictionary import build_dictionary
+from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.mask import box_of
 from mrfpipe.imaging.normal import Equations, apply_normal, cropped_kernels
-from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.imaging.series import REPLICA_NOISE, FrameSeries
 from mrfpipe.imaging.subspace import normal_equations, solve_subspace
 from mrfpipe.interpolation import interpolated
 from mrfpipe.matching.joint import joint_series
@@ -188,3 +191,30 @@ def test_a_parameter_of_one_value_and_few_coefficients():
     improved, found = joint.joint_coefficients(equations, dictionary, start, images, mask)
     assert np.isfinite(improved).all()
     assert np.all((found >= low) & (found <= high))
+
+
+def test_a_replica_has_a_share_of_the_noise_of_the_samples_added(monkeypatch):
+    """Coils that hear each other, of which prewhitening makes noise of variance 1; b is linear in the samples."""
+    rng, n_coils = np.random.default_rng(8), 3
+    mixing = np.eye(n_coils) + 0.3 * complex_normal(rng, n_coils, n_coils)
+    kspace = np.tensordot(mixing, complex_normal(rng, n_coils, *SPOKES.shape[:2]), 1).astype(np.complex64)
+    kspace += 300 * np.exp(-np.hypot(SPOKES[..., 0], SPOKES[..., 1]) / 3).astype(np.float32)
+    scan = RawScan(
+        name="noise",
+        kspace=kspace[None],
+        trajectory=SPOKES,
+        noise=(mixing @ complex_normal(rng, n_coils, 20_000)).astype(np.complex64),
+        affine=np.eye(4),
+        matrix=MATRIX,
+        fov=PROTOCOL.sequence.fov,
+    )
+    everywhere = np.ones((MATRIX, MATRIX), bool)
+    monkeypatch.setattr(reconstruction, "support", lambda *_: everywhere)
+    imaging = Imaging(recon="joint", correct_delays=False)
+    made = reconstruction.Reconstruction(
+        scan, PROTOCOL.sequence, imaging, basis=DICTIONARY.basis[:, :6], readout_basis=readout_basis(DICTIONARY)
+    )
+    one = next(iter(made))
+    added = (one.replica().equations.right - one.equations.right).numpy()
+    # Of about 2,000 independent values, known to 3 %.
+    assert np.mean(np.abs(added) ** 2) / one.equations.noise == pytest.approx(REPLICA_NOISE**2, rel=0.15)
