@@ -53,9 +53,9 @@ def main() -> None:
             ("match --recon nufft", (*match, "nufft"), results / scan.stem),
             ("match --recon subspace", (*match, "subspace"), results / scan.stem),
             ("match --recon joint", (*match, "joint"), results / scan.stem),
+            ("reconstruct", ("reconstruct", scan, "-o", results), results / scan.stem),
             ("frames", ("frames", scan, "-o", frames), frames),
             ("match FRAMES", ("match", frames, "-d", dictionary, "-o", results), results / scan.stem),
-            ("reconstruct", ("reconstruct", scan, "-o", results), results / scan.stem),
         ):
             run(*words)
             whole, processor, memory[title] = run(*words)
@@ -64,9 +64,9 @@ def main() -> None:
             seconds = dict(provenance.notes["seconds_of_stages"])
             if title == "match FRAMES":
                 del seconds["images"]
+            seconds |= {"beside": whole - sum(seconds.values()), "whole": whole, "CPU time": processor}
             rows |= {f"{title}: {stage}": taken for stage, taken in seconds.items()}
-            rows |= {f"{title}: beside": whole - sum(seconds.values()), f"{title}: whole": whole}
-            rows[f"{title}: CPU time"] = processor
+            print(title, {stage: round(taken, 2) for stage, taken in seconds.items()}, flush=True)
     report("Whole commands", rows, "s", peak_gb={title: round(gigabytes, 2) for title, gigabytes in memory.items()})
 
 

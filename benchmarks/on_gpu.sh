@@ -1,7 +1,8 @@
 #!/bin/sh
 # Everything that waits for an NVIDIA GPU, in one command from the root of the tree: the tests of CUDA code against its
-# twins on the CPU, what Compute Sanitizer says of the kernels, then the timings. Needs Python with torch (CUDA),
-# numba-cuda and what benchmarks/README.md names. Wheels of what is missing, and of mrfpipe, may lie in the folder .whl.
+# twins on the CPU, what Compute Sanitizer says of the kernels, then the timings of parts and of whole commands. Needs
+# Python with torch (CUDA), numba-cuda and what benchmarks/README.md names. Wheels of what is missing, and of mrfpipe, may
+# lie in the folder .whl.
 #
 #     sh benchmarks/on_gpu.sh
 site=$(mktemp -d)
@@ -9,11 +10,17 @@ python3 -m pip install --quiet --no-index --no-deps --upgrade --target "$site" .
 ls .whl/mrfpipe-*.whl >/dev/null 2>&1 ||
     python3 -m pip install --quiet --no-deps --no-build-isolation --target "$site" . || exit 1
 export PYTHONPATH="$site" PYTHONUNBUFFERED=1
-python3 -m pytest -m cuda -o filterwarnings=default tests/test_cuda.py
-python3 benchmarks/on_gpu.py
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck; do
-        timeout 60 compute-sanitizer --tool "$tool" python3 -m pytest -q -m cuda -o filterwarnings=default \
-            -k "t1ff-small and (epg or spoiled or 8)" tests/test_cuda.py | tail -n 5
+        timeout 80 compute-sanitizer --tool "$tool" python3 -m pytest -q -m cuda -o filterwarnings=default \
+            -k "t1ff-small and (epg or spoiled or 8)" tests/test_cuda.py >"$site/$tool" 2>&1 &
     done
 fi
+timeout 90 python3 -m pytest -m cuda -o filterwarnings=default tests/test_cuda.py
+wait
+for tool in memcheck racecheck; do
+    echo "compute-sanitizer $tool"
+    tail -n 5 "$site/$tool"
+done
+timeout 120 python3 benchmarks/on_gpu.py
+timeout 130 python3 benchmarks/commands.py

@@ -9,8 +9,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import InitVar, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.amp import GradScaler
+from torch.nn.functional import pad
 
 from mrfpipe.arrays import Complex, Int
 from mrfpipe.errors import InputError
@@ -44,7 +44,7 @@ MEDIAN_OF_NORMAL = 0.6745
 """Median of the magnitude of a normal variable of unit variance."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Example:
     """A scan and what is to be learned from it."""
 
@@ -61,11 +61,6 @@ class Example:
     def inside(self) -> Tensor:
         """Where the body is. Shape `(y, x)`."""
         return self.precision[0] > 0
-
-    @cached_property
-    def voxels(self) -> Int:
-        """The voxels of the body. Shape `(voxels, 2 (y, x))`."""
-        return np.argwhere(self.inside.cpu().numpy())
 
     def on(self, device: torch.device) -> "Example":
         """Return the example on a device."""
@@ -96,16 +91,28 @@ class Example:
             raise InputError(f"{path} is damaged ({e}); delete it to have the scan made again.") from e
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sheet:
+    """An example as patches are cut from it, with so much of nothing around it that every patch lies within."""
+
+    read: Tensor
+    """What the network reads. Shape `(channels, y, x)`."""
+    aims: Tensor
+    """What it is to correct, then the precision of every map. Shape `(2 maps, y, x)`."""
+    voxels: Int
+    """The voxels of the body. Shape `(voxels, 2 (y, x))`."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Training:
     """A training of a network that corrects maps."""
 
     preset: Preset
     network: FingerprintNetwork
-    examples: Sequence[Example]
-    """Scans to learn from, on the training's device."""
+    examples: InitVar[Sequence[Example]]
+    """Scans to learn from."""
     held_out: Sequence[Example]
-    """Those that tell how the training goes."""
+    """Those that tell how the training goes, on the training's device."""
     encoding: Encoding
     """Standardises the directions of coefficients."""
     scale: Tensor
@@ -113,26 +120,37 @@ class Training:
     names: Sequence[str]
     """Of the maps."""
     seed: int
+    sheets: Sequence[Sheet] = field(init=False)
+
+    def __post_init__(self, examples: Sequence[Example]) -> None:
+        """Lay out the scans."""
+        self.sheets = [self._sheet(example.on(self.scale.device)) for example in examples]
 
     @property
     def n_steps(self) -> int:
         """Steps of an epoch: as many as there are scans."""
-        return len(self.examples)
+        return len(self.sheets)
 
     def batch(self, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Cut patches around drawn voxels: what the network reads, what it is to correct, and precision."""
-        size, margin = self.preset.patch_size, self.network.margin
-        directions, matched, errors, precision = [], [], [], []
+        size, read, aims = self.preset.patch_size, [], []
+        wide = size + 2 * self.network.margin
         for _ in range(self.preset.batch_size):
-            example = self.examples[int(random.integers(len(self.examples)))]
-            voxel = int(random.integers(example.voxels.shape[0]))
-            y, x = (int(at) - size // 2 for at in example.voxels[voxel])
-            wide = (y - margin, x - margin, size + 2 * margin)
-            directions.append(_cut(example.coefficients, *wide))
-            matched.append(_cut(example.matched, *wide))
-            errors.append((_cut(example.maps, y, x, size) - _cut(example.matched, y, x, size)) / self.scale)
-            precision.append(_cut(example.precision, y, x, size))
-        return self.shown(torch.stack(directions), torch.stack(matched)), torch.stack(errors), torch.stack(precision)
+            sheet = self.sheets[int(random.integers(self.n_steps))]
+            y, x = sheet.voxels[int(random.integers(len(sheet.voxels)))].tolist()
+            read.append(sheet.read[:, y : y + wide, x : x + wide])
+            aims.append(sheet.aims[:, y : y + size, x : x + size])
+        errors, precision = torch.stack(aims).chunk(2, dim=1)
+        return torch.stack(read).contiguous(memory_format=torch.channels_last), errors, precision
+
+    def _sheet(self, example: Example) -> Sheet:
+        around, margin = self.preset.patch_size // 2, self.network.margin
+        errors = (example.maps - example.matched) / self.scale
+        return Sheet(
+            read=pad(self.shown(example.coefficients[None], example.matched[None])[0], [around + margin] * 4),
+            aims=pad(torch.cat([errors, example.precision]), [around] * 4),
+            voxels=np.argwhere(example.inside.cpu().numpy()),
+        )
 
     def shown(self, directions: Tensor, matched: Tensor) -> Tensor:
         """Lay out standardised directions and matched maps, zero outside the body: `(patches, channels, y, x)`."""
@@ -205,9 +223,7 @@ class Training:
         self.network.eval()
         margin, sums, spreads = self.network.margin, [], []
         for example in self.held_out:
-            padded = (
-                torch.nn.functional.pad(part, [margin] * 4)[None] for part in (example.coefficients, example.matched)
-            )
+            padded = (pad(part, [margin] * 4)[None] for part in (example.coefficients, example.matched))
             estimate = self.network(self.shown(*padded))[0].float()
             n_maps, before = len(example.maps), (example.maps - example.matched) / self.scale
             left = before - estimate[:n_maps]
@@ -217,14 +233,6 @@ class Training:
         left, before = torch.stack(sums).sum(0)
         ratios, z = (left / before.clamp(min=1e-30)).sqrt().tolist(), torch.stack(spreads).mean(0).tolist()
         return {"ratio": dict(zip(self.names, ratios, strict=True)), "spread": dict(zip(self.names, z, strict=True))}
-
-
-def _cut(images: Tensor, y: int, x: int, size: int) -> Tensor:
-    """Cut a window out of images `(images, y, x)`; where it reaches over the border it is zero."""
-    n_y, n_x = images.shape[1:]
-    part = images[:, max(y, 0) : min(y + size, n_y), max(x, 0) : min(x + size, n_x)]
-    beyond = (max(-x, 0), max(x + size - n_x, 0), max(-y, 0), max(y + size - n_y, 0))
-    return torch.nn.functional.pad(part, beyond) if any(beyond) else part
 
 
 def train_corrections(
@@ -270,7 +278,7 @@ def train_corrections(
     training = Training(
         preset=preset,
         network=network.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
-        examples=[example.on(device) for example in examples],
+        examples=examples,
         held_out=[example.on(device) for example in held_out],
         encoding=Encoding.measured(basis, np.concatenate(directions, axis=1), lengths=True),
         scale=matching_errors(examples).to(device),

@@ -8,6 +8,11 @@ from torch import Tensor
 SCALES = (0.7, 1.5, 3.0, 6.0, 12.0)
 """Standard deviations in voxels of the Gaussian filters that the white noise of a texture is seen through."""
 
+PATCHY = 0.3
+"""Share of the textures that come in patches of two values, as streaks and islands of fat do."""
+STEEPNESS = 4.0
+"""Of the edges between patches."""
+
 
 class Draw:
     """Random numbers and fields of one size; the generator decides them."""
@@ -37,7 +42,11 @@ class Draw:
         return standard
 
     def texture(self) -> Tensor:
-        """Draw a field of mean 0 and variance 1 on several scales at once. Shape `(y, x)`."""
+        """Draw a field of mean 0 and variance 1 on several scales at once, at times in patches. Shape `(y, x)`."""
         shares = torch.rand(len(SCALES), device=self.device, generator=self._random).log().neg()
         shares = (shares / shares.sum()).sqrt()
-        return torch.stack([share * self.smooth(scale) for share, scale in zip(shares, SCALES, strict=True)]).sum(0)
+        field = torch.stack([share * self.smooth(scale) for share, scale in zip(shares, SCALES, strict=True)]).sum(0)
+        if self.even(0, 1) < PATCHY:
+            field = torch.tanh(STEEPNESS * field)
+        standard: Tensor = (field - field.mean()) / field.std()
+        return standard

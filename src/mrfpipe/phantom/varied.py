@@ -4,6 +4,9 @@ What makes a network fail on real anatomy is a phantom that is too regular: tiss
 voxels, proton density that tells fat from muscle, fields that always look alike, no lesion and no void. So a drawn body
 is turned and scaled, its fields are exchanged for others, its tissue gets random fields on all scales, spots of another
 value and voids are put into it, and its proton density gets a random field and a smooth phase.
+
+Bodies differ in how rough they are, all maps of one alike, and in how sharp their edges are: a network has to tell from
+a neighbourhood how far to trust it.
 """
 
 import math
@@ -18,8 +21,8 @@ from mrfpipe.quantities import B1, FAT_FRACTION, OFF_RESONANCE, T1, T2, Paramete
 
 STRONGEST = {T1: 0.14, T2: 0.14, FAT_FRACTION: 0.10, OFF_RESONANCE: 0.035, B1: 0.06}
 """Greatest standard deviation of a texture, over a parameter's `unit`."""
-WEAKEST = 0.05
-"""Least standard deviation, as a share of the greatest."""
+SMOOTHEST, WEAKEST = 0.05, 0.3
+"""Least roughness of a body, and of a map of a body of roughness 1, as shares of the greatest."""
 SPOTS = {T1: (-0.2, 0.4), T2: (-0.2, 0.4), FAT_FRACTION: (-0.6, 0.6)}
 """What a spot adds to a parameter, over its `unit`; fields have no spots."""
 MOST_SPOTS = 12
@@ -65,12 +68,13 @@ def varied(body: Mapping[str, Tensor], protocol: Protocol, random: torch.Generat
                 maps[p.name] = maps[p.name] + spot * step
         if draw.even(0, 1) < 0.2:
             density = density * (1 - spot * draw.even(0.5, 0.97))
+    roughness = draw.relative(SMOOTHEST, 1) * (draw.even(0, 1) < 0.9)
     for p in protocol.parameters:
-        strength = STRONGEST[p.quantity] * draw.relative(WEAKEST, 1) * (draw.even(0, 1) < 0.8)
+        strength = roughness * STRONGEST[p.quantity] * draw.relative(WEAKEST, 1) * (draw.even(0, 1) < 0.9)
         rough = maps[p.name] + strength * unit(p, maps[p.name], spans[p.name]) * draw.texture()
         maps[p.name] = rough.clamp(float(protocol.grid[p.name][0]), float(protocol.grid[p.name][-1]))
     density = density * torch.exp(draw.even(0, DENSITY) * draw.smooth(width * draw.even(0.02, 0.17)))
-    density = density * torch.exp(draw.even(0, FINE_DENSITY) * draw.texture())
+    density = density * torch.exp(roughness * draw.even(0, FINE_DENSITY) * draw.texture())
     phase = draw.even(-math.pi, math.pi) + draw.even(0, 1.5) * draw.smooth(0.23 * width)
     return maps, torch.where(mask, density.clamp(min=0.01) * torch.exp(1j * phase), 0)
 
@@ -120,10 +124,11 @@ def _spot(draw: Draw, mask: Tensor) -> Tensor:
 
 
 def _turned(draw: Draw, images: Tensor) -> Tensor:
-    """Turn, scale and mirror images about the centre by one drawn map. Shape `(images, y, x)`."""
-    angle, scale = draw.even(0, 2 * math.pi), draw.even(0.8, 1.15)
+    """Turn, scale and mirror images about the centre by one drawn map, edges sharp or not. Shape `(images, y, x)`."""
+    angle, scale = draw.even(0, 2 * math.pi), draw.even(0.8, 1.25)
     mirror = 1 if draw.even(0, 1) < 0.5 else -1
     c, s = math.cos(angle) / scale, math.sin(angle) / scale
     matrix = torch.tensor([[[mirror * c, -s, 0], [mirror * s, c, 0]]], device=draw.device)
     grid = torch.nn.functional.affine_grid(matrix, [1, len(images), *images.shape[1:]], align_corners=False)
-    return torch.nn.functional.grid_sample(images[None], grid, align_corners=False)[0]
+    mode = "nearest" if draw.even(0, 1) < 0.5 else "bilinear"
+    return torch.nn.functional.grid_sample(images[None], grid, mode, align_corners=False)[0]

@@ -72,7 +72,7 @@ def measure(model: TrainedModel, dictionary: Dictionary, scans: Scans, device: t
     squares: list[dict[str, dict[str, float]]] = []
     z: dict[str, list[Double]] = {p.name: [] for p in protocol.parameters}
     for phantom, raw in scans:
-        network, subspace = corrected(coefficients_of(raw, dictionary), model, dictionary, device)
+        network, subspace = corrected(coefficients_of(raw, dictionary, device), model, dictionary, device)
         frames, _ = match_series(Reconstruction(raw, protocol.sequence).series(), dictionary, device=device)
         errors = [evaluate(maps, phantom.maps) for maps in (network, subspace, frames)]
         squares.append(
@@ -95,10 +95,10 @@ def measure(model: TrainedModel, dictionary: Dictionary, scans: Scans, device: t
     ]
 
 
-def coefficients_of(raw: RawScan, dictionary: Dictionary) -> FrameSeries:
+def coefficients_of(raw: RawScan, dictionary: Dictionary, device: torch.device) -> FrameSeries:
     """Reconstruct the coefficients of a raw scan as `reconstruct` does."""
-    imaging = Imaging(recon="subspace")
-    return Reconstruction(raw, dictionary.protocol.sequence, imaging, basis=dictionary.subspace).series()
+    imaging, sequence = Imaging(recon="subspace"), dictionary.protocol.sequence
+    return Reconstruction(raw, sequence, imaging, basis=dictionary.subspace, device=device).series()
 
 
 def held_out_scans(subjects: Sequence[Subject], protocol: Protocol, model: SignalModel, seed: int) -> Scans:

@@ -58,7 +58,7 @@ class PhantomTrainingJob:
     """Whether a network that is there is replaced."""
 
     def run(self, progress: Progress, tell: Epochs) -> tuple[TrainedModel, list[Score]]:
-        """Scan, train, score on other phantoms, and write the network with its card, telling of every epoch.
+        """Scan, train, write the network, score it on other phantoms and write its card, telling of every epoch.
 
         Errors as of `train_corrections`; ResourceError if the disk is full.
         """
@@ -90,12 +90,12 @@ class PhantomTrainingJob:
             checkpoint=self.checkpoint,
             log=self.log,
         )
+        with writing(self.target, force=self.force, marker=DESCRIPTION_FILE) as partial:
+            save_model(model, partial)
         testing = people(n_others, "testing", self.seed)
         scans = held_out_scans(testing, self.protocol, self.signal_model, self.seed)
         scores = measure(model, dictionary, _told(scans, n_others, progress("test")), self.device)
-        with writing(self.target, force=self.force, marker=DESCRIPTION_FILE) as partial:
-            save_model(model, partial)
-            (partial / CARD).write_text(card(model, self.protocol, scores, n_others), encoding="utf-8")
+        (self.target / CARD).write_text(card(model, self.protocol, scores, n_others), encoding="utf-8")
         self._drop()
         return model, scores
 

@@ -47,7 +47,7 @@ def run(folder: Path, scale: Literal["small", "paper"], *, seed: int, device: to
     subjects = people(N_SUBJECTS[scale], "testing", seed)
     for done, subject in enumerate(subjects, start=1):
         phantom, lesions = with_lesions(subject.as_scanned(protocol.sequence, 1), subject.seed)
-        series = coefficients_of(scan(phantom, protocol, seed=subject.seed, name=subject.name), dictionary)
+        series = coefficients_of(scan(phantom, protocol, seed=subject.seed, name=subject.name), dictionary, device)
         found = dict(zip(("network", "match-refined"), corrected(series, model, dictionary, device), strict=True))
         lines += [
             (subject.name, method, *line) for method, maps in found.items() for line in _lines(maps, phantom, lesions)
