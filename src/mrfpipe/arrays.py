@@ -5,6 +5,7 @@ Shapes in docstrings and errors use these names. Everything is in SI units (s, r
 """
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,9 +101,12 @@ def resolve_device(device: str) -> "torch.device":
 def check_numba_gpu(task: str) -> None:
     """Raise ResourceError unless Numba can use an NVIDIA GPU; `task` is what to do on the CPU instead.
 
-    torch may see a GPU that Numba cannot use, where the CUDA toolkit's compiler is missing.
+    torch may see a GPU that Numba cannot use, where the CUDA toolkit's compiler is missing. Numba's warnings of grids
+    with few blocks are silenced: a small protocol has no more, and its user can do nothing about it.
     """
     from numba import cuda  # Numba looks for a GPU when it is imported
+
+    warnings.filterwarnings("ignore", "Grid size")
 
     if not cuda.is_available():
         raise ResourceError(f"Numba finds no NVIDIA GPU it can use (`numba -s` says why); {task} with --device cpu.")
