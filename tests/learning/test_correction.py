@@ -70,6 +70,16 @@ def test_corrections_are_added_to_matched_maps(model, coefficients, protocol, di
             assert np.all(np.isnan(found.sd[parameter.name][~inside]))
 
 
+def test_no_slice_is_reconstructed_again_for_deviations_that_the_network_gives(model, coefficients):
+    def again():
+        raise AssertionError("The samples were reconstructed again.")
+
+    plain, offered = coefficients, replace(coefficients, noise=1.0, replica=again)
+    mapper = NetworkMapper(model=model, precision="float32")
+    maps = [mapper.map([one], CPU, lambda _stage: lambda *_: None)[0] for one in (plain, offered)]
+    np.testing.assert_array_equal(maps[0].sd["FF"], maps[1].sd["FF"])
+
+
 def test_a_network_reads_the_matched_maps_of_the_neighbourhood(model, coefficients, protocol, dictionary):
     """Where the matched FF of one voxel is another, maps change within half the receptive field and no further."""
     with torch.no_grad():

@@ -262,7 +262,8 @@ def _dictionary(protocol_toml: str, signal_model: SignalModel, device: torch.dev
 
 
 def _match(series: FrameSeries, dictionary: Dictionary, device: torch.device) -> ParameterMaps:
-    return match_series(series, dictionary, device=device)[0]
+    """Match a slice without standard deviations, which the network gives: they take another reconstruction."""
+    return match_series(replace(series, noise=None, replica=None), dictionary, device=device)[0]
 
 
 def model_protocol(model: TrainedModel) -> Protocol:
