@@ -2,9 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.linalg
 from helpers import small_protocol
 
-from mrfpipe.basis import entry_gram
+from mrfpipe.basis import entry_gram, leading_basis
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.physics.simulate import SignalModel, component_signals, fingerprints
 from mrfpipe.protocol import load_protocol
@@ -120,6 +121,22 @@ def test_products_are_those_of_the_signals(small):
     # Off-resonance is a phase common to water and fat: it changes no norm and no cross term.
     cross = products.cross.reshape(-1, n_b1, *products.cross.shape[1:])
     np.testing.assert_allclose(cross.std(axis=0), 0, atol=2e-5)
+
+
+def test_the_basis_does_not_depend_on_the_phases_of_eigenvectors(small, monkeypatch):
+    """LAPACK's eigenvectors have other signs on other processors."""
+    gram, plain = entry_gram(small.components, small.protocol), scipy.linalg.eigh
+
+    def turned(matrix):
+        values, vectors = plain(matrix)
+        return values, vectors * np.exp(2j * np.pi * np.random.default_rng(0).uniform(size=len(values)))
+
+    before, _ = leading_basis(gram, 6, 1.0)
+    monkeypatch.setattr(scipy.linalg, "eigh", turned)
+    after, _ = leading_basis(gram, 6, 1.0)
+    np.testing.assert_allclose(after, before, atol=1e-6)  # complex64
+    largest = np.abs(before).argmax(axis=0)
+    np.testing.assert_allclose(before[largest, np.arange(6)], np.abs(before).max(axis=0), atol=1e-7)
 
 
 def test_leading_vectors_alone_make_the_dictionary_of_that_rank(small):

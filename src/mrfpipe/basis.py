@@ -84,6 +84,9 @@ def outer_sum(signals: Complex) -> Gram:
 def leading_basis(gram: Gram, rank: int | None, energy: float) -> tuple[Complex, float]:
     """Leading eigenvectors of a Gram matrix `(frames, frames)`, and the share of energy they keep.
 
+    Eigenvectors have no phase of their own, and LAPACK's differ between machines. Here the value of the largest
+    magnitude of each is positive: coefficients of one machine are those of another.
+
     Parameters
     ----------
     gram
@@ -97,4 +100,8 @@ def leading_basis(gram: Gram, rank: int | None, energy: float) -> tuple[Complex,
     kept = np.cumsum(np.maximum(values[::-1], 0))  # rounding makes those of no energy negative
     shares = kept / kept[-1]
     n = rank if rank is not None else max(2, int(np.searchsorted(shares, energy)) + 1)
-    return np.ascontiguousarray(vectors[:, ::-1][:, :n].astype(np.complex64)), float(shares[n - 1])
+    leading = vectors[:, ::-1][:, :n]
+    largest = leading[np.abs(leading).argmax(axis=0), np.arange(n)]
+    return np.ascontiguousarray((leading * (largest.conj() / np.abs(largest))).astype(np.complex64)), float(
+        shares[n - 1]
+    )
