@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from mrfpipe.arrays import Complex, Double, Int
+from mrfpipe.arrays import Double, Float, Int
 from mrfpipe.dictionary import LEAST_LEFT, Dictionary
 
 STENCIL = 4
 """Grid points on an axis that a value is interpolated from."""
 AXES = 4
 """Axes that a component's signals have for the kernels, those it lacks being of one point."""
+WORK_ROWS = 14
+"""A signal with its slopes along four axes, and those along the last three, two and one that it is gathered from."""
 
 Numbers = npt.NDArray[np.complex128]
 
@@ -46,8 +48,8 @@ def _cubic(axis: Double, value: float, weights: Double, slopes: Double) -> int:
 class Table(NamedTuple):
     """The signals of one component, to interpolate in."""
 
-    signals: Complex
-    """Shape `(first axis, second, third, fourth, rank)`."""
+    signals: Float
+    """Real and imaginary parts by turns. Shape `(first axis, second, third, fourth, 2 rank)`."""
     parameter: Int
     """Number of the parameter along each axis, -1 where there is none. Shape `(axes)`."""
     values: Double
@@ -70,7 +72,8 @@ def table_of(dictionary: Dictionary, component: int) -> Table:
     for axis, name in enumerate(names, start=AXES - len(names)):
         parameter[axis], sizes[axis] = list(protocol.grid).index(name), protocol.grid[name].size
         values[axis, : sizes[axis]] = protocol.grid[name]
-    return Table(signals.reshape(*sizes, dictionary.rank), parameter, values, sizes)
+    parts = np.ascontiguousarray(signals).view(np.float32)
+    return Table(parts.reshape(*sizes, 2 * dictionary.rank), parameter, values, sizes)
 
 
 def share_of(dictionary: Dictionary) -> int:
@@ -80,52 +83,67 @@ def share_of(dictionary: Dictionary) -> int:
 
 
 @njit(cache=True)
-def _interpolate(table: Table, at: Double, out: Numbers) -> None:
-    """Interpolate a component at parameters: `out` (1 + axes, rank) is its signal and its slope along each axis."""
+def _gather(inner: Double, weight: float, slope: float, outer: Double) -> None:
+    """Add a point of an axis: a value and its slopes along the axes after it, to the same with its own slope second."""
+    for r in range(inner.shape[1]):
+        outer[0, r] += weight * inner[0, r]
+        outer[1, r] += slope * inner[0, r]
+    for axis in range(1, len(inner)):
+        for r in range(inner.shape[1]):
+            outer[1 + axis, r] += weight * inner[axis, r]
+
+
+@njit(cache=True)
+def _interpolate(table: Table, at: Double, made: Double) -> None:
+    """Interpolate a component at parameters, axis by axis from the last: the first 1 + axes rows of `made`.
+
+    They are its signal and its slope along each axis; the other rows are work space.
+    """
     w, s, first, n = np.ones((AXES, STENCIL)), np.zeros((AXES, STENCIL)), np.zeros(AXES, np.int64), table.sizes
     for axis in range(AXES):
         if table.parameter[axis] >= 0:
             first[axis] = _cubic(table.values[axis, : n[axis]], at[table.parameter[axis]], w[axis], s[axis])
-    out[:] = 0
+    from_first, from_second, from_third, from_fourth = made[:5], made[5:9], made[9:12], made[12:14]
+    from_first[:] = 0
     for h in range(min(STENCIL, n[0])):
+        from_second[:] = 0
         for i in range(min(STENCIL, n[1])):
+            from_third[:] = 0
             for j in range(min(STENCIL, n[2])):
+                from_fourth[:] = 0
                 for k in range(min(STENCIL, n[3])):
-                    value = w[0, h] * w[1, i] * w[2, j] * w[3, k]
-                    along_0 = s[0, h] * w[1, i] * w[2, j] * w[3, k]
-                    along_1 = w[0, h] * s[1, i] * w[2, j] * w[3, k]
-                    along_2 = w[0, h] * w[1, i] * s[2, j] * w[3, k]
-                    along_3 = w[0, h] * w[1, i] * w[2, j] * s[3, k]
-                    point = table.signals[first[0] + h, first[1] + i, first[2] + j, first[3] + k]
-                    for r in range(point.size):
-                        out[0, r] += value * point[r]
-                        out[1, r] += along_0 * point[r]
-                        out[2, r] += along_1 * point[r]
-                        out[3, r] += along_2 * point[r]
-                        out[4, r] += along_3 * point[r]
+                    at_k = first[3] + k
+                    point = table.signals[first[0] + h, first[1] + i, first[2] + j, at_k : at_k + 1]
+                    _gather(point, w[3, k], s[3, k], from_fourth)
+                _gather(from_fourth, w[2, j], s[2, j], from_third)
+            _gather(from_third, w[1, i], s[1, i], from_second)
+        _gather(from_second, w[0, h], s[0, h], from_first)
 
 
 @njit(cache=True)
-def _add(table: Table, weight: float, made: Numbers, d: Numbers, slopes: Numbers) -> float:
+def _add(table: Table, weight: float, made: Double, d: Numbers, slopes: Numbers) -> float:
     """Add a component, made by `_interpolate`, to a signal and its slopes; return the energy it adds by itself."""
     energy = 0.0
     for r in range(d.size):
-        d[r] += weight * made[0, r]
-        energy += weight**2 * (made[0, r].real ** 2 + made[0, r].imag ** 2)
+        real, imaginary = weight * made[0, 2 * r], weight * made[0, 2 * r + 1]
+        d[r] += complex(real, imaginary)
+        energy += real**2 + imaginary**2
         for axis in range(AXES):
             if table.parameter[axis] >= 0:
-                slopes[table.parameter[axis], r] += weight * made[1 + axis, r]
+                along = complex(made[1 + axis, 2 * r], made[1 + axis, 2 * r + 1])
+                slopes[table.parameter[axis], r] += weight * along
     return energy
 
 
 @njit(cache=True)
 def fingerprint_at(
-    at: Double, first: Table, second: Table, share: int, d: Numbers, slopes: Numbers, w: Numbers, f: Numbers
+    at: Double, first: Table, second: Table, share: int, d: Numbers, slopes: Numbers, w: Double, f: Double
 ) -> float:
     """Make the signal d `(rank)` at parameters, and its slopes `(parameters, rank)`.
 
-    `share` is the number of the parameter that is the share of the second component, -1 if there is none. Returned is
-    the least energy the signal must have: where two components cancel and less is left of them, it is rounding.
+    `share` is the number of the parameter that is the share of the second component, -1 if there is none; w and f are
+    work space `(WORK_ROWS, 2 rank)`. Returned is the least energy the signal must have: where two components cancel and
+    less is left of them, it is rounding.
     """
     d[:], slopes[:] = 0, 0
     _interpolate(first, at, w)
@@ -136,7 +154,7 @@ def fingerprint_at(
     _interpolate(second, at, f)
     energy = _add(first, 1 - x, w, d, slopes) + _add(second, x, f, d, slopes)
     for r in range(d.size):
-        slopes[share, r] = f[0, r] - w[0, r]
+        slopes[share, r] = complex(f[0, 2 * r] - w[0, 2 * r], f[0, 2 * r + 1] - w[0, 2 * r + 1])
     return LEAST_LEFT**2 * energy
 
 
@@ -144,7 +162,7 @@ def fingerprint_at(
 def _fill(at: Double, first: Table, second: Table, share: int, signals: Numbers, slopes: Numbers) -> None:
     rank = signals.shape[1]
     for v in prange(len(at)):
-        w, f = np.empty((1 + AXES, rank), np.complex128), np.empty((1 + AXES, rank), np.complex128)
+        w, f = np.empty((WORK_ROWS, 2 * rank)), np.empty((WORK_ROWS, 2 * rank))
         fingerprint_at(at[v], first, second, share, signals[v], slopes[v], w, f)
 
 

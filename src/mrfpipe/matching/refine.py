@@ -19,7 +19,7 @@ from numba import njit, prange
 
 from mrfpipe.arrays import Complex, Double, Int, check_shape
 from mrfpipe.dictionary import Dictionary
-from mrfpipe.interpolation import AXES, Numbers, Table, fingerprint_at, share_of, table_of
+from mrfpipe.interpolation import WORK_ROWS, Numbers, Table, fingerprint_at, share_of, table_of
 from mrfpipe.matching.score import unit_signals
 
 STEPS = 12
@@ -105,7 +105,7 @@ def _refine(
     rank, n = y.shape[1], low.size
     for v in prange(len(y)):
         d, slopes = np.empty(rank, np.complex128), np.empty((n, rank), np.complex128)
-        w, f = np.empty((1 + AXES, rank), np.complex128), np.empty((1 + AXES, rank), np.complex128)
+        w, f = np.empty((WORK_ROWS, 2 * rank)), np.empty((WORK_ROWS, 2 * rank))
         matrix, side, tried = np.empty((n, n)), np.empty(n), np.empty(n)
         at, damping = estimates[v].copy(), 1e-3
         least = fingerprint_at(at, first, second, share, d, slopes, w, f)
