@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import subprocess
 
@@ -21,6 +22,17 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(scope="session")
+def forks():
+    """What starts processes by forking a server that has imported what they need: torch alone takes two seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["distributed", "mrfpipe.run.job", "mrfpipe.learning.training"])
+    process = context.Process()  # which starts the server, before anything else asks for one
+    process.start()
+    process.join()
+    return context
 
 
 @pytest.fixture

@@ -1,15 +1,25 @@
 """The fenced blocks of a page for people, run as a reader would: in order, in one folder, each as it stands."""
 
+import contextlib
+import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from click.testing import CliRunner
+from mrfpipe.cli import main
+
 FENCE = re.compile(r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = {"sh": ["sh", "-eu"], "python": [sys.executable, "-"]}
 """What runs a block, by its language; it reads the block from its standard input."""
+
+
+SLOW = "<!-- slow"
+"""How a page begins whose commands take long, or need more of a shell than `run_here` has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +69,26 @@ def run_block(block: Block, folder: Path) -> str:
     )
     assert done.returncode == 0, f"{block.place}:\n{done.stderr}"
     return done.stdout
+
+
+def run_here(block: Block) -> str:
+    """Run one block in this process, as `run_block` in one of its own, where imports would take most of the time.
+
+    Of the shell it may have commands of mrfpipe and comments, which is all that most blocks have.
+    """
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        if block.language == "python":
+            exec(compile(block.text, block.place, "exec"), {"__name__": "__main__"})  # noqa: S102 - of this repository
+        else:
+            for line in block.text.splitlines():
+                print(command(line), end="")  # noqa: T201 - as the shell does
+    return printed.getvalue()
+
+
+def command(line: str) -> str:
+    """Run a line for the shell in this process; return what it printed."""
+    program, *words = shlex.split(line, comments=True) or [""]
+    assert program == "mrfpipe", f"'{line}' is for a shell; begin the page with {SLOW} -->"
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, f"{line}: {result.output}\n{result.exception!r}"
+    return result.stdout

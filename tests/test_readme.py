@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
-from documents import blocks, figures, run_blocks
+import pytest
+from documents import RUN, blocks, figures, run_blocks, run_here
 
+from mrfpipe.protocol import load_protocol, read
 from mrfpipe.quantities import QUANTITIES
 
 ROOT = Path(__file__).parents[1]
@@ -16,14 +18,29 @@ def texts(page: Path, language: str) -> list[str]:
     return [block.text for block in blocks(page) if block.language == language]
 
 
-def test_commands_and_python(tmp_path):
+def test_commands_and_python(tmp_path, monkeypatch):
+    """Word for word, but in this process, and with the matrix of t1ff a quarter as wide."""
     (commands,) = texts(README, "sh")
     assert commands.count("mrfpipe ") == 4
-    _, printed = run_blocks(README, tmp_path)
-    assert re.fullmatch(r"T1 of water in muscle: 1\d{3} ms\n", printed)
+    monkeypatch.chdir(tmp_path)
+    protocol = load_protocol("t1ff").toml
+    assert protocol.count("matrix = 350") == 1
+    Path("t1ff").write_text(protocol.replace("matrix = 350", "matrix = 88"))
+    others = [name for name in read.built_in_protocols() if name != "t1ff"]
+    monkeypatch.setattr(read, "built_in_protocols", lambda: others)  # so that t1ff names this file
+    assert_maps_are_made(tmp_path, [run_here(block) for block in blocks(README) if block.language in RUN])
+
+
+@pytest.mark.slow
+def test_commands_and_python_at_full_size(tmp_path):
+    assert_maps_are_made(tmp_path, run_blocks(README, tmp_path))
+
+
+def assert_maps_are_made(folder, printed):
+    assert re.fullmatch(r"T1 of water in muscle: 1\d{3} ms\n", printed[-1])
     for result in ("results", "from-python"):
         assert {"maps.h5", "maps.png", "T1H2O.nii.gz", "T1H2O.json", "report.html"} <= {
-            p.name for p in (tmp_path / result / "scan").iterdir()
+            p.name for p in (folder / result / "scan").iterdir()
         }
 
 

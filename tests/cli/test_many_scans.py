@@ -40,8 +40,9 @@ def results(archive, run):
 
 
 def match(archive, output, *names):
+    """The words of a command that maps scans by the quickest reconstruction, which is not the default one."""
     scans = [archive / f"{name}.h5" for name in names or NAMES]
-    return ("match", *scans, "-d", archive / "dictionary.h5", "-o", output)
+    return ("match", *scans, "-d", archive / "dictionary.h5", "-o", output, "--recon", "nufft")
 
 
 def call(*words):
@@ -228,10 +229,12 @@ def sabotage(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(sabotage):
+def cluster(sabotage, forks):
     """The address of a cluster of two worker processes, started anew when they die."""
     distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
     with (
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):

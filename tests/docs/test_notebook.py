@@ -9,13 +9,11 @@ import contextlib
 import io
 import json
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from mrfpipe.cli import main
+from documents import command
 
 DOCS = Path(__file__).parents[2] / "docs"
 NOTEBOOK = DOCS / "first-notebook.ipynb"
@@ -48,22 +46,13 @@ def run(source, names):
     return shown
 
 
-def command(line):
-    """Run a line for the shell here: importing what it needs in a process of its own takes longer than it itself."""
-    program, *words = shlex.split(line)
-    assert program == "mrfpipe"
-    result = CliRunner().invoke(main, words)
-    assert result.exit_code == 0, f"{line}: {result.output}"
-    print(result.stdout)  # noqa: T201 - as the cell does
-
-
 def test_every_cell_runs_and_shows_what_is_kept(cells, tmp_path, monkeypatch):
     import matplotlib as mpl
 
     monkeypatch.chdir(tmp_path)
     backend = mpl.get_backend()
     mpl.use("Agg")
-    names = {"_command": command}
+    names = {"_command": lambda line: print(command(line))}  # noqa: T201 - as the cell does
     for cell in cells:
         if cell["cell_type"] == "code":
             kept = [{*output.get("data", {"stream": 0})} for output in cell["outputs"]]

@@ -5,10 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from documents import RUN, blocks, figures, run_block, run_blocks
+from documents import RUN, SLOW, blocks, figures, run_block, run_blocks, run_here
 
 import mrfpipe
 from mrfpipe.errors import InputError
@@ -17,8 +18,6 @@ from mrfpipe.protocol import parse_protocol
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-SLOW = "<!-- slow"
-"""How a page begins whose commands take long."""
 COMPLETION = ("bash", "zsh", "fish")
 """Languages of blocks that are lines for a shell's own file."""
 
@@ -31,7 +30,14 @@ def params():
 
 
 @pytest.mark.parametrize("page", list(params()))
-def test_what_a_page_says_runs(page, tmp_path):
+def test_what_a_page_says_runs(page, tmp_path, monkeypatch):
+    """Slow pages run as a reader would run them, quick ones here, with what is imported already."""
+    if not page.read_text().startswith(SLOW):
+        monkeypatch.chdir(tmp_path)
+        for block in blocks(page):
+            if block.language in RUN:
+                run_here(block)
+        return
     if "--dicom" in page.read_text():
         pytest.importorskip("highdicom")
     run_blocks(page, tmp_path)
@@ -76,13 +82,17 @@ def test_figures_are_those_of_the_benchmarks():
     assert figures(page) <= measured, figures(page) - measured
 
 
-def test_a_block_that_fails_fails_the_page(tmp_path):
+def test_blocks_run_in_a_shell_that_has_the_command_and_one_that_fails_fails_the_page(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# Page\n\n```sh\necho fine > made\n```\n\n```python\nprint(open('made').read())\n```\n")
-    assert run_blocks(page, tmp_path) == ["", "fine\n\n"]
+    page.write_text("# Page\n\n```sh\nmrfpipe --version > made\n```\n\n```python\nprint(open('made').read())\n```\n")
+    assert run_blocks(page, tmp_path) == ["", f"mrfpipe, version {version('mrfpipe')}\n\n"]
     page.write_text("# Page\n\n```sh\nfalse\ntrue\n```\n")
     with pytest.raises(AssertionError, match=r"page\.md, line 3"):
         run_block(blocks(page)[0], tmp_path)
+    page.write_text("# Page\n\n```sh\nmrfpipe info none.h5\n```\n\n```python\nassert False\n```\n")
+    for block in blocks(page):
+        with pytest.raises(AssertionError):
+            run_here(block)
 
 
 def test_the_names_that_are_documented_are_those_that_there_are():

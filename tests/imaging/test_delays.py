@@ -1,5 +1,6 @@
 """Gradient delays: found by their sign and size, corrected, and left alone where there are none."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -24,18 +25,23 @@ PROTOCOL = small_protocol(matrix=MATRIX)
 NOMINAL = golden_angle_spokes(PROTOCOL.sequence)
 
 
-@pytest.fixture(scope="module")
+@functools.cache
 def images():
     phantom = thigh(matrix=MATRIX, fov=PROTOCOL.sequence.fov, n_slices=1, slice_spacing=0.012, seed=3)
     return signal_images(phantom, PROTOCOL, 0)
 
 
-def measured(images, delays, n_coils=4, snr=4000.0, seed=0):
+@functools.cache
+def noiseless(delays, n_coils):
     """K-space of one slice over gradients (Sx, Sy, Sxy) late, by the convention written out for each spoke."""
     angle = np.deg2rad(111.24611797) * np.arange(len(NOMINAL))
     sx, sy, sxy = delays
     behind = 0.5 * np.stack([sx * np.cos(angle) + sxy * np.sin(angle), sxy * np.cos(angle) + sy * np.sin(angle)], 1)
-    kspace = sample_spokes(coil_maps(n_coils, MATRIX), *images, (NOMINAL - behind[:, None]).astype(np.float32))
+    return sample_spokes(coil_maps(n_coils, MATRIX), *images(), (NOMINAL - behind[:, None]).astype(np.float32))
+
+
+def measured(delays, n_coils=4, snr=4000.0, seed=0):
+    kspace = noiseless(delays, n_coils)
     rng, std = np.random.default_rng(seed), np.abs(kspace[..., MATRIX]).mean() / snr
     noise = rng.standard_normal((*kspace.shape, 2)).view(complex)[..., 0] * std / np.sqrt(2)
     return (kspace + noise).astype(np.complex64)[None]
@@ -45,15 +51,15 @@ def measured(images, delays, n_coils=4, snr=4000.0, seed=0):
 # object's as well, 6e-3.
 @pytest.mark.parametrize(("n_coils", "snr"), [(1, 4000), (2, 4000), (4, 100), (8, 400)])
 @pytest.mark.parametrize("delays", [(0.5, -0.8, 0.0), (-0.5, 0.8, 0.1), (2.5, -1.4, -0.2)], ids=str)
-def test_delays_are_found(images, delays, n_coils, snr):
-    found = estimate_delays(measured(images, delays, n_coils, snr), NOMINAL)
+def test_delays_are_found(delays, n_coils, snr):
+    found = estimate_delays(measured(delays, n_coils, snr), NOMINAL)
     assert (found.x, found.y, found.xy) == pytest.approx(delays, abs=0.03 if n_coils == 1 else 0.01)
     assert found.significant
 
 
 @pytest.mark.parametrize(("n_coils", "snr"), [(1, 100), (1, 4000), (4, 30), (4, 4000)])
-def test_without_delays_none_is_significant(images, n_coils, snr):
-    kspace = measured(images, (0, 0, 0), n_coils, np.inf)
+def test_without_delays_none_is_significant(n_coils, snr):
+    kspace = measured((0, 0, 0), n_coils, np.inf)
     std, rng = np.abs(kspace[..., MATRIX]).mean() / snr, np.random.default_rng(1)
     for _ in range(3):
         noise = rng.standard_normal((*kspace.shape, 2)).view(complex)[..., 0] * std / np.sqrt(2)
@@ -68,26 +74,26 @@ def test_noise_and_silence_have_no_delays():
     assert not estimate_delays(0 * noise, NOMINAL).significant
 
 
-def test_parallel_spokes_say_nothing(images):
+def test_parallel_spokes_say_nothing():
     same = np.repeat(NOMINAL[:1], 40, axis=0)
-    found = estimate_delays(measured(images, (1, 1, 0))[:, :, :40], same)
+    found = estimate_delays(measured((1, 1, 0))[:, :, :40], same)
     assert (found.x, found.y, found.errors) == (0, 0, (np.inf,) * 3)
     assert not found.significant
 
 
-def test_the_corrected_trajectory_is_where_the_samples_are(images):
+def test_the_corrected_trajectory_is_where_the_samples_are():
     """Opposite signs on x and y, by hand; estimated again there is nothing left."""
     true = corrected_trajectory(NOMINAL, Delays(x=0.5, y=-0.8))
     # float32 positions of up to 32 cycles/FOV are known to 2e-6.
     np.testing.assert_allclose(true[0], NOMINAL[0] - [0.25, 0], atol=1e-5)
     angle = np.deg2rad(111.24611797)
     np.testing.assert_allclose(true[1, MATRIX], [-0.25 * np.cos(angle), 0.4 * np.sin(angle)], atol=1e-6)
-    again = estimate_delays(measured(images, (0.5, -0.8, 0)), true)
+    again = estimate_delays(measured((0.5, -0.8, 0)), true)
     assert (again.x, again.y, again.xy) == pytest.approx((0, 0, 0), abs=0.01)
 
 
-def test_what_leaves_the_matrix_is_left_out(images):
-    raw = raw_scan(measured(images, (0.5, -0.8, 0)))
+def test_what_leaves_the_matrix_is_left_out():
+    raw = raw_scan(measured((0.5, -0.8, 0)))
     right = correct_delays(raw, Delays(x=0.5, y=-0.8))
     assert np.abs(right.trajectory).max() <= MATRIX / 2
     n = right.kspace.shape[-1]
@@ -105,8 +111,8 @@ def raw_scan(kspace):
     return RawScan(name="late", kspace=kspace, trajectory=NOMINAL, noise=None, affine=affine, matrix=MATRIX, fov=s.fov)
 
 
-def test_frames_are_corrected_by_default_and_as_told(images):
-    late, sequence = raw_scan(measured(images, (0.5, -0.8, 0), snr=np.inf)), PROTOCOL.sequence
+def test_frames_are_corrected_by_default_and_as_told():
+    late, sequence = raw_scan(measured((0.5, -0.8, 0), snr=np.inf)), PROTOCOL.sequence
     found = estimate_delays(late.kspace, late.trajectory)
     corrected = Reconstruction(late, sequence)
     default = corrected.series().images
@@ -116,7 +122,7 @@ def test_frames_are_corrected_by_default_and_as_told(images):
     without = Reconstruction(late, sequence, AS_STORED)
     assert without.notes == unchecked
     np.testing.assert_array_equal(default, told)
-    undelayed = raw_scan(measured(images, (0, 0, 0), snr=np.inf))
+    undelayed = raw_scan(measured((0, 0, 0), snr=np.inf))
     right = Reconstruction(undelayed, sequence).series()
     np.testing.assert_array_equal(right.images, Reconstruction(undelayed, sequence, AS_STORED).series().images)
 
@@ -129,9 +135,9 @@ def test_frames_are_corrected_by_default_and_as_told(images):
     assert found.notes()["gradient_delays_samples"]["y"] == pytest.approx(-0.8, abs=0.01)
 
 
-def test_the_slice_measured_first_decides_unless_it_tells_nothing(images):
+def test_the_slice_measured_first_decides_unless_it_tells_nothing():
     """Two slices whose delays differ, as no scanner's do, and two of which the first is air."""
-    kspace = np.concatenate([measured(images, (0.5, -0.8, 0)), measured(images, (0, 0, 0))])
+    kspace = np.concatenate([measured((0.5, -0.8, 0)), measured((0, 0, 0))])
     for order, expected in (([0, 1], -0.8), ([1, 0], 0.0)):
         found = Reconstruction(replace(raw_scan(kspace), order=np.array(order)), PROTOCOL.sequence).delays
         assert found.y == pytest.approx(expected, abs=0.01)

@@ -1,18 +1,15 @@
 """Trainings in processes of their own: killed and taken up again, and shared by two."""
 
 import json
-import os
 import pickle
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-SCRIPT = Path(__file__).with_name("train_script.py")
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from training_processes import train_here
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +28,17 @@ def task(protocol, tiny_preset, make_scan):
     }
 
 
-def start(folder: Path, task: dict, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    (folder / "task").write_bytes(pickle.dumps(task))
-    command = [sys.executable, *launcher, str(SCRIPT), str(folder / "task"), str(folder / "result"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=os.environ)
+@pytest.fixture(scope="module")
+def start(forks):
+    """Return a function that trains in a process of its own, and gives its exit code."""
+
+    def start(folder: Path, task: dict, last_step: int | None = None) -> int:
+        process = forks.Process(target=train_here, args=(task, folder / "result", last_step))
+        process.start()
+        process.join(300)
+        return process.exitcode
+
+    return start
 
 
 def result(folder: Path, rank: int = 0) -> tuple[dict, dict]:
@@ -42,26 +46,23 @@ def result(folder: Path, rank: int = 0) -> tuple[dict, dict]:
 
 
 @pytest.fixture(scope="module")
-def whole(task, tmp_path_factory):
+def whole(task, start, tmp_path_factory):
     """Weights and record of a training that nothing interrupts, alone in a process as well: one that has loaded other
     libraries may round otherwise."""
     folder = tmp_path_factory.mktemp("whole")
-    run = start(folder, task)
-    assert run.returncode == 0, run.stderr
+    assert start(folder, task) == 0
     return result(folder)
 
 
 @pytest.mark.parametrize("n_kills", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_a_training_that_is_killed_ends_with_the_very_same_weights(task, whole, tmp_path, n_kills):
+def test_a_training_that_is_killed_ends_with_the_very_same_weights(task, start, whole, tmp_path, n_kills):
     """All run on one machine by one thread each: by another number of threads sums would be taken in another order."""
     checkpoint, log = tmp_path / "run.checkpoint", tmp_path / "log.jsonl"
     task = task | {"checkpoint": checkpoint, "log": log}
     random = np.random.default_rng(11)
     for _ in range(n_kills):
-        killed = start(tmp_path, task, str(random.integers(3, 13)))
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-    finished = start(tmp_path, task)
-    assert finished.returncode == 0, finished.stderr
+        assert start(tmp_path, task, int(random.integers(3, 13))) == -signal.SIGKILL
+    assert start(tmp_path, task) == 0
     weights, record = result(tmp_path)
     assert record == whole[1]
     for name, expected in whole[0].items():
@@ -69,19 +70,30 @@ def test_a_training_that_is_killed_ends_with_the_very_same_weights(task, whole, 
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert [entry["epoch"] for entry in entries] == [1, 2, 3]
     assert [entry["loss"] for entry in entries] == record["losses"]
-    assert {path.name for path in tmp_path.iterdir()} == {"run.checkpoint", "log.jsonl", "task", "result.0"}
+    assert {path.name for path in tmp_path.iterdir()} == {"run.checkpoint", "log.jsonl", "result.0"}
 
 
-def test_two_processes_train_as_one(task, whole, tmp_path):
+def test_two_processes_train_as_one(task, start, whole, tmp_path):
     """They share out the same batches and add up losses, gradients and statistics: only the order of sums differs.
 
     Adam divides by the gradient's size, so that a gradient which is rounding alone moves its weight by up to the
-    learning rate; hence the weights are compared by their norm and the losses closely.
+    learning rate; hence the weights are compared by their norm and the losses closely. They are started by what
+    torchrun itself calls, for one machine as with --standalone.
     """
     log = tmp_path / "log.jsonl"
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    run = start(tmp_path, task | {"log": log}, launcher=launcher)
-    assert run.returncode == 0, run.stderr
+    settings = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id="test",
+        start_method="forkserver",
+    )
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    elastic_launch(settings, train_here)(task | {"log": log}, tmp_path / "result")
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     weights, record = result(tmp_path)
     others, _ = result(tmp_path, 1)
     np.testing.assert_allclose(record["losses"], whole[1]["losses"], rtol=1e-4)
