@@ -11,11 +11,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: threads of linear a
 
 
 LONGEST = (
-    "test_readme.py",
-    "test_many_scans.py",
     "test_network_commands.py",
-    "test_imaging_options.py",
+    "test_many_scans.py",
     "test_commands.py",
+    "test_imaging_options.py",
+    "test_delays.py",
 )
 """Files that take longest; they begin, so that several processes end together."""
 
