@@ -1,5 +1,7 @@
 """The command line: one file a command, thin; everything heavy is imported when a command runs."""
 
+import atexit
+import gc
 import os
 import sys
 import traceback
@@ -13,6 +15,9 @@ from mrfpipe.errors import MrfpipeError, ResourceError
 # Threads that wait for others sleep. Spinning, which OpenMP does unless told otherwise before it is loaded, costs a
 # shared machine most of its time: training a small network beside another program took ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# The memory of a process that ends is given back as a whole; to look for garbage in it takes most of a second.
+atexit.register(gc.freeze)
 
 COMMANDS = {
     "demo": "Simulate a scan, map it by matching and by a network, and compare both with ground truth.",

@@ -29,9 +29,7 @@ def command(settings: Settings, scan: Path, dictionary: Path, imaging: "Imaging"
 
     Example: mrfpipe check thigh.h5 -d t1ff.h5
     """
-    from mrfpipe.progress import stage
-
-    with stage(settings.progress, "load"):
+    with settings.loading():
         from mrfpipe.files.dictionaries import load_dictionary
         from mrfpipe.run.check import check_scan
 

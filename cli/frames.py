@@ -57,9 +57,7 @@ def command(
 
     Example: mrfpipe frames thigh.h5 -o thigh.frames.h5
     """
-    from mrfpipe.progress import stage
-
-    with stage(settings.progress, "load"):
+    with settings.loading():
         from mrfpipe.files.dictionaries import load_dictionary
         from mrfpipe.protocol import load_protocol
         from mrfpipe.run.frames import FramesJob

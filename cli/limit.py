@@ -70,7 +70,7 @@ def command(
     """
     from mrfpipe.progress import stage
 
-    with stage(settings.progress, "load"):
+    with settings.loading():
         from mrfpipe.evaluation.bounds import draw_bounds, format_bounds
         from mrfpipe.limit import points_of
         from mrfpipe.physics.simulate import signal_model

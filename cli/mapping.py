@@ -41,9 +41,7 @@ def map_all(
     What makes them is named by a path that means the same where the work is done, and `given` is that path as it was
     given, if one was: a wrong one is refused once, not scan by scan.
     """
-    from mrfpipe.progress import stage
-
-    with stage(settings.progress, "load"):
+    with settings.loading():
         from mrfpipe.files.dicom import require_highdicom
         from mrfpipe.report.page import REPORT_FILE
         from mrfpipe.run.by import load_mapper

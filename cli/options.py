@@ -4,8 +4,10 @@ Results go to standard output; messages and progress go to standard error, progr
 """
 
 import functools
+import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -57,6 +59,23 @@ class Settings:
         """Write a message to standard error unless quiet."""
         if self.verbosity >= 0:
             click.echo(text, err=True)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Tell that the block imports what takes seconds, and do so without the garbage collector.
+
+        An import makes objects by the hundred thousand and no garbage. The collector would look through them again and
+        again, meanwhile and later.
+        """
+        from mrfpipe.progress import stage
+
+        gc.disable()
+        try:
+            with stage(self.progress, "load"):
+                yield
+        finally:
+            gc.freeze()
+            gc.enable()
 
     def progress(self, stage: str) -> "Steps":
         """Return what is called with the steps done and all steps of a stage; draws a bar on a terminal."""

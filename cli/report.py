@@ -75,7 +75,7 @@ def _write_page(settings: Settings, result: Path, reference: Path | None, roi: P
         refuse_other(reference, TRUTH, RESULT, MAPS)
     from mrfpipe.progress import stage
 
-    with stage(settings.progress, "load"):
+    with settings.loading():
         from mrfpipe.evaluation.picture import COILS_FILE
         from mrfpipe.files.atomic import refuse_existing
         from mrfpipe.files.bids import scan_entities
@@ -125,9 +125,7 @@ def _write_overview(settings: Settings, paths: tuple[Path, ...], output: Path, f
             scans.fail(path, e)
     if not maps_files:
         scans.conclude(Counter(), settings.say)
-    from mrfpipe.progress import stage
-
-    with stage(settings.progress, "load"):
+    with settings.loading():
         from mrfpipe.files.atomic import write_text
         from mrfpipe.files.maps import load_maps, read_maps_provenance
         from mrfpipe.files.ratings import find_ratings, load_rating, newest

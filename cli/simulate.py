@@ -59,7 +59,7 @@ def command(
     if rank is not None and rank > protocol.sequence.n_frames:
         raise click.BadParameter(f"{protocol.name} has {protocol.sequence.n_frames} frames; the rank cannot be higher.")
 
-    with stage(settings.progress, "load"):
+    with settings.loading():
         from mrfpipe.basis import DEFAULT_ENERGY
         from mrfpipe.dictionary import build_dictionary
         from mrfpipe.files.dictionaries import save_dictionary

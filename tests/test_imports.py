@@ -35,7 +35,7 @@ def test_what_matches_ready_images_imports_no_more_than_it_needs():
     """Half of the time until a match began went into what reconstructs, and into what draws figures."""
     code = """if True:
         import sys, cli.match, cli.output, mrfpipe.report.page, mrfpipe.run.job
-        idle = ("sigpy", "scipy.signal", "scipy.stats", "matplotlib", "onnx", "highdicom")
+        idle = ("sigpy", "scipy.signal", "scipy.stats", "matplotlib", "onnx", "highdicom", "nibabel")
         print([name for name in idle if name in sys.modules])"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

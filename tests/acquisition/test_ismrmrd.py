@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import ismrmrd
@@ -32,8 +33,10 @@ from ismrmrd_files import (
 )
 
 from mrfpipe.acquisition.ismrmrd import describe_ismrmrd, read_ismrmrd
+from mrfpipe.acquisition.ismrmrd_heap import Heap
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
+from mrfpipe.errors import InputError
 
 AFFINE_TOLERANCE_MM = 1e-4  # float32 positions of some 100 mm
 NOT_FOR_THE_IMAGE = (
@@ -347,6 +350,39 @@ def test_any_layout_of_the_table(path, tmp_path, file_options, table_options):
     assert np.array_equal(got.kspace, scan.kspace)
     assert np.array_equal(got.trajectory, scan.trajectory)
     assert np.array_equal(got.noise, scan.noise)
+
+
+def test_a_chunk_that_was_never_written_is_missed(path, tmp_path):
+    scan = small_scan(n_slices=1)
+    write_file(tmp_path / "plain.h5", acquisitions(scan))
+    with h5py.File(tmp_path / "plain.h5") as plain, h5py.File(path, "w") as file:
+        rows = plain["dataset/data"]
+        group = file.create_group("dataset")
+        table = group.create_dataset("data", shape=rows.shape, dtype=rows.dtype, chunks=(1,))
+        table[:2], table[3:] = rows[:2], rows[3:]
+        group["xml"] = plain["dataset/xml"][0]
+    with pytest.raises(InputError, match="rows from 2 on are missing"):
+        read_ismrmrd(path, small_sequence())
+
+
+def test_places_of_all_chunks_are_asked_for_at_once(path):
+    """A scan has thousands, of a row each, and the library looks for one in a sixtieth of the time for all."""
+    write_file(path, acquisitions(small_scan(n_slices=1)))
+    asked = []
+
+    class Watched:
+        def __getattr__(self, name):
+            asked.extend([name] if "chunk" in name else [])
+            return getattr(table.id, name)
+
+    with h5py.File(path) as file:
+        table, heap = file["dataset/data"], Heap(file, path)
+        assert table.id.get_num_chunks() == table.size > 10
+        row = np.dtype((np.void, table.id.get_type().get_size()))
+        rows = heap.rows(SimpleNamespace(id=Watched(), size=table.size, chunks=table.chunks), row)
+        heap.close()
+        assert rows.size == table.size
+    assert asked == ["chunk_iter"]
 
 
 def test_description(path):

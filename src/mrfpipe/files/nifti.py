@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from mrfpipe.arrays import Byte, Double, Float, ShortInt
@@ -26,6 +25,8 @@ def read_image(path: Path, what: str, shape: tuple[int, ...], affine: Double, cu
     Its axes are (x, y, slice); shape `(slices, y, x)`. InputError if it is no NIfTI image, MismatchError if it has
     another shape or lies elsewhere; errors end with the cure.
     """
+    import nibabel as nib
+
     try:
         image: Any = nib.load(path)
         values = np.asanyarray(image.dataobj)
@@ -94,6 +95,8 @@ def write_image(values: Float | Byte, maps: ParameterMaps, path: Path) -> None:
     path
         The file to be.
     """
+    import nibabel as nib
+
     nib.save(_image(np.where(maps.mask, values, np.float32(np.nan)).astype(np.float32), maps.affine), path)
 
 
@@ -105,6 +108,8 @@ def label_header(maps: ParameterMaps) -> bytes:
 
 def _image(values: Float | ShortInt, affine: Double) -> Any:  # noqa: ANN401 - nibabel has no types
     """Make an image with axes (x, y, slice) of values of shape `(slices, y, x)`."""
+    import nibabel as nib
+
     image: Any = nib.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), affine)  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, code=1)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mrfpipe.acquisition.identity import Identity
@@ -70,7 +71,7 @@ def save_result(
     force
         Whether an existing result is replaced.
     extra
-        Called with the unfinished folder to add files of its own.
+        Called with the unfinished folder to add files of its own, while the others are written.
 
     Raises
     ------
@@ -81,19 +82,22 @@ def save_result(
     """
     folder, name = Path(folder), scan_entities(Path(folder))
     with writing(folder, force=force, marker=MAPS_FILE) as partial:
-        write_maps(maps, partial / MAPS_FILE, provenance)
-        if fingerprints is not None:
-            write_fingerprints(fingerprints, partial / FINGERPRINTS_FILE)
-        if bids:
-            save_bids(maps, partial, provenance, entities=name)
-        else:
-            save_nifti(maps, partial, provenance)
+        with ThreadPoolExecutor() as pool:  # most of the time is compression, which lets other threads compute
+            written = [pool.submit(write_maps, maps, partial / MAPS_FILE, provenance)]
+            if fingerprints is not None:
+                written.append(pool.submit(write_fingerprints, fingerprints, partial / FINGERPRINTS_FILE))
+            if bids:
+                written.append(pool.submit(save_bids, maps, partial, provenance, entities=name))
+            else:
+                written.append(pool.submit(save_nifti, maps, partial, provenance))
+            if extra is not None:
+                extra(partial)
+            for one in written:
+                one.result()
         if dicom:
             write_dicom(maps, partial / DICOM_FOLDER, name=name, provenance=provenance, identity=identity)
         if dicom_int16:
             write_dicom_images(maps, partial / IMAGES_FOLDER, name=name, provenance=provenance, identity=identity)
-        if extra is not None:
-            extra(partial)
         if bids:
             describe_dataset(folder, maps)
 

@@ -21,6 +21,8 @@ from mrfpipe.version import __version__
 
 _FORMAT = ("v110", "v110")
 """File format of HDF5 1.10: the oldest whose metadata has checksums."""
+_GZIP_LEVEL = 1
+"""Level 4 takes half as long again, for maps and fingerprints that are 3 and 7 % smaller."""
 
 
 class Sink:
@@ -51,7 +53,7 @@ class Sink:
     ) -> None:
         """Write a dataset with its axes and unit, in one chunk unless told otherwise; it may grow along its first."""
         stored = array.view(np.uint8) if array.dtype == np.bool_ else array
-        packing = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if gzip else {}
+        packing = {"compression": "gzip", "compression_opts": _GZIP_LEVEL, "shuffle": True} if gzip else {}
         dataset = self._file.create_dataset(
             name,
             data=stored,

@@ -1,7 +1,7 @@
 """Encoding: arrays as text that a page can hold, and read back with what every browser has."""
 
 import base64
-import gzip
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from mrfpipe.arrays import Double
 LEVELS = 65535
 """Steps between the smallest and the largest value of a map; one more value than steps fits 16 bits."""
 
-_LEVEL = 4
-"""Of gzip: 6, its usual one, takes three times as long for 2 % less."""
+_GZIP = 31
+"""What zlib calls its format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,8 +49,10 @@ def pack(array: npt.NDArray[Any]) -> str:
     """Write an array's little-endian bytes in gzip in base64.
 
     The bytes are written significance by significance, the lowest of all numbers first: those high bytes that are
-    nearly always the same then take nearly no room. For bytes and booleans this changes nothing.
+    nearly always the same then take nearly no room. For bytes and booleans this changes nothing. Of repetitions only
+    runs of a byte are looked for: measured values have no others, and the search takes three times as long.
     """
     little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
     planes = little.reshape(-1).view(np.uint8).reshape(-1, little.dtype.itemsize).T
-    return base64.b64encode(gzip.compress(planes.tobytes(), compresslevel=_LEVEL, mtime=0)).decode("ascii")
+    packer = zlib.compressobj(wbits=_GZIP, strategy=zlib.Z_RLE)
+    return base64.b64encode(packer.compress(planes.tobytes()) + packer.flush()).decode("ascii")
