@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-
 from mrfpipe.cli.options import Settings
 
 SETTINGS = Settings(device_name="cpu", threads=None, seed=0, force=False, verbosity=-1)
