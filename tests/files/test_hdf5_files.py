@@ -123,6 +123,19 @@ def test_slices_are_read_one_by_one_each_in_its_place(saved, series):
         stack_slices(slices[:1], 2)
 
 
+def test_a_slice_is_read_without_the_protocol_which_takes_longer_than_its_checks(saved, monkeypatch):
+    stored = StoredSeries(path=saved / "frames.h5", header=read_frames_header(saved / "frames.h5"))
+    monkeypatch.setattr("mrfpipe.files.source.parse_protocol", None)
+    assert len(list(stored)) == 2
+
+
+def test_frames_of_another_sequence_in_place_of_those_being_read_are_refused(saved):
+    header = read_frames_header(saved / "frames.h5")
+    other = dataclasses.replace(header, sequence_hash="another")
+    with pytest.raises(InputError, match="replaced by frames of another sequence"):
+        list(StoredSeries(path=saved / "frames.h5", header=other))
+
+
 def test_frames_header_without_the_images(saved, series, protocol, provenance):
     header = read_frames_header(saved / "frames.h5")
     assert (header.n_slices, header.n_frames, header.matrix) == (2, 175, (5, 7))

@@ -108,7 +108,7 @@ class StoredSeries:
         """Read one slice after the other; errors as of `load_frames`."""
         for s in range(self.n_slices):
             with opening(self.path, FRAMES) as source:
-                one = _read(source, slice(s, s + 1))
+                one = _read(source, self.header, slice(s, s + 1))
             yield one
 
 
@@ -118,12 +118,16 @@ def load_frames(path: str | Path) -> FrameSeries:
     InputError if the file is missing, of another kind or damaged, or has images that are not finite.
     """
     with opening(path, FRAMES) as source:
-        return _read(source, slice(None))
+        return _read(source, _header(source), slice(None))
 
 
-def _read(source: Source, slices: slice) -> FrameSeries:
-    header, sizes = _header(source)
+def _read(source: Source, header: FramesHeader, slices: slice) -> FrameSeries:
+    if source.text("sequence_hash") != header.sequence_hash:
+        raise source.error("it was replaced by frames of another sequence while it was read")
+    sizes = {"slices": header.n_slices, "frames": header.n_frames, "y": header.matrix[0], "x": header.matrix[1]}
     coefficients = header.rank is not None
+    if header.rank is not None:
+        sizes["rank"] = header.rank
     noise = source.finite("noise", "slices", np.float64, sizes, slices) if source.holds("noise") else None
     affine = source.finite("affine", "4 4", np.float64)
     return FrameSeries(
@@ -140,10 +144,10 @@ def _read(source: Source, slices: slice) -> FrameSeries:
 def read_frames_header(path: str | Path) -> FramesHeader:
     """Read what a frames file holds, leaving the images where they are; errors as of `load_frames`."""
     with opening(path, FRAMES) as source:
-        return _header(source)[0]
+        return _header(source)
 
 
-def _header(source: Source) -> tuple[FramesHeader, dict[str, int]]:
+def _header(source: Source) -> FramesHeader:
     protocol = source.protocol()
     sequence_hash = source.text("sequence_hash")
     if sequence_hash != protocol.sequence.hash:
@@ -152,7 +156,7 @@ def _header(source: Source) -> tuple[FramesHeader, dict[str, int]]:
     if coefficients:
         sizes = source.shape("basis", _BASIS, np.complex64, sizes)
     sizes = source.shape("images", _COEFFICIENTS if coefficients else _IMAGES, np.complex64, sizes)
-    header = FramesHeader(
+    return FramesHeader(
         name=source.text("name"),
         n_slices=sizes["slices"],
         n_frames=sizes["frames"],
@@ -162,4 +166,3 @@ def _header(source: Source) -> tuple[FramesHeader, dict[str, int]]:
         protocol=protocol,
         provenance=source.provenance(),
     )
-    return header, sizes
