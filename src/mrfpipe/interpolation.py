@@ -83,7 +83,7 @@ def share_of(dictionary: Dictionary) -> int:
 
 
 @njit(cache=True)
-def _gather(inner: Double, weight: float, slope: float, outer: Double) -> None:
+def _gather(inner: Float | Double, weight: float, slope: float, outer: Double) -> None:
     """Add a point of an axis: a value and its slopes along the axes after it, to the same with its own slope second."""
     for r in range(inner.shape[1]):
         outer[0, r] += weight * inner[0, r]
