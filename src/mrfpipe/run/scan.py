@@ -117,8 +117,12 @@ def _map(slices: Timed, name: str, mapper: Mapper, device: torch.device, progres
     began, before = time.perf_counter(), slices.seconds
     maps, fingerprints = mapper.map(slices, device, progress)
     mapping = time.perf_counter() - began - (slices.seconds - before)
-    seconds = {"images": round(slices.seconds, 2), mapper.kind: round(mapping, 2)}
-    return result_of(name, (maps, fingerprints), mapper, device, record, {"seconds_of_stages": seconds})
+    began = time.perf_counter()
+    result = result_of(name, (maps, fingerprints), mapper, device, record, {})
+    stages = {"images": slices.seconds, mapper.kind: mapping, "doubt": time.perf_counter() - began}
+    seconds = {stage: round(taken, 2) for stage, taken in stages.items()}
+    notes = {**result.provenance.notes, "seconds_of_stages": seconds}
+    return replace(result, provenance=replace(result.provenance, notes=notes))
 
 
 def result_of(
