@@ -120,7 +120,7 @@ def _map(slices: Timed, name: str, mapper: Mapper, device: torch.device, progres
     began = time.perf_counter()
     result = result_of(name, (maps, fingerprints), mapper, device, record, {})
     stages = {"images": slices.seconds, mapper.kind: mapping, "doubt": time.perf_counter() - began}
-    seconds = {stage: round(taken, 2) for stage, taken in stages.items()}
+    seconds = {stage: round(taken, 3) for stage, taken in stages.items()}
     notes = {**result.provenance.notes, "seconds_of_stages": seconds}
     return replace(result, provenance=replace(result.provenance, notes=notes))
 
