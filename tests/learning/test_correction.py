@@ -80,6 +80,20 @@ def test_no_slice_is_reconstructed_again_for_deviations_that_the_network_gives(m
     np.testing.assert_array_equal(maps[0].sd["FF"], maps[1].sd["FF"])
 
 
+def test_fingerprints_are_the_same_interpolated_and_simulated(model, coefficients, protocol, dictionary):
+    """Phase and sign included: by the complex scale between them and the signals."""
+    simulated, interpolated = (
+        reconstruct(coefficients, model, protocol, device=CPU, match=matching(dictionary), dictionary=given)
+        for given in (None, dictionary)
+    )
+    np.testing.assert_array_equal(interpolated[0].si["B1"], simulated[0].si["B1"])
+    difference = np.linalg.norm(interpolated[1].simulated - simulated[1].simulated)
+    assert 0 < difference < 3e-3 * np.linalg.norm(simulated[1].simulated)  # a coarse grid
+    scale = [maps.m0 * np.exp(1j * maps.phase) for maps, _ in (interpolated, simulated)]
+    inside = simulated[0].mask
+    np.testing.assert_allclose(scale[0][inside], scale[1][inside], rtol=0.02)
+
+
 def test_a_network_reads_the_matched_maps_of_the_neighbourhood(model, coefficients, protocol, dictionary):
     """Where the matched FF of one voxel is another, maps change within half the receptive field and no further."""
     with torch.no_grad():

@@ -13,9 +13,11 @@ from torch import nn
 
 from mrfpipe.arrays import Bool, Complex, Double, Float
 from mrfpipe.basis import range_basis
+from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import InputError, MismatchError, ResourceError
 from mrfpipe.imaging.quality import compare_signals
 from mrfpipe.imaging.series import FrameSeries, each_slice
+from mrfpipe.interpolation import interpolated
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import MapNetwork, folded
 from mrfpipe.learning.precision import exact_float32
@@ -42,6 +44,7 @@ def reconstruct(
     *,
     device: torch.device,
     match: Callable[[FrameSeries], ParameterMaps] | None = None,
+    dictionary: Dictionary | None = None,
     precision: Precision = "float32",
     progress: Steps = UNTOLD,
     tile_size: int = TILE_SIZE,
@@ -63,6 +66,9 @@ def reconstruct(
         Where the network runs.
     match
         Matches a slice, for a network that corrects such maps.
+    dictionary
+        Of the protocol, by the model's signal model: coefficients of fingerprints are interpolated in it, which takes a
+        fifth of the time of simulating them. Without one they are simulated.
     precision
         What it computes in; see `Precision`.
     progress
@@ -115,7 +121,7 @@ def reconstruct(
         mask = one.mask[0] & np.any(one.images[0] != 0, axis=0)
         matched = None if match is None or not model.corrects else _unit_maps(match(one), model.scaling, mask)
         estimates, deviations = run.estimate(one, scaling, mask, matched)
-        parts, signals = _finish(one, model, protocol, estimates, mask)
+        parts, signals = _finish(one, model, protocol, dictionary, estimates, mask)
         if deviations is not None:
             parts["sd"] = np.where(mask, deviations, np.float32(np.nan))
         maps.append(parts)
@@ -240,7 +246,7 @@ def _check_fit(series: FrameSeries, model: TrainedModel, protocol: Protocol) -> 
 
 
 def _finish(
-    one: FrameSeries, model: TrainedModel, protocol: Protocol, maps: Float, mask: Bool
+    one: FrameSeries, model: TrainedModel, protocol: Protocol, dictionary: Dictionary | None, maps: Float, mask: Bool
 ) -> tuple[dict[str, npt.NDArray[Any]], Complex]:
     """Blank a slice outside its mask, mark the ends of the ranges and compare the frames with the fingerprints.
 
@@ -255,9 +261,12 @@ def _finish(
     m0, phase, match = np.full((3, *mask.shape), np.nan, np.float32)
     names = [p.name for p in model.scaling.parameters]
     values = {name: maps[i, mask].astype(np.float64) for i, name in enumerate(names)}
-    simulated = fingerprints(protocol, values, model=model.signal_model)
-    if one.basis is not None:
-        simulated = simulated @ one.basis.conj()
+    if dictionary is not None and one.basis is not None:
+        at = np.stack([values[name] for name in protocol.grid], axis=1)
+        simulated = interpolated(dictionary.in_basis(one.basis), at)[0].astype(np.complex64)
+    else:
+        simulated = fingerprints(protocol, values, model=model.signal_model)
+        simulated = simulated if one.basis is None else simulated @ one.basis.conj()
     signals = one.images[0][:, mask].T.astype(np.complex128)
     m0[mask], phase[mask], match[mask] = compare_signals(signals, simulated.astype(np.complex128))
     estimates = dict(zip(names, maps, strict=True))

@@ -215,7 +215,7 @@ class NetworkMapper:
 
         Frames that a model without encoding is to read twice lie in a temporary file meanwhile.
         """
-        match = None
+        match = dictionary = None
         if self.model.corrects:
             dictionary = _dictionary(self.model.protocol_toml, self.signal_model, device)
             match = partial(_match, dictionary=dictionary, device=device)
@@ -226,6 +226,7 @@ class NetworkMapper:
                 self.protocol,
                 device=device,
                 match=match,
+                dictionary=dictionary,
                 precision=self.precision,
                 progress=progress("network"),
             )
