@@ -20,7 +20,7 @@ timeout 90 python3 -m pytest -m cuda -o filterwarnings=default tests/test_cuda.p
 wait
 for tool in memcheck racecheck; do
     echo "compute-sanitizer $tool"
-    tail -n 5 "$site/$tool"
+    grep -hE "due to|hazard|ERROR SUMMARY|passed|failed" "$site/$tool" | sort | uniq -c
 done
 timeout 120 python3 benchmarks/on_gpu.py
 timeout 130 python3 benchmarks/commands.py

@@ -85,7 +85,7 @@ def leading_basis(gram: Gram, rank: int | None, energy: float) -> tuple[Complex,
     """Leading eigenvectors of a Gram matrix `(frames, frames)`, and the share of energy they keep.
 
     Eigenvectors have no phase of their own, and LAPACK's differ between machines. Here the value of the largest
-    magnitude of each is positive: coefficients of one machine are those of another.
+    magnitude of each is positive, so that coefficients from different machines agree.
 
     Parameters
     ----------

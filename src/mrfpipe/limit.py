@@ -28,6 +28,9 @@ UNTOLD = 1e-10
 """A parameter whose slope, but for this share of its energy, is a sum of others cannot be told; signals in single
 precision leave 1e-14."""
 
+MEDIAN_OF_NORMAL = 0.6745
+"""Median of the magnitude of a normal variable of unit variance."""
+
 Numbers = npt.NDArray[np.complex128]
 
 

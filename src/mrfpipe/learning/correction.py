@@ -30,6 +30,7 @@ from mrfpipe.learning.network import FingerprintNetwork, initial_network, settle
 from mrfpipe.learning.precision import exact_float32
 from mrfpipe.learning.presets import Preset
 from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.limit import MEDIAN_OF_NORMAL
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Epochs
 from mrfpipe.protocol import Protocol
@@ -40,8 +41,6 @@ LIKELIHOOD = 0.1
 """Weight of the standard deviations in the loss."""
 LEAST_AND_MOST = (-9.0, 2.0)
 """Logarithms of standard deviations that a network may learn, over the errors of matching."""
-MEDIAN_OF_NORMAL = 0.6745
-"""Median of the magnitude of a normal variable of unit variance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -216,9 +215,10 @@ class Training:
 
     @torch.inference_mode()
     def errors(self) -> dict[str, dict[str, float]]:
-        """Errors over those of matching, of the held-out scans' maps, and how many times the deviations they are.
+        """Compare the held-out maps with those of matching, and their errors with the standard deviations.
 
-        Root mean squares weighted by precision; the network is left in evaluation mode.
+        `ratio` is the root mean square error of the network over that of matching, weighted by precision; `spread` is
+        the median error over the standard deviation, 1 for normal errors. The network is left in evaluation mode.
         """
         self.network.eval()
         margin, sums, spreads = self.network.margin, [], []

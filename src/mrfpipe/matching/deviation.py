@@ -24,7 +24,7 @@ from mrfpipe.dictionary import Dictionary
 from mrfpipe.imaging.joint import SCALE_TRUST, trusted
 from mrfpipe.imaging.series import REPLICA_NOISE
 from mrfpipe.interpolation import interpolated, share_of
-from mrfpipe.limit import fisher
+from mrfpipe.limit import MEDIAN_OF_NORMAL, fisher
 
 AT_ONCE = 8192
 """Voxels whose deviations are computed at a time."""
@@ -32,8 +32,6 @@ ANYWHERE = 1 / np.sqrt(12)
 """Standard deviation of what may lie anywhere in a range of 1."""
 N_PARTS, LEAST_IN_PART = 10, 200
 """Parts of the voxels that are scaled on their own, and voxels of a part, whose median is known to 6 %, at least."""
-MEDIAN_OF_NORMAL = 0.6745
-"""Median of the magnitude of a normal variable of unit variance."""
 
 
 def predicted_deviations(

@@ -133,7 +133,7 @@ class SimulatedScanner:
     def bounds(self, parameters: Mapping[str, Tensor], m0: Tensor) -> Double:
         """Return the Cramer-Rao bounds of the voxels with tissue, parameters being scaled to 0..1 by their grid.
 
-        They are for noise of unit variance in every coefficient of the readouts. Parameters are those of `scan`. Shape
+        The noise has unit variance in every coefficient of the readouts. `parameters` and `m0` are as for `scan`. Shape
         `(parameters, voxels)`.
         """
         inside, grid = m0 != 0, self.protocol.grid

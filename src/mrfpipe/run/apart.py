@@ -1,4 +1,4 @@
-"""Apart: where the maps of a network leave the signals, or those of matching, by more than they may.
+"""Apart: where the maps of a network contradict the measured signals, or the maps of matching.
 
 A network interpolates from what it has learned. Where a scan has something that no phantom had, it may be wrong and
 sure of it. Its fingerprints then leave more of the signals than they do elsewhere; or matching, which knows nothing but

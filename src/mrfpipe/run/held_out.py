@@ -16,9 +16,9 @@ from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.learning.correction import MEDIAN_OF_NORMAL
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import TrainedModel
+from mrfpipe.limit import MEDIAN_OF_NORMAL
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import axial

@@ -13,9 +13,9 @@ from mrfpipe.arrays import Byte
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.evaluation.metrics import evaluate
 from mrfpipe.evaluation.regions import region_means
-from mrfpipe.learning.correction import MEDIAN_OF_NORMAL
 from mrfpipe.learning.model import load_model
 from mrfpipe.learning.shipped import shipped_model
+from mrfpipe.limit import MEDIAN_OF_NORMAL
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.phantom.scanner import scan
 from mrfpipe.phantom.truth import PARAMETERS, Phantom
