@@ -4,7 +4,6 @@ from helpers import complex_normal, exact_dft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrfpipe.imaging import nufft as module
 from mrfpipe.imaging.nufft import combined_adjoint, nufft, nufft_adjoint, oversampled_grid
 
 KERNEL_ERROR = {"sigpy": 4e-3, "finufft": 3e-4}
@@ -75,36 +74,6 @@ def test_coils_are_combined_as_their_images_would_be(backend):
     # float32 sums of the same terms, in another order.
     found = combined_adjoint(samples, trajectory, maps, backend=backend)
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
-
-
-def test_all_is_as_if_sigpy_had_interpolated():
-    """Whose loops also take arrays of a GPU; at the centre of k-space its kernel covers one point more."""
-    rng = np.random.default_rng(6)
-    trajectory, samples, images = (
-        random_trajectory(rng, 33),
-        complex_normal(rng, 2, 3, 50),
-        complex_normal(rng, 2, 33, 33),
-    )
-    trajectory[:, :3] = 0, 0
-    # float32 sums of some ten products, and a Fourier transform.
-    theirs, ours = (way(samples, trajectory, 33) for way in (module._blurred_by_sigpy, module._blurred))
-    np.testing.assert_allclose(theirs, ours, atol=1e-5 * np.abs(ours).max())
-    theirs, ours = (way(images, trajectory, 33) for way in (module._sampled_by_sigpy, module._sampled))
-    np.testing.assert_allclose(theirs, ours, atol=1e-5 * np.abs(ours).max())
-
-
-@pytest.mark.cuda
-def test_a_gpu_gives_what_the_cpu_gives():
-    cupy = pytest.importorskip("cupy", reason="needs CuPy and an NVIDIA GPU")
-    rng = np.random.default_rng(0)
-    images, trajectory = complex_normal(rng, 2, 33, 33), random_trajectory(rng, 33)
-    samples = nufft(images, trajectory)
-    # Both sum the same float32 terms, in another order.
-    there = nufft(cupy.asarray(images), trajectory)
-    np.testing.assert_allclose(there.get(), samples, atol=1e-4 * np.abs(samples).max())
-    back = nufft_adjoint(samples, trajectory, 33)
-    there = nufft_adjoint(cupy.asarray(samples), trajectory, 33)
-    np.testing.assert_allclose(there.get(), back, atol=1e-4 * np.abs(back).max())
 
 
 def test_the_grid_is_good_for_the_fft():

@@ -7,20 +7,19 @@ and for k in cycles/FOV given as (kx, ky)::
     nufft_adjoint:  m(y, x) = sum over k    of s(k)    exp(+2 pi i (kx x + ky y) / N)
 
 Neither is scaled, and both backends keep to it. By sigpy samples are interpolated as sigpy does (Fessler and Sutton,
-IEEE Trans Signal Process 51:560, 2003, with the kernel of Beatty et al., IEEE Trans Med Imaging 24:799, 2005): on the
-CPU by `mrfpipe.imaging.gridding`, arrays of CuPy by sigpy on their GPU. The FFT is scipy's, which has threads, on a
-grid with small prime factors; its zero frequency stays in the corner, so that nothing is shifted, and an alternating
-sign of the weights puts the image in the middle. The kernel is evaluated once for all coils.
+IEEE Trans Signal Process 51:560, 2003, with the kernel of Beatty et al., IEEE Trans Med Imaging 24:799, 2005), by
+`mrfpipe.imaging.gridding`. The FFT is scipy's, which has threads, on a grid with small prime factors; its zero
+frequency stays in the corner, so that nothing is shifted, and an alternating sign of the weights puts the image in the
+middle. The kernel is evaluated once for all coils. This is for the CPU; `mrfpipe.imaging.nufft_torch` is for a GPU.
 
 Threads are those that `numba.set_num_threads` gives the calling thread. Sigpy is imported where it is used: with all
 that it imports it takes as long as torch, and most scans need none of it.
 """
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 from numba import get_num_threads, njit
 
@@ -48,7 +47,7 @@ def nufft(images: Complex, trajectory: Float, *, backend: Backend = "sigpy") -> 
     Parameters
     ----------
     images
-        Shape `(coils, y, x)` with as many rows as columns. NumPy or, for sigpy, CuPy.
+        Shape `(coils, y, x)` with as many rows as columns.
     trajectory
         (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     backend
@@ -56,7 +55,7 @@ def nufft(images: Complex, trajectory: Float, *, backend: Backend = "sigpy") -> 
 
     Returns
     -------
-        Samples, where the images are. Shape `(coils, readouts, samples)`.
+        Shape `(coils, readouts, samples)`.
 
     Raises
     ------
@@ -64,10 +63,14 @@ def nufft(images: Complex, trajectory: Float, *, backend: Backend = "sigpy") -> 
         If the backend is not installed.
     """
     matrix = check_shape("images", images, "coils y x", {"y": images.shape[-1]})["x"]
-    _check_reach(trajectory, matrix)
+    _check_trajectory(trajectory, matrix)
     if backend == "finufft":
         return nufft_finufft.forward(images, trajectory)
-    return _sampled(images * _deblurring(matrix, images), trajectory, matrix)
+    grids = np.zeros((len(images), *[oversampled_grid(matrix)] * 2), np.complex64)
+    _middle(grids, matrix)[:] = images * _apodization(matrix)
+    grids = scipy.fft.fft2(grids, overwrite_x=True, workers=get_num_threads())
+    samples: Complex = interpolate(grids, _taps(trajectory, matrix))
+    return samples.reshape(len(images), *trajectory.shape[:2])
 
 
 def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int, *, backend: Backend = "sigpy") -> Complex:
@@ -76,7 +79,7 @@ def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int, *, backend: 
     Parameters
     ----------
     samples
-        Shape `(coils, readouts, samples)`. NumPy or, for sigpy, CuPy.
+        Shape `(coils, readouts, samples)`.
     trajectory
         (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     matrix
@@ -86,7 +89,7 @@ def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int, *, backend: 
 
     Returns
     -------
-        Images, where the samples are. Shape `(coils, y, x)`.
+        Shape `(coils, y, x)`.
 
     Raises
     ------
@@ -96,8 +99,9 @@ def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int, *, backend: 
     _check_samples(samples, trajectory, matrix)
     if backend == "finufft":
         return nufft_finufft.adjoint(samples, trajectory, matrix)
-    adjoint: Complex = _blurred(samples, trajectory, matrix) * _deblurring(matrix, samples)
-    return adjoint
+    grids = _transformed(samples, _taps(trajectory, matrix))
+    images: Complex = _middle(grids, matrix) * _apodization(matrix)
+    return images
 
 
 def combined_adjoint(samples: Complex, trajectory: Float, maps: Complex, *, backend: Backend = "sigpy") -> Complex:
@@ -106,7 +110,7 @@ def combined_adjoint(samples: Complex, trajectory: Float, maps: Complex, *, back
     Parameters
     ----------
     samples, trajectory, backend
-        As for `nufft_adjoint`, in memory; and so are errors.
+        As for `nufft_adjoint`, and so are errors.
     maps
         Coil sensitivities. Shape `(coils, y, x)` with as many rows as columns.
 
@@ -204,77 +208,25 @@ def _check_samples(samples: Complex, trajectory: Float, matrix: int) -> None:
     check_shape(
         "samples", samples, "coils readouts samples", check_shape("trajectory", trajectory, "readouts samples 2")
     )
-    _check_reach(trajectory, matrix)
+    _check_trajectory(trajectory, matrix)
 
 
-def _check_reach(trajectory: Float, matrix: int) -> None:
-    """Refuse k-space beyond the grid, where both backends would silently wrap around."""
+def _check_trajectory(trajectory: Float, matrix: int) -> None:
     check_shape("trajectory", trajectory, "readouts samples 2")
-    furthest = float(np.abs(trajectory).max())
+    check_reach(float(np.abs(trajectory).max()), matrix)
+
+
+def check_reach(furthest: float, matrix: int) -> None:
+    """Refuse k-space beyond the grid, where a transform would silently wrap around; it reaches so many cycles/FOV."""
     if not furthest <= matrix / 2 + 1e-3:
         raise ValueError(f"trajectory reaches {furthest:g} cycles/FOV, a matrix of {matrix} holds {matrix / 2:g}.")
 
 
-def _is_here(array: Any) -> bool:  # noqa: ANN401 - CuPy has no types
-    """Return whether an array is in memory, and not one of CuPy's on a GPU."""
-    return isinstance(array, np.ndarray)
-
-
-def _deblurring(matrix: int, like: npt.NDArray[Any]) -> Float:
-    """Return what the image is multiplied by, where it is: 1 over the Fourier transform of the kernel."""
-    if _is_here(like):
-        return _apodization(matrix)
-    import sigpy
-
-    apodization: Float = sigpy.to_device(_apodization(matrix), sigpy.get_device(like))
-    return apodization
-
-
-def _blurred(samples: Complex, trajectory: Float, matrix: int) -> Complex:
-    """Compute the adjoint, but times the Fourier transform of the kernel. Shape `(coils, y, x)`."""
-    if not _is_here(samples):
-        return _blurred_by_sigpy(samples, trajectory, matrix)
-    return _middle(_transformed(samples, _taps(trajectory, matrix)), matrix)
-
-
 def _transformed(samples: Complex, taps: Taps) -> Complex:
-    """Return the grids in whose middle the images of `_blurred` are."""
+    """Return grids in whose middle the images are, but times the Fourier transform of the kernel."""
     grids = grid_samples(samples.reshape(len(samples), -1), taps)
     transformed: Complex = scipy.fft.ifft2(grids, norm="forward", overwrite_x=True, workers=get_num_threads())
     return transformed
-
-
-def _sampled(blurred: Complex, trajectory: Float, matrix: int) -> Complex:
-    """Adjoint of `_blurred`."""
-    if not _is_here(blurred):
-        return _sampled_by_sigpy(blurred, trajectory, matrix)
-    grids = np.zeros((len(blurred), *[oversampled_grid(matrix)] * 2), np.complex64)
-    _middle(grids, matrix)[:] = blurred
-    grids = scipy.fft.fft2(grids, overwrite_x=True, workers=get_num_threads())
-    samples: Complex = interpolate(grids, _taps(trajectory, matrix))
-    return samples.reshape(len(blurred), *trajectory.shape[:2])
-
-
-def _blurred_by_sigpy(samples: Complex, trajectory: Float, matrix: int) -> Complex:
-    """Do the same where the samples are."""
-    import sigpy
-
-    xp, size, kernel = sigpy.get_array_module(samples), oversampled_grid(matrix), _kernel(matrix)
-    points = xp.asarray(_points(trajectory, matrix))
-    grids = sigpy.gridding(samples.reshape(len(samples), -1), points, (len(samples), size, size), **kernel)
-    return _middle(xp.fft.fftshift(xp.fft.ifft2(grids, norm="forward"), (-2, -1)), matrix)
-
-
-def _sampled_by_sigpy(blurred: Complex, trajectory: Float, matrix: int) -> Complex:
-    """Do the same where the images are."""
-    import sigpy
-
-    xp, kernel = sigpy.get_array_module(blurred), _kernel(matrix)
-    grids = xp.zeros((len(blurred), *[oversampled_grid(matrix)] * 2), np.complex64)
-    _middle(grids, matrix)[:] = blurred
-    grids = xp.fft.fft2(xp.fft.ifftshift(grids, (-2, -1)))
-    samples: Complex = sigpy.interpolate(grids, xp.asarray(_points(trajectory, matrix)), **kernel)
-    return samples.reshape(len(blurred), *trajectory.shape[:2])
 
 
 def _middle(grids: Complex, matrix: int) -> Complex:
@@ -295,10 +247,6 @@ def _taps(trajectory: Float, matrix: int) -> Taps:
     )
     signs = np.float32(1) - 2 * (np.arange(KERNEL_WIDTH + 1, dtype=np.float32) % 2)
     return Taps(first, weights * np.where(first[..., None] % 2 == 0, signs, -signs), size)
-
-
-def _kernel(matrix: int) -> dict[str, Any]:
-    return {"kernel": "kaiser_bessel", "width": KERNEL_WIDTH, "param": _shape(matrix)}
 
 
 def _shape(matrix: int) -> float:

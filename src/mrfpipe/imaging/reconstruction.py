@@ -156,7 +156,7 @@ class Reconstruction:
         denoised
             Whether its coefficients are denoised.
         device
-            Where a subspace reconstruction iterates.
+            Where images are made; coil maps and gradient delays are estimated on the CPU.
         progress
             Called after every frame, or every slice of a subspace reconstruction, of each frequency of a field.
         before
@@ -347,6 +347,7 @@ class Reconstruction:
             self.density,
             self._sequence.readouts_per_frame,
             backend=self._imaging.nufft,
+            device=self._device,
             progress=lambda _done, _all: self._step(),
         )
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mrfpipe.arrays import Complex, Float, check_shape
+from mrfpipe.imaging import nufft_torch
 from mrfpipe.imaging.lowrank import denoise_low_rank
 from mrfpipe.imaging.normal import Equations, conjugate_gradients
 from mrfpipe.imaging.nufft import Backend, nufft_adjoint
@@ -46,8 +47,8 @@ def subspace_kernels(
     Parameters are those of that function. Shape `(rank, rank, 2 y, 2 x)`, complex64: 250 MB for rank 8 and a matrix of
     350.
     """
-    readout_basis = np.repeat(basis, readouts_per_frame, axis=0)
-    return toeplitz_kernels(trajectory, _weights(density, basis), readout_basis, matrix, backend=backend).to(device)
+    readout_basis, weights = np.repeat(basis, readouts_per_frame, axis=0), _weights(density, basis)
+    return toeplitz_kernels(trajectory, weights, readout_basis, matrix, backend=backend, device=device)
 
 
 def subspace_memory(rank: int, matrix: int, n_samples: int) -> int:
@@ -91,7 +92,7 @@ def reconstruct_subspace(
     denoised
         Whether the result is denoised by `denoise_low_rank`.
     device
-        Where to compute; the NUFFT runs on the CPU.
+        Where to compute; on a GPU torch computes the NUFFT, too, whatever the backend.
 
     Returns
     -------
@@ -149,8 +150,11 @@ def normal_equations(
     elif kernels.shape != (rank, rank, 2 * matrix, 2 * matrix):
         raise ValueError(f"Kernels have shape {tuple(kernels.shape)}, rank {rank} and matrix {matrix} need others.")
     readout_basis, weights = np.repeat(basis, readouts_per_frame, axis=0), _weights(density, basis)
-    right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, readout_basis, backend)).to(device)
     sensitivities = torch.from_numpy(np.array(maps, np.complex64)).to(device)
+    if nufft_torch.runs_on(device):
+        right = _gathered_on(device, kspace, trajectory, weights, sensitivities, readout_basis)
+    else:
+        right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, readout_basis, backend))
     noise = float(np.mean(np.sum(weights.astype(np.float64) ** 2, axis=1) @ np.abs(readout_basis) ** 2))
     return Equations(right=right, maps=sensitivities, kernels=kernels, noise=noise, matrix=matrix)
 
@@ -176,4 +180,17 @@ def _gathered(
         parts = (shares * samples).astype(np.complex64, copy=False)
         images = nufft_adjoint(parts, trajectory, matrix, backend=backend)
         total += sensitivity.conj() * images
+    return total
+
+
+def _gathered_on(
+    device: torch.device, kspace: Complex, trajectory: Float, weights: Float, maps: Tensor, basis: Complex
+) -> Tensor:
+    """Compute the same on a GPU."""
+    points = torch.tensor(trajectory, device=device).reshape(1, -1, 2)
+    factors = torch.tensor(basis.conj().T, dtype=torch.complex64, device=device)
+    shares = (factors[:, :, None] * torch.tensor(weights, device=device)).flatten(1)
+    total = torch.zeros((len(shares), *maps.shape[1:]), dtype=torch.complex64, device=device)
+    for samples, sensitivity in zip(torch.tensor(kspace, device=device).flatten(1), maps, strict=True):
+        total += sensitivity.conj() * nufft_torch.adjoint((shares * samples)[None], points, maps.shape[-1])[0]
     return total

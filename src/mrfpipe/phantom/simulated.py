@@ -22,7 +22,8 @@ from mrfpipe.imaging.coils import CALIBRATION_RADIUS
 from mrfpipe.imaging.density import weights_of
 from mrfpipe.imaging.mask import box_of, support
 from mrfpipe.imaging.normal import Equations, apply_normal, cropped_kernels
-from mrfpipe.imaging.nufft import Backend, nufft_adjoint
+from mrfpipe.imaging.nufft import Backend
+from mrfpipe.imaging.nufft_torch import modulated_adjoint
 from mrfpipe.imaging.subspace import solve_subspace, subspace_kernels
 from mrfpipe.imaging.toeplitz import spread_kernels
 from mrfpipe.interpolation import Numbers, interpolated
@@ -67,21 +68,22 @@ class SimulatedScanner:
         of_readouts = np.repeat(basis, sequence.readouts_per_frame, axis=0)
         weights = density * np.float32(sequence.n_frames)
         rng = np.random.default_rng(seed)
-        noises = np.empty((NOISES, basis.shape[1], matrix, matrix), np.complex64)
+        noises = torch.empty((NOISES, basis.shape[1], matrix, matrix), dtype=torch.complex64, device=device)
         for noise in noises:
             white = rng.standard_normal((*density.shape, 2), np.float32).view(np.complex64)[..., 0] * np.sqrt(0.5)
-            shares = (of_readouts.conj().T[:, :, None] * (weights * white)).astype(np.complex64)
-            noise[:] = nufft_adjoint(shares, trajectory, matrix, backend=backend)
+            noise[:] = modulated_adjoint(
+                of_readouts.conj().T, weights * white, trajectory, matrix, backend=backend, device=device
+            )
         return cls(
             readouts=readouts,
             basis=basis,
             normal=subspace_kernels(
                 trajectory, density, basis, sequence.readouts_per_frame, matrix, backend=backend, device=device
             ),
-            forward=spread_kernels(trajectory, weights, of_readouts, readouts.basis, matrix, backend=backend).to(
-                device
+            forward=spread_kernels(
+                trajectory, weights, of_readouts, readouts.basis, matrix, backend=backend, device=device
             ),
-            noises=torch.from_numpy(noises).to(device),
+            noises=noises,
         )
 
     @property
