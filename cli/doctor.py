@@ -20,7 +20,6 @@ OPTIONAL = {
     "distributed": "--scheduler; pip install 'mrfpipe[cluster]'",
     "tensorboard": "train --board; pip install 'mrfpipe[tensorboard]'",
     "pypulseq": "protocols from Pulseq files; pip install 'mrfpipe[pulseq]'",
-    "cupy": "NUFFT of GPU arrays, from Python; pip install the cupy for your CUDA",
     "onnx": "export; pip install 'mrfpipe[onnx]'",
 }
 """What mrfpipe can do without, by module: what for, and how to get it."""
@@ -108,7 +107,7 @@ def _chosen(device: "torch.device") -> dict[str, str]:
 
     return {
         "device": str(device),
-        "NUFFT": Imaging().nufft,
+        "NUFFT": Imaging().nufft_on(str(device)),
         "training precision": resolve_precision("auto", device),
         "memory for matching": f"{default_memory() / 1e9:.2f} GB, a quarter of the free memory",
     }

@@ -71,7 +71,7 @@ def command(
     several = len(scans.readable) + len(scans.failed) > 1
     files = targets(scans, lambda name: where.path(output / f"{name}.frames.h5" if several else output))
     scanned = protocol or load_protocol("t1ff") if dictionary is None else load_dictionary(dictionary).protocol
-    device = where.device(settings) if dictionary else "cpu"
+    device = where.device(settings)
     jobs = [
         FramesJob(
             source=where.path(path),

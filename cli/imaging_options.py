@@ -68,7 +68,7 @@ def scan_options(command: Callable[..., None]) -> Callable[..., None]:
         "--nufft",
         "backend",
         type=click.Choice(["sigpy", "finufft"]),
-        help="NUFFT library. [default: sigpy for frames, finufft for subspace and joint]",
+        help="NUFFT library on the CPU; a GPU uses torch. [default: sigpy for frames, finufft for subspace and joint]",
     )
     @click.option(
         "--coil-maps",

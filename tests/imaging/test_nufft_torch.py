@@ -8,6 +8,7 @@ from sequences import first_readouts
 
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.imaging import frames, nufft_torch
+from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.nufft_torch import adjoint, modulated_adjoint
 from mrfpipe.imaging.subspace import normal_equations
@@ -135,3 +136,8 @@ def test_frames_are_made_of_their_own_readouts(monkeypatch, by_torch, trajectory
         expected = np.einsum("cv,sk,vsk,csk->v", maps.reshape(N_COILS, -1).conj(), n_frames * density[own],
                              waves[:, own].conj(), kspace[:, own], optimize=True)  # fmt: skip
         assert relative_error(image.ravel(), expected) < WITHIN
+
+
+def test_records_name_what_computed():
+    assert "by frame (torch, coil maps" in Imaging(backend="finufft").described("cuda:1")
+    assert "by frame (finufft, coil maps" in Imaging(backend="finufft").described("cpu")

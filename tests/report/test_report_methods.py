@@ -88,6 +88,13 @@ def test_frames_of_a_raw_scan_and_frames_that_were_there(maps, made):
     assert "sigpy" not in there
 
 
+def test_a_reconstruction_on_a_gpu(maps, made):
+    """By torch, whatever the library for the CPU."""
+    provenance = dataclasses.replace(made(recon="nufft", **RAW), device="cuda:0")
+    said = cited(methods(maps, provenance))
+    assert "adjoint of a non-uniform FFT (torch [Barnett et al., SIAM J Sci Comput 41:C479 (2019)])" in said
+
+
 def test_a_network(maps, made):
     said = cited(
         methods(maps, made(kind="network", options={"precision": "float32"}, model=None, recon="subspace", **RAW))

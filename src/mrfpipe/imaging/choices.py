@@ -29,7 +29,8 @@ class Imaging:
     gradients over all readouts, see `mrfpipe.imaging.subspace`; ``joint``: from its maps, the parameters of all voxels
     at once, see `mrfpipe.imaging.joint`; None leaves the choice to what maps the images, see `or_best`."""
     backend: "Backend | None" = None
-    """Library of the NUFFT; None for sigpy in frames and finufft otherwise, see `nufft`."""
+    """Library of the NUFFT on the CPU; None for sigpy in frames and finufft otherwise, see `nufft`. On a GPU torch
+    computes the images."""
     coil_maps: "MapMethod" = "centre"
     """Method of coil sensitivity estimation."""
     virtual_coils: int = VIRTUAL_COILS
@@ -51,14 +52,17 @@ class Imaging:
         if self.virtual_coils < 1:
             raise ValueError(f"virtual_coils must be at least 1, not {self.virtual_coils}.")
 
-    def __str__(self) -> str:
+    def described(self, device: str) -> str:
+        """Say in words how images are made on a device."""
         kind = "any reconstruction" if self.recon is None else KINDS[self.recon]
         coils = f"at most {self.virtual_coils} virtual coils"
         noise = "" if self.noise == "scan" else ", noise of the edges"
         delays = "delays left" if self.correct_delays is False else "delays of spokes corrected"
         sense = "" if self.conjugate is None else ", conjugated" if self.conjugate else ", not conjugated"
         field = "" if self.field_map is None else ", off-resonance corrected"
-        return f"{kind} ({self.nufft}, coil maps by {self.coil_maps}, {coils}{noise}, {delays}{sense}{field})"
+        return (
+            f"{kind} ({self.nufft_on(device)}, coil maps by {self.coil_maps}, {coils}{noise}, {delays}{sense}{field})"
+        )
 
     def or_best(self) -> "Imaging":
         """Choose what errs least, where nothing is chosen: ``joint``, or ``subspace`` if off-resonance is corrected."""
@@ -68,8 +72,12 @@ class Imaging:
 
     @property
     def nufft(self) -> "Backend":
-        """What computes the NUFFT. finufft is faster where many transforms have one trajectory."""
+        """What computes the NUFFT on the CPU. finufft is faster where many transforms have one trajectory."""
         return self.backend or ("sigpy" if self.recon == "nufft" else "finufft")
+
+    def nufft_on(self, device: str) -> str:
+        """Name what computes the NUFFT of images on a device."""
+        return self.nufft if device == "cpu" else "torch"
 
 
 BY_FRAMES = Imaging()

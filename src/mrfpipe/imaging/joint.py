@@ -18,11 +18,10 @@ weight of the prior is that of the noise, for which stands what no step can expl
 is noisy, or undersampled, or not what the model says stay near their start. Nothing is chosen for a single parameter.
 """
 
-from functools import partial
-
 import numpy as np
 import torch
 from scipy.ndimage import uniform_filter
+from torch import Tensor
 
 from mrfpipe.arrays import Bool, Complex, Double, check_shape
 from mrfpipe.dictionary import Dictionary
@@ -152,30 +151,38 @@ def roughness(values: Double, mask: Bool) -> Double:
 
 def _solve(equations: Equations, jacobian: Complex, residual: Complex, prior: Double, mask: Bool) -> Double:
     """Solve for the step of all voxels, shape `(voxels, unknowns)`, by preconditioned conjugate gradients."""
+    device = equations.right.device
+    inside, weight = torch.from_numpy(mask).to(device), torch.from_numpy(prior).to(device)
+    # Complex numbers as pairs of real ones, of which J is real. Shape (voxels, unknowns, 2 rank).
+    slopes = torch.view_as_real(torch.from_numpy(jacobian)).flatten(2).to(device)
 
-    def back(coefficients: Complex) -> Double:
-        product: Double = np.einsum("vur,vr->vu", jacobian.conj(), coefficients).real
-        return product
+    def back(coefficients: Tensor) -> Tensor:
+        pairs = torch.view_as_real(coefficients.contiguous()).flatten(1)
+        return torch.bmm(slopes, pairs[:, :, None])[:, :, 0]
 
-    def apply(step: Double) -> Double:
-        image = np.zeros((jacobian.shape[2], *mask.shape), np.complex64)
-        image[:, mask] = np.einsum("vu,vur->rv", step.astype(np.float32), jacobian)
-        applied = equations.normal(torch.from_numpy(image).to(equations.right.device)).cpu().numpy()
-        return back(applied[:, mask].T) + prior * step
+    def apply(step: Tensor) -> Tensor:
+        pairs = torch.bmm(step[:, None, :].to(slopes.dtype), slopes).reshape(len(step), -1, 2)
+        image = torch.zeros((pairs.shape[1], *mask.shape), dtype=torch.complex64, device=device)
+        image[:, inside] = torch.view_as_complex(pairs).T
+        return back(equations.normal(image)[:, inside].T) + weight * step
 
-    blocks = np.real(jacobian.conj() @ jacobian.swapaxes(1, 2)).astype(np.float64)
-    precondition = partial(np.einsum, "vuw,vw->vu", np.linalg.inv(blocks + np.eye(prior.shape[1]) * prior[:, None]))
-    right = back(residual)
-    step, left = np.zeros_like(right), right
-    direction = precondition(left)
-    energy = np.sum(left * direction)
+    blocks = torch.bmm(slopes, slopes.mT).to(weight.dtype) + torch.diag_embed(weight)
+    inverse = torch.linalg.inv(blocks)
+
+    def precondition(left: Tensor) -> Tensor:
+        return torch.bmm(inverse, left[:, :, None])[:, :, 0]
+
+    left = back(torch.from_numpy(residual).to(device)).to(weight.dtype)
+    step, direction = torch.zeros_like(left), precondition(left)
+    energy = torch.sum(left * direction)
     for _ in range(N_ITERATIONS):
         if energy <= 0:
             break
         applied = apply(direction)
-        length = energy / np.sum(direction * applied)
+        length = energy / torch.sum(direction * applied)
         step, left = step + length * direction, left - length * applied
         ahead = precondition(left)
-        energy, before = np.sum(left * ahead), energy
+        energy, before = torch.sum(left * ahead), energy
         direction = ahead + energy / before * direction
-    return step
+    found: Double = step.cpu().numpy()
+    return found

@@ -27,7 +27,7 @@ _SEQUENCES = {"t1ff": _MARTY, "t1ff-small": _MARTY, "fisp": _SCHAUMAN, "fisp-spi
 """Where the sequences of the included protocols are from."""
 _COIL_MAPS = {"centre": ("the centre of k-space",), "espirit": ("ESPIRiT", _UECKER), "jsense": ("JSENSE", _YING)}
 _MODELS = {"spoiled": "ideal spoiling", "epg": "extended phase graphs", "bloch": "isochromat Bloch simulation"}
-_LIBRARIES = {"sigpy": _ONG, "finufft": _BARNETT}
+_LIBRARIES = {"sigpy": _ONG, "finufft": _BARNETT, "torch": _BARNETT}
 _SEARCHES = {
     "exact": ("an exact search for the best entry",),
     "group": ("group matching", _CAULEY),
@@ -83,7 +83,7 @@ def _of_images(made: Provenance, recipe: Recipe, cite: _Cite) -> Iterator[str]:
     yield (
         f"Receive coils were prewhitened with {noise}{coils} and their sensitivities estimated from {by}{cite(*works)}."
     )
-    library = str(how.get("backend"))
+    library = str(how.get("backend")) if made.device == "cpu" else "torch"
     libraries = [work for name, work in _LIBRARIES.items() if name == library]
     if how.get("recon") == "nufft":
         yield (

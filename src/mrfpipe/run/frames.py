@@ -29,7 +29,7 @@ class FramesJob(Job):
     dictionary: Path | None = None
     """Whose leading basis vectors a subspace reconstruction takes."""
     device: str = "cpu"
-    """Where a subspace reconstruction iterates."""
+    """Where images are made."""
 
     def made(self) -> Provenance | None:
         """Return how the frames that are there were made; None if there are none."""
@@ -68,7 +68,7 @@ class FramesJob(Job):
                 recipe=recipe,
                 inputs={self.source: recipe.scan, **by},
                 protocol=self.protocol,
-                method=str(self.imaging),
+                method=self.imaging.described(str(device)),
                 device=str(device),
                 notes={**source.notes, "seconds_of_stages": {"images": round(slices.seconds, 2)}},
             )

@@ -73,7 +73,9 @@ def measure(model: TrainedModel, dictionary: Dictionary, scans: Scans, device: t
     z: dict[str, list[Double]] = {p.name: [] for p in protocol.parameters}
     for phantom, raw in scans:
         network, subspace = corrected(coefficients_of(raw, dictionary, device), model, dictionary, device)
-        frames, _ = match_series(Reconstruction(raw, protocol.sequence).series(), dictionary, device=device)
+        frames, _ = match_series(
+            Reconstruction(raw, protocol.sequence, device=device).series(), dictionary, device=device
+        )
         errors = [evaluate(maps, phantom.maps) for maps in (network, subspace, frames)]
         squares.append(
             {

@@ -89,7 +89,7 @@ def map_scan(
     provenance = replace(
         made,
         inputs={str(scan): recipe.scan, **made.inputs},
-        method=f"{imaging}; {made.method}" if recipe.imaging else made.method,
+        method=f"{imaging.described(made.device)}; {made.method}" if recipe.imaging else made.method,
         notes={**source.notes, **made.notes},
         recipe=recipe,
     )

@@ -61,7 +61,7 @@ def map_stream(
         mapped = mapper.map(usable_slices(whole, name, mapper.protocol), device, progress)
         coil_maps, notes = whole.coil_maps, whole.notes
     result = result_of(name, mapped, mapper, device, record, notes)
-    method = f"{early.imaging}; {result.provenance.method}"
+    method = f"{early.imaging.described(str(device))}; {result.provenance.method}"
     return replace(result, coil_maps=coil_maps, provenance=replace(result.provenance, method=method))
 
 
