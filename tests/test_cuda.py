@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import complex_normal, scores_in_double
+from helpers import complex_normal, scores_in_double, small_protocol
 
 from mrfpipe.dictionary import build_dictionary
+from mrfpipe.imaging.choices import Imaging
+from mrfpipe.imaging.nufft_torch import adjoint
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.presets import PRESETS
@@ -20,6 +22,7 @@ from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
 from mrfpipe.protocol import Grid, load_protocol
+from mrfpipe.readout_basis import readout_basis
 
 pytestmark = [
     pytest.mark.cuda,
@@ -116,3 +119,60 @@ def test_a_network_trained_on_it_gives_the_same_maps_on_both(dictionary, series)
         axis = protocol.grid[parameter.name]
         # float32 is off by up to 4e-6 of a range here, sums in another order by as much again; TF32 would be by 3e-3.
         np.testing.assert_allclose(gpu.si[parameter.name], cpu.si[parameter.name], atol=1e-4 * (axis[-1] - axis[0]))
+
+
+@pytest.mark.parametrize("n_images", [1, 9])
+def test_the_nufft_is_the_same(n_images):
+    """By the same code, adding in another order; many samples at one point of the grid, as at the centre of k-space."""
+    rng, n = np.random.default_rng(3), 20_000
+    samples = torch.from_numpy(complex_normal(rng, 2, n_images, n))
+    trajectory = torch.from_numpy(rng.uniform(-24, 24, (2, n, 2)).astype(np.float32))
+    trajectory[:, ::7] = 0
+    gpu, cpu = (adjoint(samples.to(device), trajectory.to(device), 48).cpu() for device in (GPU, CPU))
+    torch.testing.assert_close(gpu, cpu, rtol=0, atol=1e-5 * float(cpu.abs().max()))
+
+
+@pytest.fixture(scope="module")
+def small():
+    return build_dictionary(small_protocol(), rank=10)
+
+
+@pytest.fixture(scope="module")
+def raw(small):
+    """A scan of 4 coils. Without what reads scans, which a machine with a GPU may lack, there is none."""
+    pytest.importorskip("finufft")
+    pytest.importorskip("ismrmrd")
+    from mrfpipe.phantom.anatomy import thigh
+    from mrfpipe.phantom.scanner import scan
+
+    sequence = small.protocol.sequence
+    phantom = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=1, slice_spacing=0.012, seed=3)
+    return scan(phantom, small.protocol, n_coils=4)
+
+
+def images(raw, small, recon, device):
+    from mrfpipe.imaging.reconstruction import Reconstruction
+
+    bases = {"basis": None if recon == "nufft" else small.subspace}
+    bases |= {"readout_basis": readout_basis(small)} if recon == "joint" else {}
+    imaging = Imaging(recon=recon, backend="finufft")
+    return next(iter(Reconstruction(raw, small.protocol.sequence, imaging, device=device, **bases)))
+
+
+@pytest.mark.parametrize("recon", ["nufft", "subspace"])
+def test_images_are_the_same(raw, small, recon):
+    """By torch on a GPU, by finufft, which errs by 1e-4, on the CPU."""
+    gpu, cpu = (images(raw, small, recon, device).images for device in (GPU, CPU))
+    assert np.linalg.norm(gpu - cpu) < 1e-3 * np.linalg.norm(cpu)
+
+
+def test_joint_maps_and_their_deviations_are_the_same(raw, small):
+    series = {device: images(raw, small, "joint", device) for device in (GPU, CPU)}
+    gpu, cpu = (match_series(one, small, device=device)[0] for device, one in series.items())
+    inside = gpu.mask & cpu.mask
+    assert inside.sum() > 0.99 * cpu.mask.sum()
+    for name, axis in small.protocol.grid.items():
+        # Of the median voxel: where a parameter hardly matters, a little more noise moves it far.
+        apart = np.median(np.abs(gpu.si[name] - cpu.si[name])[inside])
+        assert apart < 1e-3 * (axis[-1] - axis[0]), name
+        np.testing.assert_allclose(np.median(gpu.sd[name][inside]), np.median(cpu.sd[name][inside]), rtol=0.02)

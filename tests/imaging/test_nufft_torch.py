@@ -7,17 +7,25 @@ from helpers import complex_normal, exact_dft, small_protocol
 from sequences import first_readouts
 
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
-from mrfpipe.imaging import frames, nufft_torch
+from mrfpipe.dictionary import build_dictionary
+from mrfpipe.errors import ResourceError
+from mrfpipe.imaging import frames, nufft_torch, reconstruction
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.nufft_torch import adjoint, modulated_adjoint
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.imaging.subspace import normal_equations
 from mrfpipe.imaging.toeplitz import spread_kernels
+from mrfpipe.phantom.anatomy import thigh
+from mrfpipe.phantom.scanner import scan
+from mrfpipe.readout_basis import readout_basis
 
 CPU = torch.device("cpu")
 MATRIX, N_FRAMES, RANK, N_COILS, SPOKES_PER_FRAME = 17, 20, 3, 2, 8
 WITHIN = 3e-5
 """Relative: the kernel errs by 1e-5, float32 sums of hundreds of products by as much again."""
+FINUFFT_ERROR = 3e-4
+"""As of `tests/imaging/test_nufft.py`; 3e-5 were seen of a scan."""
 
 
 @pytest.fixture
@@ -112,12 +120,11 @@ def test_the_equations_of_a_slice_are_those_of_the_explicit_matrix(by_torch, tra
 
 
 def test_kernels_of_another_basis_are_the_libraries(monkeypatch, trajectory, density, basis):
-    """To finufft's error."""
     trains = complex_normal(np.random.default_rng(3), len(trajectory), 2)
     arguments = trajectory, density, np.repeat(basis, SPOKES_PER_FRAME, axis=0), trains, MATRIX
     theirs = spread_kernels(*arguments, backend="finufft")
     monkeypatch.setattr(nufft_torch, "runs_on", lambda _: True)
-    assert relative_error(spread_kernels(*arguments), theirs.numpy()) < 3e-4
+    assert relative_error(spread_kernels(*arguments), theirs.numpy()) < FINUFFT_ERROR
 
 
 @pytest.mark.parametrize("at_once", [1, 8, 100])
@@ -141,3 +148,44 @@ def test_frames_are_made_of_their_own_readouts(monkeypatch, by_torch, trajectory
 def test_records_name_what_computed():
     assert "by frame (torch, coil maps" in Imaging(backend="finufft").described("cuda:1")
     assert "by frame (finufft, coil maps" in Imaging(backend="finufft").described("cpu")
+
+
+@pytest.fixture(scope="module")
+def dictionary():
+    return build_dictionary(small_protocol(), rank=10)
+
+
+@pytest.fixture(scope="module")
+def raw(dictionary):
+    sequence = dictionary.protocol.sequence
+    phantom = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=1, slice_spacing=0.012, seed=3)
+    return scan(phantom, dictionary.protocol, n_coils=4)
+
+
+@pytest.mark.parametrize("recon", ["nufft", "subspace", "joint"])
+def test_a_scan_has_the_images_that_libraries_make(monkeypatch, raw, dictionary, recon):
+    bases = {"basis": None if recon == "nufft" else dictionary.subspace}
+    bases |= {"readout_basis": readout_basis(dictionary)} if recon == "joint" else {}
+    made = []
+    for by_torch in (False, True):
+        monkeypatch.setattr(nufft_torch, "runs_on", lambda _, by_torch=by_torch: by_torch)
+        images = Reconstruction(raw, dictionary.protocol.sequence, Imaging(recon=recon, backend="finufft"), **bases)
+        made.append((next(iter(images)), images))
+    (theirs, libraries), (ours, torchs) = made
+    tissue = theirs.mask[0]
+    np.testing.assert_array_equal(ours.mask[0], tissue)
+    pairs = [(torchs.coil_maps[:, tissue], libraries.coil_maps[:, tissue])]  # beside it coils see nothing but error
+    pairs += [(ours.images[0, :, tissue], theirs.images[0, :, tissue])]
+    if recon == "joint":
+        pairs += [(getattr(ours.equations, name), getattr(theirs.equations, name)) for name in ("right", "kernels")]
+    for found, expected in pairs:
+        assert 0 < relative_error(found, np.asarray(expected)) < FINUFFT_ERROR
+
+
+def test_a_gpu_that_is_too_small_is_named(monkeypatch, raw, dictionary):
+    def too_large(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+
+    monkeypatch.setattr(reconstruction, "reconstruct_frames", too_large)
+    with pytest.raises(ResourceError, match=r"A slice of .* does not fit into the memory of cpu; use --device cpu\."):
+        Reconstruction(raw, dictionary.protocol.sequence).series()

@@ -1,15 +1,19 @@
 """Receive coils: noise prewhitening, compression, and sensitivity maps from the centre of k-space."""
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import scipy.linalg
+import torch
 
 from mrfpipe.arrays import Complex, Float, check_shape
 from mrfpipe.errors import InputError
 from mrfpipe.imaging.density import Weights, ramp_weights
-from mrfpipe.imaging.nufft import Backend, combine_coils, espirit_maps, jsense_maps, nufft_adjoint
+from mrfpipe.imaging.nufft import Backend, combine_coils, espirit_maps, jsense_maps
+from mrfpipe.imaging.nufft_torch import adjoint_on
 
+CPU = torch.device("cpu")
 MapMethod = Literal["centre", "espirit", "jsense"]
 """How sensitivities are estimated."""
 
@@ -120,6 +124,7 @@ def estimate_coil_maps(
     method: MapMethod = "centre",
     weights: Weights = ramp_weights,
     backend: Backend = "sigpy",
+    device: torch.device = CPU,
 ) -> Complex:
     """Estimate sensitivities from the centre of k-space of all readouts together.
 
@@ -138,17 +143,19 @@ def estimate_coil_maps(
         How to estimate them.
     weights
         What computes the density weights.
+    device
+        Where to compute the NUFFT; on a GPU torch does, whatever the backend.
 
     Returns
     -------
         Maps with unit root sum of squares, zero where no coil sees anything. Shape `(coils, y, x)`.
     """
-    low = _central_images(kspace, trajectory, matrix, CALIBRATION_RADIUS, weights, backend, windowed=True)
+    central = partial(_central_images, kspace, trajectory, matrix, weights=weights, backend=backend, device=device)
+    low = central(CALIBRATION_RADIUS, windowed=True)
     if method == "centre" or not low.any():
         return _normalised(low)
     # The corners of the square that is looked at are that far out.
-    radius = CALIBRATION_RADIUS * np.sqrt(2)
-    full = _central_images(kspace, trajectory, matrix, radius, weights, backend, windowed=False)
+    full = central(CALIBRATION_RADIUS * np.sqrt(2), windowed=False)
     cartesian = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(full, (-2, -1))), (-2, -1)).astype(np.complex64)
     estimate = espirit_maps if method == "espirit" else jsense_maps
     maps = estimate(cartesian, int(2 * CALIBRATION_RADIUS))
@@ -160,10 +167,11 @@ def _central_images(
     trajectory: Float,
     matrix: int,
     radius: float,
-    weights: Weights,
-    backend: Backend,
     *,
     windowed: bool,
+    weights: Weights,
+    backend: Backend,
+    device: torch.device,
 ) -> Complex:
     """Image the centre of k-space up to a radius in cycles/FOV, under a Hann window or as it is, coil by coil."""
     distance = np.hypot(trajectory[..., 0], trajectory[..., 1])
@@ -172,7 +180,10 @@ def _central_images(
     trajectory, distance = trajectory[:, middle], distance[:, middle]
     window = np.where(distance < radius, np.cos(0.5 * np.pi * distance / radius) ** 2 if windowed else 1, 0)
     weighted = kspace[:, :, middle] * (window * weights(trajectory, matrix)).astype(np.float32)
-    return nufft_adjoint(np.ascontiguousarray(weighted), trajectory, matrix, backend=backend)
+    images: Complex = (
+        adjoint_on(device, np.ascontiguousarray(weighted), trajectory, matrix, backend=backend).cpu().numpy()
+    )
+    return images
 
 
 def _normalised(maps: Complex) -> Complex:

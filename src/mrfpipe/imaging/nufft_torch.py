@@ -3,7 +3,7 @@
 Samples are added to a grid of twice the matrix by the kernel ``exp(beta (sqrt(1 - u^2) - 1))``, u being 1 at half its
 width (Barnett et al., SIAM J Sci Comput 41:C479, 2019). The points of the kernel follow one after the other, so that a
 thread of the GPU has one number of one sample to add. It adds in any order, which changes the last digits of float32
-from run to run.
+from run to run. On the CPU the same code takes many times as long as the libraries.
 """
 
 from itertools import product
@@ -58,6 +58,21 @@ def adjoint(samples: Tensor, trajectory: Tensor, matrix: int) -> Tensor:
     voxel = torch.arange(matrix, device=device) - matrix // 2  # the centre is in the corner, what is left of it wraps
     inverse = torch.tensor(_inverse(matrix), device=device)
     return transformed[..., voxel[:, None], voxel] * inverse[:, None] * inverse
+
+
+def adjoint_on(
+    device: torch.device, samples: Complex, trajectory: Float, matrix: int, *, backend: Backend = "sigpy"
+) -> Tensor:
+    """Compute `mrfpipe.imaging.nufft.nufft_adjoint` on a device: parameters and errors as there.
+
+    The backend is that for the CPU.
+    """
+    if not runs_on(device):
+        return torch.from_numpy(nufft_adjoint(samples, trajectory, matrix, backend=backend))
+    sizes = check_shape("trajectory", trajectory, "readouts samples 2")
+    check_shape("samples", samples, "coils readouts samples", sizes)
+    points = torch.tensor(trajectory, device=device).flatten(0, 1)
+    return adjoint(torch.tensor(samples, device=device).flatten(1)[None], points[None], matrix)[0]
 
 
 def modulated_adjoint(

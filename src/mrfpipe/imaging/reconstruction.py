@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.arrays import Complex, Float, check_shape
-from mrfpipe.errors import MismatchError
+from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.coils import compress_coils, describe_noise, edge_noise, estimate_coil_maps, prewhiten
 from mrfpipe.imaging.delays import UNKNOWN, Delays, correct_delays, estimate_delays
@@ -156,7 +156,7 @@ class Reconstruction:
         denoised
             Whether its coefficients are denoised.
         device
-            Where images are made; coil maps and gradient delays are estimated on the CPU.
+            Where images and coil maps are made; gradient delays are estimated on the CPU.
         progress
             Called after every frame, or every slice of a subspace reconstruction, of each frequency of a field.
         before
@@ -251,8 +251,18 @@ class Reconstruction:
         ------
         InputError
             If the noise scan cannot be whitened with.
+        ResourceError
+            If the memory of a GPU does not hold what it takes.
         """
         self._n_done = 0
+        try:
+            yield from self._each()
+        except torch.OutOfMemoryError as e:
+            raise ResourceError(
+                f"A slice of {self.scan.name} does not fit into the memory of {self._device}; use --device cpu."
+            ) from e
+
+    def _each(self) -> Iterator[FrameSeries]:
         for s in range(self.n_slices):
             kspace = self._compressed(prewhiten(self.scan.kspace[s], self._noise(s)))
             maps = estimate_coil_maps(
@@ -262,6 +272,7 @@ class Reconstruction:
                 method=self._imaging.coil_maps,
                 weights=self._weights,
                 backend=self._imaging.nufft,
+                device=self._device,
             )
             if s == self.n_slices // 2:
                 self._coil_maps = maps
