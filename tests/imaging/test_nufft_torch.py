@@ -9,7 +9,7 @@ from sequences import first_readouts
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import ResourceError
-from mrfpipe.imaging import frames, nufft_torch, reconstruction
+from mrfpipe.imaging import coils, frames, joint, nufft_torch, reconstruction
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.density import ramp_weights
 from mrfpipe.imaging.nufft_torch import adjoint, modulated_adjoint
@@ -189,3 +189,27 @@ def test_a_gpu_that_is_too_small_is_named(monkeypatch, raw, dictionary):
     monkeypatch.setattr(reconstruction, "reconstruct_frames", too_large)
     with pytest.raises(ResourceError, match=r"A slice of .* does not fit into the memory of cpu; use --device cpu\."):
         Reconstruction(raw, dictionary.protocol.sequence).series()
+
+
+def test_nothing_is_left_on_the_cpu(monkeypatch, trajectory, density, basis, maps):
+    """A device without numbers refuses to work with arrays of another; and scans hold arrays that must not be written.
+
+    What needs numbers is taken out.
+    """
+    nowhere, kspace = torch.device("meta"), np.ones((N_COILS, *density.shape), np.complex64)
+    for array in (kspace, trajectory, density, basis, maps):
+        monkeypatch.setattr(array.flags, "writeable", False)
+    monkeypatch.setattr(nufft_torch, "check_reach", lambda *_: None)
+    for method, value in (("__float__", 0.0), ("__bool__", False)):
+        monkeypatch.setattr(torch.Tensor, method, lambda _, value=value: value)
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda one: torch.zeros(one.shape, dtype=one.dtype))
+    equations = normal_equations(kspace, trajectory, density, maps, basis, SPOKES_PER_FRAME, device=nowhere)
+    assert {part.device for part in (equations.right, equations.maps, equations.kernels)} == {nowhere}
+    assert equations.normal(equations.right).device == nowhere
+    repeated = np.repeat(basis, SPOKES_PER_FRAME, axis=0)
+    assert spread_kernels(trajectory, density, repeated, repeated, MATRIX, device=nowhere).device == nowhere
+    frames.reconstruct_frames(kspace, trajectory, maps, density, SPOKES_PER_FRAME, device=nowhere)
+    coils.estimate_coil_maps(kspace, trajectory, MATRIX, device=nowhere)
+    mask, jacobian = np.eye(MATRIX, dtype=bool), np.ones((MATRIX, 4, RANK), np.complex64)
+    step = joint._solve(equations, jacobian, jacobian[:, 0], np.ones((MATRIX, 4)), mask)
+    assert step.shape == (MATRIX, 4)

@@ -152,7 +152,7 @@ def roughness(values: Double, mask: Bool) -> Double:
 def _solve(equations: Equations, jacobian: Complex, residual: Complex, prior: Double, mask: Bool) -> Double:
     """Solve for the step of all voxels, shape `(voxels, unknowns)`, by preconditioned conjugate gradients."""
     device = equations.right.device
-    inside, weight = torch.from_numpy(mask).to(device), torch.from_numpy(prior).to(device)
+    voxels, weight = torch.from_numpy(np.flatnonzero(mask)).to(device), torch.from_numpy(prior).to(device)
     # Complex numbers as pairs of real ones, of which J is real. Shape (voxels, unknowns, 2 rank).
     slopes = torch.view_as_real(torch.from_numpy(jacobian)).flatten(2).to(device)
 
@@ -162,9 +162,10 @@ def _solve(equations: Equations, jacobian: Complex, residual: Complex, prior: Do
 
     def apply(step: Tensor) -> Tensor:
         pairs = torch.bmm(step[:, None, :].to(slopes.dtype), slopes).reshape(len(step), -1, 2)
-        image = torch.zeros((pairs.shape[1], *mask.shape), dtype=torch.complex64, device=device)
-        image[:, inside] = torch.view_as_complex(pairs).T
-        return back(equations.normal(image)[:, inside].T) + weight * step
+        image = torch.zeros((pairs.shape[1], mask.size), dtype=torch.complex64, device=device)
+        image[:, voxels] = torch.view_as_complex(pairs).T
+        applied = equations.normal(image.reshape(-1, *mask.shape)).flatten(1)
+        return back(applied[:, voxels].T) + weight * step
 
     blocks = torch.bmm(slopes, slopes.mT).to(weight.dtype) + torch.diag_embed(weight)
     inverse = torch.linalg.inv(blocks)
