@@ -10,7 +10,7 @@ from mrfpipe.dictionary import build_dictionary
 from mrfpipe.imaging.series import REPLICA_NOISE, FrameSeries
 from mrfpipe.interpolation import interpolated
 from mrfpipe.limit import deviations
-from mrfpipe.matching.deviation import ANYWHERE, gains, predicted_deviations
+from mrfpipe.matching.deviation import ANYWHERE, gains, predicted_deviations, roughness
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.match import match_series
 from mrfpipe.matching.refine import refine
@@ -105,6 +105,18 @@ def test_gains_are_what_a_replica_changes_by():
     far = gains(before, after, predicted, np.full((1, 4), 1e9))
     np.testing.assert_allclose(far[0], [0.5, 1, 3, 2.9], rtol=0.08)
     np.testing.assert_array_equal(gains(before, before, predicted, predicted), 1)
+
+
+def test_roughness_of_a_slope_is_nothing_and_of_a_chequerboard_all():
+    v, u = np.mgrid[:24, :24]
+    mask = ((v - 10) / 6) ** 2 + ((u - 13) / 9) ** 2 < 1
+    y, x = np.nonzero(mask)
+    board = np.where((y + x) % 2, 1.0, -1.0)
+    rough = roughness(np.column_stack([board, np.full(len(y), 3.0)]), mask)
+    assert np.allclose(rough[:, 1], 0, atol=1e-7)
+    # A voxel of +1 among as many of either sign, itself one of nine: 1 - 1/9.
+    inner = np.argwhere((y == 10) & (x == 17))[0, 0]
+    assert rough[inner, 0] == pytest.approx(8 / 9, abs=1e-6)
 
 
 @pytest.fixture(scope="module")

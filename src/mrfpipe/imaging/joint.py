@@ -3,48 +3,43 @@
 A subspace reconstruction solves for more numbers than a voxel has parameters, and stops early, before the noise of them
 all drowns the detail. Here the unknowns are the parameters theta and the complex scale of every voxel themselves. From
 maps that are nearly right the signals are linearised, ``x(theta) = x_0 + J (theta - theta_0)`` with x the coefficients
-of a voxel, and the normal equations of all samples are solved for the step by preconditioned conjugate gradients::
+of a voxel, and the normal equations of all samples are solved by preconditioned conjugate gradients::
 
-    (J' N J + P) (theta - theta_0) = J' (b - N x_0)
+    (J' N J / v + P) theta = J' (b - N x_0 + N J theta_0) / v
 
 N sums what the coils sample of coefficient images back into coefficients, b does so with the samples themselves
-(`Equations`). The preconditioner is each voxel's own block of J' J + P. The basis changes from readout to readout, as
-signals recover within a frame, too.
+(`Equations`). The preconditioner is each voxel's own block of J' J / v + P. The basis changes from readout to readout,
+as signals recover within a frame, too.
 
-P holds the step back where the noise would make it: a Gaussian prior around the maps that it starts from. How far a
-parameter may go in a voxel is `TRUST` times how rough its map is there (`roughness`): a map errs where it has detail,
-as detail is what the reconstruction that made it loses first, and little where it is smooth, such as that of B1. The
-weight of the prior is that of the noise, for which stands what no step can explain (`unexplained`): maps of a scan that
-is noisy, or undersampled, or not what the model says stay near their start. Nothing is chosen for a single parameter.
+P is the prior's precision: neighbouring voxels differ by no more than the scan itself tells (`smoothness`). v is the
+variance of the noise per real number, for which stands what no parameters can explain (`unexplained`): maps of a scan
+that is noisy, or undersampled, or not what the model says become smoother. Nothing is chosen for a single parameter.
+
+The conjugate gradients start from the maps that are most probable if N is the identity, as which it was approximated to
+learn the smoothness.
 """
 
 import numpy as np
 import torch
-from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from mrfpipe.arrays import Bool, Complex, Double, check_shape
 from mrfpipe.dictionary import Dictionary
-from mrfpipe.imaging.lowrank import denoise_low_rank
-from mrfpipe.imaging.normal import Equations
+from mrfpipe.imaging.normal import Equations, solve_by_blocks, times
+from mrfpipe.imaging.smoothness import Smoothness, learn
 from mrfpipe.interpolation import Numbers, interpolated
 
-N_ITERATIONS = 6
-"""Iterations of conjugate gradients. On phantoms of thigh and leg errors change by at most 3 % from 6 to 10."""
-TRUST = 0.6
-"""How far the prior lets a parameter go, over the roughness of its map. On these phantoms errors
-were hardly higher at 0.35 and at 1, and 10 % higher at 2, when the prior was weighted by the receivers' noise alone."""
-LEAST_TRUST = 1e-4
-"""How far any parameter may go, as a share of its range."""
+N_ITERATIONS = 4
+"""Iterations of conjugate gradients. On phantoms of thigh and leg errors change by at most 3 % from 4 to 6."""
+WEAKEST = 1.0
+"""Precision of a parameter around its start, in units of its range: it holds what nothing else tells."""
 SCALE_TRUST = 1e3
 """How far a voxel's scale may go, as a share of itself: anywhere."""
-NEIGHBOURS, SURROUNDINGS = 3, 5
-"""Voxels along a side of the square whose mean is compared with a voxel, and of that over which roughness is a mean."""
 
 
-def joint_coefficients(
+def joint_parameters(
     equations: Equations, dictionary: Dictionary, start: Double, images: Complex, mask: Bool
-) -> tuple[Complex, Double]:
+) -> Double:
     """Take a step from the maps of a slice to those that explain all of its samples best.
 
     Parameters
@@ -56,14 +51,13 @@ def joint_coefficients(
     start
         Parameters of the voxels of the mask, in SI units, in the order of the grid. Shape `(voxels, parameters)`.
     images
-        Coefficients that they were estimated from, in the leading basis vectors; outside the mask they stay. Shape
-        `(leading, y, x)`.
+        Coefficients that they were estimated from, in the leading basis vectors. Shape `(leading, y, x)`.
     mask
         Voxels that have parameters. Shape `(y, x)`.
 
     Returns
     -------
-        Coefficients of the signals at the parameters found, denoised, shape `(leading, y, x)`; and these parameters.
+        The parameters found, in SI units. Shape `(voxels, parameters)`.
     """
     n_leading, rank = check_shape("images", images, "leading y x")["leading"], len(equations.right)
     box, inside = equations.box, mask[equations.box]
@@ -78,15 +72,10 @@ def joint_coefficients(
     here = torch.from_numpy(full).to(equations.right.device)
     residual: Complex = (equations.right - equations.normal(here)).cpu().numpy()[:, inside].T
     # No less than the receivers' noise: with few coefficients, steps explain all of a residual.
-    noise = max(unexplained(jacobian, residual), equations.noise)
-    prior = noise / 2 / trusted((start - low) / spans, inside) ** 2
-    step = _solve(equations, jacobian, residual, prior, inside)
-    found = np.clip(start + step[:, :-2] * spans, low, high)
-    scale = scale * (1 + step[:, -2] + 1j * step[:, -1])
-    full[:, inside] = (scale[:, None] * interpolated(dictionary, found)[0]).T
-    improved = images.copy()
-    improved[:, *box] = denoise_low_rank(torch.from_numpy(full[:n_leading]).to(equations.right.device)).cpu().numpy()
-    return improved, found
+    deviation = np.float32(np.sqrt(max(unexplained(jacobian, residual), equations.noise) / 2))
+    step = _step(equations, jacobian / deviation, residual / deviation, (start - low) / spans, inside)
+    found: Double = np.clip(start + step * spans, low, high)
+    return found
 
 
 def unexplained(jacobian: Complex, residual: Complex) -> float:
@@ -111,15 +100,6 @@ def _scale(signals: Numbers, measured: Complex) -> Numbers:
     return scale
 
 
-def trusted(values: Double, mask: Bool) -> Double:
-    """Return how far the parameters and the scale may go, as standard deviations, as shares of ranges and of scale.
-
-    Values are those of the voxels of a mask, shape `(voxels, parameters)`. Shape `(voxels, parameters + 2)`.
-    """
-    far = np.maximum(TRUST * roughness(values, mask), LEAST_TRUST)
-    return np.concatenate([far, np.full((len(values), 2), SCALE_TRUST)], axis=1)
-
-
 def scaled_jacobian(signals: Numbers, slopes: Numbers, scale: Numbers, spans: Double) -> Complex:
     """Return the slopes of scaled signals along every parameter, each in units of its span, and along their scale.
 
@@ -132,58 +112,47 @@ def scaled_jacobian(signals: Numbers, slopes: Numbers, scale: Numbers, spans: Do
     return jacobian
 
 
-def roughness(values: Double, mask: Bool) -> Double:
-    """Root mean square, around each voxel, of the difference between voxels and the mean of their neighbours.
+def _step(equations: Equations, jacobian: Complex, residual: Complex, start: Double, mask: Bool) -> Double:
+    """Return the step of the parameters, as shares of their ranges. Shape `(voxels, parameters)`.
 
-    Values and roughness are those of the voxels of a mask. Shape `(voxels, parameters)`.
+    Jacobian and residual are over the deviation of the noise, of shapes `(voxels, unknowns, rank)` and `(voxels,
+    rank)`.
     """
-    rough = np.empty_like(values)
-    share = [np.maximum(uniform_filter(mask.astype(float), size), 1e-9) for size in (NEIGHBOURS, SURROUNDINGS)]
-    for i, column in enumerate(values.T):
-        image = np.zeros(mask.shape)
-        image[mask] = column
-        difference = np.where(mask, image - uniform_filter(image, NEIGHBOURS) / share[0], 0)
-        squares = uniform_filter(difference**2, SURROUNDINGS) / share[1]
-        # The filter's running sums may leave a little less than nothing.
-        rough[:, i] = np.sqrt(np.maximum(squares[mask], 0))
-    return rough
-
-
-def _solve(equations: Equations, jacobian: Complex, residual: Complex, prior: Double, mask: Bool) -> Double:
-    """Solve for the step of all voxels, shape `(voxels, unknowns)`, by preconditioned conjugate gradients."""
-    device = equations.right.device
-    voxels, weight = torch.from_numpy(np.flatnonzero(mask)).to(device), torch.from_numpy(prior).to(device)
+    device, n = equations.right.device, start.shape[1]
+    slopes, maps = (torch.from_numpy(array).to(device) for array in (jacobian, start))
     # Complex numbers as pairs of real ones, of which J is real. Shape (voxels, unknowns, 2 rank).
-    slopes = torch.view_as_real(torch.from_numpy(jacobian)).flatten(2).to(device)
+    slopes = torch.view_as_real(slopes).flatten(2)
+    weakest = maps.new_tensor([WEAKEST] * n + [1 / SCALE_TRUST**2] * 2)
+    blocks = torch.bmm(slopes, slopes.mT).to(maps.dtype) + torch.diag(weakest)
+    gradient = _back(slopes, torch.from_numpy(residual).to(device)).to(maps.dtype)
+    # Of the parameters alone, whatever the scale is.
+    of_scale = torch.linalg.solve(blocks[:, n:, n:], blocks[:, n:, :n]).mT
+    information = blocks[:, :n, :n] - torch.bmm(of_scale, blocks[:, n:, :n])
+    likely, smooth = learn(maps, information, gradient[:, :n] - times(of_scale, gradient[:, n:]), mask)
+    step = torch.zeros_like(gradient)
+    step[:, :n] = likely - maps
+    step[:, n:] = torch.linalg.solve(blocks[:, n:, n:], gradient[:, n:] - times(blocks[:, n:, :n], step[:, :n]))
+    blocks[:, :n, :n] += torch.diag_embed(smooth.diagonal())
+    gradient[:, :n] -= smooth.apply(maps)
 
-    def back(coefficients: Tensor) -> Tensor:
-        pairs = torch.view_as_real(coefficients.contiguous()).flatten(1)
-        return torch.bmm(slopes, pairs[:, :, None])[:, :, 0]
+    def apply(values: Tensor) -> Tensor:
+        applied = _sampled(equations, slopes, values, smooth) + weakest * values
+        applied[:, :n] += smooth.apply(values[:, :n])
+        return applied
 
-    def apply(step: Tensor) -> Tensor:
-        pairs = torch.bmm(step[:, None, :].to(slopes.dtype), slopes).reshape(len(step), -1, 2)
-        image = torch.zeros((pairs.shape[1], mask.size), dtype=torch.complex64, device=device)
-        image[:, voxels] = torch.view_as_complex(pairs).T
-        applied = equations.normal(image.reshape(-1, *mask.shape)).flatten(1)
-        return back(applied[:, voxels].T) + weight * step
-
-    blocks = torch.bmm(slopes, slopes.mT).to(weight.dtype) + torch.diag_embed(weight)
-    inverse = torch.linalg.inv(blocks)
-
-    def precondition(left: Tensor) -> Tensor:
-        return torch.bmm(inverse, left[:, :, None])[:, :, 0]
-
-    left = back(torch.from_numpy(residual).to(device)).to(weight.dtype)
-    step, direction = torch.zeros_like(left), precondition(left)
-    energy = torch.sum(left * direction)
-    for _ in range(N_ITERATIONS):
-        if energy <= 0:
-            break
-        applied = apply(direction)
-        length = energy / torch.sum(direction * applied)
-        step, left = step + length * direction, left - length * applied
-        ahead = precondition(left)
-        energy, before = torch.sum(left * ahead), energy
-        direction = ahead + energy / before * direction
-    found: Double = step.cpu().numpy()
+    found: Double = solve_by_blocks(apply, blocks, gradient, step, n_iterations=N_ITERATIONS)[:, :n].cpu().numpy()
     return found
+
+
+def _sampled(equations: Equations, slopes: Tensor, step: Tensor, smooth: Smoothness) -> Tensor:
+    """Apply J' N J to a step. Shape `(voxels, unknowns)`."""
+    pairs = torch.bmm(step[:, None, :].to(slopes.dtype), slopes).reshape(len(step), -1, 2)
+    image = equations.right.new_zeros(equations.right.shape).flatten(1)
+    image[:, smooth.voxels] = torch.view_as_complex(pairs).T
+    applied = equations.normal(image.reshape(equations.right.shape)).flatten(1)
+    return _back(slopes, applied[:, smooth.voxels].T).to(step.dtype)
+
+
+def _back(slopes: Tensor, coefficients: Tensor) -> Tensor:
+    """Apply J' to coefficients `(voxels, rank)`. Shape `(voxels, unknowns)`."""
+    return times(slopes, torch.view_as_real(coefficients.contiguous()).flatten(1))

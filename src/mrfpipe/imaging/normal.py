@@ -108,5 +108,32 @@ def conjugate_gradients(operator: Operator, right: Tensor) -> Iterator[Tensor]:
         direction = residual + (energy / previous) * direction
 
 
+def solve_by_blocks(operator: Operator, blocks: Tensor, right: Tensor, start: Tensor, *, n_iterations: int) -> Tensor:
+    """Improve the start of ``operator(x) = right`` by conjugate gradients, preconditioned by each voxel's own block.
+
+    The operator is symmetric and positive definite, and so are the blocks, of shape `(voxels, unknowns, unknowns)`; all
+    else has shape `(voxels, unknowns)`.
+    """
+    inverse = torch.linalg.inv(blocks)
+    solution, left = start, right - operator(start)
+    direction = times(inverse, left)
+    energy = torch.sum(left * direction)
+    for _ in range(n_iterations):
+        if energy <= 0:
+            break
+        applied = operator(direction)
+        length = energy / torch.sum(direction * applied)
+        solution, left = solution + length * direction, left - length * applied
+        ahead = times(inverse, left)
+        energy, before = torch.sum(left * ahead), energy
+        direction = ahead + energy / before * direction
+    return solution
+
+
+def times(blocks: Tensor, values: Tensor) -> Tensor:
+    """Multiply the values of each voxel by its own matrix. Shapes `(voxels, m, n)` and `(voxels, n)`."""
+    return torch.bmm(blocks, values[:, :, None])[:, :, 0]
+
+
 def _inner(a: Tensor, b: Tensor) -> Tensor:
     return torch.vdot(a.flatten(), b.flatten()).real

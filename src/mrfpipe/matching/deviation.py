@@ -18,10 +18,11 @@ What undersampling and a wrong model do to the maps is no noise and is not in th
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 from mrfpipe.arrays import Bool, Complex, Double
 from mrfpipe.dictionary import Dictionary
-from mrfpipe.imaging.joint import SCALE_TRUST, trusted
+from mrfpipe.imaging.joint import SCALE_TRUST
 from mrfpipe.imaging.series import REPLICA_NOISE
 from mrfpipe.interpolation import interpolated, share_of
 from mrfpipe.limit import MEDIAN_OF_NORMAL, fisher
@@ -30,6 +31,12 @@ AT_ONCE = 8192
 """Voxels whose deviations are computed at a time."""
 ANYWHERE = 1 / np.sqrt(12)
 """Standard deviation of what may lie anywhere in a range of 1."""
+TRUST = 0.6
+"""How far the roughness of a map lets a parameter go, over this roughness."""
+LEAST_TRUST = 1e-4
+"""How far any parameter may go, as a share of its range."""
+NEIGHBOURS, SURROUNDINGS = 3, 5
+"""Voxels along a side of the square whose mean is compared with a voxel, and of that over which roughness is a mean."""
 N_PARTS, LEAST_IN_PART = 10, 200
 """Parts of the voxels that are scaled on their own, and voxels of a part, whose median is known to 6 %, at least."""
 
@@ -124,3 +131,29 @@ def gains(before: Double, after: Double, predicted: Double, everywhere: Double) 
         logarithm = np.log(np.maximum(everywhere[:, p], np.finfo(np.float64).tiny))
         found[:, p] = np.interp(logarithm, np.log(deviation), factor)
     return found
+
+
+def trusted(values: Double, mask: Bool) -> Double:
+    """Return how far the parameters and the scale may go, as standard deviations, as shares of ranges and of scale.
+
+    Values are those of the voxels of a mask, shape `(voxels, parameters)`. Shape `(voxels, parameters + 2)`.
+    """
+    far = np.maximum(TRUST * roughness(values, mask), LEAST_TRUST)
+    return np.concatenate([far, np.full((len(values), 2), SCALE_TRUST)], axis=1)
+
+
+def roughness(values: Double, mask: Bool) -> Double:
+    """Root mean square, around each voxel, of the difference between voxels and the mean of their neighbours.
+
+    Values and roughness are those of the voxels of a mask. Shape `(voxels, parameters)`.
+    """
+    rough = np.empty_like(values)
+    share = [np.maximum(uniform_filter(mask.astype(float), size), 1e-9) for size in (NEIGHBOURS, SURROUNDINGS)]
+    for i, column in enumerate(values.T):
+        image = np.zeros(mask.shape)
+        image[mask] = column
+        difference = np.where(mask, image - uniform_filter(image, NEIGHBOURS) / share[0], 0)
+        squares = uniform_filter(difference**2, SURROUNDINGS) / share[1]
+        # The filter's running sums may leave a little less than nothing.
+        rough[:, i] = np.sqrt(np.maximum(squares[mask], 0))
+    return rough

@@ -18,8 +18,8 @@ from mrfpipe.matching.deviation import gains, predicted_deviations
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.gap import correlation_gap
 from mrfpipe.matching.group import match_group, pair_bytes
-from mrfpipe.matching.joint import joint_series
-from mrfpipe.matching.refine import Estimates, refine
+from mrfpipe.matching.joint import joint_estimates
+from mrfpipe.matching.refine import Estimates, estimates_at, on_grid, refine
 from mrfpipe.matching.score import Matches
 from mrfpipe.progress import UNTOLD, Steps
 
@@ -40,8 +40,6 @@ class _Voxels:
 
     coefficients: Complex
     """Signals inside the mask in the dictionary's basis, or in that which they came in. Shape `(voxels, rank)`."""
-    measured: Complex
-    """The same before a joint reconstruction, after which signals are those of the model. Shape `(voxels, rank)`."""
     norm: Float
     """Norms of the measured signals over all frames, or of the coefficients they came as. Shape `(voxels)`."""
     noise: Double
@@ -50,21 +48,15 @@ class _Voxels:
     """Where they are. Shape `(slices, y, x)`."""
 
     @classmethod
-    def of(cls, series: FrameSeries, dictionary: Dictionary, before: FrameSeries | None = None) -> Self:
-        """Compress the signals of a series, slice after slice, unless they come as coefficients.
-
-        `before` is the series before a joint reconstruction, if there was one.
-        """
+    def of(cls, series: FrameSeries, dictionary: Dictionary) -> Self:
+        """Compress the signals of a series, slice after slice, unless they come as coefficients."""
         mask = series.mask & np.any(series.images != 0, axis=1)
         signals = [series.images[s][:, mask[s]].T for s in range(series.n_slices)]
         coefficients = signals if series.basis is not None else [dictionary.compress(some) for some in signals]
         noise = np.nan if series.noise is None else series.noise
-        if before is not None:
-            signals = [before.images[s][:, mask[s]].T for s in range(series.n_slices)]
         return cls(
             noise=np.full(int(mask.sum()), noise),
             coefficients=np.concatenate(coefficients),
-            measured=np.concatenate(coefficients if before is None else signals),
             norm=np.concatenate([np.linalg.norm(some, axis=1) for some in signals]),
             mask=mask,
         )
@@ -138,43 +130,41 @@ def match_series(
         )
     at_once = voxels_at_once(dictionary, groups if method == "group" else None, memory)
     parts: list[_Voxels] = []
-    starts: list[Int] = []
+    joint: list[Double] = []
     again: dict[int, Callable[[], FrameSeries]] = {}
     whole = dictionary
     affine = np.eye(4)
-    for given in [series] if isinstance(series, FrameSeries) else series:
-        _check_sequence(given, dictionary)
-        part = given
-        if given.equations is not None:
-            part, start = joint_series(given, whole, device)
-            starts.append(start)
+    for part in [series] if isinstance(series, FrameSeries) else series:
+        _check_sequence(part, dictionary)
+        if part.equations is not None:
+            joint.append(joint_estimates(part, whole, device))
         if not parts:
             affine = part.affine
             if part.basis is not None:
                 groups = None if groups is None else groups.in_basis(part.basis, dictionary.basis)
                 dictionary = dictionary.in_basis(part.basis)
-        parts.append(_Voxels.of(part, dictionary, None if part is given else given))
-        if given.replica is not None:
-            again[len(parts) - 1] = given.replica
+        parts.append(_Voxels.of(part, dictionary))
+        if part.replica is not None:
+            again[len(parts) - 1] = part.replica
     voxels = _Voxels.joined(parts)
-    if starts:
-        entries = np.stack(starts)[voxels.mask]
+    if joint:
+        found = estimates_at(np.concatenate(joint), dictionary)
+        entries = dictionary.nearest(found.parameters)
+        found = found if refined else on_grid(entries, dictionary)
     else:
         entries = _match(voxels.coefficients, dictionary, method, groups, at_once, device, progress).entry
+        found = refine(voxels.coefficients, entries, dictionary) if refined else on_grid(entries, dictionary)
     sd = None
     if refined:
-        found = refine(voxels.coefficients, entries, dictionary)
         near = np.zeros(voxels.mask.shape, np.int64)
         near[voxels.mask] = dictionary.nearest(found.parameters)
         replicas = {s: _replica(make(), near[s], whole, dictionary, device) for s, make in again.items()}
         sd = _deviations(voxels, found, replicas, dictionary, denoised=part.basis is not None)
-    else:
-        found = Estimates(parameters=dictionary.parameters(entries), signals=dictionary.entries(entries))
-    compared = compare_signals(voxels.measured, found.signals, voxels.norm)
+    compared = compare_signals(voxels.coefficients, found.signals, voxels.norm)
     m0, phase, agreement = (_image(values, voxels.mask) for values in compared)
     lacking = None
     if gap:
-        inside = np.linalg.norm(voxels.measured, axis=1) / voxels.norm
+        inside = np.linalg.norm(voxels.coefficients, axis=1) / voxels.norm
         lacking = _image(correlation_gap(voxels.coefficients, dictionary) * inside, voxels.mask)
     edge = np.zeros(voxels.mask.shape, np.uint8)
     edge[voxels.mask] = edge_bits(found.parameters, dictionary)
@@ -191,19 +181,20 @@ def match_series(
         sd=sd,
     )
     fingerprints = Fingerprints(
-        basis=dictionary.basis, measured=voxels.measured, simulated=found.signals.astype(np.complex64, copy=False)
+        basis=dictionary.basis, measured=voxels.coefficients, simulated=found.signals.astype(np.complex64, copy=False)
     )
     return maps, fingerprints
 
 
 def _replica(series: FrameSeries, near: Int, whole: Dictionary, dictionary: Dictionary, device: torch.device) -> Double:
     """Map a slice again of noisier samples, from entries that are near. Shape `(parameters, y, x)`, NaN outside."""
-    if series.equations is not None:
-        series, near = joint_series(series, whole, device, near)
     voxels = _Voxels.of(series, dictionary)
-    found = refine(voxels.coefficients, near[voxels.mask[0]], dictionary)
-    maps = np.full((len(found.parameters), *voxels.mask.shape[1:]), np.nan)
-    maps[:, voxels.mask[0]] = list(found.parameters.values())
+    if series.equations is not None:
+        found = joint_estimates(series, whole, device, near).T
+    else:
+        found = np.stack([*refine(voxels.coefficients, near[voxels.mask[0]], dictionary).parameters.values()])
+    maps = np.full((len(found), *voxels.mask.shape[1:]), np.nan)
+    maps[:, voxels.mask[0]] = found
     return maps
 
 

@@ -19,7 +19,7 @@ from numba import njit, prange
 
 from mrfpipe.arrays import Complex, Double, Int, check_shape
 from mrfpipe.dictionary import Dictionary
-from mrfpipe.interpolation import WORK_ROWS, Numbers, Table, fingerprint_at, share_of, table_of
+from mrfpipe.interpolation import WORK_ROWS, Numbers, Table, fingerprint_at, interpolated, share_of, table_of
 from mrfpipe.matching.score import unit_signals
 
 STEPS = 12
@@ -38,6 +38,17 @@ class Estimates:
     """Estimates in SI units, by name. Shape `(voxels)` each."""
     signals: Complex
     """The compressed fingerprints at these estimates. Shape `(voxels, rank)`."""
+
+
+def estimates_at(parameters: Double, dictionary: Dictionary) -> Estimates:
+    """Put parameters in SI units, shape `(voxels, parameters)`, and the fingerprints that have them together."""
+    signals = interpolated(dictionary, parameters)[0].astype(np.complex64)
+    return Estimates(parameters=dict(zip(dictionary.protocol.grid, parameters.T, strict=True)), signals=signals)
+
+
+def on_grid(entries: Int, dictionary: Dictionary) -> Estimates:
+    """Return the parameters of entries, shape `(voxels)`, and their fingerprints."""
+    return Estimates(parameters=dictionary.parameters(entries), signals=dictionary.entries(entries))
 
 
 @njit(cache=True)

@@ -1,0 +1,149 @@
+"""Smoothness: by how much neighbouring voxels differ in each map, as the scan itself tells.
+
+The prior of a joint reconstruction: the difference of two neighbours is normally distributed around 0, with a variance
+of its own for each parameter and place. The variances are those that make the measurement most likely, found by
+expectation maximisation (Dempster et al., J R Stat Soc B 39:1, 1977). In turn
+
+1. the maps that are most probable with the present variances are estimated, and a sample of their uncertainty is drawn
+   by perturbing data and prior (Papandreou and Yuille, Adv Neural Inf Process Syst 23, 2010);
+2. each variance becomes the mean of the squared differences around it, those of the sample included.
+
+A map that changes by no more than noise and aliasing would change it becomes smooth, as B1 does. Where its differences
+are larger, it keeps them. No parameter has a setting of its own.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from mrfpipe.arrays import Bool
+from mrfpipe.imaging.normal import solve_by_blocks, times
+
+N_ROUNDS = 5
+"""Times that maps and variances are estimated in turn."""
+N_ITERATIONS = 30
+"""Iterations of conjugate gradients that estimate the maps of a round, from those of the round before."""
+AROUND = 9
+"""Voxels along a side of the square whose differences make a variance."""
+COMMON = 20
+"""Mean squared differences of the whole map that are counted with those of a square."""
+LEAST = 1e-4
+"""Least standard deviation of a difference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Smoothness:
+    """A normal distribution of the differences of neighbouring voxels of a mask."""
+
+    voxels: Tensor
+    """Number of each voxel of the mask in the image. Shape `(voxels)`."""
+    there: Tensor
+    """Whether a voxel and its neighbour below, and to its right, are both in the mask. Shape `(2, y, x, 1)`."""
+    precision: Tensor
+    """One over the variance of their difference, 0 where they are not. Shape `(2, y, x, parameters)`."""
+
+    @classmethod
+    def of(cls, values: Tensor, mask: Bool) -> "Smoothness":
+        """Take the differences of some maps for typical. Shapes `(voxels, parameters)` and `(y, x)`."""
+        inside = torch.from_numpy(mask).to(values.device)
+        there = torch.zeros((2, *mask.shape, 1), dtype=torch.bool, device=values.device)
+        there[0, :-1, :, 0], there[1, :, :-1, 0] = inside[:-1] & inside[1:], inside[:, :-1] & inside[:, 1:]
+        unknown = there.new_zeros((2, *mask.shape, values.shape[1]), dtype=values.dtype)
+        return cls(voxels=inside.flatten().nonzero()[:, 0], there=there, precision=unknown).learned(values)
+
+    def learned(self, *values: Tensor) -> "Smoothness":
+        """Return the smoothness with variances as the summed squares of the differences of some values.
+
+        Shape `(voxels, parameters)` each.
+        """
+        squares = torch.stack([self._differences(each) ** 2 * self.there for each in values]).sum(dim=(0, 1))
+        n_pairs = self.there.sum(dim=0).to(squares.dtype)
+        mean = squares.sum(dim=(0, 1)) / n_pairs.sum().clamp(min=1)
+        variance = (_around(squares) + COMMON * mean) / (_around(n_pairs) + COMMON)
+        root = 1 / variance.clamp(min=LEAST**2).sqrt()
+        precision = torch.zeros_like(self.precision)
+        precision[0, :-1], precision[1, :, :-1] = root[:-1] * root[1:], root[:, :-1] * root[:, 1:]
+        return Smoothness(voxels=self.voxels, there=self.there, precision=precision * self.there)
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Multiply values of the voxels by the precision matrix of the maps. Shape `(voxels, parameters)`."""
+        return self._collected(self.precision * self._differences(values))
+
+    def diagonal(self) -> Tensor:
+        """Return the diagonal of this matrix. Shape `(voxels, parameters)`."""
+        return self._collected(self.precision, sign=1)
+
+    def perturbation(self, rng: np.random.Generator) -> Tensor:
+        """Draw values whose covariance is this matrix. Shape `(voxels, parameters)`."""
+        return self._collected(self.precision.sqrt() * _white(rng, self.precision))
+
+    def _differences(self, values: Tensor) -> Tensor:
+        """Subtract from each voxel the one below and the one to its right. Shape `(2, y, x, parameters)`."""
+        n_y, n_x = self.there.shape[1:3]
+        image = values.new_zeros((n_y * n_x, values.shape[1]))
+        image[self.voxels] = values
+        image = image.reshape(n_y, n_x, -1)
+        found = torch.zeros_like(self.precision)
+        torch.sub(image[:-1], image[1:], out=found[0, :-1])
+        torch.sub(image[:, :-1], image[:, 1:], out=found[1, :, :-1])
+        return found
+
+    def _collected(self, pairs: Tensor, sign: int = -1) -> Tensor:
+        """Add what belongs to pairs to their first voxel, and with a sign to their second. Zero outside the mask."""
+        total = pairs[0] + pairs[1]
+        total[1:] += sign * pairs[0, :-1]
+        total[:, 1:] += sign * pairs[1, :, :-1]
+        return total.flatten(0, 1)[self.voxels]
+
+
+def learn(start: Tensor, information: Tensor, gradient: Tensor, mask: Bool) -> tuple[Tensor, Smoothness]:
+    """Learn the smoothness of maps from what each voxel tells by itself.
+
+    Parameters
+    ----------
+    start
+        Parameters, as shares of their ranges. Shape `(voxels, parameters)`.
+    information
+        Fisher information of each voxel's measurement. Shape `(voxels, parameters, parameters)`.
+    gradient
+        Gradient of the logarithm of its likelihood at the start. Shape `(voxels, parameters)`.
+    mask
+        Where the voxels are. Shape `(y, x)`.
+
+    Returns
+    -------
+        The most probable maps, if voxels were measured independently, and their smoothness.
+    """
+    rng, maps, smooth = np.random.default_rng(0), start, Smoothness.of(start, mask)
+    root, right = torch.linalg.cholesky(information), times(information, start) + gradient
+    for _ in range(N_ROUNDS):
+        solve = partial(
+            solve_by_blocks,
+            partial(_posterior, information, smooth),
+            information + torch.diag_embed(smooth.diagonal()),
+            n_iterations=N_ITERATIONS,
+        )
+        maps = solve(right, maps)
+        sample = solve(times(root, _white(rng, right)) + smooth.perturbation(rng), torch.zeros_like(right))
+        smooth = smooth.learned(maps, sample)
+    return maps, smooth
+
+
+def _posterior(information: Tensor, smooth: Smoothness, values: Tensor) -> Tensor:
+    """Multiply values by the precision matrix of the maps once they are measured. Shape `(voxels, parameters)`."""
+    return times(information, values) + smooth.apply(values)
+
+
+def _around(values: Tensor) -> Tensor:
+    """Sum values over the square around each voxel. Shape `(y, x, any)`."""
+    means = avg_pool2d(values.movedim(2, 0)[None], AROUND, stride=1, padding=AROUND // 2)[0]
+    return means.movedim(0, 2) * AROUND**2
+
+
+def _white(rng: np.random.Generator, like: Tensor) -> Tensor:
+    """Draw numbers of unit variance, the same on every device."""
+    return torch.from_numpy(rng.standard_normal(like.shape)).to(like.device)
