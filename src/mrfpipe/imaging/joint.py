@@ -18,6 +18,8 @@ weight of the prior is that of the noise, for which stands what no step can expl
 is noisy, or undersampled, or not what the model says stay near their start. Nothing is chosen for a single parameter.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 from scipy.ndimage import uniform_filter
@@ -154,26 +156,22 @@ def _solve(equations: Equations, jacobian: Complex, residual: Complex, prior: Do
     device = equations.right.device
     voxels, weight = torch.from_numpy(np.flatnonzero(mask)).to(device), torch.from_numpy(prior).to(device)
     # Complex numbers as pairs of real ones, of which J is real. Shape (voxels, unknowns, 2 rank).
-    slopes = torch.view_as_real(torch.from_numpy(jacobian)).flatten(2).to(device)
+    slopes = torch.view_as_real(torch.from_numpy(jacobian)).flatten(2)
+    blocks = torch.bmm(slopes, slopes.mT).double() + torch.diag_embed(torch.from_numpy(prior))
+    precondition = partial(_products, torch.linalg.inv(blocks).to(device))
+    slopes = slopes.to(device)
 
     def back(coefficients: Tensor) -> Tensor:
-        pairs = torch.view_as_real(coefficients.contiguous()).flatten(1)
-        return torch.bmm(slopes, pairs[:, :, None])[:, :, 0]
+        return _products(slopes, torch.view_as_real(coefficients.contiguous()).flatten(1))
 
     def apply(step: Tensor) -> Tensor:
-        pairs = torch.bmm(step[:, None, :].to(slopes.dtype), slopes).reshape(len(step), -1, 2)
+        pairs = _products(slopes.mT, step.float()).reshape(len(step), -1, 2)
         image = torch.zeros((pairs.shape[1], mask.size), dtype=torch.complex64, device=device)
         image[:, voxels] = torch.view_as_complex(pairs).T
         applied = equations.normal(image.reshape(-1, *mask.shape)).flatten(1)
         return back(applied[:, voxels].T) + weight * step
 
-    blocks = torch.bmm(slopes, slopes.mT).to(weight.dtype) + torch.diag_embed(weight)
-    inverse = torch.linalg.inv(blocks)
-
-    def precondition(left: Tensor) -> Tensor:
-        return torch.bmm(inverse, left[:, :, None])[:, :, 0]
-
-    left = back(torch.from_numpy(residual).to(device)).to(weight.dtype)
+    left = back(torch.from_numpy(residual).to(device)).double()
     step, direction = torch.zeros_like(left), precondition(left)
     energy = torch.sum(left * direction)
     for _ in range(N_ITERATIONS):
@@ -187,3 +185,9 @@ def _solve(equations: Equations, jacobian: Complex, residual: Complex, prior: Do
         direction = ahead + energy / before * direction
     found: Double = step.cpu().numpy()
     return found
+
+
+def _products(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Multiply each voxel's matrix by its vector, written out: a GPU's libraries are not for so many small ones."""
+    products: Tensor = (matrices * vectors[:, None, :]).sum(dim=2)
+    return products
