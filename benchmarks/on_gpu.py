@@ -2,9 +2,9 @@
 
     python benchmarks/on_gpu.py [--device cuda|cpu] [--small]
 
-Frames are a phantom's, simulated, so that nothing but torch, numba-cuda, scipy, h5py and scikit-image is needed;
-subspace images take a raw scan, and are left out where sigpy or ismrmrd is missing. `--small` rehearses the run on a
-small grid and a small matrix; `--device cpu` without a GPU. The last line is all of it as JSON.
+Frames are a phantom's, simulated, so that nothing but torch, numba-cuda, scipy, h5py and scikit-image is needed; images
+of a raw scan are left out where finufft or ismrmrd is missing. `--small` rehearses the run on a small grid and a small
+matrix; `--device cpu` without a GPU. The last line is all of it as JSON.
 
 Limits: a multiply-add counts as two operations. Phase graphs take 42 operations an order and repetition time, 64 orders
 and 2800 pulses for a signal of T1-FF; exact matching 0.55 Mflop and brute force 0.7 Gflop a voxel (`match.py` counts
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -37,9 +38,14 @@ from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.group import match_group
 from mrfpipe.matching.grouping import build_groups
+from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
 from mrfpipe.protocol import Protocol, load_protocol
+from mrfpipe.readout_basis import readout_basis
+
+if TYPE_CHECKING:
+    from mrfpipe.acquisition.scan import RawScan
 
 CPU = torch.device("cpu")
 
@@ -148,22 +154,30 @@ def _each(network: torch.nn.Module, slices: torch.Tensor) -> None:
         network(one.contiguous(memory_format=torch.channels_last))
 
 
-def subspace(protocol: Protocol, device: torch.device, results: Results) -> None:
-    """Time a slice of subspace images, stage by stage, and compare it with the CPU's."""
+def images(protocol: Protocol, dictionary: Dictionary, device: torch.device, results: Results) -> None:
+    """Time what makes images of a raw scan: frames, subspace and joint, stage by stage and slice by slice."""
     try:
-        from mrfpipe.imaging.coils import estimate_coil_maps
-        from mrfpipe.imaging.density import weights_of
-        from mrfpipe.imaging.lowrank import denoise_low_rank
-        from mrfpipe.imaging.subspace import normal_equations, reconstruct_subspace, subspace_kernels
         from mrfpipe.phantom.scanner import scan
     except ImportError as e:
-        print(f"  no subspace images: {e}", flush=True)
+        print(f"  no images of raw scans: {e}", flush=True)
         return
     sequence = protocol.sequence
     phantom = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=1, slice_spacing=0.012, seed=3)
     start = time.perf_counter()
     raw = scan(phantom, protocol, n_coils=8)
     results.add("a scan of 8 coils, made on the CPU", time.perf_counter() - start, "s")
+    subspace(raw, protocol, device, results)
+    slices(replace(raw, kspace=np.repeat(raw.kspace, 5, axis=0), order=None), dictionary, device, results)
+
+
+def subspace(raw: "RawScan", protocol: Protocol, device: torch.device, results: Results) -> None:
+    """Time a slice of subspace images, stage by stage, and compare it with the CPU's."""
+    from mrfpipe.imaging.coils import estimate_coil_maps
+    from mrfpipe.imaging.density import weights_of
+    from mrfpipe.imaging.lowrank import denoise_low_rank
+    from mrfpipe.imaging.subspace import normal_equations, reconstruct_subspace, subspace_kernels
+
+    sequence = protocol.sequence
     kspace, trajectory, weights = raw.kspace[0], raw.trajectory, weights_of(raw.readout)
     density = weights(trajectory, sequence.matrix)
     basis = build_dictionary(protocol, rank=protocol.subspace_rank).subspace
@@ -179,16 +193,66 @@ def subspace(protocol: Protocol, device: torch.device, results: Results) -> None
     work()
     results.add("subspace, a slice", seconds(work, 2), "s")
     right = partial(normal_equations, kspace, trajectory, density, maps, basis, **settings, device=device)
-    results.add("its right side, on the CPU", seconds(right), "s")
+    results.add("its right side", seconds(right, 2), "s")
     solution = torch.from_numpy(work()).to(device)
     results.add("its denoising", seconds(partial(denoise_low_rank, solution), 2), "s")
     if device.type == "cuda":
         settings |= {"kernels": kernels.cpu()}
+        by_cpu = partial(normal_equations, kspace, trajectory, density, maps, basis, **settings)
+        results.add("its right side, CPU", seconds(by_cpu), "s")
+        results.add("right side, difference from the CPU's", apart(right().right, by_cpu().right), "")
         on_cpu = partial(reconstruct_subspace, kspace, trajectory, density, maps, basis, **settings)
         results.add("subspace, a slice, CPU", seconds(on_cpu), "s")
-        theirs = on_cpu()
-        error = np.linalg.norm(solution.cpu().numpy() - theirs) / np.linalg.norm(theirs)
-        results.add("subspace, difference from the CPU's", float(error), "")
+        results.add("subspace, difference from the CPU's", apart(solution, torch.from_numpy(on_cpu())), "")
+
+
+def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Return the norm of a difference over that of the second."""
+    return float(torch.linalg.vector_norm(ours.cpu() - theirs) / torch.linalg.vector_norm(theirs))
+
+
+def slices(raw: "RawScan", dictionary: Dictionary, device: torch.device, results: Results) -> None:
+    """Time slices as commands make them, from raw samples with coil maps to images, and to maps if they are joint.
+
+    The first of a kind, with what all share, is apart from the next.
+    """
+    from mrfpipe.imaging.choices import Imaging
+    from mrfpipe.imaging.reconstruction import Reconstruction
+
+    sequence = dictionary.protocol.sequence
+    with_delays = partial(Reconstruction, raw, sequence)
+    results.add("gradient delays, on the CPU", seconds(with_delays), "s")
+    make = partial(Reconstruction, raw, sequence, device=device)
+    frames = make(Imaging(correct_delays=False))
+    results.add("frames, first slice", seconds(partial(next, iter(frames))), "s")
+    forget_peak(device)
+    results.add("frames, five slices", seconds(lambda: [None for _ in frames]), "s")
+    add_peak("frames", device, results)
+    joint = Imaging(recon="joint", correct_delays=False)
+    one_by_one = iter(make(joint, basis=dictionary.subspace, readout_basis=readout_basis(dictionary)))
+    series: list[FrameSeries] = []
+    forget_peak(device)
+    results.add("joint, images of the first slice", seconds(lambda: series.append(next(one_by_one))), "s")
+    match = partial(match_series, dictionary=dictionary, device=device)
+    results.add("joint, its maps and deviations", seconds(lambda: match(series[0])), "s")
+    add_peak("joint", device, results)
+    of_images = seconds(lambda: series.append(next(one_by_one)))
+    results.add("joint, a slice: images", of_images, "s")
+    of_maps = seconds(lambda: match(series[1]), 2)
+    results.add("joint, a slice: maps", of_maps, "s")
+    results.add("joint, a slice", of_images + of_maps, "s")
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let the peak of the GPU's memory start anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def add_peak(name: str, device: torch.device, results: Results) -> None:
+    """Note how much of the GPU's memory tensors have held at most."""
+    if device.type == "cuda":
+        results.add(f"{name}, memory of the GPU at its peak", torch.cuda.max_memory_allocated(device) / 1e9, "GB")
 
 
 def main() -> None:
@@ -208,7 +272,7 @@ def main() -> None:
         lambda: simulation(protocol, device, results),
         lambda: matching(dictionary, series, device, results),
         lambda: inference(protocol, series, device, results),
-        lambda: subspace(protocol, device, results),
+        lambda: images(protocol, dictionary, device, results),
     ):
         try:
             part()

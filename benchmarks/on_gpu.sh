@@ -16,7 +16,7 @@ if command -v compute-sanitizer >/dev/null; then
             -k "t1ff-small and (epg or spoiled or 8)" tests/test_cuda.py >"$site/$tool" 2>&1 &
     done
 fi
-timeout 90 python3 -m pytest -m cuda -o filterwarnings=default tests/test_cuda.py
+timeout 150 python3 -m pytest -m cuda -o filterwarnings=default tests/test_cuda.py
 wait
 for tool in memcheck racecheck; do
     echo "compute-sanitizer $tool"

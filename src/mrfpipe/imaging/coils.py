@@ -179,10 +179,8 @@ def _central_images(
     middle = slice(int(inside[0]), int(inside[-1]) + 1)
     trajectory, distance = trajectory[:, middle], distance[:, middle]
     window = np.where(distance < radius, np.cos(0.5 * np.pi * distance / radius) ** 2 if windowed else 1, 0)
-    weighted = kspace[:, :, middle] * (window * weights(trajectory, matrix)).astype(np.float32)
-    images: Complex = (
-        adjoint_on(device, np.ascontiguousarray(weighted), trajectory, matrix, backend=backend).cpu().numpy()
-    )
+    weighted = np.ascontiguousarray(kspace[:, :, middle] * (window * weights(trajectory, matrix)).astype(np.float32))
+    images: Complex = adjoint_on(device, weighted, trajectory, matrix, backend=backend).cpu().numpy()
     return images
 
 

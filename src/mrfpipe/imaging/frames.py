@@ -13,7 +13,7 @@ from mrfpipe.progress import UNTOLD, Steps
 
 CPU = torch.device("cpu")
 GRIDS = 256 << 20
-"""Bytes of the grids of the frames that a GPU makes at a time, of which its Fourier transform holds four."""
+"""Bytes of the grids of the frames that a GPU makes at a time, which holds up to four times as much meanwhile."""
 
 
 def reconstruct_frames(

@@ -19,6 +19,8 @@ The conjugate gradients start from the maps that are most probable if N is the i
 learn the smoothness.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,7 +28,7 @@ from torch import Tensor
 from mrfpipe.arrays import Bool, Complex, Double, check_shape
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.imaging.normal import Equations, solve_by_blocks, times
-from mrfpipe.imaging.smoothness import Smoothness, learn
+from mrfpipe.imaging.smoothness import learn
 from mrfpipe.interpolation import Numbers, interpolated
 
 N_ITERATIONS = 4
@@ -118,13 +120,12 @@ def _step(equations: Equations, jacobian: Complex, residual: Complex, start: Dou
     Jacobian and residual are over the deviation of the noise, of shapes `(voxels, unknowns, rank)` and `(voxels,
     rank)`.
     """
-    device, n = equations.right.device, start.shape[1]
-    slopes, maps = (torch.from_numpy(array).to(device) for array in (jacobian, start))
+    n, maps, left = start.shape[1], torch.from_numpy(start), torch.from_numpy(residual)
     # Complex numbers as pairs of real ones, of which J is real. Shape (voxels, unknowns, 2 rank).
-    slopes = torch.view_as_real(slopes).flatten(2)
-    weakest = maps.new_tensor([WEAKEST] * n + [1 / SCALE_TRUST**2] * 2)
-    blocks = torch.bmm(slopes, slopes.mT).to(maps.dtype) + torch.diag(weakest)
-    gradient = _back(slopes, torch.from_numpy(residual).to(device)).to(maps.dtype)
+    slopes = torch.view_as_real(torch.from_numpy(jacobian)).flatten(2)
+    weakest = torch.tensor([WEAKEST] * n + [1 / SCALE_TRUST**2] * 2, dtype=maps.dtype)
+    blocks = torch.bmm(slopes, slopes.mT).double() + torch.diag(weakest)
+    gradient = _back(slopes, left).double()
     # Of the parameters alone, whatever the scale is.
     of_scale = torch.linalg.solve(blocks[:, n:, n:], blocks[:, n:, :n]).mT
     information = blocks[:, :n, :n] - torch.bmm(of_scale, blocks[:, n:, :n])
@@ -134,23 +135,24 @@ def _step(equations: Equations, jacobian: Complex, residual: Complex, start: Dou
     step[:, n:] = torch.linalg.solve(blocks[:, n:, n:], gradient[:, n:] - times(blocks[:, n:, :n], step[:, :n]))
     blocks[:, :n, :n] += torch.diag_embed(smooth.diagonal())
     gradient[:, :n] -= smooth.apply(maps)
+    sampled = partial(_sampled, equations, slopes.to(equations.right.device), smooth.voxels)
 
     def apply(values: Tensor) -> Tensor:
-        applied = _sampled(equations, slopes, values, smooth) + weakest * values
+        applied = sampled(values) + weakest * values
         applied[:, :n] += smooth.apply(values[:, :n])
         return applied
 
-    found: Double = solve_by_blocks(apply, blocks, gradient, step, n_iterations=N_ITERATIONS)[:, :n].cpu().numpy()
+    found: Double = solve_by_blocks(apply, blocks, gradient, step, n_iterations=N_ITERATIONS)[:, :n].numpy()
     return found
 
 
-def _sampled(equations: Equations, slopes: Tensor, step: Tensor, smooth: Smoothness) -> Tensor:
-    """Apply J' N J to a step. Shape `(voxels, unknowns)`."""
-    pairs = torch.bmm(step[:, None, :].to(slopes.dtype), slopes).reshape(len(step), -1, 2)
-    image = equations.right.new_zeros(equations.right.shape).flatten(1)
-    image[:, smooth.voxels] = torch.view_as_complex(pairs).T
+def _sampled(equations: Equations, slopes: Tensor, voxels: Tensor, step: Tensor) -> Tensor:
+    """Apply J' N J to a step, on the device of the equations. Shape `(voxels, unknowns)`."""
+    pairs = times(slopes.mT, step.float().to(slopes.device)).reshape(len(step), -1, 2)
+    image, voxels = torch.zeros_like(equations.right).flatten(1), voxels.to(slopes.device)
+    image[:, voxels] = torch.view_as_complex(pairs).T
     applied = equations.normal(image.reshape(equations.right.shape)).flatten(1)
-    return _back(slopes, applied[:, smooth.voxels].T).to(step.dtype)
+    return _back(slopes, applied[:, voxels].T).double().cpu()
 
 
 def _back(slopes: Tensor, coefficients: Tensor) -> Tensor:

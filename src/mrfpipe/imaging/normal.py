@@ -131,8 +131,12 @@ def solve_by_blocks(operator: Operator, blocks: Tensor, right: Tensor, start: Te
 
 
 def times(blocks: Tensor, values: Tensor) -> Tensor:
-    """Multiply the values of each voxel by its own matrix. Shapes `(voxels, m, n)` and `(voxels, n)`."""
-    return torch.bmm(blocks, values[:, :, None])[:, :, 0]
+    """Multiply the values of each voxel by its own matrix. Shapes `(voxels, m, n)` and `(voxels, n)`.
+
+    Written out, as a GPU's libraries are not for so many small matrices.
+    """
+    product: Tensor = (blocks * values[:, None, :]).sum(dim=2)
+    return product
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

@@ -23,11 +23,11 @@ from torch.nn.functional import avg_pool2d
 from mrfpipe.arrays import Bool
 from mrfpipe.imaging.normal import solve_by_blocks, times
 
-N_ROUNDS = 5
+N_ROUNDS = 3
 """Times that maps and variances are estimated in turn."""
-N_ITERATIONS = 30
+N_ITERATIONS = 8
 """Iterations of conjugate gradients that estimate the maps of a round, from those of the round before."""
-AROUND = 9
+AROUND = 7
 """Voxels along a side of the square whose differences make a variance."""
 COMMON = 20
 """Mean squared differences of the whole map that are counted with those of a square."""

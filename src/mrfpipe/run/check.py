@@ -63,7 +63,7 @@ def check_scan(
         How it is reconstructed, in a subspace in any case; a scan without noise measurement is whitened by the edges of
         its k-space.
     device
-        Where the reconstruction iterates.
+        Where images are made.
     seed
         Of the voxels and of the noise.
     progress
