@@ -2,6 +2,7 @@ import dataclasses
 import random
 import time
 from pathlib import Path
+from queue import Queue
 
 import h5py
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import InputError, MrfpipeError
+from mrfpipe.files import frames
 from mrfpipe.files.dictionaries import load_dictionary, save_dictionary
 from mrfpipe.files.frames import StoredSeries, load_frames, read_frames_header, save_frames
 from mrfpipe.files.maps import load_maps, read_maps_provenance, save_maps
 from mrfpipe.files.schemas import schema_of
-from mrfpipe.imaging.series import stack_slices
+from mrfpipe.imaging.series import each_slice, stack_slices
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import Protocol, load_protocol
@@ -121,6 +123,19 @@ def test_slices_are_read_one_by_one_each_in_its_place(saved, series):
     assert_same(stack_slices(slices, 2), series)
     with pytest.raises(ValueError, match="1 slices came instead of 2"):
         stack_slices(slices[:1], 2)
+
+
+def test_one_slice_is_read_ahead_and_no_more(tmp_path, series, protocol, provenance, monkeypatch):
+    path, begun = tmp_path / "four.h5", Queue()
+    save_frames(2 * [*each_slice(series)], path, protocol=protocol, provenance=lambda: provenance)
+    read = frames._read
+    monkeypatch.setattr(frames, "_read", lambda *given: begun.put(given[2].start) or read(*given))
+    slices = iter(StoredSeries(path=path, header=read_frames_header(path)))
+    for s, known in enumerate([[0, 1], [2], [3], []]):
+        np.testing.assert_array_equal(next(slices).images[0], series.images[s % 2])
+        assert [begun.get(timeout=10) for _ in known] == known
+        assert begun.empty()
+    assert next(slices, None) is None
 
 
 def test_a_slice_is_read_without_the_protocol_which_takes_longer_than_its_checks(saved, monkeypatch):

@@ -1,6 +1,7 @@
 """Frame series on disk: ``frames.h5``, with a dataset ``basis`` if it holds coefficients instead of frames."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,11 +106,19 @@ class StoredSeries:
         """A frames file keeps none."""
 
     def __iter__(self) -> Iterator[FrameSeries]:
-        """Read one slice after the other; errors as of `load_frames`."""
-        for s in range(self.n_slices):
-            with opening(self.path, FRAMES) as source:
-                one = _read(source, self.header, slice(s, s + 1))
-            yield one
+        """Read one slice after the other, the next while one is worked on; errors as of `load_frames`."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            coming = pool.submit(self._slice, 0)
+            for s in range(1, self.n_slices + 1):
+                one = coming.result()
+                if s < self.n_slices:
+                    coming = pool.submit(self._slice, s)
+                yield one
+                del one
+
+    def _slice(self, s: int) -> FrameSeries:
+        with opening(self.path, FRAMES) as source:
+            return _read(source, self.header, slice(s, s + 1))
 
 
 def load_frames(path: str | Path) -> FrameSeries:

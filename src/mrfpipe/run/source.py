@@ -77,7 +77,8 @@ def open_series(
             )
         if imaging.field_map is not None:
             raise MismatchError(f"{path} holds frames; off-resonance is corrected in the raw scan.")
-        _check_memory("A slice takes", _bytes(1, header.rank or header.n_frames, protocol), CLOSE)
+        n_slices = min(2, header.n_slices)  # that which is worked on, and the next
+        _check_memory(f"{n_slices} slice(s) take", _bytes(n_slices, header.rank or header.n_frames, protocol), CLOSE)
         return StoredSeries(path=path, header=header)
     with stage(progress, "read"):
         scan = read_raw(path, protocol.sequence, trusted=imaging.trust_protocol)
@@ -148,11 +149,12 @@ def usable_slices(source: Iterable[FrameSeries], path: str | Path, protocol: Pro
     MismatchError
         At the first whose signals are those of the protocol only if they are conjugated.
     """
-    found = False
-    # Signals of a single component look the same either way.
-    dictionary = few_entries(protocol) if len(protocol.components) > 1 else None
+    found, dictionary = False, None
     for one in source:
         found = found or bool(one.mask.any())
+        # Signals of a single component look the same either way.
+        if dictionary is None and len(protocol.components) > 1:
+            dictionary = few_entries(protocol)  # while the second slice is read
         left = None if dictionary is None else unexplained(one, dictionary)
         if left is not None and left.is_conjugated:
             raise MismatchError(
@@ -161,6 +163,7 @@ def usable_slices(source: Iterable[FrameSeries], path: str | Path, protocol: Pro
                 "with --no-conjugate if the scan was conjugated."
             )
         yield one
+        del one  # a slice that is done with makes room for the next
     if not found:
         raise InputError(f"{path} holds no signal that is distinguishable as tissue; check the scan.")
 
@@ -183,6 +186,7 @@ class Timed:
             if found is None:
                 return
             yield found
+            del found
 
 
 def load_series(
