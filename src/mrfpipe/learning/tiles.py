@@ -30,7 +30,7 @@ def cover(mask: Bool, size: int, margin: int) -> list[Tile]:
     A network reads `margin` voxels around a tile. So what lies further apart than twice that, as two thighs do, gets
     tiles of its own; each ends where its foreground does, and one that is too large is cut along its longer side, and
     its parts are looked at in the same way. On a slice through two thighs, with tiles of 192 and a margin of 7, a
-    network works through 1.5 times what the maps depend on; on a grid from the first to the last row and column of the
+    network works through 1.5 times the voxels of the mask; on a grid from the first to the last row and column of the
     foreground it was twice.
 
     Tiles do not overlap; every voxel of the mask is in one, and every one holds some.
