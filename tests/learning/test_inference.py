@@ -60,23 +60,33 @@ def random_masks():
     return [two, one, random.random((40, 61)) > 0.99, np.ones((40, 61), bool), np.zeros((40, 61), bool)]
 
 
+@pytest.mark.parametrize("margin", [0, 3])
 @pytest.mark.parametrize("size", [1, 7, 16, 64])
 @pytest.mark.parametrize("mask", random_masks())
-def test_tiles_cover_the_mask_once_and_nothing_without_it(mask, size):
+def test_tiles_cover_the_mask_once_and_nothing_without_it(mask, size, margin):
     count = np.zeros(mask.shape, int)
-    for tile in cover(mask, size):
-        assert mask[tile.y, tile.x].any()
-        assert 0 < tile.y.stop - tile.y.start <= size
-        assert 0 < tile.x.stop - tile.x.start <= size
+    for tile in cover(mask, size, margin):
+        inside = mask[tile.y, tile.x]
+        assert all(inside[edge].any() for edge in (0, -1)), "rows that hold nothing"
+        assert all(inside[:, edge].any() for edge in (0, -1)), "columns that hold nothing"
+        assert max(inside.shape) <= size
         count[tile.y, tile.x] += 1
     assert count.max() <= 1
     assert (count[mask] == 1).all()
 
 
-def test_tiles_end_where_the_foreground_ends():
+@pytest.mark.parametrize(("gap", "n_tiles"), [(6, 1), (7, 2)])
+def test_tiles_are_divided_where_that_leaves_out_more_than_their_margins_take(gap, n_tiles):
+    """The second part begins lower, which its own tile shows and a common one does not."""
     mask = np.zeros((40, 61), bool)
-    mask[5:25, 10:30] = True
-    assert [(tile.y, tile.x) for tile in cover(mask, 64)] == [(slice(5, 25), slice(10, 30))]
+    mask[5:25, 10:20] = mask[15:30, 20 + gap : 40] = True
+    for turned in (mask, mask.T):
+        tiles = cover(turned, 64, margin=3)
+        assert len(tiles) == n_tiles
+    apart = [((5, 25), (10, 20)), ((15, 30), (27, 40))]
+    whole = [((5, 30), (10, 40))]
+    found = [((t.y.start, t.y.stop), (t.x.start, t.x.stop)) for t in cover(mask, 64, margin=3)]
+    assert found == (whole if n_tiles == 1 else apart)
 
 
 class OneByOne:

@@ -1,5 +1,6 @@
 import dataclasses
 import inspect
+import weakref
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ from mrfpipe.cli.match import command
 
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError, ResourceError
-from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.files import frames
+from mrfpipe.files.frames import StoredSeries, read_frames_header, save_frames
+from mrfpipe.files.provenance import Provenance
+from mrfpipe.imaging.series import FrameSeries, each_slice
 from mrfpipe.matching import match
 from mrfpipe.matching.group import pair_bytes
 from mrfpipe.matching.grouping import build_groups
@@ -17,6 +21,7 @@ from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import fingerprints
 from mrfpipe.protocol import load_protocol
 from mrfpipe.run.choices import MATCHING
+from mrfpipe.run.source import Timed, usable_slices
 
 
 @pytest.fixture(scope="module")
@@ -277,3 +282,39 @@ def test_match_of_coefficients_is_over_their_subspace(dictionary):
     match = match_series(coefficients, dictionary)[0].match[mask]
     # 15 of the 175 dimensions of the noise are left beside the signal's energy; matching takes a part of those, too.
     assert 15 / 175 / 4 < np.mean(1 - match**2) < 15 / 175
+
+
+def test_the_next_slice_of_a_file_is_read_when_all_but_the_one_at_work_are_gone(dictionary, tmp_path, monkeypatch):
+    """Two slices of frames are in memory at most, that which is read among them."""
+    series, path, protocol = series_of(dictionary, *random_case(dictionary)), tmp_path / "four.h5", dictionary.protocol
+    made = Provenance(
+        command=[], inputs={}, protocol_name="", protocol_hash="", method="", device="cpu", started="", duration_s=0.0
+    )
+    save_frames(2 * [*each_slice(series)], path, protocol=protocol, provenance=lambda: made)
+    images, alive, read = [], [], frames._read
+
+    def watched(*given):
+        alive.append(sum(one() is not None for one in images))
+        one = read(*given)
+        images.append(weakref.ref(one.images))
+        return one
+
+    monkeypatch.setattr(frames, "_read", watched)
+    stored = StoredSeries(path=path, header=read_frames_header(path))
+    maps = match_series(Timed(usable_slices(stored, path, protocol), stored.n_slices), dictionary)[0]
+    assert alive == [0, 1, 1, 1]
+    whole = match_series(series, dictionary)[0]
+    for name, values in whole.si.items():
+        np.testing.assert_array_equal(maps.si[name], np.concatenate([values, values]))
+
+
+def test_signals_are_compressed_a_few_at_a_time_with_nothing_lost(dictionary, monkeypatch):
+    """Rounding alone may differ: a product of fewer rows may be summed in another order."""
+    series = series_of(dictionary, *random_case(dictionary))
+    whole = match._Voxels.of(series, dictionary)
+    monkeypatch.setattr(match, "SIGNALS_AT_ONCE", 3)
+    in_parts = match._Voxels.of(series, dictionary)
+    signals = np.moveaxis(series.images, 1, -1)[whole.mask]
+    for found in (whole, in_parts):
+        np.testing.assert_allclose(found.coefficients, signals @ dictionary.basis.conj(), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found.norm, np.linalg.norm(signals, axis=1), rtol=1e-6)

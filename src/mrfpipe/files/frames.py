@@ -110,6 +110,7 @@ class StoredSeries:
             with opening(self.path, FRAMES) as source:
                 one = _read(source, self.header, slice(s, s + 1))
             yield one
+            del one  # what is done with makes room for the next
 
 
 def load_frames(path: str | Path) -> FrameSeries:

@@ -1,6 +1,6 @@
 """From a series of frames to maps, by comparing every voxel with every entry of a dictionary."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Self
 
@@ -30,6 +30,8 @@ LEAST_MEMORY = 256 << 20
 BLOCK = VOXELS_AT_ONCE
 """Voxels are matched in multiples of so many, as which brute and exact matching take them anyway: so that nothing
 depends, to the last bit, on how many are matched at once."""
+SIGNALS_AT_ONCE = 8 * BLOCK
+"""Voxels whose frames are copied and compressed at a time, so that they take little beside the frames of a slice."""
 MOST_AT_ONCE = 512 * BLOCK
 """More would not be faster, and fill a GPU."""
 
@@ -50,14 +52,16 @@ class _Voxels:
     @classmethod
     def of(cls, series: FrameSeries, dictionary: Dictionary) -> Self:
         """Compress the signals of a series, slice after slice, unless they come as coefficients."""
-        mask = series.mask & np.any(series.images != 0, axis=1)
-        signals = [series.images[s][:, mask[s]].T for s in range(series.n_slices)]
-        coefficients = signals if series.basis is not None else [dictionary.compress(some) for some in signals]
+        mask = series.mask & np.any(series.images, axis=1)
+        coefficients, norms = [], []
+        for signals in _signals(series, mask):
+            coefficients.append(signals if series.basis is not None else dictionary.compress(signals))
+            norms.append(np.linalg.norm(signals, axis=1))
         noise = np.nan if series.noise is None else series.noise
         return cls(
             noise=np.full(int(mask.sum()), noise),
             coefficients=np.concatenate(coefficients),
-            norm=np.concatenate([np.linalg.norm(some, axis=1) for some in signals]),
+            norm=np.concatenate(norms),
             mask=mask,
         )
 
@@ -66,6 +70,14 @@ class _Voxels:
         """Put the voxels of several stacks of slices behind each other."""
         names = [field.name for field in fields(cls)]
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _signals(series: FrameSeries, mask: Bool) -> Iterator[Complex]:
+    """Give the signals inside a mask, some voxels at a time, as they are copied. Shape `(voxels, frames)`."""
+    for images, inside in zip(series.images, mask, strict=True):
+        frames, places = images.reshape(len(images), -1), np.flatnonzero(inside)
+        for some in np.array_split(places, max(1, places.size // SIGNALS_AT_ONCE)):
+            yield frames[:, some].T
 
 
 def match_series(
@@ -146,6 +158,8 @@ def match_series(
         parts.append(_Voxels.of(part, dictionary))
         if part.replica is not None:
             again[len(parts) - 1] = part.replica
+        denoised = part.basis is not None
+        del part  # a slice that is done with makes room for the next
     voxels = _Voxels.joined(parts)
     if joint:
         found = estimates_at(np.concatenate(joint), dictionary)
@@ -159,7 +173,7 @@ def match_series(
         near = np.zeros(voxels.mask.shape, np.int64)
         near[voxels.mask] = dictionary.nearest(found.parameters)
         replicas = {s: _replica(make(), near[s], whole, dictionary, device) for s, make in again.items()}
-        sd = _deviations(voxels, found, replicas, dictionary, denoised=part.basis is not None)
+        sd = _deviations(voxels, found, replicas, dictionary, denoised=denoised)
     compared = compare_signals(voxels.coefficients, found.signals, voxels.norm)
     m0, phase, agreement = (_image(values, voxels.mask) for values in compared)
     lacking = None

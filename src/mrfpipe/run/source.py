@@ -161,6 +161,7 @@ def usable_slices(source: Iterable[FrameSeries], path: str | Path, protocol: Pro
                 "with --no-conjugate if the scan was conjugated."
             )
         yield one
+        del one  # a slice that is done with makes room for the next
     if not found:
         raise InputError(f"{path} holds no signal that is distinguishable as tissue; check the scan.")
 
@@ -183,6 +184,7 @@ class Timed:
             if found is None:
                 return
             yield found
+            del found
 
 
 def load_series(
