@@ -211,5 +211,6 @@ def test_nothing_is_left_on_the_cpu(monkeypatch, trajectory, density, basis, map
     frames.reconstruct_frames(kspace, trajectory, maps, density, SPOKES_PER_FRAME, device=nowhere)
     coils.estimate_coil_maps(kspace, trajectory, MATRIX, device=nowhere)
     mask, jacobian = np.eye(MATRIX, dtype=bool), np.ones((MATRIX, 4, RANK), np.complex64)
-    step = joint._solve(equations, jacobian, jacobian[:, 0], np.ones((MATRIX, 4)), mask)
-    assert step.shape == (MATRIX, 4)
+    slopes, step = torch.view_as_real(torch.from_numpy(jacobian)).flatten(2), torch.ones((MATRIX, 4))
+    sampled = joint._sampled(equations, slopes.to(nowhere), torch.from_numpy(np.flatnonzero(mask)), step)
+    assert sampled.shape == (MATRIX, 4)

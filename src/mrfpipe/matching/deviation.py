@@ -2,8 +2,8 @@
 
 Fisher information says how much white noise in the images scatters the parameters of a voxel (`mrfpipe.limit`). To it
 comes what is known beforehand. Of frames, that is the grid, in which a parameter that nothing tells lies anywhere. Of
-coefficients, which are denoised with their neighbours, it is that maps are as rough as they are (`trusted`): so the
-deviation of a joint reconstruction is that of its posterior distribution.
+coefficients, whose voxels are denoised or estimated with their neighbours, it is that maps are as rough as they are
+(`trusted`).
 
 A parameter that noise or aliasing has taken to an end of the grid is held there, so that the others scatter less: their
 deviations are those for a known value of it. Its own is that of a value between the ends, as the truth may lie beyond.

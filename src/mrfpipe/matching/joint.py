@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from mrfpipe.arrays import Double, Int
+from mrfpipe.arrays import Double
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.imaging.joint import joint_parameters
 from mrfpipe.imaging.series import FrameSeries
@@ -11,9 +11,7 @@ from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
 
 
-def joint_estimates(
-    series: FrameSeries, dictionary: Dictionary, device: torch.device, entries: Int | None = None
-) -> Double:
+def joint_estimates(series: FrameSeries, dictionary: Dictionary, device: torch.device) -> Double:
     """Estimate the parameters of a slice by the equations of all its samples; see `mrfpipe.imaging.joint`.
 
     Parameters
@@ -24,8 +22,6 @@ def joint_estimates(
         Whose leading basis vectors the coefficients and the equations are of.
     device
         Where to match.
-    entries
-        Entries that the coefficients are near to, where they are known: they are not matched. Shape `(y, x)`.
 
     Returns
     -------
@@ -40,8 +36,7 @@ def joint_estimates(
         return np.empty((0, len(dictionary.protocol.grid)))
     leading = dictionary.in_basis(basis)
     coefficients = np.ascontiguousarray(images[:, mask].T)
-    start = match_exact(coefficients, leading, device).entry if entries is None else entries[mask]
-    found = refine(coefficients, start, leading).parameters
+    found = refine(coefficients, match_exact(coefficients, leading, device).entry, leading).parameters
     return joint_parameters(
         equations,
         dictionary.in_basis(dictionary.basis[:, : len(equations.right)]),

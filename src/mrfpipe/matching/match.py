@@ -204,7 +204,7 @@ def _replica(series: FrameSeries, near: Int, whole: Dictionary, dictionary: Dict
     """Map a slice again of noisier samples, from entries that are near. Shape `(parameters, y, x)`, NaN outside."""
     voxels = _Voxels.of(series, dictionary)
     if series.equations is not None:
-        found = joint_estimates(series, whole, device, near).T
+        found = joint_estimates(series, whole, device).T
     else:
         found = np.stack([*refine(voxels.coefficients, near[voxels.mask[0]], dictionary).parameters.values()])
     maps = np.full((len(found), *voxels.mask.shape[1:]), np.nan)
