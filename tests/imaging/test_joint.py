@@ -170,7 +170,8 @@ def test_unexplained_is_the_variance_of_white_noise_and_nothing_of_steps():
     assert joint.unexplained(jacobian, step) < 1e-9 * np.mean(np.abs(step) ** 2)
 
 
-def test_a_parameter_of_one_value_and_few_coefficients():
+@pytest.mark.parametrize("noise", [NOISE, 0.0])
+def test_a_parameter_of_one_value_and_few_coefficients(noise):
     """Steps stay bounded: off-resonance is known here, and 3 coefficients say less than 7 unknowns."""
     protocol = small_protocol(matrix=MATRIX, df="[[0, 0, 1]]")
     dictionary = build_dictionary(protocol, rank=3)
@@ -183,7 +184,7 @@ def test_a_parameter_of_one_value_and_few_coefficients():
     kernels = torch.eye(3, dtype=torch.complex64)[:, :, None, None].expand(3, 3, 2 * MATRIX, 2 * MATRIX)
     right = torch.from_numpy(np.concatenate([images, 0 * images[:1]]))
     ones = torch.ones((1, MATRIX, MATRIX), dtype=torch.complex64)
-    equations = Equations(right=right, maps=ones, kernels=kernels, noise=NOISE, matrix=MATRIX)
+    equations = Equations(right=right, maps=ones, kernels=kernels, noise=noise, matrix=MATRIX)
     found = joint.joint_parameters(equations, dictionary, start, images, mask)
     assert np.all((found >= low) & (found <= high))
 

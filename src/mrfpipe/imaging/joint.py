@@ -73,8 +73,9 @@ def joint_parameters(
     jacobian = scaled_jacobian(signals, slopes, scale, spans)
     here = torch.from_numpy(full).to(equations.right.device)
     residual: Complex = (equations.right - equations.normal(here)).cpu().numpy()[:, inside].T
-    # No less than the receivers' noise: with few coefficients, steps explain all of a residual.
-    deviation = np.float32(np.sqrt(max(unexplained(jacobian, residual), equations.noise) / 2))
+    # No less than the receivers' noise: with few coefficients, steps explain all of a residual. And not below rounding.
+    rounding = float(np.finfo(np.float32).eps ** 2 * np.mean(np.abs(full[:, inside]) ** 2))
+    deviation = np.float32(np.sqrt(max(unexplained(jacobian, residual), equations.noise, rounding) / 2))
     step = _step(equations, jacobian / deviation, residual / deviation, (start - low) / spans, inside)
     found: Double = np.clip(start + step * spans, low, high)
     return found
@@ -124,7 +125,8 @@ def _step(equations: Equations, jacobian: Complex, residual: Complex, start: Dou
     # Complex numbers as pairs of real ones, of which J is real. Shape (voxels, unknowns, 2 rank).
     slopes = torch.view_as_real(torch.from_numpy(jacobian)).flatten(2)
     weakest = torch.tensor([WEAKEST] * n + [1 / SCALE_TRUST**2] * 2, dtype=maps.dtype)
-    blocks = torch.bmm(slopes, slopes.mT).double() + torch.diag(weakest)
+    # In double precision, or rounding would outweigh what is weakest where there is little noise.
+    blocks = torch.bmm(slopes.double(), slopes.double().mT) + torch.diag(weakest)
     gradient = _back(slopes, left).double()
     # Of the parameters alone, whatever the scale is.
     of_scale = torch.linalg.solve(blocks[:, n:, n:], blocks[:, n:, :n]).mT
