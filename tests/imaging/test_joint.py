@@ -108,7 +108,8 @@ def test_the_step_solves_the_dense_system(equations, mask, truth, monkeypatch):
     residual = complex_normal(np.random.default_rng(5), len(values), RICH.rank).astype(np.complex64)
     smooth = Smoothness.of(torch.from_numpy(start), some)
     monkeypatch.setattr(joint, "N_ITERATIONS", 200)
-    monkeypatch.setattr(joint, "learn", lambda maps, *_: (maps + 0.1, smooth))
+    given = []
+    monkeypatch.setattr(joint, "learn", lambda maps, *rest: given.extend(rest) or (maps + 0.1, smooth))
     n_voxels, n_unknowns, rank = jacobian.shape
     n = n_unknowns - 2
     columns, prior = [], np.zeros((n_voxels, n_unknowns, n_voxels, n_unknowns))
@@ -127,6 +128,14 @@ def test_the_step_solves_the_dense_system(equations, mask, truth, monkeypatch):
     right = np.real(np.sum(jacobian.conj() * residual[:, None], axis=2)) - np.pad(pull, ((0, 0), (0, 2)))
     expected = np.linalg.solve(dense, right.ravel()).reshape(n_voxels, n_unknowns)[:, :n]
     found = joint._step(equations, jacobian, residual, start, some)
+    monkeypatch.setattr(joint, "N_ITERATIONS", 0)
+    np.testing.assert_allclose(joint._step(equations, jacobian, residual, start, some), 0.1)  # where it begins
+    # What a voxel tells of its parameters by itself, whatever its scale is: the step that its own block would take.
+    own = np.real(jacobian.conj() @ jacobian.swapaxes(1, 2)) + np.diag(weakest[:n_unknowns])
+    alone = np.linalg.solve(own, np.real(np.sum(jacobian.conj() * residual[:, None], axis=2))[..., None])[:, :n, 0]
+    information, gradient = (each.numpy() for each in given[:2])
+    np.testing.assert_allclose(np.linalg.inv(information), np.linalg.inv(own)[:, :n, :n], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.solve(information, gradient[..., None])[..., 0], alone, rtol=1e-3, atol=1e-4)
     # Single precision in the operator, of a system whose condition is some hundred.
     np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
 

@@ -105,6 +105,35 @@ def test_a_round_solves_the_dense_system(mask, monkeypatch):
     np.testing.assert_allclose(maps.numpy(), expected, atol=1e-6 * np.abs(expected).max())
 
 
+def test_what_is_drawn_scatters_as_the_maps_are_uncertain(mask, monkeypatch):
+    """Sum of squares: the trace of the inverse of the precision matrix, of 100 draws, known to some 3 %."""
+    monkeypatch.setattr(smoothness, "N_ROUNDS", 1)
+    monkeypatch.setattr(smoothness, "N_ITERATIONS", 60)
+    rng, n, drawn = np.random.default_rng(5), int(mask.sum()), []
+    start, factor = rng.normal(size=(n, 2)), rng.normal(size=(n, 2, 2))
+    information = factor @ factor.swapaxes(1, 2) + 0.3 * np.eye(2)
+    learned = Smoothness.learned
+
+    def watched(smooth: Smoothness, *values: torch.Tensor) -> Smoothness:
+        drawn.extend(values[1:])
+        return learned(smooth, *values)
+
+    monkeypatch.setattr(Smoothness, "learned", watched)
+    given = (torch.from_numpy(start), torch.from_numpy(information), torch.zeros((n, 2), dtype=torch.float64))
+    make = np.random.default_rng
+    for seed in range(100):
+        monkeypatch.setattr(np.random, "default_rng", lambda _, seed=seed: make(seed))
+        learn(*given, mask)
+    matrix = np.zeros((n, 2, n, 2))
+    for p in range(2):
+        matrix[:, p, :, p] = dense(start, mask, p)
+    for v in range(n):
+        matrix[v, :, v, :] += information[v]
+    expected = np.trace(np.linalg.inv(matrix.reshape(2 * n, 2 * n)))
+    assert len(drawn) == 100
+    assert np.mean([float((sample**2).sum()) for sample in drawn]) == pytest.approx(expected, rel=0.1)
+
+
 def test_it_learns_which_map_is_smooth(monkeypatch):
     """Two maps with the same noise: of a field, of which nearly all noise goes, and of patches, which stay."""
     monkeypatch.undo()
