@@ -9,8 +9,8 @@ A parameter that noise or aliasing has taken to an end of the grid is held there
 deviations are those for a known value of it. Its own is that of a value between the ends, as the truth may lie beyond.
 
 How much of the noise denoising leaves depends on the scan. So it is measured: the slice is reconstructed and matched
-again from samples to which half of the noise is added that they have, and the deviations of each parameter are scaled
-to twice what its map then changes by (a pseudo-replica, after Robson et al., Magn Reson Med 60:895, 2008).
+again from samples to which a quarter of the noise is added that they have, and the deviations of each parameter are
+scaled to four times what its map then changes by (a pseudo-replica, after Robson et al., Magn Reson Med 60:895, 2008).
 
 What undersampling and a wrong model do to the maps is no noise and is not in the deviations.
 """
