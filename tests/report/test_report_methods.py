@@ -59,6 +59,7 @@ def test_a_joint_reconstruction(maps, made):
         "a dictionary simulated by ideal spoiling, compressed",
         "by an exact search for the best entry, and refined between the entries.",
         "one Gauss-Newton step fitted the parameters",
+        "by expectation maximisation [Dempster et al., J R Stat Soc B 39:1 (1977)].",
         "Fisher information [Zhao et al., IEEE Trans Med Imaging 38:844 (2019)].",
         "Versions: python 3.11.7, numpy 2.4.6.",
     ):

@@ -110,7 +110,7 @@ class StoredSeries:
             with opening(self.path, FRAMES) as source:
                 one = _read(source, self.header, slice(s, s + 1))
             yield one
-            del one  # what is done with makes room for the next
+            del one  # release this slice before the next is read
 
 
 def load_frames(path: str | Path) -> FrameSeries:

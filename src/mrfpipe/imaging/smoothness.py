@@ -6,7 +6,7 @@ expectation maximisation (Dempster et al., J R Stat Soc B 39:1, 1977). In turn
 
 1. the maps that are most probable with the present variances are estimated, and a sample of their uncertainty is drawn
    by perturbing data and prior (Papandreou and Yuille, Adv Neural Inf Process Syst 23, 2010);
-2. each variance becomes the mean of the squared differences around it, those of the sample included.
+2. each variance becomes the mean of the squared differences around it, of the maps and of the sample.
 
 A map that changes by no more than noise and aliasing would change it becomes smooth, as B1 does. Where its differences
 are larger, it keeps them. No parameter has a setting of its own.
@@ -26,11 +26,11 @@ from mrfpipe.imaging.normal import solve_by_blocks, times
 N_ROUNDS = 3
 """Times that maps and variances are estimated in turn."""
 N_ITERATIONS = 8
-"""Iterations of conjugate gradients that estimate the maps of a round, from those of the round before."""
+"""Iterations of conjugate gradients in a round. They start from the maps of the previous round."""
 AROUND = 7
 """Voxels along a side of the square whose differences make a variance."""
 COMMON = 20
-"""Mean squared differences of the whole map that are counted with those of a square."""
+"""Weight of the mean over the whole map in the mean over a square, as a number of differences."""
 LEAST = 1e-4
 """Least standard deviation of a difference."""
 
@@ -49,8 +49,8 @@ class Smoothness:
     @classmethod
     def of(cls, values: Tensor, mask: Bool) -> "Smoothness":
         """Take the differences of some maps for typical. Shapes `(voxels, parameters)` and `(y, x)`."""
-        inside = torch.from_numpy(mask).to(values.device)
-        there = torch.zeros((2, *mask.shape, 1), dtype=torch.bool, device=values.device)
+        inside = torch.from_numpy(mask)
+        there = torch.zeros((2, *mask.shape, 1), dtype=torch.bool)
         there[0, :-1, :, 0], there[1, :, :-1, 0] = inside[:-1] & inside[1:], inside[:, :-1] & inside[:, 1:]
         unknown = there.new_zeros((2, *mask.shape, values.shape[1]), dtype=values.dtype)
         return cls(voxels=inside.flatten().nonzero()[:, 0], there=there, precision=unknown).learned(values)
@@ -145,5 +145,5 @@ def _around(values: Tensor) -> Tensor:
 
 
 def _white(rng: np.random.Generator, like: Tensor) -> Tensor:
-    """Draw numbers of unit variance, the same on every device."""
-    return torch.from_numpy(rng.standard_normal(like.shape)).to(like.device)
+    """Draw numbers of unit variance."""
+    return torch.from_numpy(rng.standard_normal(like.shape))

@@ -163,8 +163,7 @@ def match_series(
     voxels = _Voxels.joined(parts)
     if joint:
         found = estimates_at(np.concatenate(joint), dictionary)
-        entries = dictionary.nearest(found.parameters)
-        found = found if refined else on_grid(entries, dictionary)
+        found = found if refined else on_grid(dictionary.nearest(found.parameters), dictionary)
     else:
         entries = _match(voxels.coefficients, dictionary, method, groups, at_once, device, progress).entry
         found = refine(voxels.coefficients, entries, dictionary) if refined else on_grid(entries, dictionary)

@@ -20,6 +20,7 @@ _ROSENZWEIG = "Rosenzweig et al., Magn Reson Med 81:1898 (2019)"
 _SCHAUMAN = "Schauman et al., Magn Reson Mater Phy 38 (2025)"
 _UECKER = "Uecker et al., Magn Reson Med 71:990 (2014)"
 _YING = "Ying and Sheng, Magn Reson Med 57:1196 (2007)"
+_DEMPSTER = "Dempster et al., J R Stat Soc B 39:1 (1977)"
 _ZHANG = "Zhang et al., Magn Reson Med 73:655 (2015)"
 _ZHAO = "Zhao et al., Magn Reson Med 79:933 (2018)"
 
@@ -116,6 +117,7 @@ def _of_maps(recipe: Recipe, cite: _Cite) -> str:
     if recipe.imaging.get("recon") == "joint":
         return (
             f"{matched} From these maps, one Gauss-Newton step fitted the parameters and complex scales of all voxels "
-            "jointly to all samples; the images that it gave were matched in the same way."
+            "jointly to all samples. Its prior was the smoothness of each map, learned from the scan by expectation "
+            f"maximisation{cite(_DEMPSTER)}."
         )
     return matched
