@@ -18,8 +18,8 @@ from mrfpipe.imaging.nufft import Backend, check_reach, nufft_adjoint
 WIDTH = 6
 """Points of the grid that the kernel covers along an axis.
 
-The error of the transform is 1e-5; with the settings used here, the error of finufft is up to 1.3e-4. A width of 5 would
-have an error of 9e-5, and 25 instead of 36 points a sample.
+The error of the transform is 1e-5; with the settings used here, the error of finufft is up to 1.3e-4. A width of 5
+would have an error of 9e-5, and 25 instead of 36 points a sample.
 """
 BETA = 2.3 * WIDTH
 NODES = 60
