@@ -282,7 +282,8 @@ class Reconstruction:
             yield replace(one, replica=partial(self._replica, s, kspace, maps, one)) if once else one
 
     def _series(self, s: int, kspace: Complex, maps: Complex) -> FrameSeries:
-        equations = None if self._readout_basis is None else self._equations(kspace, maps)
+        has_equations = self._basis is not None and self._off_resonance is None
+        equations = self._equations(kspace, maps) if has_equations else None
         images = self._images(s, kspace, maps) if equations is None else self._solved(equations)
         return FrameSeries(
             name=self.scan.name,

@@ -45,7 +45,7 @@ class FrameSeries:
     basis: Complex | None = None
     """Orthonormal basis of the coefficients, shape `(frames, rank)`; None for frames."""
     equations: "Equations | None" = None
-    """Of all samples of the only slice, where coefficients are but the start of a joint reconstruction."""
+    """Of all samples of the only slice, which matching fits parameters to; see `mrfpipe.imaging.joint`."""
     noise: float | None = None
     """Variance of the noise of an image, if it is known: as of white noise in k-space, before any denoising."""
     replica: "Callable[[], FrameSeries] | None" = None

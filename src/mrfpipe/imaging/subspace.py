@@ -155,8 +155,16 @@ def normal_equations(
         right = _gathered_on(device, kspace, trajectory, weights, sensitivities, readout_basis)
     else:
         right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, readout_basis, backend))
-    noise = float(np.mean(np.sum(weights.astype(np.float64) ** 2, axis=1) @ np.abs(readout_basis) ** 2))
+    noise = summed_noise(weights, readout_basis)
     return Equations(right=right, maps=sensitivities, kernels=kernels, noise=noise, matrix=matrix)
+
+
+def summed_noise(weights: Float, basis: Complex) -> float:
+    """Variance of the noise of a coefficient of weighted and summed white noise of unit variance, in the mean.
+
+    Shapes `(readouts, samples)` and `(readouts, rank)`.
+    """
+    return float(np.mean(np.sum(weights.astype(np.float64) ** 2, axis=1) @ np.abs(basis) ** 2))
 
 
 def _weights(density: Float, basis: Complex) -> Float:

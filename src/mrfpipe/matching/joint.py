@@ -1,17 +1,20 @@
-"""Joint reconstruction of a slice, from the maps that matching finds in its subspace coefficients."""
+"""Joint estimation of the maps of a slice, from those that matching finds in its subspace coefficients."""
+
+from collections.abc import Callable
 
 import numpy as np
-import torch
 
-from mrfpipe.arrays import Double
+from mrfpipe.arrays import Complex, Double, Int
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.imaging.joint import joint_parameters
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
 
+Match = Callable[[Complex, Dictionary], Int]
+"""Finds the entries of coefficients `(voxels, rank)` in a dictionary of their basis."""
 
-def joint_estimates(series: FrameSeries, dictionary: Dictionary, device: torch.device) -> Double:
+
+def joint_estimates(series: FrameSeries, dictionary: Dictionary, match: Match) -> Double:
     """Estimate the parameters of a slice by the equations of all its samples; see `mrfpipe.imaging.joint`.
 
     Parameters
@@ -20,8 +23,8 @@ def joint_estimates(series: FrameSeries, dictionary: Dictionary, device: torch.d
         One slice, with its equations.
     dictionary
         Whose leading basis vectors the coefficients and the equations are of.
-    device
-        Where to match.
+    match
+        How to match.
 
     Returns
     -------
@@ -36,7 +39,7 @@ def joint_estimates(series: FrameSeries, dictionary: Dictionary, device: torch.d
         return np.empty((0, len(dictionary.protocol.grid)))
     leading = dictionary.in_basis(basis)
     coefficients = np.ascontiguousarray(images[:, mask].T)
-    found = refine(coefficients, match_exact(coefficients, leading, device).entry, leading).parameters
+    found = refine(coefficients, match(coefficients, leading), leading).parameters
     return joint_parameters(
         equations,
         dictionary.in_basis(dictionary.basis[:, : len(equations.right)]),

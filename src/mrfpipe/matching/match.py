@@ -146,15 +146,19 @@ def match_series(
     again: dict[int, Callable[[], FrameSeries]] = {}
     whole = dictionary
     affine = np.eye(4)
+
+    def entries(coefficients: Complex, among: Dictionary) -> Int:
+        return _match(coefficients, among, method, groups, at_once, device, progress).entry
+
     for part in [series] if isinstance(series, FrameSeries) else series:
         _check_sequence(part, dictionary)
-        if part.equations is not None:
-            joint.append(joint_estimates(part, whole, device))
         if not parts:
             affine = part.affine
             if part.basis is not None:
                 groups = None if groups is None else groups.in_basis(part.basis, dictionary.basis)
                 dictionary = dictionary.in_basis(part.basis)
+        if part.equations is not None:
+            joint.append(joint_estimates(part, whole, entries))
         parts.append(_Voxels.of(part, dictionary))
         if part.replica is not None:
             again[len(parts) - 1] = part.replica
@@ -165,8 +169,8 @@ def match_series(
         found = estimates_at(np.concatenate(joint), dictionary)
         found = found if refined else on_grid(dictionary.nearest(found.parameters), dictionary)
     else:
-        entries = _match(voxels.coefficients, dictionary, method, groups, at_once, device, progress).entry
-        found = refine(voxels.coefficients, entries, dictionary) if refined else on_grid(entries, dictionary)
+        matched = entries(voxels.coefficients, dictionary)
+        found = refine(voxels.coefficients, matched, dictionary) if refined else on_grid(matched, dictionary)
     sd = None
     if refined:
         near = np.zeros(voxels.mask.shape, np.int64)
@@ -203,7 +207,7 @@ def _replica(series: FrameSeries, near: Int, whole: Dictionary, dictionary: Dict
     """Map a slice again of noisier samples, from entries that are near. Shape `(parameters, y, x)`, NaN outside."""
     voxels = _Voxels.of(series, dictionary)
     if series.equations is not None:
-        found = joint_estimates(series, whole, device).T
+        found = joint_estimates(series, whole, lambda c, among: match_exact(c, among, device).entry).T
     else:
         found = np.stack([*refine(voxels.coefficients, near[voxels.mask[0]], dictionary).parameters.values()])
     maps = np.full((len(found), *voxels.mask.shape[1:]), np.nan)

@@ -24,12 +24,13 @@ from mrfpipe.imaging.mask import box_of, support
 from mrfpipe.imaging.normal import Equations, apply_normal, cropped_kernels
 from mrfpipe.imaging.nufft import Backend
 from mrfpipe.imaging.nufft_torch import modulated_adjoint
-from mrfpipe.imaging.subspace import solve_subspace, subspace_kernels
+from mrfpipe.imaging.series import FrameSeries
+from mrfpipe.imaging.subspace import solve_subspace, subspace_kernels, summed_noise
 from mrfpipe.imaging.toeplitz import spread_kernels
 from mrfpipe.interpolation import Numbers, interpolated
 from mrfpipe.limit import fisher
 from mrfpipe.phantom.scanner import trajectory_of
-from mrfpipe.protocol import Protocol
+from mrfpipe.protocol import Protocol, Sequence
 
 TRAINS_ENERGY = 1 - 2e-6
 """Share of the energy of the readouts' signals that their temporal basis keeps."""
@@ -43,14 +44,18 @@ class SimulatedScanner:
 
     readouts: Dictionary
     """The signals of all readouts, in a basis of their own."""
+    sequence: Sequence
+    """What is scanned."""
     basis: Complex
     """Basis of the coefficients. Shape `(frames, rank)`."""
     normal: Tensor
     """Kernels from coefficients to weighted sums of samples. Shape `(rank, rank, 2 y, 2 x)`."""
     forward: Tensor
     """Kernels from the coefficients of readouts to the same. Shape `(rank, trains, 2 y, 2 x)`."""
+    noise: float
+    """Variance of weighted sums of white noise of unit variance."""
     noises: Tensor
-    """Weighted sums of white noise of unit variance. Shape `(noises, rank, y, x)`."""
+    """Such sums. Shape `(noises, rank, y, x)`."""
 
     @classmethod
     def of(cls, dictionary: Dictionary, device: torch.device, backend: Backend, *, seed: int) -> "SimulatedScanner":
@@ -76,6 +81,7 @@ class SimulatedScanner:
             )
         return cls(
             readouts=readouts,
+            sequence=sequence,
             basis=basis,
             normal=subspace_kernels(
                 trajectory, density, basis, sequence.readouts_per_frame, matrix, backend=backend, device=device
@@ -83,6 +89,7 @@ class SimulatedScanner:
             forward=spread_kernels(
                 trajectory, weights, of_readouts, readouts.basis, matrix, backend=backend, device=device
             ),
+            noise=summed_noise(weights, of_readouts),
             noises=noises,
         )
 
@@ -93,8 +100,8 @@ class SimulatedScanner:
 
     def scan(
         self, parameters: Mapping[str, Tensor], m0: Tensor, coils: Tensor, snr: float, random: torch.Generator
-    ) -> Tensor:
-        """Scan a slice and reconstruct its coefficients, in units of the noise. Shape `(rank, y, x)`.
+    ) -> FrameSeries:
+        """Scan a slice and reconstruct its coefficients, in units of the noise.
 
         Parameters
         ----------
@@ -121,16 +128,25 @@ class SimulatedScanner:
         shape = (self.noises.shape[0], len(coils))
         mixing = torch.linalg.qr(torch.randn(shape, dtype=torch.complex64, device=device, generator=random))[0]
         right = right / deviation + torch.einsum("nc,nryx,cyx->ryx", mixing, self.noises, maps.conj())
-        return torch.from_numpy(self._solved(right, maps)).to(device)
+        return self._series(right, maps, inside)
 
-    def _solved(self, right: Tensor, maps: Tensor) -> Complex:
+    def _series(self, right: Tensor, maps: Tensor, inside: Tensor) -> FrameSeries:
         """Solve the equations where there may be tissue, as a reconstruction does."""
-        equations = Equations(right=right, maps=maps, kernels=self.normal, noise=1.0, matrix=right.shape[-1])
+        equations = Equations(right=right, maps=maps, kernels=self.normal, noise=self.noise, matrix=right.shape[-1])
         mask = support(right.cpu().numpy(), self.basis)
         box = box_of(mask)
         shape = mask[box].shape
         kernels = self.normal if shape == mask.shape else cropped_kernels(self.normal, *shape)
-        return solve_subspace(equations.inside(mask, box, kernels))
+        equations = equations.inside(mask, box, kernels)
+        return FrameSeries(
+            name="a simulated scan",
+            images=solve_subspace(equations)[None],
+            mask=inside.cpu().numpy()[None],
+            affine=np.eye(4),
+            sequence_hash=self.sequence.hash,
+            basis=self.basis,
+            equations=equations,
+        )
 
     def bounds(self, parameters: Mapping[str, Tensor], m0: Tensor) -> Double:
         """Return the Cramer-Rao bounds of the voxels with tissue, parameters being scaled to 0..1 by their grid.

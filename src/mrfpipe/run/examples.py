@@ -20,11 +20,11 @@ from torch import Tensor
 from mrfpipe.arrays import Float
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import MismatchError
+from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.correction import Example
 from mrfpipe.learning.encoding import directions
 from mrfpipe.learning.scaling import MapScaling
-from mrfpipe.matching.exact import match_exact
-from mrfpipe.matching.refine import refine
+from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.cohort import Subject, draw_cohort
 from mrfpipe.phantom.draw import Draw
 from mrfpipe.phantom.patchwork import patchwork
@@ -49,7 +49,7 @@ class Source:
         self._scanner, self.protocol, self._device, self._seed = scanner, dictionary.protocol, device, seed
         self.settings = {"protocol": self.protocol.hash, "signal_model": str(dictionary.model), "seed": seed}
         """What decides its examples, beside their own seeds and bodies."""
-        self._scaling, self._dictionary = MapScaling.of(dictionary.protocol), dictionary.in_basis(scanner.basis)
+        self._scaling, self._dictionary = MapScaling.of(dictionary.protocol), dictionary
 
     def __call__(self, seed: int, body: Body) -> Example:
         """Vary a body, scan it, and judge what can be known of it."""
@@ -58,7 +58,8 @@ class Source:
         tensors = {name: torch.from_numpy(np.array(image)).to(self._device) for name, image in body.items()}
         maps, m0 = varied(tensors, self.protocol, random)
         coils = random_coils(int(draw.even(FEWEST_COILS, MOST_COILS + 1)), matrix, random)
-        coefficients = self._scanner.scan(maps, m0, coils, draw.relative(NOISIEST, QUIETEST), random)
+        series = self._scanner.scan(maps, m0, coils, draw.relative(NOISIEST, QUIETEST), random)
+        coefficients = torch.from_numpy(series.images[0].copy()).to(self._device)
         inside = (m0 != 0) & (coefficients != 0).any(dim=0)  # denoising may leave nothing of a voxel
         n_maps = len(self._scaling.parameters)
         unit, matched, precision = torch.zeros((3, n_maps, matrix, matrix), device=self._device)
@@ -67,17 +68,16 @@ class Source:
         bounds = self._scanner.bounds(maps, torch.where(inside, m0, 0))
         fair = torch.from_numpy(1 / (bounds + np.median(bounds, axis=1, keepdims=True))).float()
         precision[:, inside] = (fair / fair.mean(dim=1, keepdim=True)).to(self._device)
-        matched[:, inside] = self._matched(coefficients[:, inside])
+        matched[:, inside] = self._matched(series)
         shown = torch.zeros_like(coefficients)
         shown[:, inside] = directions(coefficients[:, inside], lengths=True)
         return Example(coefficients=shown, matched=matched, maps=unit, precision=precision)
 
-    def _matched(self, coefficients: Tensor) -> Tensor:
-        """Match coefficients `(rank, voxels)`; maps scaled to 0..1. Shape `(maps, voxels)`."""
-        measured = np.ascontiguousarray(coefficients.cpu().numpy().T)
-        found = refine(measured, match_exact(measured, self._dictionary, coefficients.device).entry, self._dictionary)
-        maps = np.stack([found.parameters[p.name] for p in self._scaling.parameters])
-        return torch.from_numpy(self._scaling.to_unit(maps)).to(coefficients.device)
+    def _matched(self, series: FrameSeries) -> Tensor:
+        """Match a slice as `reconstruct` does; maps scaled to 0..1. Shape `(maps, voxels)`."""
+        found, _ = match_series(series, self._dictionary, device=self._device)
+        maps = np.stack([found.si[p.name][found.mask] for p in self._scaling.parameters])
+        return torch.from_numpy(self._scaling.to_unit(maps)).to(self._device)
 
 
 def generator(device: torch.device, *seeds: int) -> torch.Generator:

@@ -58,9 +58,9 @@ class Score:
 
 
 def corrected(
-    series: FrameSeries, model: TrainedModel, dictionary: Dictionary, device: torch.device
+    series: Sequence[FrameSeries], model: TrainedModel, dictionary: Dictionary, device: torch.device
 ) -> tuple[ParameterMaps, ParameterMaps]:
-    """Map a slice by a network that corrects; return its maps, and those that it has corrected."""
+    """Map the only slice of a scan by a network that corrects; return its maps, and those that it has corrected."""
     matched, _ = match_series(series, dictionary, device=device)
     found, _ = reconstruct(series, model, dictionary.protocol, device=device, match=lambda _: matched)
     return found, matched
@@ -97,10 +97,10 @@ def measure(model: TrainedModel, dictionary: Dictionary, scans: Scans, device: t
     ]
 
 
-def coefficients_of(raw: RawScan, dictionary: Dictionary, device: torch.device) -> FrameSeries:
-    """Reconstruct the coefficients of a raw scan as `reconstruct` does."""
+def coefficients_of(raw: RawScan, dictionary: Dictionary, device: torch.device) -> list[FrameSeries]:
+    """Reconstruct the coefficients of a raw scan as `reconstruct` does, slice by slice."""
     imaging, sequence = Imaging(recon="subspace"), dictionary.protocol.sequence
-    return Reconstruction(raw, sequence, imaging, basis=dictionary.subspace, device=device).series()
+    return list(Reconstruction(raw, sequence, imaging, basis=dictionary.subspace, device=device))
 
 
 def held_out_scans(subjects: Sequence[Subject], protocol: Protocol, model: SignalModel, seed: int) -> Scans:
