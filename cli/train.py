@@ -102,7 +102,7 @@ def command(
     """Train a network on DATA, raw scans (ISMRMRD, Siemens Twix) or frames files with known maps; or on phantoms.
 
     With --phantoms, the protocol is all that is needed: bodies are drawn, scanned and reconstructed, and the network
-    learns to correct the maps of refined matching. README.md in MODEL says how well it does, on other phantoms.
+    learns to correct the maps of `match --recon subspace`. README.md in MODEL says how well it does, on other phantoms.
 
     Preset `small` is for a CPU; `paper` is the network of Balsiger et al. (2020) and needs a GPU. A checkpoint is
     written to MODEL.checkpoint after every epoch, for --resume. With torchrun, several GPUs train one network on DATA.
@@ -156,7 +156,7 @@ def command(
         made, scores = PhantomTrainingJob(n_phantoms=phantoms, **common).run(settings.progress, tell)
         click.echo(f"{output}: preset {preset}, {_size(made)}, trained on {phantoms} phantoms")
         ratios = ", ".join(f"{score.parameter.name} {score.ratio:.2f}" for score in scores)
-        click.echo(f"  RMSE on other phantoms, network over refined matching: {ratios}; details in {output}/README.md")
+        click.echo(f"  RMSE on other phantoms, network over matching: {ratios}; details in {output}/README.md")
         settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {output} -o RESULTS")
         return
 

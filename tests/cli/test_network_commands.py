@@ -265,7 +265,7 @@ def test_a_protocol_alone_makes_a_network_that_maps_its_scans(run, tmp_path, qui
     (tmp_path / "fisp.toml").write_text(FISP)
     line = ("train", "--phantoms", 4, "--protocol", tmp_path / "fisp.toml", "--device", "cpu", "-o")
     told = run(*line, tmp_path / "model", "--log", tmp_path / "log.jsonl")
-    assert re.search(r"network over refined matching: T1 \d+\.\d\d, T2 \d+\.\d\d, B1 \d+\.\d\d;", told.stdout)
+    assert re.search(r"network over matching: T1 \d+\.\d\d, T2 \d+\.\d\d, B1 \d+\.\d\d;", told.stdout)
     assert "reconstruct SCAN.h5 --model" in told.stderr
     card = (tmp_path / "model" / "README.md").read_text()
     for heading in ("T1 (ms)", "T2 (ms)", "B1"):

@@ -66,6 +66,14 @@ def test_a_joint_reconstruction(maps, made):
         assert words in said, words
 
 
+def test_the_step_of_a_subspace_reconstruction(maps, made):
+    step = "one Gauss-Newton step fitted the parameters and complex scales of all voxels jointly to all samples"
+    assert f"{step}. Its prior" in methods(maps, made(recon="subspace", **RAW))
+    assert f"{step}, with recovery within frames. Its prior" in methods(maps, made(recon="joint", **RAW))
+    assert step not in methods(maps, made(recon="nufft", **RAW))
+    assert step not in methods(maps, made(recon="subspace", **RAW | {"field_map": "0" * 64}))
+
+
 def test_a_subspace_reconstruction_without_what_it_does_not_have(maps, made):
     options = {"method": "group", "refined": False, "gap": False}
     said = cited(methods(maps, made(recon="subspace", options=options, model="epg with slice profile", **RAW)))

@@ -50,7 +50,7 @@ class Example:
     coefficients: Tensor
     """Directions of the coefficients, see `Encoding`, zero outside the body. Shape `(rank, y, x)`."""
     matched: Tensor
-    """Maps by refined matching, scaled to 0..1, zero outside the body. Shape `(maps, y, x)`."""
+    """Maps that matching has made, scaled to 0..1, zero outside the body. Shape `(maps, y, x)`."""
     maps: Tensor
     """True maps, scaled alike. Shape `(maps, y, x)`."""
     precision: Tensor

@@ -111,8 +111,9 @@ def match_series(
     groups
         Of the dictionary's entries; group matching needs them.
     refined
-        Whether the estimates leave the grid for the best signal between its entries, as those of the command do; see
-        `mrfpipe.matching.refine`.
+        Whether the estimates leave the grid for the best signal between its entries, as those of the command do, see
+        `mrfpipe.matching.refine`; and are then fitted to the samples, if the series has their equations, see
+        `mrfpipe.imaging.joint`.
     gap
         Whether to look for the second-best explanation, which takes long; see `mrfpipe.matching.gap`.
     memory
@@ -157,7 +158,7 @@ def match_series(
             if part.basis is not None:
                 groups = None if groups is None else groups.in_basis(part.basis, dictionary.basis)
                 dictionary = dictionary.in_basis(part.basis)
-        if part.equations is not None:
+        if part.equations is not None and refined:
             joint.append(joint_estimates(part, whole, entries))
         parts.append(_Voxels.of(part, dictionary))
         if part.replica is not None:
@@ -167,7 +168,6 @@ def match_series(
     voxels = _Voxels.joined(parts)
     if joint:
         found = estimates_at(np.concatenate(joint), dictionary)
-        found = found if refined else on_grid(dictionary.nearest(found.parameters), dictionary)
     else:
         matched = entries(voxels.coefficients, dictionary)
         found = refine(voxels.coefficients, matched, dictionary) if refined else on_grid(matched, dictionary)

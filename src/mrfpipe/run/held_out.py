@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 Scans = Iterator[tuple[Phantom, RawScan]]
 """Phantoms and their raw scans."""
 METHODS = ("network", "subspace", "frames")
-"""What is compared: the network, the refined matching that it corrects, and refined matching of frames."""
+"""What is compared: the network, the matching of a subspace that it corrects, and refined matching of frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import torch
 
 from mrfpipe.arrays import Complex
 from mrfpipe.dictionary import Dictionary, EntryGroups, build_dictionary
-from mrfpipe.errors import ResourceError
+from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.files.provenance import Recipe, Setting
 from mrfpipe.imaging.choices import Imaging
 from mrfpipe.imaging.series import FrameSeries
@@ -130,8 +130,17 @@ class MatchMapper:
         return readout_basis(self.dictionary)
 
     def imaging(self, asked: Imaging) -> Imaging:
-        """Take what is asked for, frames and coefficients being matched alike; or what errs least."""
-        return asked.or_best()
+        """Take what is asked for, frames and coefficients being matched alike; or what errs least.
+
+        MismatchError if a joint reconstruction is asked for, but no estimates between grid points.
+        """
+        if self.matching.refined:
+            return asked.or_best()
+        if asked.recon == "joint":
+            raise MismatchError(
+                "A joint reconstruction estimates maps between grid points; choose --recon subspace with --no-refine."
+            )
+        return replace(asked, recon=asked.recon or "subspace")
 
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
@@ -241,7 +250,7 @@ class NetworkMapper:
         """Name size and signal model, and the precision if it is a coarse one."""
         size = f"{self.model.architecture.n_parameters:,} parameters"
         precision = "" if self.precision == "float32" else f", {self.precision}"
-        matched = "dictionary matching (exact, refined), corrected by " if self.model.corrects else ""
+        matched = "dictionary matching (exact, refined, fitted to the samples), corrected by " if self.model.corrects else ""
         return f"{matched}convolutional network ({size}, signal model {self.signal_model}{precision})"
 
     def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
