@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+import mrfpipe.run.mapper as mapper_module
 from mrfpipe.dictionary import build_dictionary
-from mrfpipe.errors import InputError
+from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.learning.encoding import Encoding, directions
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import load_model, save_model
@@ -30,7 +31,7 @@ def dictionary(protocol):
 def coefficients(make_scan, dictionary):
     scan, _ = make_scan(2, n_slices=2)
     images = np.einsum("fr,sfyx->sryx", dictionary.basis.conj(), scan.images)
-    return replace(scan, images=images.astype(np.complex64), basis=dictionary.basis)
+    return replace(scan, images=images.astype(np.complex64), basis=dictionary.basis, noise=0.01)
 
 
 @pytest.fixture
@@ -56,6 +57,12 @@ def matching(dictionary):
     return lambda one: match_series(one, dictionary)[0]
 
 
+@pytest.fixture
+def without_samples(monkeypatch):
+    """Let a mapper correct the maps of coefficients, as if there were samples to fit them to."""
+    monkeypatch.setattr(mapper_module, "check_samples", lambda _: None)
+
+
 def test_corrections_are_added_to_matched_maps(model, coefficients, protocol, dictionary, tmp_path):
     save_model(model, tmp_path)
     matched = match_series(coefficients, dictionary)[0]
@@ -70,6 +77,7 @@ def test_corrections_are_added_to_matched_maps(model, coefficients, protocol, di
             assert np.all(np.isnan(found.sd[parameter.name][~inside]))
 
 
+@pytest.mark.usefixtures("without_samples")
 def test_no_slice_is_reconstructed_again_for_deviations_that_the_network_gives(model, coefficients):
     def again():
         raise AssertionError("The samples were reconstructed again.")
@@ -115,6 +123,17 @@ def test_a_network_reads_the_matched_maps_of_the_neighbourhood(model, coefficien
     assert np.abs(differs[:, 1:] - (18, 14)).max() <= margin
 
 
+def test_coefficients_without_samples_are_refused(model, coefficients):
+    """Maps that are not fitted to samples have other errors than those that the network has learned to correct."""
+    with pytest.raises(MismatchError, match="fitted to all samples, which scan2 does not hold"):
+        map_series(coefficients, NetworkMapper(model=model, precision="float32"))
+
+
+def test_the_noise_is_needed(model, coefficients, protocol, dictionary):
+    with pytest.raises(ValueError, match=r"noise of .* is unknown"):
+        reconstruct(replace(coefficients, noise=None), model, protocol, device=CPU, match=matching(dictionary))
+
+
 def test_what_matches_is_needed_and_an_encoding_too(model, coefficients, protocol, tmp_path):
     with pytest.raises(ValueError, match="needs what matches"):
         reconstruct(coefficients, model, protocol, device=CPU)
@@ -126,15 +145,16 @@ def test_what_matches_is_needed_and_an_encoding_too(model, coefficients, protoco
 def test_the_length_takes_the_place_of_what_would_be_zero():
     rng = np.random.default_rng(0)
     signals = torch.from_numpy(rng.standard_normal((4, 50)) + 1j * rng.standard_normal((4, 50)))
-    turned, plain = (directions(signals * np.exp(1j), lengths=lengths) for lengths in (True, False))
+    turned, plain = (directions(signals * np.exp(1j), noise=noise) for noise in (4.0, None))
     torch.testing.assert_close(plain[0].imag, torch.zeros(50, dtype=torch.float64))
     norm = torch.linalg.vector_norm(signals, dim=0)
-    torch.testing.assert_close(turned[0].imag, norm / norm.mean())
+    torch.testing.assert_close(turned[0].imag, (norm / 2).log())
     torch.testing.assert_close(turned[1:], plain[1:])
     torch.testing.assert_close(turned[0].real, plain[0].real)
-    torch.testing.assert_close(plain, directions(3 * signals, lengths=False))
+    torch.testing.assert_close(plain, directions(3 * signals, noise=None))
 
 
+@pytest.mark.usefixtures("without_samples")
 @pytest.mark.parametrize(("shift", "deviation", "said"), [(0.2, 0.003, True), (0.2, 0.1, False), (0.0, 0.003, False)])
 def test_a_network_that_matching_contradicts_says_so(model, coefficients, shift, deviation, said):
     """T1 of water is 300 ms off: a doubt where the network is sure of it, in the result's note and the page's warnings.
@@ -153,6 +173,7 @@ def test_a_network_that_matching_contradicts_says_so(model, coefficients, shift,
         assert "like of this scan: T1H2O differs from matching by more than 8 standard deviations" in result.warning
 
 
+@pytest.mark.usefixtures("without_samples")
 def test_a_field_beyond_the_protocol_is_unexplained(model, coefficients):
     """Some signals are those of no tissue of the protocol, as beside an implant: its fingerprints leave them."""
     images, places = coefficients.images.copy(), np.argwhere(coefficients.mask)[::20]

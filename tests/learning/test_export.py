@@ -112,7 +112,7 @@ def test_a_network_that_corrects_maps_is_given_them(make_model, make_scan, proto
     scan, _ = make_scan(2)
     dictionary, made, n_maps = build_dictionary(protocol, rank=RANK), make_model(), len(PARAMETERS)
     coefficients = np.einsum("fr,sfyx->sryx", dictionary.basis.conj(), scan.images).astype(np.complex64)
-    scan = replace(scan, images=coefficients, basis=dictionary.basis)
+    scan = replace(scan, images=coefficients, basis=dictionary.basis, noise=1.0)
     architecture = replace(made.architecture, n_inputs=2 * RANK + n_maps, n_outputs=2 * n_maps)
     network = initial_network(architecture, torch.Generator().manual_seed(3)).eval()
     with torch.no_grad():

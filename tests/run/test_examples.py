@@ -207,7 +207,7 @@ def test_a_model_is_shown_what_its_training_showed(protocol, body_arrays, scanne
 
     dictionary = build_dictionary(protocol)
     source = Source(scanner, dictionary, CPU, 4)
-    monkeypatch.setattr(source, "_scanner", SimpleNamespace(bounds=scanner.bounds, scan=noted))
+    monkeypatch.setattr(source, "_scanner", SimpleNamespace(bounds=scanner.bounds, scan=noted, noise=scanner.noise))
     example = source(0, body_arrays)
     inside = example.inside.numpy()
     basis, n_maps = scanner.basis, len(protocol.parameters)

@@ -58,7 +58,8 @@ def damaged(parts, kind, rng):
         return b"".join(parts), False
     if kind == "repeat":
         first, second = rng.integers(0, len(parts), 2)
-        return b"".join([*parts[:first], parts[second], *parts[first:]]), False
+        # Noise that comes twice has the same covariance to rounding.
+        return b"".join([*parts[:first], parts[second], *parts[first:]]), second == NOISE
     if kind == "leave out":
         del parts[rng.choice([i for i in range(len(parts)) if i != NOISE])]
         return b"".join(parts), False

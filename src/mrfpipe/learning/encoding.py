@@ -2,9 +2,9 @@
 
 A large network that is trained for long may read the frames as they are (Balsiger et al., 2020). One that is trained
 for minutes learns faster from what frames say of the parameters: each voxel is compressed to its coefficients in the
-dictionary's basis, unless it comes as coefficients, loses its phase and its length, which say nothing of the
-parameters, and every coefficient is brought to about mean 0 and deviation 1, by the same numbers for all scans: what a
-patient is made of does not matter.
+dictionary's basis, unless it comes as coefficients, and loses its phase and its length, which say nothing of the
+parameters, but how sure they are. Every coefficient is brought to about mean 0 and deviation 1, by the same numbers for
+all scans: what a patient is made of does not matter.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Encoding:
     deviation: Float
     """Standard deviation of every coefficient's real and imaginary part. Shape `(rank)`."""
     lengths: bool = False
-    """Whether the length of a voxel's signal is told, too, as `directions` puts it."""
+    """Whether the length of a voxel's signal over its noise is told, too, as `directions` puts it."""
 
     def __post_init__(self) -> None:
         sizes = check_shape("basis", self.basis, "frames rank")
@@ -66,13 +66,16 @@ class Encoding:
     def encode(self, series: FrameSeries) -> FrameSeries:
         """Put standardised coefficients in the place of images, `(slices, rank, y, x)`, zero outside the mask.
 
-        Errors as of `check_frames`.
+        Errors as of `check_frames`; ValueError if lengths are told and the noise of the series is unknown.
         """
         check_frames(series)
+        if self.lengths and series.noise is None:
+            raise ValueError(f"The noise of {series!r} is unknown.")
+        noise = series.noise if self.lengths else None
         images = np.zeros((series.n_slices, self.mean.size, *series.mask.shape[1:]), np.complex64)
         projection = _projection(self.basis, series)
         for coefficients, signals, mask in zip(images, series.images, series.mask, strict=True):
-            found = _directions(projection, signals[:, mask], lengths=self.lengths)
+            found = _directions(projection, signals[:, mask], noise)
             coefficients[:, mask] = (found - self.mean[:, None]) / self.deviation[:, None]
         return dataclasses.replace(series, images=images, basis=None)
 
@@ -83,21 +86,22 @@ def _projection(basis: Complex, series: FrameSeries) -> Complex:
     return projection
 
 
-def _directions(projection: Complex, signals: Complex, *, lengths: bool = False) -> Complex:
-    found: Complex = directions(torch.from_numpy(projection @ signals), lengths=lengths).numpy()
+def _directions(projection: Complex, signals: Complex, noise: float | None = None) -> Complex:
+    found: Complex = directions(torch.from_numpy(projection @ signals), noise=noise).numpy()
     return found
 
 
-def directions(coefficients: Tensor, *, lengths: bool) -> Tensor:
-    """Take from the coefficients of a slice what says nothing of the parameters, their phase and their unit.
+def directions(coefficients: Tensor, *, noise: float | None) -> Tensor:
+    """Take from the coefficients of voxels what says nothing of the parameters, their phase and their unit.
 
     Parameters
     ----------
     coefficients
         Complex. Shape `(rank, voxels)`.
-    lengths
-        Whether the norm that is taken out, over its mean in the slice, is kept as the imaginary part of the first
-        coefficient, which would be zero: it tells which voxel's signal spreads into its neighbours.
+    noise
+        Variance of the noise of a coefficient. The logarithm of the norm that is taken out, over the standard deviation
+        of the noise, is kept as the imaginary part of the first coefficient, which would be zero: it tells how sure a
+        voxel's parameters are, and which signal spreads into its neighbours. None not to keep it.
 
     Returns
     -------
@@ -106,6 +110,8 @@ def directions(coefficients: Tensor, *, lengths: bool) -> Tensor:
     """
     norm = torch.linalg.vector_norm(coefficients, dim=0)
     units = coefficients * torch.polar(torch.where(norm > 0, 1 / norm, 0), -coefficients[0].angle())
-    if lengths:
-        units[0] = torch.complex(units[0].real, norm / norm.mean().clamp(min=torch.finfo(norm.dtype).tiny))
+    if noise is not None:
+        # A scan without noise is as sure as single precision allows.
+        least = norm.max() * torch.finfo(torch.float32).eps
+        units[0] = torch.complex(units[0].real, torch.where(norm > 0, norm / least.clamp(min=noise**0.5), 1).log())
     return units

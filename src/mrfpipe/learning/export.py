@@ -111,8 +111,7 @@ class Encode(nn.Module):
         turned = torch.cat([real * cosine + imag * sine, imag * cosine - real * sine], dim=1)
         directions = turned / torch.where(norm > 0, norm, torch.ones_like(norm))
         if self.lengths:  # in the place of the first coefficient's imaginary part
-            mean = (norm * mask).sum(dim=(2, 3), keepdim=True) / mask.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-            length = norm / mean.clamp(min=torch.finfo(norm.dtype).tiny)
+            length = torch.where(norm > 0, norm, torch.ones_like(norm)).log()
             directions = torch.cat([directions[:, :rank], length, directions[:, rank + 1 :]], dim=1)
         return (directions - self.mean) / self.deviation * mask
 
@@ -124,8 +123,9 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
     and ``mask``, `(slices, 1, y, x)`, 1 inside tissue; the output is ``maps``, `(slices, maps, y, x)`; all are float32,
     of any number of slices and any size. A model that learned from coefficients reads those in its own basis in the
     place of frames. One without encoding normalises by the mean and deviation of what it is given: give it all slices
-    of a scan at once. One that corrects maps has a third input, ``matched``: the maps that matching makes of the same
-    images, as ``maps`` are. The graph's metadata name maps, units, ranges, sequence, protocol and signal model.
+    of a scan at once. One that corrects maps takes its coefficients over the standard deviation of their noise, and has
+    a third input, ``matched``: the maps of `mrfpipe match --recon subspace`, as ``maps`` are. The graph's metadata name
+    maps, units, ranges, sequence, protocol and signal model.
     """
     try:
         import onnx

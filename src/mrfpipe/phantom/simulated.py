@@ -146,6 +146,7 @@ class SimulatedScanner:
             sequence_hash=self.sequence.hash,
             basis=self.basis,
             equations=equations,
+            noise=self.noise,
         )
 
     def bounds(self, parameters: Mapping[str, Tensor], m0: Tensor) -> Double:

@@ -70,7 +70,7 @@ class Source:
         precision[:, inside] = (fair / fair.mean(dim=1, keepdim=True)).to(self._device)
         matched[:, inside] = self._matched(series)
         shown = torch.zeros_like(coefficients)
-        shown[:, inside] = directions(coefficients[:, inside], lengths=True)
+        shown[:, inside] = directions(coefficients[:, inside], noise=self._scanner.noise)
         return Example(coefficients=shown, matched=matched, maps=unit, precision=precision)
 
     def _matched(self, series: FrameSeries) -> Tensor:

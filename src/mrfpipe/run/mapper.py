@@ -250,7 +250,8 @@ class NetworkMapper:
         """Name size and signal model, and the precision if it is a coarse one."""
         size = f"{self.model.architecture.n_parameters:,} parameters"
         precision = "" if self.precision == "float32" else f", {self.precision}"
-        matched = "dictionary matching (exact, refined, fitted to the samples), corrected by " if self.model.corrects else ""
+        matching = "dictionary matching (exact, refined, fitted to the samples), corrected by "
+        matched = matching if self.model.corrects else ""
         return f"{matched}convolutional network ({size}, signal model {self.signal_model}{precision})"
 
     def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
@@ -273,7 +274,17 @@ def _dictionary(protocol_toml: str, signal_model: SignalModel, device: torch.dev
 
 def _match(series: FrameSeries, dictionary: Dictionary, device: torch.device) -> ParameterMaps:
     """Match a slice without standard deviations, which the network gives: they take another reconstruction."""
+    check_samples(series)
     return match_series(replace(series, noise=None, replica=None), dictionary, device=device)[0]
+
+
+def check_samples(series: FrameSeries) -> None:
+    """Refuse a slice whose maps cannot be fitted to samples, as those that networks have learned to correct are."""
+    if series.equations is None:
+        raise MismatchError(
+            f"The network corrects maps that are fitted to all samples, which {series.name} does not hold or which are "
+            "corrected for off-resonance; reconstruct the raw scan without a field map, or use mrfpipe match."
+        )
 
 
 def model_protocol(model: TrainedModel) -> Protocol:
