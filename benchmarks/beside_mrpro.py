@@ -78,7 +78,7 @@ def spheres_scan(folder: Path) -> tuple[Path, Path]:
 
 
 def by_mrfpipe(raw: Path, protocol: Protocol, mask: Bool) -> Result:
-    """Map the scan as `mrfpipe match --recon subspace --nufft finufft` does, on the grid and refined."""
+    """Map the scan by matching the images of `--recon subspace --nufft finufft`, on the grid and refined."""
     stages = Stages()
     few = Grid(axes={name: axis[:: axis.size // 4] for name, axis in protocol.grid.items()})
     small = build_dictionary(replace(protocol, grid=few), model=signal_model(protocol), rank=RANK)  # compiles

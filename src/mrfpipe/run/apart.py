@@ -20,13 +20,13 @@ FAR = 8.0
 """Standard deviations of both together that are too many. Matching errs by aliasing and blurring, too, which its own
 deviation does not have and the network corrects."""
 MUCH_APART = 0.1
-"""Share of voxels so far apart that is worth a warning. On the fourteen phantoms by which it was chosen it was 0.042 at
-most, in the fat fraction of smooth ones, and on real anatomy 0."""
+"""Share of voxels so far apart that is worth a warning. With the network by which it was chosen it was 0.042 at most on
+fourteen phantoms; with today's, 0.004 on eight; on real anatomy 0."""
 LEFT = 10.0
 """Times the median of the scan that a fingerprint may leave of a signal."""
 MUCH_LEFT = 0.02
-"""Share of voxels of which more is left that is worth a warning. On the same scans it was 0.012 at most, and 0.042, by
-an earlier network, on a thigh with a metal nail, whose field is up to 1,500 Hz."""
+"""Share of voxels of which more is left that is worth a warning. On the same scans it was 0.012 and 0.010 at most, and
+0.042, by an earlier network, on a thigh with a metal nail, whose field is up to 1,500 Hz."""
 
 
 def apart(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionary) -> dict[str, float]:
