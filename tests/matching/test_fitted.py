@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import small_protocol
 
+import mrfpipe.imaging.reconstruction as reconstruction
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.choices import BEST, Imaging
@@ -85,3 +86,12 @@ def test_estimates_on_the_grid_are_not_joint():
     assert mapper.imaging(BEST).recon == "subspace"
     with pytest.raises(MismatchError, match="choose --recon subspace with --no-refine"):
         mapper.imaging(replace(BEST, recon="joint"))
+
+
+def test_a_replica_lies_within_the_same_support(series, monkeypatch):
+    """A support that is looked for again may be another one, by which all voxels would change."""
+    monkeypatch.setattr(reconstruction, "support", None)
+    again = series.replica().equations
+    assert again.box == series.equations.box
+    np.testing.assert_array_equal(again.support, series.equations.support)
+    assert 0 < again.support.sum() < MATRIX**2

@@ -7,6 +7,7 @@ large with the kernels that `mrfpipe.imaging.toeplitz` makes.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,6 +47,13 @@ class Equations:
     def scaled(self, factor: float, noise: float) -> "Equations":
         """Return the equations with b so many times as large, of a k-space whose noise has this variance."""
         return replace(self, right=self.right * factor, noise=self.noise * factor**2 * noise)
+
+    @property
+    def support(self) -> Bool:
+        """Voxels that some coil sees, outside of which there is nothing. Shape `(matrix, matrix)`."""
+        found: Bool = np.zeros((self.matrix, self.matrix), np.bool_)
+        found[self.box] = (self.maps != 0).any(dim=0).cpu().numpy()
+        return found
 
     def inside(self, mask: Bool, box: Box, kernels: Tensor) -> "Equations":
         """Return the equations of the voxels of a mask, outside of which there is nothing, in a box around it.

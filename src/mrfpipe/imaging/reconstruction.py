@@ -18,7 +18,7 @@ from numba import get_num_threads
 from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
-from mrfpipe.arrays import Complex, Float, check_shape
+from mrfpipe.arrays import Bool, Complex, Float, check_shape
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.coils import compress_coils, describe_noise, edge_noise, estimate_coil_maps, prewhiten
@@ -281,9 +281,9 @@ class Reconstruction:
             once = s == self.scan.first and self._is_first and self._basis is not None
             yield replace(one, replica=partial(self._replica, s, kspace, maps, one)) if once else one
 
-    def _series(self, s: int, kspace: Complex, maps: Complex) -> FrameSeries:
+    def _series(self, s: int, kspace: Complex, maps: Complex, within: Bool | None = None) -> FrameSeries:
         has_equations = self._basis is not None and self._off_resonance is None
-        equations = self._equations(kspace, maps) if has_equations else None
+        equations = self._equations(kspace, maps, within) if has_equations else None
         images = self._images(s, kspace, maps) if equations is None else self._solved(equations)
         return FrameSeries(
             name=self.scan.name,
@@ -300,7 +300,9 @@ class Reconstruction:
         """Make the images of a slice again, with a share of their noise added to its samples."""
         share = np.float32(REPLICA_NOISE * np.sqrt(self._noise_level(kspace)))
         noise = share * white_noise(np.random.default_rng(0), kspace.shape)
-        return replace(self._series(s, kspace + noise, maps), mask=one.mask)
+        # Within the same support, as one that noise has made another one would count as noise in all voxels.
+        within = None if one.equations is None else one.equations.support
+        return replace(self._series(s, kspace + noise, maps, within), mask=one.mask)
 
     @property
     def _noise_of_images(self) -> float:
@@ -372,8 +374,11 @@ class Reconstruction:
         self._step()
         return coefficients
 
-    def _equations(self, kspace: Complex, maps: Complex) -> Equations:
-        """Set up the equations of all samples: frame by frame, or readout by readout for a joint reconstruction."""
+    def _equations(self, kspace: Complex, maps: Complex, within: Bool | None = None) -> Equations:
+        """Set up the equations of all samples: frame by frame, or readout by readout for a joint reconstruction.
+
+        They are those of a support, which is looked for unless it is given. Shape `(y, x)`.
+        """
         sequence, trajectory, n_together = self._sequence, self.scan.trajectory, self._sequence.readouts_per_frame
         basis, root = np.asarray(self._basis), np.float32(1)
         if self._readout_basis is not None:
@@ -386,7 +391,9 @@ class Reconstruction:
         equations = normal_equations(
             kspace, trajectory, self.density, maps, basis, n_together, kernels=self.kernels, **settings
         ).scaled(1 / float(root), self._noise_level(kspace))
-        mask = support(equations.right[: np.asarray(self._basis).shape[1]].cpu().numpy(), self._basis)
+        mask = within
+        if mask is None:
+            mask = support(equations.right[: np.asarray(self._basis).shape[1]].cpu().numpy(), self._basis)
         box = box_of(mask)
         shape = mask[box].shape
         if self.cropped is None or self.cropped.shape[-2:] != (2 * shape[0], 2 * shape[1]):
