@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import small_protocol
+from helpers import complex_normal, small_protocol
 
 import mrfpipe.imaging.reconstruction as reconstruction
 from mrfpipe.dictionary import build_dictionary
@@ -61,6 +61,16 @@ def test_fitted_maps_are_nearer_the_truth(phantom, series):
         counts = phantom.maps.counts(p) & series.mask
         errors = [np.linalg.norm((maps.si[p.name] - phantom.maps.si[p.name])[counts]) for maps in (fitted, plain)]
         assert errors[0] < 0.95 * errors[1], p.name  # 0.57 to 0.88 seen
+
+
+def test_another_basis_of_the_subspace_gives_the_same_maps(raw, series):
+    """As that of a network, whose vectors another machine has computed."""
+    basis, rng = DICTIONARY.subspace, np.random.default_rng(0)
+    turned = (basis @ np.linalg.qr(complex_normal(rng, basis.shape[1], basis.shape[1]))[0]).astype(np.complex64)
+    (other,) = Reconstruction(raw, PROTOCOL.sequence, SUBSPACE, basis=turned)
+    expected, found = (match_series(replace(one, replica=None), DICTIONARY)[0] for one in (series, other))
+    for name, axis in PROTOCOL.grid.items():
+        np.testing.assert_allclose(found.si[name], expected.si[name], atol=2e-3 * np.ptp(axis))  # single precision
 
 
 def test_maps_on_the_grid_are_the_entries_that_match_best(series):

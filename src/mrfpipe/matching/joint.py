@@ -22,7 +22,7 @@ def joint_estimates(series: FrameSeries, dictionary: Dictionary, match: Match) -
     series
         One slice, with its equations.
     dictionary
-        Whose leading basis vectors the coefficients and the equations are of.
+        Of the sequence. A joint reconstruction has equations in its leading basis vectors.
     match
         How to match.
 
@@ -40,10 +40,7 @@ def joint_estimates(series: FrameSeries, dictionary: Dictionary, match: Match) -
     leading = dictionary.in_basis(basis)
     coefficients = np.ascontiguousarray(images[:, mask].T)
     found = refine(coefficients, match(coefficients, leading), leading).parameters
-    return joint_parameters(
-        equations,
-        dictionary.in_basis(dictionary.basis[:, : len(equations.right)]),
-        np.stack(list(found.values()), axis=1),
-        images,
-        mask,
-    )
+    n_vectors = len(equations.right)
+    # A joint reconstruction has more, those of the dictionary, whose means over frames are the basis of the images.
+    known = leading if n_vectors == leading.rank else dictionary.in_basis(dictionary.basis[:, :n_vectors])
+    return joint_parameters(equations, known, np.stack(list(found.values()), axis=1), images, mask)
