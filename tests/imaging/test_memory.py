@@ -14,7 +14,7 @@ from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.errors import ResourceError
 from mrfpipe.imaging.choices import Imaging
-from mrfpipe.imaging.reconstruction import memory_needed
+from mrfpipe.imaging.memory import memory_needed
 from mrfpipe.run import source
 from mrfpipe.run.source import open_series
 

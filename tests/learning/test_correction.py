@@ -9,6 +9,7 @@ import torch
 import mrfpipe.run.mapper as mapper_module
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.imaging.choices import Imaging
 from mrfpipe.learning.encoding import Encoding, directions
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import load_model, save_model
@@ -127,6 +128,13 @@ def test_coefficients_without_samples_are_refused(model, coefficients):
     """Maps that are not fitted to samples have other errors than those that the network has learned to correct."""
     with pytest.raises(MismatchError, match="fitted to all samples, which scan2 does not hold"):
         map_series(coefficients, NetworkMapper(model=model, precision="float32"))
+
+
+def test_a_field_map_is_refused_before_the_work(model):
+    mapper = NetworkMapper(model=model, precision="float32")
+    assert mapper.imaging(Imaging()).recon == "subspace"
+    with pytest.raises(MismatchError, match="leave the field map out, or use mrfpipe match"):
+        mapper.imaging(Imaging(field_map="map.nii"))
 
 
 def test_the_noise_is_needed(model, coefficients, protocol, dictionary):

@@ -92,7 +92,7 @@ def test_the_network_that_ships_corrects_matched_maps(dictionary, tmp_path, opti
         parameter = maps[1].parameter(name)
         counted = maps[1].mask & truth.counts(parameter)
         errors = (maps[1].si[name] - truth.si[name]) / maps[1].sd[name]
-        assert 0.4 < np.std(errors[counted]) < 2.5, name
+        assert 0.5 < np.std(errors[counted]) < 2.5, name
 
 
 def test_a_cartesian_scan_of_a_scanner_is_refused(dictionary, tmp_path):

@@ -110,6 +110,7 @@ def test_noise_is_that_of_a_scan(protocol, body, tensors, scanner):
         scanner.scan(maps, tensors["m0"] + 0j, coils, snr, torch.Generator().manual_seed(seed)).images[0]
         for seed in (1, 2)
     ]
+    assert scanner.noise == pytest.approx(theirs[0].noise, rel=1e-4)  # what networks are told of it
     shares = [_apart(*(image[:, mask] for image in pair)) for pair in ([series.images[0] for series in theirs], ours)]
     # Some hundred voxels, denoised by blocks, and whitened coils.
     assert shares[1] == pytest.approx(shares[0], rel=0.2)
@@ -334,7 +335,7 @@ def test_scans_of_another_source_and_damaged_ones_are_not_gone_on_with(protocol,
     for name in ("coefficients", "matched", "maps", "precision"):
         assert torch.equal(getattr(kept, name), getattr(example, name))
     source.settings = {"seed": 1}
-    with pytest.raises(MismatchError, match="scans of another protocol, signal model or seed"):
+    with pytest.raises(MismatchError, match="scans of another protocol, signal model, seed or version of mrfpipe"):
         kept_examples(source, [subject], tmp_path, 1, lambda _done, _total: None)
     (tmp_path / f"{subject.name}.safetensors").write_bytes(b"torn")
     with pytest.raises(InputError, match="is damaged"):

@@ -14,7 +14,6 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from numba import get_num_threads
 from torch import Tensor
 
 from mrfpipe.acquisition.scan import RawScan
@@ -34,7 +33,6 @@ from mrfpipe.imaging.subspace import (
     normal_equations,
     solve_subspace,
     subspace_kernels,
-    subspace_memory,
 )
 from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Sequence
@@ -46,36 +44,6 @@ REMARKS = "decisions_in_reading_the_scan"
 FREQUENCIES = "off_resonance_corrected_by_frequencies_hz"
 """Name of the note that says by which frequencies off-resonance was corrected."""
 CPU = torch.device("cpu")
-
-
-def memory_needed(scan: RawScan, sequence: Sequence, imaging: Imaging, rank: int | None) -> int:
-    """Count the bytes that the reconstruction of a scan takes at its peak, beside the scan.
-
-    Parameters
-    ----------
-    scan
-        What is to be reconstructed, slice after slice.
-    sequence
-        Says how many frames there are.
-    imaging
-        How to go about it.
-    rank
-        Basis vectors of a subspace reconstruction; None for one of frames.
-    """
-    n_samples, n_coils = scan.kspace[0, 0].size, min(scan.n_coils, imaging.virtual_coils)
-    image, samples = (np.dtype(np.complex64).itemsize * n for n in (sequence.matrix**2, n_samples))
-    kspace = scan.n_coils * samples + (n_coils * samples if n_coils < scan.n_coils else 0)
-    # A slice is handed on while the next is made; its images by single frequencies are added up.
-    n_series = min(2, scan.n_slices) + (0 if imaging.field_map is None else 2)
-    series = n_series * (rank or sequence.n_frames) * image
-    kspace += 0 if imaging.field_map is None else n_coils * samples
-    if rank is None:
-        # Images and their larger grids: of all coils for their maps; of every thread's frame, by sigpy coil by coil.
-        n_grids = get_num_threads() * (1 if imaging.nufft == "sigpy" else n_coils)
-        work = max(n_coils, n_grids) * 3 * image
-    else:
-        work = subspace_memory(rank, sequence.matrix, n_samples)
-    return int(kspace + n_coils * image + series + work)
 
 
 def _check_readout(scan: RawScan, sequence: Sequence, imaging: Imaging) -> None:
@@ -300,7 +268,7 @@ class Reconstruction:
         """Make the images of a slice again, with a share of their noise added to its samples."""
         share = np.float32(REPLICA_NOISE * np.sqrt(self._noise_level(kspace)))
         noise = share * white_noise(np.random.default_rng(0), kspace.shape)
-        # Within the same support, as one that noise has made another one would count as noise in all voxels.
+        # Noise may change the estimated support, which changes all voxels a little; that would count as noise.
         within = None if one.equations is None else one.equations.support
         return replace(self._series(s, kspace + noise, maps, within), mask=one.mask)
 
@@ -377,7 +345,7 @@ class Reconstruction:
     def _equations(self, kspace: Complex, maps: Complex, within: Bool | None = None) -> Equations:
         """Set up the equations of all samples: frame by frame, or readout by readout for a joint reconstruction.
 
-        They are those of a support, which is looked for unless it is given. Shape `(y, x)`.
+        Only voxels `within` a support have unknowns. Without it, the support is estimated. Shape `(y, x)`.
         """
         sequence, trajectory, n_together = self._sequence, self.scan.trajectory, self._sequence.readouts_per_frame
         basis, root = np.asarray(self._basis), np.float32(1)

@@ -2,9 +2,9 @@
 
 A large network that is trained for long may read the frames as they are (Balsiger et al., 2020). One that is trained
 for minutes learns faster from what frames say of the parameters: each voxel is compressed to its coefficients in the
-dictionary's basis, unless it comes as coefficients, and loses its phase and its length, which say nothing of the
-parameters, but how sure they are. Every coefficient is brought to about mean 0 and deviation 1, by the same numbers for
-all scans: what a patient is made of does not matter.
+dictionary's basis, unless it comes as coefficients, and loses its phase and its length, which do not depend on the
+parameters. The length over the noise may be kept, as it tells how accurate they can be. Every coefficient is brought to
+about mean 0 and deviation 1, by the same numbers for all scans: what a patient is made of does not matter.
 """
 
 import dataclasses
@@ -100,8 +100,8 @@ def directions(coefficients: Tensor, *, noise: float | None) -> Tensor:
         Complex. Shape `(rank, voxels)`.
     noise
         Variance of the noise of a coefficient. The logarithm of the norm that is taken out, over the standard deviation
-        of the noise, is kept as the imaginary part of the first coefficient, which would be zero: it tells how sure a
-        voxel's parameters are, and which signal spreads into its neighbours. None not to keep it.
+        of the noise, replaces the imaginary part of the first coefficient, which would be zero: it tells how accurate
+        the parameters can be, and which signals are strong enough to spread into neighbours. None not to keep it.
 
     Returns
     -------

@@ -111,9 +111,8 @@ def match_series(
     groups
         Of the dictionary's entries; group matching needs them.
     refined
-        Whether the estimates leave the grid for the best signal between its entries, as those of the command do, see
-        `mrfpipe.matching.refine`; and are then fitted to the samples, if the series has their equations, see
-        `mrfpipe.imaging.joint`.
+        Whether to refine estimates between grid points (`mrfpipe.matching.refine`), as the command does. If the series
+        has the equations of its samples, refined estimates are then fitted to them (`mrfpipe.imaging.joint`).
     gap
         Whether to look for the second-best explanation, which takes long; see `mrfpipe.matching.gap`.
     memory

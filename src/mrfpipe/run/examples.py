@@ -23,6 +23,7 @@ from mrfpipe.errors import MismatchError
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.correction import Example
 from mrfpipe.learning.encoding import directions
+from mrfpipe.learning.model import SCHEMA
 from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.cohort import Subject, draw_cohort
@@ -47,7 +48,12 @@ class Source:
 
     def __init__(self, scanner: SimulatedScanner, dictionary: Dictionary, device: torch.device, seed: int) -> None:
         self._scanner, self.protocol, self._device, self._seed = scanner, dictionary.protocol, device, seed
-        self.settings = {"protocol": self.protocol.hash, "signal_model": str(dictionary.model), "seed": seed}
+        self.settings = {
+            "protocol": self.protocol.hash,
+            "signal_model": str(dictionary.model),
+            "seed": seed,
+            "for": SCHEMA,
+        }
         """What decides its examples, beside their own seeds and bodies."""
         self._scaling, self._dictionary = MapScaling.of(dictionary.protocol), dictionary
 
@@ -91,13 +97,13 @@ def kept_examples(
 ) -> list[Example]:
     """Make the example of every subject, or read it where a training that was interrupted has left it in a folder.
 
-    MismatchError if the folder holds examples of another source.
+    MismatchError if the folder holds examples of another source, or of another version.
     """
     about, settings = folder / "source.json", json.dumps(source.settings, sort_keys=True)
     if about.exists() and about.read_text(encoding="utf-8") != settings:
         raise MismatchError(
-            f"{folder} holds scans of another protocol, signal model or seed; train with the same, or discard them "
-            "with --force."
+            f"{folder} holds scans of another protocol, signal model, seed or version of mrfpipe; train with the same, "
+            "or discard them with --force."
         )
     folder.mkdir(parents=True, exist_ok=True)
     about.write_text(settings, encoding="utf-8")

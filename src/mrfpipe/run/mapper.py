@@ -214,7 +214,15 @@ class NetworkMapper:
         """A network reads what is not reconstructed jointly."""
 
     def imaging(self, asked: Imaging) -> Imaging:
-        """Reconstruct frames or coefficients, as the network was trained on; all else as asked."""
+        """Reconstruct frames or coefficients, as the network was trained on; all else as asked.
+
+        MismatchError if off-resonance is to be corrected: then there are no equations to fit maps with.
+        """
+        if self.model.corrects and asked.field_map is not None:
+            raise MismatchError(
+                "The network corrects maps that are fitted to all samples, which takes no field map; leave the field "
+                "map out, or use mrfpipe match."
+            )
         return replace(asked, recon="subspace" if self.model.reads == "coefficients" else "nufft")
 
     def map(
@@ -282,8 +290,8 @@ def check_samples(series: FrameSeries) -> None:
     """Refuse a slice whose maps cannot be fitted to samples, as those that networks have learned to correct are."""
     if series.equations is None:
         raise MismatchError(
-            f"The network corrects maps that are fitted to all samples, which {series.name} does not hold or which are "
-            "corrected for off-resonance; reconstruct the raw scan without a field map, or use mrfpipe match."
+            f"The network corrects maps that are fitted to all samples, which {series.name} does not hold; reconstruct "
+            "the raw scan, or use mrfpipe match."
         )
 
 

@@ -17,7 +17,8 @@ from mrfpipe.files.frames import StoredSeries, read_frames_header
 from mrfpipe.files.provenance import Setting, sha256_of
 from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.imaging.choices import BY_FRAMES, Imaging
-from mrfpipe.imaging.reconstruction import Reconstruction, memory_needed
+from mrfpipe.imaging.memory import memory_needed
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.imaging.series import FrameSeries, stack_slices
 from mrfpipe.matching.sense import few_entries, unexplained
 from mrfpipe.progress import Progress, stage
