@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     type=click.Choice(["small", "large", "paper", "cohen", "hoppe", "oksuz", "fang"]),
     default="small",
     show_default=True,
-    help="Network and training settings. small is meant for a CPU; large, with --phantoms only, is the bundled "
-    "network; paper is the network of the paper, and the others are published competitors.",
+    help="Network and training settings. small is meant for a CPU; large, with --phantoms only, needs a GPU; "
+    "paper is the network of the paper, and the others are published competitors.",
 )
 @click.option(
     "--labels",

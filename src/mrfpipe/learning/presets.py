@@ -131,6 +131,6 @@ CORRECTING = {
         n_epochs=64,
     ),
 }
-"""Networks that correct matched maps, by name; an epoch has as many steps as there are scans. ``large`` is the bundled
-network, which needs a GPU; ``small`` is meant for a CPU: 48 epochs on 32 phantoms of FISP took 13
-minutes on two cores."""
+"""Networks that correct matched maps, by name; an epoch has as many steps as there are scans. ``small`` is the
+bundled network for raw scans and meant for a CPU: 48 epochs on 32 phantoms of FISP took 13 minutes on two cores. ``large``
+needs a GPU."""
