@@ -132,5 +132,5 @@ CORRECTING = {
     ),
 }
 """Networks that correct matched maps, by name; an epoch has as many steps as there are scans. ``small`` is the
-bundled network for raw scans and meant for a CPU: 48 epochs on 32 phantoms of FISP took 13 minutes on two cores. ``large``
-needs a GPU."""
+bundled network for raw scans and meant for a CPU: 48 epochs on 32 phantoms of FISP took 13 minutes on two cores.
+``large`` needs a GPU."""
