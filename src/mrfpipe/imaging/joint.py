@@ -8,8 +8,8 @@ of a voxel, and the normal equations of all samples are solved by preconditioned
     (J' N J / v + P) theta = J' (b - N x_0 + N J theta_0) / v
 
 N sums what the coils sample of coefficient images back into coefficients, b does so with the samples themselves
-(`Equations`). The preconditioner is each voxel's own block of J' J / v + P. The basis vectors have a value for every
-frame, or one for every readout, which models how signals recover within a frame.
+(`Equations`). The preconditioner is each voxel's own block of J' J / v + P. The basis vectors have one value per
+frame, or one per readout, to model how signals recover within a frame.
 
 P is the prior's precision: neighbouring voxels differ by no more than the scan itself tells (`smoothness`). v is the
 variance of the noise per real number, for which stands what no parameters can explain (`unexplained`): maps of a scan

@@ -41,6 +41,6 @@ def joint_estimates(series: FrameSeries, dictionary: Dictionary, match: Match) -
     coefficients = np.ascontiguousarray(images[:, mask].T)
     found = refine(coefficients, match(coefficients, leading), leading).parameters
     n_vectors = len(equations.right)
-    # A joint reconstruction has more, those of the dictionary, whose means over frames are the basis of the images.
+    # A joint reconstruction has more vectors than its images have: the leading ones of the dictionary.
     known = leading if n_vectors == leading.rank else dictionary.in_basis(dictionary.basis[:, :n_vectors])
     return joint_parameters(equations, known, np.stack(list(found.values()), axis=1), images, mask)
