@@ -20,9 +20,9 @@ def command(settings: Settings, model: Path | None, output: Path) -> None:
     Inputs of the graph: `images` (slices, 2 frames, y, x), the real parts of all frames, then the imaginary parts, and
     `mask` (slices, 1, y, x), 1 inside tissue. Output: `maps` (slices, maps, y, x) in the units of the metadata. The
     number of slices and the image size are free. A network trained on coefficients takes coefficients instead of
-    frames. A network that corrects matched maps, such as the bundled one, also takes `matched` (slices, maps, y, x),
-    the maps of `mrfpipe match --recon subspace`. A network without encoding normalises over its whole input, so pass
-    all slices of a scan at once. Needs mrfpipe[onnx].
+    frames. A network that corrects fitted maps, such as the bundled one, also takes `fitted` and `deviations` (slices,
+    maps, y, x), as the Python function mrfpipe.matching.joint.fitted finds them. A network without encoding normalises
+    over its whole input, so pass all slices of a scan at once. Needs mrfpipe[onnx].
 
     Example: mrfpipe export model -o model.onnx
     """

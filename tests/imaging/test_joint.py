@@ -128,9 +128,9 @@ def test_the_step_solves_the_dense_system(equations, mask, truth, monkeypatch):
     pull = smooth.apply(torch.from_numpy(start)).numpy()
     right = np.real(np.sum(jacobian.conj() * residual[:, None], axis=2)) - np.pad(pull, ((0, 0), (0, 2)))
     expected = np.linalg.solve(dense, right.ravel()).reshape(n_voxels, n_unknowns)[:, :n]
-    found = joint._step(equations, jacobian, residual, start, some)
+    found, _ = joint._step(equations, jacobian, residual, start, some)
     monkeypatch.setattr(joint, "N_ITERATIONS", 0)
-    np.testing.assert_allclose(joint._step(equations, jacobian, residual, start, some), 0.1)  # where it begins
+    np.testing.assert_allclose(joint._step(equations, jacobian, residual, start, some)[0], 0.1)  # where it begins
     # What a voxel tells of its parameters by itself, whatever its scale is: the step that its own block would take.
     own = np.real(jacobian.conj() @ jacobian.swapaxes(1, 2)) + np.diag(weakest[:n_unknowns])
     alone = np.linalg.solve(own, np.real(np.sum(jacobian.conj() * residual[:, None], axis=2))[..., None])[:, :n, 0]
@@ -164,6 +164,7 @@ def test_it_finds_what_the_subspace_misses(equations, mask, truth):
     low, high = DICTIONARY.ends
     by_subspace = estimates(replace(series, equations=None))
     found = joint_estimates(series, DICTIONARY, lambda signals, among: match_exact(signals, among).entry)
+    found = found.parameters
     np.testing.assert_allclose(estimates(series), found, rtol=1e-6)
     before, after = (np.sqrt(np.mean(((at - truth) / (high - low)) ** 2, axis=0)) for at in (by_subspace, found))
     assert np.all(after < 0.7 * before), (before, after)
@@ -195,8 +196,38 @@ def test_a_parameter_of_one_value_and_few_coefficients(noise):
     right = torch.from_numpy(np.concatenate([images, 0 * images[:1]]))
     ones = torch.ones((1, MATRIX, MATRIX), dtype=torch.complex64)
     equations = Equations(right=right, maps=ones, kernels=kernels, noise=noise, matrix=MATRIX)
-    found = joint.joint_parameters(equations, dictionary, start, images, mask)
-    assert np.all((found >= low) & (found <= high))
+    found = joint.joint_maps(equations, dictionary, start, images, mask)
+    assert np.all((found.parameters >= low) & (found.parameters <= high))
+    assert np.all(np.isfinite(found.deviations) & (found.deviations > 0))
+
+
+def test_deviations_are_those_of_a_voxel_whose_neighbours_are_known(equations, mask, truth, monkeypatch):
+    """By the inverse of its information and its prior, scale included; with noise of four times the variance, too."""
+    rank, variance, kept = 6, 0.02, []
+    equations = equations.inside(mask, (slice(0, MATRIX), slice(0, MATRIX)), equations.kernels).leading(rank)
+    dictionary = DICTIONARY.in_basis(DICTIONARY.basis[:, :rank])
+    images = np.zeros((rank, MATRIX, MATRIX), np.complex64)
+    signals, slopes = interpolated(dictionary, truth)
+    images[:, mask] = (2 - 1j) * signals.T
+    low, high = dictionary.ends
+    learn = joint.learn
+
+    def noted(*given):
+        kept.append(learn(*given))
+        return kept[-1]
+
+    monkeypatch.setattr(joint, "learn", noted)
+    for times in (1, 4):
+        monkeypatch.setattr(joint, "unexplained", lambda *_, times=times: times * variance)
+        found = joint.joint_maps(equations, dictionary, truth, images, mask).deviations
+        jacobian = joint.scaled_jacobian(signals, slopes, (2 - 1j) * np.ones(len(truth)), high - low)
+        prior = kept[-1][1].diagonal().numpy()
+        for voxel in (0, 7, len(truth) - 1):
+            rows = np.concatenate([jacobian[voxel].real, jacobian[voxel].imag], axis=1).astype(float)
+            precision = rows @ rows.T / (times * variance / 2)
+            precision[:5, :5] += np.diag(prior[voxel] + joint.WEAKEST)
+            expected = np.sqrt(np.diag(np.linalg.inv(precision)))[:5] * (high - low)
+            np.testing.assert_allclose(found[voxel], expected, rtol=1e-3)
 
 
 def test_a_replica_has_a_share_of_the_noise_of_the_samples_added(monkeypatch):

@@ -46,11 +46,15 @@ def mapped(request, tmp_path_factory) -> Path:
         text = re.sub(r'^block = "inversion"', r"\g<0>\nscales_with_b1 = true", text, flags=re.MULTILINE)
     (folder / "t1ff.toml").write_text(text)
     run("simulate", folder / "t1ff.toml", "-o", folder / "d.h5", "--model", "epg")
-    coefficients = folder / f"{request.param}.frames.h5"
-    how = ("--recon", "subspace", "--nufft", "finufft")
-    run("frames", VIALS / f"{request.param}.h5", "-d", folder / "d.h5", "-o", coefficients, *how)
-    run("match", coefficients, "-d", folder / "d.h5", "-o", folder)
-    return folder / request.param
+    return match_voxels(VIALS / f"{request.param}.h5", folder / "d.h5", folder)
+
+
+def match_voxels(scan: Path, dictionary: Path, folder: Path) -> Path:
+    """Match the coefficients of a scan voxel by voxel; return the folder of the result."""
+    coefficients = folder / f"{scan.stem}.frames.h5"
+    run("frames", scan, "-d", dictionary, "-o", coefficients, "--recon", "subspace", "--nufft", "finufft")
+    run("match", coefficients, "-d", dictionary, "-o", folder)
+    return folder / scan.stem
 
 
 @pytest.mark.parametrize("name", AT_MOST)
@@ -96,9 +100,8 @@ def as_the_simulator_writes(ours: Path, theirs: Path) -> None:
 def test_the_simulators_own_file_gives_the_same_maps(mapped, tmp_path):
     """Up to the rounding of its trajectory to single precision in 1/m."""
     as_the_simulator_writes(VIALS / f"{mapped.name}.h5", tmp_path / "own.h5")
-    how = ("--recon", "subspace", "--nufft", "finufft")
-    run("match", tmp_path / "own.h5", "-d", mapped.parent / "d.h5", "-o", tmp_path, *how)
-    own, maps = mrf.load_maps(tmp_path / "own"), mrf.load_maps(mapped)
+    own = mrf.load_maps(match_voxels(tmp_path / "own.h5", mapped.parent / "d.h5", tmp_path))
+    maps = mrf.load_maps(mapped)
     np.testing.assert_array_equal(own.mask, maps.mask)
     for name, most in AT_MOST.items():
         difference = np.abs(own[name] - maps[name])[maps.mask]

@@ -1,4 +1,4 @@
-"""Networks that correct matched maps: what they read, what they add, and what they say of their errors."""
+"""Networks that correct fitted maps: what they read, what they add, and what they say of their errors."""
 
 from dataclasses import replace
 
@@ -10,7 +10,8 @@ import mrfpipe.run.mapper as mapper_module
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.imaging.choices import Imaging
-from mrfpipe.learning.encoding import Encoding, directions
+from mrfpipe.imaging.joint import JointMaps
+from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import load_model, save_model
 from mrfpipe.learning.network import initial_network
@@ -21,6 +22,8 @@ from mrfpipe.run.mapper import NetworkMapper
 from mrfpipe.run.scan import map_series
 
 CPU, RANK = torch.device("cpu"), 6
+DEVIATION = 0.05
+"""Of the fitted maps, as a share of their ranges."""
 
 
 @pytest.fixture(scope="module")
@@ -37,62 +40,59 @@ def coefficients(make_scan, dictionary):
 
 @pytest.fixture
 def model(make_model, coefficients, dictionary):
-    """An untrained network whose last layer gives what its bias is: 0.01 of FF, -0.02 of T1H2O, nothing else."""
+    """An untrained network whose last layer gives its bias: 0.01 of FF, -0.02 of T1H2O, twice the deviations."""
     made, n_maps = make_model(), len(PARAMETERS)
-    architecture = replace(made.architecture, n_inputs=2 * RANK + n_maps, n_outputs=2 * n_maps)
+    architecture = replace(made.architecture, n_inputs=2 * (RANK + n_maps), n_outputs=2 * n_maps)
     network = initial_network(architecture, torch.Generator().manual_seed(3)).eval()
     with torch.no_grad():
         network.output.weight.zero_()
-        network.output.bias.copy_(torch.tensor([0.01, -0.02, 0, 0, 0, *torch.log(torch.tensor([0.1] * n_maps))]))
+        network.output.bias.copy_(torch.tensor([0.01, -0.02, 0, 0, 0, *[np.log(2)] * n_maps]))
     return replace(
         made,
         network=network,
         architecture=architecture,
-        encoding=replace(Encoding.of(dictionary.basis, [coefficients]), lengths=True),
+        encoding=Encoding.of(dictionary.basis, [coefficients]),
         corrects=True,
         record={"input": "coefficients"},
     )
 
 
 def matching(dictionary):
-    return lambda one: match_series(one, dictionary)[0]
+    """Match each voxel, in the place of a fit to samples, which coefficients alone do not have."""
+    low, high = dictionary.ends
+
+    def fit(one):
+        maps = match_series(one, dictionary)[0]
+        parameters = np.stack([maps.si[p.name][maps.mask] for p in PARAMETERS], axis=1).astype(np.float64)
+        return JointMaps(parameters=parameters, deviations=np.broadcast_to(DEVIATION * (high - low), parameters.shape))
+
+    return fit
 
 
 @pytest.fixture
 def without_samples(monkeypatch):
     """Let a mapper correct the maps of coefficients, as if there were samples to fit them to."""
-    monkeypatch.setattr(mapper_module, "check_samples", lambda _: None)
+    monkeypatch.setattr(mapper_module, "_fitted", lambda series, dictionary, **_: matching(dictionary)(series))
 
 
 def test_corrections_are_added_to_matched_maps(model, coefficients, protocol, dictionary, tmp_path):
     save_model(model, tmp_path)
     matched = match_series(coefficients, dictionary)[0]
     for one in (model, load_model(tmp_path)):
-        found = reconstruct(coefficients, one, protocol, device=CPU, match=matching(dictionary))[0]
+        found = reconstruct(coefficients, one, protocol, device=CPU, fit=matching(dictionary))[0]
         for parameter, share in zip(PARAMETERS, (0.01, -0.02, 0, 0, 0), strict=True):
             axis, inside = protocol.grid[parameter.name], found.mask
             span = axis[-1] - axis[0]
             expected = np.clip(matched.si[parameter.name] + share * span, axis[0], axis[-1])
             np.testing.assert_allclose(found.si[parameter.name][inside], expected[inside], atol=1e-5 * span)
-            np.testing.assert_allclose(found.sd[parameter.name][inside], 0.1 * span, rtol=1e-5)
+            np.testing.assert_allclose(found.sd[parameter.name][inside], 2 * DEVIATION * span, rtol=1e-5)
             assert np.all(np.isnan(found.sd[parameter.name][~inside]))
-
-
-@pytest.mark.usefixtures("without_samples")
-def test_no_slice_is_reconstructed_again_for_deviations_that_the_network_gives(model, coefficients):
-    def again():
-        raise AssertionError("The samples were reconstructed again.")
-
-    plain, offered = coefficients, replace(coefficients, noise=1.0, replica=again)
-    mapper = NetworkMapper(model=model, precision="float32")
-    maps = [mapper.map([one], CPU, lambda _stage: lambda *_: None)[0] for one in (plain, offered)]
-    np.testing.assert_array_equal(maps[0].sd["FF"], maps[1].sd["FF"])
 
 
 def test_fingerprints_are_the_same_interpolated_and_simulated(model, coefficients, protocol, dictionary):
     """Phase and sign included: by the complex scale between them and the signals."""
     simulated, interpolated = (
-        reconstruct(coefficients, model, protocol, device=CPU, match=matching(dictionary), dictionary=given)
+        reconstruct(coefficients, model, protocol, device=CPU, fit=matching(dictionary), dictionary=given)
         for given in (None, dictionary)
     )
     np.testing.assert_array_equal(interpolated[0].si["B1"], simulated[0].si["B1"])
@@ -103,20 +103,21 @@ def test_fingerprints_are_the_same_interpolated_and_simulated(model, coefficient
     np.testing.assert_allclose(scale[0][inside], scale[1][inside], rtol=0.02)
 
 
-def test_a_network_reads_the_matched_maps_of_the_neighbourhood(model, coefficients, protocol, dictionary):
-    """Where the matched FF of one voxel is another, maps change within half the receptive field and no further."""
+@pytest.mark.parametrize("part", ["parameters", "deviations"])
+def test_a_network_reads_the_fit_of_the_neighbourhood(model, coefficients, protocol, dictionary, part):
+    """Where the FF of one voxel, or its deviation, is another, maps change within half the receptive field only."""
     with torch.no_grad():
         model.network.output.weight.uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(1))
         model.network.output.bias.fill_(0.1)
     plain = matching(dictionary)
 
     def changed(one):
-        maps = plain(one)
-        ff = maps.si["FF"].copy()
-        ff[0, 18, 14] = 1 - ff[0, 18, 14]
-        return replace(maps, si=dict(maps.si) | {"FF": ff})
+        maps, (mask,) = plain(one), one.mask
+        values = getattr(maps, part).copy()
+        values[np.count_nonzero(mask.ravel()[: 18 * mask.shape[1] + 14]), 0] *= 0.3
+        return replace(maps, **{part: values})
 
-    first, second = (reconstruct(coefficients, model, protocol, device=CPU, match=m)[0] for m in (plain, changed))
+    first, second = (reconstruct(coefficients, model, protocol, device=CPU, fit=m)[0] for m in (plain, changed))
     differs = np.argwhere((first.si["df"] != second.si["df"]) & first.mask)
     margin = model.architecture.margin
     assert len(differs) > 1
@@ -137,29 +138,12 @@ def test_a_field_map_is_refused_before_the_work(model):
         mapper.imaging(Imaging(field_map="map.nii"))
 
 
-def test_the_noise_is_needed(model, coefficients, protocol, dictionary):
-    with pytest.raises(ValueError, match=r"noise of .* is unknown"):
-        reconstruct(replace(coefficients, noise=None), model, protocol, device=CPU, match=matching(dictionary))
-
-
-def test_what_matches_is_needed_and_an_encoding_too(model, coefficients, protocol, tmp_path):
-    with pytest.raises(ValueError, match="needs what matches"):
+def test_what_fits_is_needed_and_an_encoding_too(model, coefficients, protocol, tmp_path):
+    with pytest.raises(ValueError, match="needs what fits"):
         reconstruct(coefficients, model, protocol, device=CPU)
     save_model(replace(model, encoding=None), tmp_path)
     with pytest.raises(InputError, match="corrects maps but has no encoding"):
         load_model(tmp_path)
-
-
-def test_the_length_takes_the_place_of_what_would_be_zero():
-    rng = np.random.default_rng(0)
-    signals = torch.from_numpy(rng.standard_normal((4, 50)) + 1j * rng.standard_normal((4, 50)))
-    turned, plain = (directions(signals * np.exp(1j), noise=noise) for noise in (4.0, None))
-    torch.testing.assert_close(plain[0].imag, torch.zeros(50, dtype=torch.float64))
-    norm = torch.linalg.vector_norm(signals, dim=0)
-    torch.testing.assert_close(turned[0].imag, (norm / 2).log())
-    torch.testing.assert_close(turned[1:], plain[1:])
-    torch.testing.assert_close(turned[0].real, plain[0].real)
-    torch.testing.assert_close(plain, directions(3 * signals, noise=None))
 
 
 @pytest.mark.usefixtures("without_samples")
@@ -170,7 +154,7 @@ def test_a_network_that_matching_contradicts_says_so(model, coefficients, shift,
     Matching errs by noise, which its own deviation covers: no map is in doubt where the network adds nothing.
     """
     bias = torch.zeros(2 * len(PARAMETERS))
-    bias[1], bias[len(PARAMETERS) :] = shift, np.log(deviation)
+    bias[1], bias[len(PARAMETERS) :] = shift, np.log(deviation / DEVIATION)
     with torch.no_grad():
         model.network.output.bias.copy_(bias)
     result = map_series(coefficients, NetworkMapper(model=model, precision="float32"))

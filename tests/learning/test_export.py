@@ -10,18 +10,20 @@ import torch
 
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.errors import ResourceError
+from mrfpipe.imaging.joint import JointMaps
 from mrfpipe.learning.competitors import Competitor
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.export import export_onnx
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.network import initial_network
-from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.truth import PARAMETERS
 
 CPU = torch.device("cpu")
 TOLERANCE = 5e-5
 """Of each map's range: float32 sums in another order, and batch normalisations that are folded in float32."""
 RANK = 6
+FITTED = ("fitted", "deviations")
+"""Inputs of the graph of a network that corrects."""
 
 
 @pytest.fixture
@@ -31,24 +33,26 @@ def exported(tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
 
-    def run(model, series, matched=None):
+    def run(model, series, fit=None):
         export_onnx(model, tmp_path / "model.onnx")
         session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
         images = np.concatenate([series.images.real, series.images.imag], axis=1)
         mask = series.mask[:, None].astype(np.float32)
         scale = np.array([parameter.scale for parameter in PARAMETERS])[:, None, None, None]
         more = {}
-        if matched is not None:
-            inside = np.stack([np.nan_to_num(matched[parameter.name]) for parameter in PARAMETERS], axis=1)
-            more = {"matched": inside.astype(np.float32)}
+        if fit is not None:
+            for name, values in zip(FITTED, (fit.parameters, fit.deviations), strict=True):
+                more[name] = np.zeros((series.n_slices, len(PARAMETERS), *series.mask.shape[1:]), np.float32)
+                for image, inside in zip(more[name], series.mask, strict=True):
+                    image[:, inside] = values.T * scale[:, 0, 0]
         (maps,) = session.run(["maps"], {"images": images, "mask": mask, **more})
         return np.moveaxis(maps, 1, 0) / scale, session.get_modelmeta().custom_metadata_map
 
     return run
 
 
-def assert_same(found, model, series, protocol, match=None):
-    expected = reconstruct(series, model, protocol, device=CPU, match=match)[0]
+def assert_same(found, model, series, protocol, fit=None):
+    expected = reconstruct(series, model, protocol, device=CPU, fit=fit)[0]
     inside = expected.mask  # of the series less voxels without signal
     for values, parameter, low, high in zip(found, PARAMETERS, model.scaling.low, model.scaling.high, strict=True):
         reference = expected.si[parameter.name]
@@ -108,12 +112,12 @@ def test_the_encoding_is_in_the_graph(make_model, make_scan, protocol, exported,
     assert about["reads"] == reads
 
 
-def test_a_network_that_corrects_maps_is_given_them(make_model, make_scan, protocol, exported):
+def test_a_network_that_corrects_maps_is_given_them_and_their_deviations(make_model, make_scan, protocol, exported):
     scan, _ = make_scan(2)
     dictionary, made, n_maps = build_dictionary(protocol, rank=RANK), make_model(), len(PARAMETERS)
     coefficients = np.einsum("fr,sfyx->sryx", dictionary.basis.conj(), scan.images).astype(np.complex64)
     scan = replace(scan, images=coefficients, basis=dictionary.basis, noise=1.0)
-    architecture = replace(made.architecture, n_inputs=2 * RANK + n_maps, n_outputs=2 * n_maps)
+    architecture = replace(made.architecture, n_inputs=2 * (RANK + n_maps), n_outputs=2 * n_maps)
     network = initial_network(architecture, torch.Generator().manual_seed(3)).eval()
     with torch.no_grad():
         network.output.weight.mul_(0.02)
@@ -121,13 +125,18 @@ def test_a_network_that_corrects_maps_is_given_them(make_model, make_scan, proto
         made,
         network=network,
         architecture=architecture,
-        encoding=replace(Encoding.of(dictionary.basis, [scan]), lengths=True),
+        encoding=Encoding.of(dictionary.basis, [scan]),
         corrects=True,
         record={"input": "coefficients"},
     )
-    matched = match_series(scan, dictionary)[0]
-    found, _ = exported(model, scan, matched)
-    assert_same(found, model, scan, protocol, match=lambda one: match_series(one, dictionary)[0])
+    low, high = dictionary.ends
+    rng, shape = np.random.default_rng(1), (int(scan.mask[0].sum()), n_maps)
+    spans = high - low
+    fit = JointMaps(
+        parameters=low + rng.uniform(0.2, 0.8, shape) * spans, deviations=rng.uniform(0.001, 0.1, shape) * spans
+    )
+    found, _ = exported(model, scan, fit)
+    assert_same(found, model, scan, protocol, fit=lambda _: fit)
 
 
 def test_a_missing_package_is_named_with_its_extra(make_model, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Simulated coefficients against the scanner's scan of the same body, reconstructed; and what is learned from them."""
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,19 +18,20 @@ from mrfpipe.imaging.normal import apply_normal
 from mrfpipe.imaging.nufft import nufft, nufft_adjoint
 from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.imaging.toeplitz import spread_kernels
-from mrfpipe.learning.correction import Example, Training, _finished, loss_of, matching_errors
+from mrfpipe.learning.correction import Example, Training, _finished, fit_errors, loss_of
 from mrfpipe.learning.encoding import Encoding
 from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import initial_network
 from mrfpipe.learning.presets import CORRECTING
 from mrfpipe.learning.scaling import MapScaling
-from mrfpipe.matching.match import match_series
+from mrfpipe.matching.joint import fitted
 from mrfpipe.phantom import simulated
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.patchwork import patchwork
 from mrfpipe.phantom.scanner import coil_maps, scan
 from mrfpipe.phantom.simulated import SimulatedScanner
+from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.varied import random_coils, varied
 from mrfpipe.physics.simulate import readout_signals
 from mrfpipe.protocol import load_protocol
@@ -174,11 +176,11 @@ def body_arrays(tensors):
     return {name: image.numpy() for name, image in tensors.items()}
 
 
-def test_an_example_is_matched_and_its_precision_is_the_bound(protocol, tensors, body_arrays, scanner):
+def test_an_example_is_fitted_and_its_precision_is_the_bound(protocol, tensors, body_arrays, scanner):
     """Bounds against those of simulated signals, slopes by wider differences, a voxel at a time."""
     example = Source(scanner, build_dictionary(protocol), CPU, 4)(0, body_arrays)
-    ff = (example.matched[0] - example.maps[0])[example.inside]
-    assert float(ff.square().mean().sqrt()) < 0.2  # matched, and of this very body
+    ff = (example.fitted[0] - example.maps[0])[example.inside]
+    assert float(ff.square().mean().sqrt()) < 0.2  # fitted, and of this very body
     some = torch.zeros_like(tensors["m0"])
     some[tuple(torch.nonzero(tensors["m0"])[::150].T)] = 1
     values = {name: image[some > 0] for name, image in tensors.items() if name != "m0"}
@@ -212,9 +214,9 @@ def test_a_model_is_shown_what_its_training_showed(protocol, body_arrays, scanne
     example = source(0, body_arrays)
     inside = example.inside.numpy()
     basis, n_maps = scanner.basis, len(protocol.parameters)
-    encoding = Encoding.measured(basis, example.coefficients[:, example.inside].numpy(), lengths=True)
+    encoding = Encoding.measured(basis, example.coefficients[:, example.inside].numpy())
     preset = replace(CORRECTING["small"], receptive_field=3, n_parameters=25_000, n_nonlinearities=4)
-    architecture = preset.proposed(2 * basis.shape[1] + n_maps, 2 * n_maps)
+    architecture = preset.proposed(2 * (basis.shape[1] + n_maps), 2 * n_maps)
     names = [p.name for p in protocol.parameters]
     training = Training(
         preset=preset,
@@ -222,19 +224,18 @@ def test_a_model_is_shown_what_its_training_showed(protocol, body_arrays, scanne
         examples=[example],
         held_out=[example],
         encoding=encoding,
-        scale=matching_errors([example]),
-        names=names,
+        scale=fit_errors([example]),
+        scaling=MapScaling.of(protocol),
         seed=0,
     )
     spread = dict(zip(names, (1.0, 2.0, 0.5, 1.5, 0.8), strict=True))
     with torch.no_grad():
         training.network.output.weight.mul_(0.6)
         margin = training.network.margin
-        padded = (torch.nn.functional.pad(part, [margin] * 4)[None] for part in (example.coefficients, example.matched))
-        estimate = training.network(training.shown(*padded))[0]
-        unit = example.matched + estimate[:n_maps] * training.scale
+        estimate = training.network(torch.nn.functional.pad(training.shown(example), [margin] * 4)[None])[0]
+        unit = example.fitted + estimate[:n_maps] * training.scale
         off = torch.tensor(list(spread.values()))[:, None, None]
-        deviation = (estimate[n_maps:].exp() * training.scale * off).numpy()
+        deviation = (torch.exp(estimate[n_maps:] + example.log_sd) * off).numpy()
     scaling = MapScaling.of(protocol)
     model = TrainedModel(
         network=_finished(training, spread),
@@ -248,10 +249,11 @@ def test_a_model_is_shown_what_its_training_showed(protocol, body_arrays, scanne
         record={"input": "coefficients"},
     )
     scanned = replace(kept[0], mask=inside[None])
-    found = reconstruct(scanned, model, protocol, device=CPU, match=lambda one: match_series(one, dictionary)[0])[0]
+    fit = partial(fitted, dictionary=dictionary, device=CPU)
+    found = reconstruct(scanned, model, protocol, device=CPU, fit=fit)[0]
     for i, parameter in enumerate(protocol.parameters):
         expected, span = scaling.from_unit(unit.numpy())[i], scaling.high[i] - scaling.low[i]
-        assert np.std(unit.numpy()[i][inside] - example.matched.numpy()[i][inside]) > 1e-3, "no correction says nothing"
+        assert np.std(unit.numpy()[i][inside] - example.fitted.numpy()[i][inside]) > 1e-3, "no correction says nothing"
         np.testing.assert_allclose(found.si[parameter.name][0][inside], expected[inside], atol=2e-4 * span)
         np.testing.assert_allclose(found.sd[parameter.name][0][inside], span * deviation[i][inside], rtol=2e-3)
 
@@ -259,48 +261,55 @@ def test_a_model_is_shown_what_its_training_showed(protocol, body_arrays, scanne
 def test_the_loss_is_relative_and_its_deviations_are_those_of_the_errors():
     generator = torch.Generator().manual_seed(0)
     errors, precision = torch.randn(2, 5, 8, 8, generator=generator), torch.ones(2, 5, 8, 8)
-    nothing = torch.zeros(2, 10, 8, 8)
-    at_zero, of_tenth = loss_of(nothing, errors, precision), loss_of(nothing, 0.1 * errors, precision)
-    assert float(of_tenth - at_zero) < 5 * np.log(0.01) + 0.1  # every map's error counts by its ratio
+    nothing, log_sd = torch.zeros(2, 10, 8, 8), torch.zeros(2, 5, 8, 8)
+
+    def loss(estimate, errors, precision=precision, log_sd=log_sd):
+        return loss_of(estimate, torch.cat([errors, precision, log_sd], dim=1))
+
+    # Every map's error counts by its ratio.
+    assert float(loss(nothing, 0.1 * errors) - loss(nothing, errors)) < 5 * np.log(0.01) + 0.1
     scale = nothing.clone()
     scale[:, 5:] = errors.square().mean().sqrt().log()
     for shift in (-0.3, 0.3):
         other = scale.clone()
         other[:, 5:] += shift
-        assert loss_of(other, errors, precision) > loss_of(scale, errors, precision)
+        assert loss(other, errors) > loss(scale, errors)
+        # What is learned comes on top of the deviation of the fit.
+        torch.testing.assert_close(loss(other, errors), loss(scale, errors, log_sd=log_sd + shift))
     outside = precision.clone()
     outside[..., 4:] = 0
     far = errors.clone()
     far[..., 4:] = 1e6
-    torch.testing.assert_close(
-        loss_of(nothing, far, outside), loss_of(nothing, torch.where(outside > 0, errors, 0), outside)
-    )
+    torch.testing.assert_close(loss(nothing, far, outside), loss(nothing, torch.where(outside > 0, errors, 0), outside))
 
 
 def test_patches_reach_over_the_border_as_windows_of_an_estimate_do(protocol):
     """A patch at the corner of an image of ones has ones inside and zeros beyond, in what is read and what is asked."""
     one = torch.ones((2, 8, 8))
-    example = Example(coefficients=one + 0j, matched=0.25 * one, maps=0.75 * one, precision=one)
+    example = Example(coefficients=one + 0j, fitted=0.25 * one, log_sd=-4 * one, maps=0.75 * one, precision=one)
     preset = replace(CORRECTING["small"], receptive_field=3, n_parameters=25_000, n_nonlinearities=4, patch_size=4)
     training = Training(
         preset=replace(preset, batch_size=40),
-        network=initial_network(preset.proposed(6, 4), torch.Generator().manual_seed(1)),
+        network=initial_network(preset.proposed(8, 4), torch.Generator().manual_seed(1)),
         examples=[example],
         held_out=[example],
         encoding=Encoding(
             basis=np.eye(3, 2, dtype=np.complex64), mean=np.zeros(2, np.complex64), deviation=np.ones(2, np.float32)
         ),
         scale=torch.full((2, 1, 1), 0.5),
-        names=["a", "b"],
+        scaling=MapScaling(parameters=PARAMETERS[:2], low=(0.0, 0.0), high=(1.0, 1.0)),
         seed=0,
     )
-    read, errors, precision = training.batch(np.random.default_rng(0))
+    read, aims = training.batch(np.random.default_rng(0))
+    errors, precision, log_sd = aims.chunk(3, dim=1)
     margin = training.network.margin
     assert read.shape[-1] == errors.shape[-1] + 2 * margin
     inside = precision > 0
     assert 0 < int((~inside).sum()) < inside.numel() / 2
     torch.testing.assert_close(errors[inside], torch.ones_like(errors[inside]))  # (0.75 - 0.25) / 0.5
+    torch.testing.assert_close(log_sd[inside], torch.full_like(log_sd[inside], -4 - np.log(0.5)))
     torch.testing.assert_close(read[:, 4, margin:-margin, margin:-margin], -0.5 * inside[:, 0].float())
+    torch.testing.assert_close(read[:, 6, margin:-margin, margin:-margin], 0.2 * inside[:, 0].float())
     torch.testing.assert_close(read[:, 0, margin:-margin, margin:-margin], inside[:, 0].float())
 
 
@@ -327,12 +336,12 @@ def test_splits_have_no_person_in_common():
 def test_scans_of_another_source_and_damaged_ones_are_not_gone_on_with(protocol, tmp_path):
     (subject,) = people(1, "training", 0)
     one = torch.ones((2, 4, 4))
-    example = Example(coefficients=one + 2j, matched=one, maps=2 * one, precision=3 * one)
+    example = Example(coefficients=one + 2j, fitted=one, log_sd=-one, maps=2 * one, precision=3 * one)
     source = SimpleNamespace(settings={"seed": 0}, protocol=protocol)
     (tmp_path / "source.json").write_text('{"seed": 0}')
     example.save(tmp_path / f"{subject.name}.safetensors")
     (kept,) = kept_examples(source, [subject], tmp_path, 1, lambda _done, _total: None)
-    for name in ("coefficients", "matched", "maps", "precision"):
+    for name in ("coefficients", "fitted", "log_sd", "maps", "precision"):
         assert torch.equal(getattr(kept, name), getattr(example, name))
     source.settings = {"seed": 1}
     with pytest.raises(MismatchError, match="scans of another protocol, signal model, seed or version of mrfpipe"):

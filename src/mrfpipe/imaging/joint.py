@@ -19,6 +19,7 @@ The conjugate gradients start from the maps that are most probable if N is the i
 learn the smoothness.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -39,9 +40,18 @@ SCALE_TRUST = 1e3
 """How far a voxel's scale may go, as a share of itself: anywhere."""
 
 
-def joint_parameters(
-    equations: Equations, dictionary: Dictionary, start: Double, images: Complex, mask: Bool
-) -> Double:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JointMaps:
+    """The parameters of the voxels of a slice, and how well each voxel determines them."""
+
+    parameters: Double
+    """In SI units. Shape `(voxels, parameters)`."""
+    deviations: Double
+    """Standard deviation of each parameter, in SI units, if the neighbouring voxels were known: by the variance that
+    stands for the noise, and by the smoothness that was learned. Shape `(voxels, parameters)`."""
+
+
+def joint_maps(equations: Equations, dictionary: Dictionary, start: Double, images: Complex, mask: Bool) -> JointMaps:
     """Take a step from the maps of a slice to those that explain all of its samples best.
 
     Parameters
@@ -59,7 +69,7 @@ def joint_parameters(
 
     Returns
     -------
-        The parameters found, in SI units. Shape `(voxels, parameters)`.
+        What is found in the voxels of the mask.
     """
     n_leading, rank = check_shape("images", images, "leading y x")["leading"], len(equations.right)
     box, inside = equations.box, mask[equations.box]
@@ -76,9 +86,8 @@ def joint_parameters(
     # No less than the receivers' noise: with few coefficients, steps explain all of a residual. And not below rounding.
     rounding = float(np.finfo(np.float32).eps ** 2 * np.mean(np.abs(full[:, inside]) ** 2))
     deviation = np.float32(np.sqrt(max(unexplained(jacobian, residual), equations.noise, rounding) / 2))
-    step = _step(equations, jacobian / deviation, residual / deviation, (start - low) / spans, inside)
-    found: Double = np.clip(start + step * spans, low, high)
-    return found
+    step, left = _step(equations, jacobian / deviation, residual / deviation, (start - low) / spans, inside)
+    return JointMaps(parameters=np.clip(start + step * spans, low, high), deviations=left * spans)
 
 
 def unexplained(jacobian: Complex, residual: Complex) -> float:
@@ -115,8 +124,10 @@ def scaled_jacobian(signals: Numbers, slopes: Numbers, scale: Numbers, spans: Do
     return jacobian
 
 
-def _step(equations: Equations, jacobian: Complex, residual: Complex, start: Double, mask: Bool) -> Double:
-    """Return the step of the parameters, as shares of their ranges. Shape `(voxels, parameters)`.
+def _step(
+    equations: Equations, jacobian: Complex, residual: Complex, start: Double, mask: Bool
+) -> tuple[Double, Double]:
+    """Return the step of the parameters and their deviations, as shares of their ranges. Shape `(voxels, parameters)`.
 
     Jacobian and residual are over the deviation of the noise, of shapes `(voxels, unknowns, rank)` and `(voxels,
     rank)`.
@@ -144,8 +155,9 @@ def _step(equations: Equations, jacobian: Complex, residual: Complex, start: Dou
         applied[:, :n] += smooth.apply(values[:, :n])
         return applied
 
-    found: Double = solve_by_blocks(apply, blocks, gradient, step, n_iterations=N_ITERATIONS)[:, :n].numpy()
-    return found
+    found = solve_by_blocks(apply, blocks, gradient, step, n_iterations=N_ITERATIONS)
+    variances = torch.diagonal(torch.linalg.inv(blocks), dim1=1, dim2=2)
+    return found[:, :n].numpy(), variances[:, :n].sqrt().numpy()
 
 
 def _sampled(equations: Equations, slopes: Tensor, voxels: Tensor, step: Tensor) -> Tensor:

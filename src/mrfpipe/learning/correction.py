@@ -1,15 +1,16 @@
-"""Correction: training a network to correct the maps that matching has made.
+"""Correction: training a network to correct the maps that a fit to the samples has found (`mrfpipe.imaging.joint`).
 
-It reads the coefficients of a neighbourhood and the matched maps, and gives what is to be added to each map and the
-logarithm of the standard deviation that is left. Seed and epoch decide every random choice, so that a training goes on
-from its checkpoint as if it had not been interrupted.
+It reads the coefficients of a neighbourhood, the fitted maps and their deviations. It gives what is to be added to each
+map, and the ratio of the standard deviation that is left to that of the fit: a fit knows the noise of a scan and how
+smooth its maps are, but neither lost detail nor what is wrong with its prior. Seed and epoch decide every random
+choice, so that a training goes on from its checkpoint as if it had not been interrupted.
 """
 
 import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import InitVar, asdict, dataclass, field
+from dataclasses import InitVar, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch.nn.functional import pad
 from mrfpipe.arrays import Complex, Int
 from mrfpipe.errors import InputError
 from mrfpipe.learning.checkpoint import TrainingState, load_checkpoint, save_checkpoint
-from mrfpipe.learning.encoding import Encoding
+from mrfpipe.learning.encoding import Encoding, fit_channels
 from mrfpipe.learning.engine import learning_rate
 from mrfpipe.learning.journal import Journal
 from mrfpipe.learning.model import TrainedModel
@@ -39,8 +40,8 @@ FIRST_STEPS = 200
 """In which the learning rate rises: the first gradients of an untrained network would throw it far."""
 LIKELIHOOD = 0.1
 """Weight of the standard deviations in the loss."""
-LEAST_AND_MOST = (-9.0, 2.0)
-"""Logarithms of standard deviations that a network may learn, over the errors of matching."""
+LEAST_AND_MOST = (-4.0, 6.0)
+"""Logarithms of standard deviations that a network may learn, over those of the fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,8 +50,10 @@ class Example:
 
     coefficients: Tensor
     """Directions of the coefficients, see `Encoding`, zero outside the body. Shape `(rank, y, x)`."""
-    matched: Tensor
-    """Maps that matching has made, scaled to 0..1, zero outside the body. Shape `(maps, y, x)`."""
+    fitted: Tensor
+    """Maps that the fit has found, scaled to 0..1, zero outside the body. Shape `(maps, y, x)`."""
+    log_sd: Tensor
+    """Logarithms of their deviations, as shares of the ranges, zero outside the body. Shape `(maps, y, x)`."""
     maps: Tensor
     """True maps, scaled alike. Shape `(maps, y, x)`."""
     precision: Tensor
@@ -63,15 +66,14 @@ class Example:
 
     def on(self, device: torch.device) -> "Example":
         """Return the example on a device."""
-        parts = {name: getattr(self, name).to(device) for name in ("coefficients", "matched", "maps", "precision")}
-        return Example(**parts)
+        return Example(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
     def save(self, path: Path) -> None:
         """Write it to a file, which is there when it is whole."""
         from safetensors.torch import save_file
 
         temporary = path.with_name(f".{path.name}.part")
-        tensors = {"matched": self.matched, "maps": self.maps, "precision": self.precision}
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors["coefficients"] = torch.view_as_real(self.coefficients)
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
         temporary.replace(path)
@@ -97,14 +99,15 @@ class Sheet:
     read: Tensor
     """What the network reads. Shape `(channels, y, x)`."""
     aims: Tensor
-    """What it is to correct, then the precision of every map. Shape `(2 maps, y, x)`."""
+    """What it is to correct, the precision of every map, and the logarithm of its deviation over the scale of the
+    corrections. Shape `(3 maps, y, x)`."""
     voxels: Int
     """The voxels of the body. Shape `(voxels, 2 (y, x))`."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Training:
-    """A training of a network that corrects maps."""
+    """A training of a network that corrects fitted maps."""
 
     preset: Preset
     network: FingerprintNetwork
@@ -115,8 +118,8 @@ class Training:
     encoding: Encoding
     """Standardises the directions of coefficients."""
     scale: Tensor
-    """Root mean square error of matching, which corrections are scaled by. Shape `(maps, 1, 1)`."""
-    names: Sequence[str]
+    """Root mean square error of the fits, which corrections are scaled by. Shape `(maps, 1, 1)`."""
+    scaling: MapScaling
     """Of the maps."""
     seed: int
     sheets: Sequence[Sheet] = field(init=False)
@@ -130,8 +133,8 @@ class Training:
         """Steps of an epoch: as many as there are scans."""
         return len(self.sheets)
 
-    def batch(self, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Cut patches around drawn voxels: what the network reads, what it is to correct, and precision."""
+    def batch(self, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Cut patches around drawn voxels: what the network reads, and aims as of a `Sheet`."""
         size, read, aims = self.preset.patch_size, [], []
         wide = size + 2 * self.network.margin
         for _ in range(self.preset.batch_size):
@@ -139,28 +142,30 @@ class Training:
             y, x = sheet.voxels[int(random.integers(len(sheet.voxels)))].tolist()
             read.append(sheet.read[:, y : y + wide, x : x + wide])
             aims.append(sheet.aims[:, y : y + size, x : x + size])
-        errors, precision = torch.stack(aims).chunk(2, dim=1)
-        return torch.stack(read).contiguous(memory_format=torch.channels_last), errors, precision
+        return torch.stack(read).contiguous(memory_format=torch.channels_last), torch.stack(aims)
 
     def _sheet(self, example: Example) -> Sheet:
         around, margin = self.preset.patch_size // 2, self.network.margin
-        errors = (example.maps - example.matched) / self.scale
         return Sheet(
-            read=pad(self.shown(example.coefficients[None], example.matched[None])[0], [around + margin] * 4),
-            aims=pad(torch.cat([errors, example.precision]), [around] * 4),
+            read=pad(self.shown(example), [around + margin] * 4),
+            aims=pad(self.aims(example), [around] * 4),
             voxels=np.argwhere(example.inside.cpu().numpy()),
         )
 
-    def shown(self, directions: Tensor, matched: Tensor) -> Tensor:
-        """Lay out standardised directions and matched maps, zero outside the body: `(patches, channels, y, x)`."""
+    def shown(self, example: Example) -> Tensor:
+        """Lay out standardised directions, fitted maps and deviations, zero outside the body: `(channels, y, x)`."""
         mean, deviation = (
-            torch.from_numpy(values.copy()).to(directions.device)[:, None, None]
+            torch.from_numpy(values.copy()).to(example.coefficients.device)[:, None, None]
             for values in (self.encoding.mean, self.encoding.deviation)
         )
-        inside = (directions != 0).any(dim=1, keepdim=True)
-        standard = (directions - mean) / deviation
-        channels = torch.cat([standard.real, standard.imag, 2 * matched - 1], dim=1) * inside
-        return channels.contiguous(memory_format=torch.channels_last)
+        standard = (example.coefficients - mean) / deviation
+        channels = torch.cat([standard.real, standard.imag, fit_channels(example.fitted, example.log_sd)])
+        return channels * example.inside
+
+    def aims(self, example: Example) -> Tensor:
+        """Lay out what a `Sheet` says of the aims. Shape `(3 maps, y, x)`."""
+        errors = (example.maps - example.fitted) / self.scale
+        return torch.cat([errors, example.precision, example.log_sd - self.scale.log()])
 
     def run(
         self, settings: Mapping[str, Any], progress: Epochs | None, checkpoint: Path | None, log: Path | None
@@ -200,11 +205,11 @@ class Training:
             for group in state.optimiser.param_groups:
                 rate = learning_rate(preset, done / (preset.n_epochs * self.n_steps))
                 group["lr"] = rate * min(1, (done + 1) / FIRST_STEPS)
-            read, errors, precision = self.batch(random)
+            read, aims = self.batch(random)
             state.optimiser.zero_grad()
             with autocast:
                 estimate = self.network(read)
-            loss = loss_of(estimate, errors, precision)
+            loss = loss_of(estimate, aims)
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.unscale_(state.optimiser)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -215,24 +220,28 @@ class Training:
 
     @torch.inference_mode()
     def errors(self) -> dict[str, dict[str, float]]:
-        """Compare the held-out maps with those of matching, and their errors with the standard deviations.
+        """Compare the held-out maps with those of the fits, and their errors with the standard deviations.
 
-        `ratio` is the root mean square error of the network over that of matching, weighted by precision; `spread` is
-        the median error over the standard deviation, 1 for normal errors. The network is left in evaluation mode.
+        `ratio` is the root mean square error of the network over that of the fits, weighted by precision; `spread` is
+        the median error over the standard deviation where the map counts, 1 for normal errors. The network is left in
+        evaluation mode.
         """
         self.network.eval()
-        margin, sums, spreads = self.network.margin, [], []
+        margin, names = self.network.margin, [parameter.name for parameter in self.scaling.parameters]
+        sums: list[Tensor] = []
+        z: dict[str, list[Tensor]] = {name: [] for name in names}
         for example in self.held_out:
-            padded = (pad(part, [margin] * 4)[None] for part in (example.coefficients, example.matched))
-            estimate = self.network(self.shown(*padded))[0].float()
-            n_maps, before = len(example.maps), (example.maps - example.matched) / self.scale
-            left = before - estimate[:n_maps]
-            sums.append(torch.stack([(error**2 * example.precision).sum(dim=(1, 2)) for error in (left, before)]))
-            z = (left * torch.exp(-estimate[n_maps:]))[:, example.inside]
-            spreads.append(z.abs().median(dim=1).values / MEDIAN_OF_NORMAL)
-        left, before = torch.stack(sums).sum(0)
-        ratios, z = (left / before.clamp(min=1e-30)).sqrt().tolist(), torch.stack(spreads).mean(0).tolist()
-        return {"ratio": dict(zip(self.names, ratios, strict=True)), "spread": dict(zip(self.names, z, strict=True))}
+            estimate, log_ratio = self.network(pad(self.shown(example), [margin] * 4)[None])[0].float().chunk(2)
+            before, precision, log_sd = self.aims(example).chunk(3)
+            left = before - estimate
+            sums.append(torch.stack([(error**2 * precision).sum(dim=(1, 2)) for error in (left, before)]))
+            counts = self.scaling.counted(example.maps) & example.inside
+            for name, one, where in zip(names, left.abs() * torch.exp(-log_ratio - log_sd), counts, strict=True):
+                z[name].append(one[where])
+        after, before = torch.stack(sums).sum(0)
+        ratios = (after / before.clamp(min=1e-30)).sqrt().tolist()
+        spreads = {name: float(torch.cat(parts).median()) / MEDIAN_OF_NORMAL for name, parts in z.items()}
+        return {"ratio": dict(zip(names, ratios, strict=True)), "spread": spreads}
 
 
 def train_corrections(
@@ -249,7 +258,7 @@ def train_corrections(
     checkpoint: Path | None = None,
     log: Path | None = None,
 ) -> TrainedModel:
-    """Train a network on scans and the maps that matching makes of them.
+    """Train a network on scans and the maps that are fitted to them.
 
     Parameters
     ----------
@@ -273,16 +282,16 @@ def train_corrections(
     """
     n_maps = len(protocol.parameters)
     directions = [example.coefficients[:, example.inside].cpu().numpy() for example in examples]
-    architecture = preset.proposed(2 * basis.shape[1] + n_maps, 2 * n_maps)
+    architecture = preset.proposed(2 * (basis.shape[1] + n_maps), 2 * n_maps)
     network = initial_network(architecture, torch.Generator().manual_seed(seed))
     training = Training(
         preset=preset,
         network=network.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
         examples=examples,
         held_out=[example.on(device) for example in held_out],
-        encoding=Encoding.measured(basis, np.concatenate(directions, axis=1), lengths=True),
-        scale=matching_errors(examples).to(device),
-        names=[p.name for p in protocol.parameters],
+        encoding=Encoding.measured(basis, np.concatenate(directions, axis=1)),
+        scale=fit_errors(examples).to(device),
+        scaling=MapScaling.of(protocol),
         seed=seed,
     )
     settings = {
@@ -299,7 +308,7 @@ def train_corrections(
     return TrainedModel(
         network=_finished(training, spread),
         architecture=architecture,
-        scaling=MapScaling.of(protocol),
+        scaling=training.scaling,
         encoding=training.encoding,
         sequence_hash=protocol.sequence.hash,
         protocol_hash=protocol.hash,
@@ -319,36 +328,34 @@ def train_corrections(
 def _finished(training: Training, spread: Mapping[str, float]) -> FingerprintNetwork:
     """Work the scale of the corrections, and how far deviations are off, into the last layer."""
     network = training.network.cpu().requires_grad_(requires_grad=False).eval()
-    scale, output, n_maps = training.scale.cpu()[:, 0, 0], network.output, len(training.names)
+    scale, output, n_maps = training.scale.cpu()[:, 0, 0], network.output, len(training.scaling.parameters)
     output.weight[:n_maps] *= scale[:, None, None, None]
     output.bias[:n_maps] *= scale  # type: ignore[index]
-    off = torch.tensor([spread[name] or 1.0 for name in training.names])
-    output.bias[n_maps:] += (scale * off).log()  # type: ignore[index]
+    off = torch.tensor([spread[parameter.name] or 1.0 for parameter in training.scaling.parameters])
+    output.bias[n_maps:] += off.log()  # type: ignore[index]
     return network
 
 
-def matching_errors(examples: Sequence[Example]) -> Tensor:
-    """Root mean square errors of matched maps, scaled to 0..1, weighted by precision. Shape `(maps, 1, 1)`."""
-    squares = torch.stack([((e.maps - e.matched) ** 2 * e.precision).sum(dim=(1, 2)) for e in examples])
+def fit_errors(examples: Sequence[Example]) -> Tensor:
+    """Root mean square errors of fitted maps, scaled to 0..1, weighted by precision. Shape `(maps, 1, 1)`."""
+    squares = torch.stack([((e.maps - e.fitted) ** 2 * e.precision).sum(dim=(1, 2)) for e in examples])
     weights = torch.stack([e.precision.sum(dim=(1, 2)) for e in examples])
     return (squares.sum(0) / weights.sum(0)).sqrt().clamp(min=1e-6)[:, None, None]
 
 
-def loss_of(estimate: Tensor, errors: Tensor, precision: Tensor) -> Tensor:
+def loss_of(estimate: Tensor, aims: Tensor) -> Tensor:
     """Judge corrections in units of what would be fair, and how well the network knows what they leave.
 
     Parameters
     ----------
     estimate
-        Corrections, then the logarithms of the standard deviations that are left, which are learned by the likelihood
-        of what is left; the corrections do not see them. Shape `(patches, 2 maps, y, x)`.
-    errors
-        What should have been corrected. Shape `(patches, maps, y, x)`.
-    precision
-        As of `Example`. Shape `(patches, maps, y, x)`.
+        Corrections, then the logarithms of the standard deviations that are left, over those of the fit, which are
+        learned by the likelihood of what is left; the corrections do not see them. Shape `(patches, 2 maps, y, x)`.
+    aims
+        As of a `Sheet`. Shape `(patches, 3 maps, y, x)`.
     """
-    estimate, n_maps = estimate.float(), errors.shape[1]
-    error, deviation = estimate[:, :n_maps] - errors, estimate[:, n_maps:].clamp(*LEAST_AND_MOST)
+    (correction, log_ratio), (errors, precision, log_sd) = estimate.float().chunk(2, dim=1), aims.chunk(3, dim=1)
+    error, deviation = correction - errors, log_sd + log_ratio.clamp(*LEAST_AND_MOST)
     inside = (precision > 0).float()
     fair = (error.square() * precision).sum(dim=(0, 2, 3)) / inside.sum(dim=(0, 2, 3))
     likelihood = 0.5 * (error.detach() * torch.exp(-deviation)).square() + deviation

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from mrfpipe.errors import ResourceError
-from mrfpipe.learning.encoding import Encoding
+from mrfpipe.learning.encoding import Encoding, fit_channels
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import folded
 from mrfpipe.version import __version__
 
 SCHEMA = "mrfpipe-onnx/1"
 OPSET = 18
-INPUTS = ("images", "mask", "matched")
+INPUTS = ("images", "mask", "fitted", "deviations")
 OUTPUT = "maps"
 
 
@@ -46,17 +46,21 @@ class Estimator(nn.Module):
         self.high: Tensor
         self.span: Tensor
 
-    def forward(self, images: Tensor, mask: Tensor, matched: Tensor | None = None) -> Tensor:
+    def forward(
+        self, images: Tensor, mask: Tensor, fitted: Tensor | None = None, deviations: Tensor | None = None
+    ) -> Tensor:
         """Estimate the maps from what `export_onnx` describes. Shape `(slices, maps, y, x)`.
 
         In the units of files, clipped to the ranges of training; to be ignored outside the mask.
         """
         shown = self.prepare(images, mask)
-        if matched is None:
+        if fitted is None or deviations is None:
             unit = self.network(self.pad(shown))
         else:
-            before = torch.where(mask > 0, (matched - self.low) / torch.where(self.span > 0, self.span, 1), 0)
-            correction = self.network(self.pad(torch.cat([shown, (2 * before - 1) * mask], dim=1)))
+            span = torch.where(self.span > 0, self.span, 1)
+            before = torch.where(mask > 0, (fitted - self.low) / span, 0)
+            channels = fit_channels(before, torch.where(mask > 0, deviations / span, 1).log())
+            correction = self.network(self.pad(torch.cat([shown, channels * mask], dim=1)))
             unit = before + correction[:, : before.shape[1]]
         return torch.minimum(torch.maximum(self.low + unit * self.span, self.low), self.high)
 
@@ -83,7 +87,6 @@ class Encode(nn.Module):
 
     def __init__(self, encoding: Encoding, *, projects: bool) -> None:
         super().__init__()
-        self.lengths = encoding.lengths
         basis = torch.from_numpy(encoding.basis.copy())
         real, imag = basis.real.T, -basis.imag.T  # the conjugate of the basis, (rank, frames)
         rows = torch.cat([torch.cat([real, -imag], dim=1), torch.cat([imag, real], dim=1)])
@@ -110,9 +113,6 @@ class Encode(nn.Module):
         sine = first_imag / safe
         turned = torch.cat([real * cosine + imag * sine, imag * cosine - real * sine], dim=1)
         directions = turned / torch.where(norm > 0, norm, torch.ones_like(norm))
-        if self.lengths:  # in the place of the first coefficient's imaginary part
-            length = torch.where(norm > 0, norm, torch.ones_like(norm)).log()
-            directions = torch.cat([directions[:, :rank], length, directions[:, rank + 1 :]], dim=1)
         return (directions - self.mean) / self.deviation * mask
 
 
@@ -123,9 +123,9 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
     and ``mask``, `(slices, 1, y, x)`, 1 inside tissue; the output is ``maps``, `(slices, maps, y, x)`; all are float32,
     of any number of slices and any size. A model that learned from coefficients reads those in its own basis in the
     place of frames. One without encoding normalises by the mean and deviation of what it is given: give it all slices
-    of a scan at once. One that corrects maps takes its coefficients over the standard deviation of their noise, and has
-    a third input, ``matched``: the maps of `mrfpipe match --recon subspace`, as ``maps`` are. The graph's metadata name
-    maps, units, ranges, sequence, protocol and signal model.
+    of a scan at once. One that corrects maps has two more inputs, ``fitted`` and ``deviations``: what
+    `mrfpipe.matching.joint.fitted` finds, in the units of ``maps``. The graph's metadata name maps, units, ranges,
+    sequence, protocol and signal model.
     """
     try:
         import onnx
@@ -137,8 +137,9 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
         channels = 2 * len(model.encoding.basis)
     else:
         channels = model.architecture.n_inputs if model.encoding is None else 2 * model.encoding.mean.size
-    matched = (torch.ones(2, len(model.scaling.parameters), 24, 20),) if model.corrects else ()
-    example = torch.ones(2, channels, 24, 20), torch.ones(2, 1, 24, 20), *matched
+    # Tensors of their own, as a graph has one input for what is the same.
+    fitted = [torch.ones(2, len(model.scaling.parameters), 24, 20) for _ in range(2 * model.corrects)]
+    example = torch.ones(2, channels, 24, 20), torch.ones(2, 1, 24, 20), *fitted
     slices, height, width = torch.export.Dim("slices"), torch.export.Dim("y"), torch.export.Dim("x")
     sizes = {0: slices, 2: height, 3: width}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

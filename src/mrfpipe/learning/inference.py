@@ -15,9 +15,11 @@ from mrfpipe.arrays import Bool, Complex, Double, Float
 from mrfpipe.basis import range_basis
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import InputError, MismatchError, ResourceError
+from mrfpipe.imaging.joint import JointMaps
 from mrfpipe.imaging.quality import compare_signals
 from mrfpipe.imaging.series import FrameSeries, each_slice
 from mrfpipe.interpolation import interpolated
+from mrfpipe.learning.encoding import fit_channels
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.learning.network import MapNetwork, folded
 from mrfpipe.learning.precision import exact_float32
@@ -43,7 +45,7 @@ def reconstruct(
     protocol: Protocol,
     *,
     device: torch.device,
-    match: Callable[[FrameSeries], ParameterMaps] | None = None,
+    fit: Callable[[FrameSeries], JointMaps] | None = None,
     dictionary: Dictionary | None = None,
     precision: Precision = "float32",
     progress: Steps = UNTOLD,
@@ -64,8 +66,8 @@ def reconstruct(
         the frames with.
     device
         Where the network runs.
-    match
-        Matches a slice, for a network that corrects such maps.
+    fit
+        Fits the maps of a slice to its samples, for a network that corrects such maps.
     dictionary
         Of the protocol, by the model's signal model: coefficients of fingerprints are interpolated in it, which takes a
         fifth of the time of simulating them. Without one they are simulated.
@@ -96,8 +98,8 @@ def reconstruct(
     n_slices = series.n_slices if isinstance(series, FrameSeries) else length_hint(series)
     if model.encoding is None and isinstance(series, Iterator):
         raise ValueError("A model without encoding goes through the slices twice, which an iterator does not allow.")
-    if model.corrects and match is None:
-        raise ValueError("A network that corrects matched maps needs what matches.")
+    if model.corrects and fit is None:
+        raise ValueError("A network that corrects fitted maps needs what fits.")
     stacks = [series] if isinstance(series, FrameSeries) else series
     run = _Run(
         network=_ready(model, device, precision),
@@ -119,8 +121,8 @@ def reconstruct(
             basis = range_basis(protocol, model.signal_model) if one.basis is None else one.basis
         check_finite(one, number)
         mask = one.mask[0] & np.any(one.images[0] != 0, axis=0)
-        matched = None if match is None or not model.corrects else _unit_maps(match(one), model.scaling, mask)
-        estimates, deviations = run.estimate(one, scaling, mask, matched)
+        fitted = None if fit is None or not model.corrects else _fitted(fit(one), model.scaling, mask)
+        estimates, deviations = run.estimate(one, scaling, mask, fitted)
         parts, signals = _finish(one, model, protocol, dictionary, estimates, mask)
         if deviations is not None:
             parts["sd"] = np.where(mask, deviations, np.float32(np.nan))
@@ -177,15 +179,17 @@ class _Run:
         return cover(mask, self.tile_size, architecture.margin)
 
     def estimate(
-        self, one: FrameSeries, scaling: SignalScaling, mask: Bool, matched: Float | None
+        self, one: FrameSeries, scaling: SignalScaling, mask: Bool, fitted: tuple[Float, Float] | None
     ) -> tuple[Float, Float | None]:
         """Estimate the maps of a slice, NaN where no tile is, and their deviations if known. Shape `(maps, y, x)`."""
         maps = np.full((len(self.model.scaling.parameters), *mask.shape), np.nan, np.float32)
-        deviations = None if matched is None else maps.copy()
+        deviations = None if fitted is None else maps.copy()
         if not mask.any():
             return maps, deviations
         encoding, margin = self.model.encoding, self.model.architecture.margin
         frames = (one if encoding is None else encoding.encode(one)).images[0]
+        if fitted is not None:
+            channels = fit_channels(*map(torch.from_numpy, fitted)).numpy() * mask
         dtype = next(self.network.parameters()).dtype
         for tile in self.tiles(mask):
             at = (
@@ -195,23 +199,26 @@ class _Run:
                 tile.x.stop - tile.x.start + 2 * margin,
             )
             window = scaling.window(frames, *at)
-            if matched is not None:
-                window = np.concatenate([window, cut((2 * matched - 1) * mask, *at)])
+            if fitted is not None:
+                window = np.concatenate([window, cut(channels, *at)])
             with torch.inference_mode(), exact_float32():
                 seen = torch.from_numpy(window)[None].to(self.device, dtype, memory_format=torch.channels_last)
                 unit = self.network(seen)[0].cpu().numpy()
-            if matched is not None and deviations is not None:
-                correction, logarithm = np.split(unit, 2)
-                unit = matched[:, tile.y, tile.x] + correction
-                deviations[:, tile.y, tile.x] = self.model.scaling.spans(np.exp(logarithm))
+            if fitted is not None and deviations is not None:
+                before, log_sd = (part[:, tile.y, tile.x] for part in fitted)
+                correction, log_ratio = np.split(unit, 2)
+                unit = before + correction
+                deviations[:, tile.y, tile.x] = self.model.scaling.spans(np.exp(log_sd + log_ratio))
             maps[:, tile.y, tile.x] = self.model.scaling.from_unit(unit)
         return maps, deviations
 
 
-def _unit_maps(maps: ParameterMaps, scaling: MapScaling, mask: Bool) -> Float:
-    """Scale the maps of one slice to 0..1, zero outside the mask. Shape `(maps, y, x)`."""
-    unit = scaling.to_unit(np.stack([maps.si[p.name][0] for p in scaling.parameters]))
-    return np.where(mask, unit, np.float32(0))
+def _fitted(found: JointMaps, scaling: MapScaling, mask: Bool) -> tuple[Float, Float]:
+    """Scale the maps of a slice to 0..1; with the logarithms of their deviations. Shape `(maps, y, x)`, 0 outside."""
+    maps, log_sd = np.zeros((2, len(scaling.parameters), *mask.shape), np.float32)
+    maps[:, mask] = scaling.to_unit(found.parameters.T)
+    log_sd[:, mask] = np.log(scaling.to_shares(found.deviations.T))
+    return maps, log_sd
 
 
 def _check_fit(series: FrameSeries, model: TrainedModel, protocol: Protocol) -> None:

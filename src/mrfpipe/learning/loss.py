@@ -25,16 +25,7 @@ def judged(batch: Batch, scaling: MapScaling) -> Tensor:
 
     Shape `(patches, maps, y, x)`.
     """
-    names = [parameter.name for parameter in scaling.parameters]
-    counts = []
-    for parameter in scaling.parameters:
-        if parameter.counts is None:
-            counts.append(torch.ones_like(batch.foreground[:, 0]))
-        else:
-            other = names.index(parameter.counts.parameter)
-            low, high = scaling.low[other], scaling.high[other]
-            counts.append(parameter.counts.holds(low + (high - low) * batch.maps[:, other]).to(batch.foreground.dtype))
-    return batch.foreground * torch.stack(counts, dim=1)
+    return batch.foreground * scaling.counted(batch.maps)
 
 
 def squared_error(estimate: Tensor, batch: Batch, counts: Tensor) -> Tensor:

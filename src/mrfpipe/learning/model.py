@@ -28,7 +28,7 @@ from mrfpipe.quantities import Parameter
 
 T = TypeVar("T")
 
-SCHEMA = "mrfpipe-model/3"
+SCHEMA = "mrfpipe-model/4"
 WEIGHTS_FILE = "model.safetensors"
 CPU = torch.device("cpu")
 ENCODING = "encoding."
@@ -56,8 +56,8 @@ class TrainedModel:
     signal_model: SignalModel = SPOILED
     """How the signals are simulated that its maps mean: those of its labels' dictionary, or of a phantom's scans."""
     corrects: bool = False
-    """Whether it reads maps that matching has made, beside coefficients, and gives what is to be added to them, and the
-    logarithm of the standard deviation that is left of each."""
+    """Whether it reads fitted maps and their deviations, beside coefficients, and gives what is to be added to the
+    maps, and the logarithms of the standard deviations that are left, over those of the fit."""
     record: Mapping[str, Any]
     """How it was trained; plain values, as JSON has them."""
 
@@ -159,8 +159,8 @@ def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
         raise InputError(f"{path} does not describe a model: {e} is missing; train the model again.") from e
     except (TypeError, ValueError, OverflowError) as e:
         raise InputError(f"{path} does not describe a model: {str(e).rstrip('.')}; train the model again.") from e
-    n_coefficients = (architecture.n_inputs - corrects * len(parameters)) // 2
-    network, encoding = _read_weights(folder / WEIGHTS_FILE, architecture, n_coefficients, lengths=corrects)
+    n_coefficients = architecture.n_inputs // 2 - corrects * len(parameters)
+    network, encoding = _read_weights(folder / WEIGHTS_FILE, architecture, n_coefficients)
     if corrects and encoding is None:
         raise InputError(f"{path} describes a network that corrects maps but has no encoding; train the model again.")
     _check_digest(folder / WEIGHTS_FILE, digest)
@@ -210,7 +210,7 @@ def _typed(value: object, kind: type[T]) -> T:
 
 
 def _architecture(values: Mapping[str, Any], n_maps: int, *, corrects: bool) -> Architecture | Competitor:
-    """Make what reads real and imaginary parts, and maps if it corrects them, and gives so many maps."""
+    """Make what reads pairs of parts, and of maps and deviations if it corrects them, and gives so many maps."""
 
     def counts(value: object) -> tuple[int, ...]:
         return tuple(_typed(one, int) for one in _typed(value, list))
@@ -221,7 +221,7 @@ def _architecture(values: Mapping[str, Any], n_maps: int, *, corrects: bool) -> 
         value = values[field.name]
         made[field.name] = _typed(value, field.type) if isinstance(field.type, type) else counts(value)
     architecture = kind(**made)
-    if (architecture.n_inputs - corrects * n_maps) % 2 or architecture.n_outputs != (1 + corrects) * n_maps:
+    if architecture.n_inputs % 2 or architecture.n_outputs != (1 + corrects) * n_maps:
         raise ValueError(f"{architecture.n_inputs} inputs and {architecture.n_outputs} outputs are not frames and maps")
     return architecture
 
@@ -243,7 +243,7 @@ def _signal_model(values: object) -> SignalModel:
 
 
 def _read_weights(
-    path: Path, architecture: Architecture | Competitor, n_coefficients: int, *, lengths: bool
+    path: Path, architecture: Architecture | Competitor, n_coefficients: int
 ) -> tuple[MapNetwork, Encoding | None]:
     """Read the weights of an architecture and its encoding; nothing is allocated before names and shapes fit."""
     from safetensors import SafetensorError, safe_open
@@ -269,7 +269,7 @@ def _read_weights(
     network = network.to_empty(device="cpu")
     network.load_state_dict(tensors)
     network = network.requires_grad_(requires_grad=False).eval()
-    return network, _encoding(path, stored, n_coefficients, lengths=lengths) if stored else None
+    return network, _encoding(path, stored, n_coefficients) if stored else None
 
 
 def _skeleton(path: Path, architecture: Architecture | Competitor) -> MapNetwork:
@@ -298,13 +298,12 @@ def _encoding_tensors(encoding: Encoding) -> dict[str, Tensor]:
     }
 
 
-def _encoding(path: Path, stored: Mapping[str, Tensor], rank: int, *, lengths: bool) -> Encoding:
+def _encoding(path: Path, stored: Mapping[str, Tensor], rank: int) -> Encoding:
     try:
         encoding = Encoding(
             basis=torch.view_as_complex(stored[f"{ENCODING}basis"]).numpy().copy(),  # not left in the mapped file
             mean=torch.view_as_complex(stored[f"{ENCODING}mean"]).numpy().copy(),
             deviation=stored[f"{ENCODING}deviation"].numpy().copy(),
-            lengths=lengths,
         )
     except (KeyError, RuntimeError, TypeError, ValueError) as e:
         raise InputError(f"{path}: the encoding is incomplete ({e}); train the model again.") from e

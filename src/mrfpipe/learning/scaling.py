@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from mrfpipe.arrays import Complex, Double, Float
 from mrfpipe.errors import InputError
@@ -145,10 +147,31 @@ class MapScaling:
         physical: Float = np.clip(low + maps * span, low, low + span).astype(np.float32)
         return physical
 
+    def to_shares(self, deviations: npt.NDArray[np.floating]) -> Float:
+        """Scale deviations of maps in SI units to shares of the ranges. Shape `(maps, ...)`."""
+        span = self._columns(deviations.ndim)[1]
+        shares: Float = (deviations / np.where(span > 0, span, 1)).astype(np.float32)
+        return shares
+
     def spans(self, shares: npt.NDArray[np.floating]) -> Float:
         """Scale shares of the ranges, as deviations of scaled maps are, to SI units. Shape `(maps, ...)`."""
         physical: Float = (shares * self._columns(shares.ndim)[1]).astype(np.float32)
         return physical
+
+    def counted(self, maps: Tensor) -> Tensor:
+        """Tell where every map counts, by the conditions of parameters on true maps scaled to 0..1.
+
+        Shape `(..., maps, y, x)`.
+        """
+        names, counts = [parameter.name for parameter in self.parameters], []
+        for number, parameter in enumerate(self.parameters):
+            if parameter.counts is None:
+                counts.append(torch.ones_like(maps[..., number, :, :], dtype=torch.bool))
+            else:
+                other = names.index(parameter.counts.parameter)
+                low, high = self.low[other], self.high[other]
+                counts.append(parameter.counts.holds(low + (high - low) * maps[..., other, :, :]))
+        return torch.stack(counts, dim=-3)
 
     def at_ends(self, maps: Float) -> npt.NDArray[np.bool_]:
         """Tell where maps in SI units, as `from_unit` gives them, lie at an end of the range. Shape `(maps, ...)`."""

@@ -18,7 +18,7 @@ from mrfpipe.matching.deviation import gains, predicted_deviations
 from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.gap import correlation_gap
 from mrfpipe.matching.group import match_group, pair_bytes
-from mrfpipe.matching.joint import joint_estimates
+from mrfpipe.matching.joint import fitted, joint_estimates
 from mrfpipe.matching.refine import Estimates, estimates_at, on_grid, refine
 from mrfpipe.matching.score import Matches
 from mrfpipe.progress import UNTOLD, Steps
@@ -158,7 +158,7 @@ def match_series(
                 groups = None if groups is None else groups.in_basis(part.basis, dictionary.basis)
                 dictionary = dictionary.in_basis(part.basis)
         if part.equations is not None and refined:
-            joint.append(joint_estimates(part, whole, entries))
+            joint.append(joint_estimates(part, whole, entries).parameters)
         parts.append(_Voxels.of(part, dictionary))
         if part.replica is not None:
             again[len(parts) - 1] = part.replica
@@ -206,7 +206,7 @@ def _replica(series: FrameSeries, near: Int, whole: Dictionary, dictionary: Dict
     """Map a slice again of noisier samples, from entries that are near. Shape `(parameters, y, x)`, NaN outside."""
     voxels = _Voxels.of(series, dictionary)
     if series.equations is not None:
-        found = joint_estimates(series, whole, lambda c, among: match_exact(c, among, device).entry).T
+        found = fitted(series, whole, device).parameters.T
     else:
         found = np.stack([*refine(voxels.coefficients, near[voxels.mask[0]], dictionary).parameters.values()])
     maps = np.full((len(found), *voxels.mask.shape[1:]), np.nan)

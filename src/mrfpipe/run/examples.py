@@ -1,4 +1,4 @@
-"""Examples: what a network that corrects matched maps is trained on, each another scan of another body.
+"""Examples: what a network that corrects fitted maps is trained on, each another scan of another body.
 
 The squared error of every voxel and map is divided by what noise alone would make of it, its Cramer-Rao bound (Zhang et
 al., Magn Reson Med 88:2026, 2022), so that no weight is chosen by hand, and where a map cannot be told it teaches
@@ -15,17 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mrfpipe.arrays import Float
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.errors import MismatchError
-from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.correction import Example
 from mrfpipe.learning.encoding import directions
 from mrfpipe.learning.model import SCHEMA
 from mrfpipe.learning.scaling import MapScaling
-from mrfpipe.matching.match import match_series
+from mrfpipe.matching.joint import fitted
 from mrfpipe.phantom.cohort import Subject, draw_cohort
 from mrfpipe.phantom.draw import Draw
 from mrfpipe.phantom.patchwork import patchwork
@@ -68,22 +66,18 @@ class Source:
         coefficients = torch.from_numpy(series.images[0].copy()).to(self._device)
         inside = (m0 != 0) & (coefficients != 0).any(dim=0)  # denoising may leave nothing of a voxel
         n_maps = len(self._scaling.parameters)
-        unit, matched, precision = torch.zeros((3, n_maps, matrix, matrix), device=self._device)
+        unit, fitted_maps, log_sd, precision = torch.zeros((4, n_maps, matrix, matrix), device=self._device)
         values = np.stack([maps[p.name][inside].cpu().numpy() for p in self._scaling.parameters])
         unit[:, inside] = torch.from_numpy(self._scaling.to_unit(values)).to(self._device)
         bounds = self._scanner.bounds(maps, torch.where(inside, m0, 0))
         fair = torch.from_numpy(1 / (bounds + np.median(bounds, axis=1, keepdims=True))).float()
         precision[:, inside] = (fair / fair.mean(dim=1, keepdim=True)).to(self._device)
-        matched[:, inside] = self._matched(series)
+        found = fitted(series, self._dictionary, self._device)
+        fitted_maps[:, inside] = torch.from_numpy(self._scaling.to_unit(found.parameters.T)).to(self._device)
+        log_sd[:, inside] = torch.from_numpy(self._scaling.to_shares(found.deviations.T)).to(self._device).log()
         shown = torch.zeros_like(coefficients)
-        shown[:, inside] = directions(coefficients[:, inside], noise=self._scanner.noise)
-        return Example(coefficients=shown, matched=matched, maps=unit, precision=precision)
-
-    def _matched(self, series: FrameSeries) -> Tensor:
-        """Match a slice as `reconstruct` does; maps scaled to 0..1. Shape `(maps, voxels)`."""
-        found, _ = match_series(series, self._dictionary, device=self._device)
-        maps = np.stack([found.si[p.name][found.mask] for p in self._scaling.parameters])
-        return torch.from_numpy(self._scaling.to_unit(maps)).to(self._device)
+        shown[:, inside] = directions(coefficients[:, inside])
+        return Example(coefficients=shown, fitted=fitted_maps, log_sd=log_sd, maps=unit, precision=precision)
 
 
 def generator(device: torch.device, *seeds: int) -> torch.Generator:

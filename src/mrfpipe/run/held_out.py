@@ -5,6 +5,7 @@ They are scanned by the simulated scanner and reconstructed as any raw scan is.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from mrfpipe.learning.inference import reconstruct
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.limit import MEDIAN_OF_NORMAL
 from mrfpipe.maps import ParameterMaps
+from mrfpipe.matching.joint import fitted
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import axial
 from mrfpipe.phantom.cohort import Subject
@@ -62,7 +64,8 @@ def corrected(
 ) -> tuple[ParameterMaps, ParameterMaps]:
     """Map the only slice of a scan by a network that corrects; return its maps, and those that it has corrected."""
     matched, _ = match_series(series, dictionary, device=device)
-    found, _ = reconstruct(series, model, dictionary.protocol, device=device, match=lambda _: matched)
+    fit = partial(fitted, dictionary=dictionary, device=device)
+    found, _ = reconstruct(series, model, dictionary.protocol, device=device, fit=fit)
     return found, matched
 
 

@@ -18,10 +18,12 @@ from mrfpipe.dictionary import Dictionary, EntryGroups, build_dictionary
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.files.provenance import Recipe, Setting
 from mrfpipe.imaging.choices import Imaging
+from mrfpipe.imaging.joint import JointMaps
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import Precision, reconstruct
 from mrfpipe.learning.model import TrainedModel
 from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.matching.joint import fitted
 from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Progress
@@ -232,17 +234,17 @@ class NetworkMapper:
 
         Frames that a model without encoding is to read twice lie in a temporary file meanwhile.
         """
-        match = dictionary = None
+        fit = dictionary = None
         if self.model.corrects:
             dictionary = _dictionary(self.model.protocol_toml, self.signal_model, device)
-            match = partial(_match, dictionary=dictionary, device=device)
+            fit = partial(_fitted, dictionary=dictionary, device=device)
         with TemporaryDirectory(prefix="mrfpipe-") as folder:
             return reconstruct(
                 slices if self.model.encoding is not None else _on_disk(slices, Path(folder)),
                 self.model,
                 self.protocol,
                 device=device,
-                match=match,
+                fit=fit,
                 dictionary=dictionary,
                 precision=self.precision,
                 progress=progress("network"),
@@ -280,19 +282,14 @@ def _dictionary(protocol_toml: str, signal_model: SignalModel, device: torch.dev
     return build_dictionary(parse_protocol(protocol_toml, "the model's protocol"), model=signal_model, device=device)
 
 
-def _match(series: FrameSeries, dictionary: Dictionary, device: torch.device) -> ParameterMaps:
-    """Match a slice without standard deviations, which the network gives: they take another reconstruction."""
-    check_samples(series)
-    return match_series(replace(series, noise=None, replica=None), dictionary, device=device)[0]
-
-
-def check_samples(series: FrameSeries) -> None:
-    """Refuse a slice whose maps cannot be fitted to samples, as those that networks have learned to correct are."""
+def _fitted(series: FrameSeries, dictionary: Dictionary, device: torch.device) -> JointMaps:
+    """Fit a slice; MismatchError if it has no samples to be fitted to."""
     if series.equations is None:
         raise MismatchError(
             f"The network corrects maps that are fitted to all samples, which {series.name} does not hold; reconstruct "
             "the raw scan, or use mrfpipe match."
         )
+    return fitted(series, dictionary, device)
 
 
 def model_protocol(model: TrainedModel) -> Protocol:
