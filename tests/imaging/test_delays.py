@@ -161,10 +161,10 @@ def test_maps_of_a_delayed_scan_are_those_without(recon):
     """At full size, 8 coils, refined, but for what spokes do not tell that miss the centre of k-space.
 
     Delays that are the same along x and y shift spokes along themselves, and change no map by more than 1 %. Delays
-    that differ let them pass the centre by up to 0.65 samples. By the subspace, df is then 9 %, B1 5 % less accurate.
-    Frames of a few spokes have a point spread function that is real only if spokes pass through the centre. Otherwise
-    the streaks of undersampling turn the phase too, and off-resonance, which is read from it, is 17 % less sure,
-    whatever the density weights. It is 28 % without correction, and B1 is 10 % worse.
+    that differ let them pass the centre by up to 0.65 samples. By the subspace, df is then 7 % less accurate, T1fat and
+    B1 3 %. Frames of a few spokes have a point spread function that is real only if spokes pass through the centre.
+    Otherwise the streaks of undersampling turn the phase too, and off-resonance, which is read from it, is 19 % less
+    sure. It is 27 % without correction, and B1 is 11 % worse.
     """
     protocol = load_protocol("t1ff")
     sequence = protocol.sequence
@@ -187,7 +187,7 @@ def test_maps_of_a_delayed_scan_are_those_without(recon):
     late = scan(phantom, protocol, n_coils=8, delays=(0.5, -0.8))
     corrected, uncorrected = errors(late, True), errors(late, False)
     for p in PARAMETERS:
-        most = {("nufft", "df"): 1.2, ("subspace", "df"): 1.12}.get((recon, p.name), 1.05)
+        most = {("nufft", "df"): 1.2, ("subspace", "df"): 1.1}.get((recon, p.name), 1.05)
         assert corrected[p.name] < most * right[p.name], p.name
     worse = {
         "subspace": {"FF": 1.1, "T1H2O": 1.5, "T1fat": 1.5, "df": 1.5, "B1": 1.5},

@@ -29,8 +29,11 @@ def weights_of(readout: Literal["golden-radial", "stored"]) -> Weights:
 def ramp_weights(trajectory: Float, matrix: int) -> Float:
     """Compute the area of every sample of evenly spread straight spokes.
 
-    For n spokes evenly spread over half a turn, a sample at radius k stands for a ring segment of ``pi k dk / n``, and
-    the n samples at the centre share a disc of radius dk / 2.
+    Each of n spokes, evenly spread over half a turn, crosses a ring of radius k twice. A sample stands for its share of
+    the ring from one sample of its spoke to the next, ``2 pi k / (2 n)`` times the step in radius. With t the distance
+    along the spoke from its point nearest to the centre, that step is ``t / k dk``, and the area is ``pi t dk / n``. If
+    the spoke passes through the centre, t is k; gradient delays let spokes miss it. The sample nearest to the centre
+    stands for the spoke's share of the disc within, too: ``pi (k^2 + dk^2 / 4) / n``.
 
     Parameters
     ----------
@@ -48,11 +51,15 @@ def ramp_weights(trajectory: Float, matrix: int) -> Float:
     """
     n_readouts = check_shape("trajectory", trajectory, "readouts samples 2")["readouts"]
     check_spokes(trajectory)
-    radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
-    spacing = np.hypot(*np.moveaxis(trajectory[:, -1] - trajectory[:, 0], -1, 0))[:, None] / (trajectory.shape[1] - 1)
-    ring = np.pi * radius * spacing / n_readouts
-    centre = np.pi * (spacing / 2) ** 2 / n_readouts
-    weights: Float = (np.maximum(ring, centre) / matrix**2).astype(np.float32)
+    spokes = trajectory[:, -1:] - trajectory[:, :1]
+    length = np.linalg.norm(spokes, axis=-1)
+    spacing = length / (trajectory.shape[1] - 1)
+    along = np.abs(np.sum(trajectory * spokes, axis=-1)) / length
+    areas = np.pi * along * spacing / n_readouts
+    nearest = np.argmin(along, axis=1)[:, None]
+    radius = np.linalg.norm(np.take_along_axis(trajectory, nearest[..., None], axis=1), axis=-1)
+    np.put_along_axis(areas, nearest, np.pi * (radius**2 + spacing**2 / 4) / n_readouts, axis=1)
+    weights: Float = (areas / matrix**2).astype(np.float32)
     return weights
 
 
