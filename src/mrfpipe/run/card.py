@@ -26,8 +26,8 @@ def card(model: TrainedModel, protocol: Protocol, scores: Sequence[Score], n_pha
     steps = f"{record['steps']:,} steps of {preset['batch_size']} patches of {patch}, on {record['device']}"
     return f"""# A network for protocol {protocol.name}
 
-It corrects the maps of `mrfpipe match --recon subspace`, from the coefficients and these maps in a neighbourhood of
-{field}, and estimates the standard deviation of every map.
+It corrects the maps of `mrfpipe match --recon subspace`, from the coefficients, these maps and their deviations in a
+neighbourhood of {field}, and estimates the standard deviation of every map.
 `mrfpipe reconstruct SCAN --model THIS_FOLDER` applies it.
 
 | | |
