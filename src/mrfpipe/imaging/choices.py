@@ -17,7 +17,7 @@ KINDS: dict[Recon, str] = {
 }
 """What each reconstruction is called in records."""
 VIRTUAL_COILS = 8
-"""Default number of virtual coils, to which the time of a reconstruction is proportional."""
+"""Default number of virtual coils. The time of a reconstruction is proportional to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +25,14 @@ class Imaging:
     """Options of reconstruction."""
 
     recon: Recon | None = "nufft"
-    """``nufft``: density-compensated adjoint NUFFT, frame by frame; ``subspace``: coefficients of a basis, by conjugate
-    gradients over all readouts, see `mrfpipe.imaging.subspace`; ``joint``: from its maps, the parameters of all voxels
-    at once, see `mrfpipe.imaging.joint`; None leaves the choice to what maps the images, see `or_best`."""
+    """``nufft``: density-compensated adjoint NUFFT, frame by frame. ``subspace``: coefficients of a temporal basis, by
+    conjugate gradients over all readouts (`mrfpipe.imaging.subspace`). ``joint``: the same with basis vectors that have
+    one value per readout. Unless off-resonance is corrected, the latter two come with normal equations, to which
+    matching fits the parameters of all voxels jointly (`mrfpipe.imaging.joint`). None leaves the choice to the mapper,
+    see `or_best`."""
     backend: "Backend | None" = None
-    """Library of the NUFFT on the CPU; None for sigpy in frames and finufft otherwise, see `nufft`. On a GPU torch
-    computes the images."""
+    """NUFFT library on the CPU; None for sigpy if frames are reconstructed, finufft otherwise (see `nufft`). On a GPU,
+    torch computes the images."""
     coil_maps: "MapMethod" = "centre"
     """Method of coil sensitivity estimation."""
     virtual_coils: int = VIRTUAL_COILS
@@ -65,18 +67,18 @@ class Imaging:
         )
 
     def or_best(self) -> "Imaging":
-        """Choose what errs least, where nothing is chosen: ``joint``, or ``subspace`` if off-resonance is corrected."""
+        """Choose the most accurate one if none is chosen: ``joint``, or ``subspace`` if off-resonance is corrected."""
         if self.recon is not None:
             return self
         return replace(self, recon="joint" if self.field_map is None else "subspace")
 
     @property
     def nufft(self) -> "Backend":
-        """What computes the NUFFT on the CPU. finufft is faster where many transforms have one trajectory."""
+        """NUFFT library on the CPU; finufft is faster if many transforms share one trajectory."""
         return self.backend or ("sigpy" if self.recon == "nufft" else "finufft")
 
     def nufft_on(self, device: str) -> str:
-        """Name what computes the NUFFT of images on a device."""
+        """Return the name of the NUFFT library that is used on a device."""
         return self.nufft if device == "cpu" else "torch"
 
 

@@ -21,18 +21,18 @@ CALIBRATION_RADIUS = 12.0
 """Radius in cycles/FOV of the part of k-space that coil maps are made from; 38 spokes sample it fully."""
 
 EDGE = 0.04
-"""Share of the samples that are taken for noise where there is no noise scan."""
+"""Share of the samples, at the edge of k-space, that serve as noise instead of a noise scan."""
 
 LEAST_NOISE = 1e-6
-"""Least over greatest eigenvalue of a noise covariance that can be inverted in float32."""
+"""Smallest ratio of least to greatest eigenvalue at which a noise covariance can be inverted in float32."""
 
 
 def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
-    """Mix the coils so that their noise is white and of unit variance: ``L^-1 kspace``, ``L L'`` the noise covariance.
+    """Prewhiten the coils to noise of unit variance: return ``L^-1 kspace``, where ``L L'`` is the noise covariance.
 
-    K-space is `(coils, readouts, samples)`, the noise a measurement without signal `(coils, readings)`; without one
-    k-space is returned as it is. InputError if it has too few readings or a coil is silent, so that its covariance
-    cannot be inverted.
+    K-space has shape `(coils, readouts, samples)`. `noise` is a measurement without signal, shape `(coils, readings)`;
+    without it, k-space is returned unchanged. InputError if the covariance cannot be inverted because there are too few
+    readings or a coil is silent.
     """
     if noise is None:
         return kspace
@@ -52,10 +52,10 @@ def prewhiten(kspace: Complex, noise: Complex | None) -> Complex:
 
 
 def describe_noise(noise: Complex) -> dict[str, float]:
-    """Say how the receivers' noise differs and is shared: what prewhitening takes out.
+    """Summarise how unequal and how correlated the noise of the coils is, which prewhitening corrects.
 
-    Of a measurement without signal, shape `(coils, readings)`, these are the least and the most standard deviation of a
-    coil over their mean, and the largest correlation of two coils.
+    For a measurement without signal, shape `(coils, readings)`, return the smallest and the largest standard deviation
+    of a coil, relative to the mean over the coils, and the largest correlation between two coils.
     """
     covariance = noise @ noise.conj().T / noise.shape[1]
     deviation = np.sqrt(np.diag(covariance).real)
@@ -69,11 +69,11 @@ def describe_noise(noise: Complex) -> dict[str, float]:
 
 
 def edge_noise(kspace: Complex, trajectory: Float) -> Complex:
-    """Take the edge of k-space, `EDGE` of the samples, for noise, where none was measured. Shape `(coils, readings)`.
+    """Return the samples at the edge of k-space, a share `EDGE`, in place of a noise scan. Shape `(coils, readings)`.
 
-    What is left of the object there, the least of all of k-space, counts as noise: it is a guess that is good for noisy
-    scans, and of scans with little noise makes the strong coils a little weaker than they should be. K-space and
-    trajectory are as for `estimate_coil_maps`.
+    Any signal there, less than anywhere else in k-space, counts as noise. This approximation is good for noisy scans;
+    with little noise, it gives the strong coils a little less weight than they should have. K-space and trajectory are
+    as for `estimate_coil_maps`.
     """
     check_shape("kspace", kspace, "coils readouts samples", check_shape("trajectory", trajectory, "readouts samples 2"))
     radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
@@ -84,9 +84,9 @@ def edge_noise(kspace: Complex, trajectory: Float) -> Complex:
 def compress_coils(kspace: Complex, n_virtual: int) -> tuple[Complex, float]:
     """Compress many coils into few virtual ones by singular value decomposition of all samples.
 
-    White noise stays white. Geometric coil compression (Zhang et al., Magn Reson Med 69:571, 2013), which compresses
-    every position along a fully sampled readout by itself, is not for spokes: each has a readout direction of its own,
-    and a position along one is another line through the object on the next.
+    White noise stays white. Geometric coil compression (Zhang et al., Magn Reson Med 69:571, 2013) compresses each
+    position along a fully sampled readout separately. It does not apply to spokes: each has its own readout direction,
+    so that one position along the readout is a different line through the object on every spoke.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def compress_coils(kspace: Complex, n_virtual: int) -> tuple[Complex, float]:
     Raises
     ------
     ValueError
-        If there are fewer coils than that.
+        If `n_virtual` is not from 1 to the number of coils.
     """
     n_coils = check_shape("kspace", kspace, "coils readouts samples")["coils"]
     if not 1 <= n_virtual <= n_coils:
@@ -128,10 +128,11 @@ def estimate_coil_maps(
 ) -> Complex:
     """Estimate sensitivities from the centre of k-space of all readouts together.
 
-    ``centre`` divides each coil's low-resolution image, of the Hann-windowed centre, by their root sum of squares.
-    ``espirit`` (Uecker et al., Magn Reson Med 71:990, 2014) and ``jsense`` (Ying and Sheng, Magn Reson Med 57:1196,
-    2007) look at the Cartesian centre of the Fourier transform of the gridded readouts. Whatever the method, the common
-    phase of the maps is that of the low-resolution images, so that coil-combined images have a smooth phase near zero.
+    ``centre`` divides the low-resolution image of each coil, from the Hann-windowed centre of k-space, by the root sum
+    of squares of all coils. ``espirit`` (Uecker et al., Magn Reson Med 71:990, 2014) and ``jsense`` (Ying and Sheng,
+    Magn Reson Med 57:1196, 2007) are calibrated on the Cartesian centre of k-space, the Fourier transform of the
+    gridded readouts. With every method, the common phase of the maps is that of the low-resolution images, so that
+    coil-combined images have a smooth phase near zero.
 
     Parameters
     ----------
@@ -142,9 +143,9 @@ def estimate_coil_maps(
     method
         How to estimate them.
     weights
-        What computes the density weights.
+        Function that computes the density compensation weights.
     device
-        Where to compute the NUFFT; on a GPU torch does, whatever the backend.
+        Where to compute the NUFFT; on a GPU, torch is used whatever the backend.
 
     Returns
     -------
@@ -154,7 +155,7 @@ def estimate_coil_maps(
     low = central(CALIBRATION_RADIUS, windowed=True)
     if method == "centre" or not low.any():
         return _normalised(low)
-    # The corners of the square that is looked at are that far out.
+    # The corners of the square calibration region lie at this radius.
     full = central(CALIBRATION_RADIUS * np.sqrt(2), windowed=False)
     cartesian = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(full, (-2, -1))), (-2, -1)).astype(np.complex64)
     estimate = espirit_maps if method == "espirit" else jsense_maps
@@ -173,7 +174,7 @@ def _central_images(
     backend: Backend,
     device: torch.device,
 ) -> Complex:
-    """Image the centre of k-space up to a radius in cycles/FOV, under a Hann window or as it is, coil by coil."""
+    """Reconstruct coil images from k-space up to a radius in cycles/FOV, with or without a Hann window."""
     distance = np.hypot(trajectory[..., 0], trajectory[..., 1])
     inside = np.flatnonzero(distance.min(axis=0) < radius)
     middle = slice(int(inside[0]), int(inside[-1]) + 1)

@@ -1,6 +1,6 @@
 """Crossings: where two spokes cross in k-space if the gradients are late, and how well they agree there.
 
-See `mrfpipe.imaging.delays` for the convention of the delays and what they are for.
+See `mrfpipe.imaging.delays` for the convention of the delays and the method.
 """
 
 from typing import Any
@@ -12,17 +12,17 @@ from mrfpipe.acquisition.trajectory import check_spokes
 from mrfpipe.arrays import Complex, Double, Float
 
 LAGS = (1, 2)
-"""Which followers a spoke is compared with."""
+"""Distances, in readouts, between spokes that are compared."""
 LEAST_SINE = 0.4
-"""Of the angle between two spokes: nearly parallel ones cross nowhere in particular."""
+"""Least sine of the angle between compared spokes; nearly parallel spokes have no well-defined crossing."""
 REACH = 8
-"""Samples to either side that an interpolated one is made of."""
+"""Samples on either side from which a spoke is interpolated."""
 FURTHEST = 3
-"""Largest delay that is looked for, in samples."""
+"""Largest delay of the initial search, in samples."""
 N_LOOKED_AT = 300
-"""Pairs of spokes that whole samples of delay are tried on, before the best of them is refined on all pairs."""
+"""Pairs of spokes in the initial search over whole samples of delay; the refinement uses all pairs."""
 N_BLOCKS = 20
-"""Stretches of the train that are left out in turn to learn the standard errors (jackknife)."""
+"""Segments of the train that are left out in turn to estimate the standard errors (jackknife)."""
 
 
 class Crossings:
@@ -49,30 +49,31 @@ class Crossings:
         """Position of the crossing along either spoke, in samples from the middle: offset + slope . (Sx, Sy, Sxy)."""
 
     def nearest_whole(self) -> Double:
-        """Return the whole delays (Sx, Sy, 0) for which some of the pairs disagree least, relative to their signal.
+        """Return the delays (Sx, Sy, 0), in whole samples, with the least relative disagreement of some of the pairs.
 
-        Beyond a sample or so from the truth Gauss-Newton steps lead elsewhere, as phases wrap.
+        They are the start of the Gauss-Newton steps, which fail if they start more than about a sample from the truth,
+        because phases wrap.
         """
         some = slice(None, None, max(1, self.n_pairs // N_LOOKED_AT))
         whole = np.arange(-FURTHEST, FURTHEST + 1)
         tried = np.array([[x, y, 0.0] for x in whole for y in whole])
-        tried = tried[np.argsort(np.abs(tried).sum(axis=1), kind="stable")]  # of equals the smallest
+        tried = tried[np.argsort(np.abs(tried).sum(axis=1), kind="stable")]  # the smallest of equally good ones
         return np.asarray(tried[np.argmin([self.disagreement(delays, some) for delays in tried])])
 
     def disagreement(self, delays: Double, some: slice) -> float:
-        """Return the share of the samples' energy at the crossings that disagrees, of some of the pairs."""
+        """Return the energy of the disagreement of some of the pairs, as a share of their energy at the crossings."""
         (one, _), (two, _) = self._meetings(delays, some)
         u, v = _mixture(one, two)
         energy = float(np.sum(np.abs(one) ** 2) + np.sum(np.abs(two) ** 2))
         return float(np.sum(np.abs(u * one - v * two) ** 2)) / energy if energy > 0 else 1.0
 
     def normal_equations(self, delays: Double) -> tuple[Double, Double]:
-        """Return J'J and -J'e of the Gauss-Newton step, of every stretch of the train by itself."""
+        """Return J'J and -J'e of the Gauss-Newton step, separately for each segment of the train."""
         (one, d_one), (two, d_two) = self._meetings(delays, slice(None))
         u, v = _mixture(one, two)
         residual, mixed = u * one - v * two, v * one + u * two
         jacobian = u * d_one * self.slope[0].T[:, None, None] - v * d_two * self.slope[1].T[:, None, None]
-        # What the real factor takes up says nothing about delays.
+        # Project out what the real factor of each pair explains: it says nothing about delays.
         mixed /= np.sqrt(np.maximum(_inner(mixed, mixed), np.finfo(float).tiny))
         jacobian -= mixed * _inner(mixed, jacobian)
         gradient = -_inner(jacobian, residual)[..., 0, :].sum(axis=1)
@@ -103,7 +104,7 @@ class Crossings:
 def directions(trajectory: Float) -> tuple[Double, Double]:
     """Return unit vectors along the spokes, shape `(readouts, 2)`, and the distance of their samples in cycles/FOV.
 
-    ValueError if the readouts are no spokes.
+    ValueError if the readouts are not spokes.
     """
     check_spokes(trajectory)
     along = trajectory[:, -1].astype(np.float64) - trajectory[:, 0]
@@ -123,7 +124,7 @@ def _inner(a: Any, b: Any) -> Any:  # noqa: ANN401 - real or complex, any number
 
 
 def _mixture(one: Any, two: Any) -> tuple[Any, Any]:  # noqa: ANN401
-    """Real u, v with u^2 + v^2 = 1 that make ``u one - v two`` least; they know no first and second, and no sign."""
+    """Real u, v with u^2 + v^2 = 1 that minimise ``u one - v two``; both spokes play the same role, of either sign."""
     angle = 0.5 * np.arctan2(2 * _inner(one, two), _inner(two, two) - _inner(one, one))
     return np.cos(angle), np.sin(angle)
 

@@ -1,6 +1,6 @@
 """Gradient delays: how far spokes miss the centre of k-space, estimated from the spokes themselves, and corrected.
 
-Convention. A gradient that is late, by a delay in readout samples, leaves every sample behind where it should be. With
+Convention. If a gradient is late, every sample lies behind its nominal position. Delays are in readout samples. With
 n the unit vector (x, y) along a spoke and d the distance between neighbouring samples in cycles/FOV::
 
     true k = stored k - d S n,    S = [[Sx, Sxy], [Sxy, Sy]]
@@ -8,10 +8,11 @@ n the unit vector (x, y) along a spoke and d the distance between neighbouring s
 so a positive Sx says that the x gradient is late. `corrected_trajectory` returns the true k.
 
 Method, after RING (Rosenzweig, Holme and Uecker, Magn Reson Med 81:1898, 2019): two spokes measure the same thing where
-they cross. Where that is along either depends linearly on S; S is what makes the samples there, interpolated along the
-spokes, agree best (Gauss-Newton on the sum of squares). In fingerprinting the signal changes along the train and may
-invert. So only spokes that follow each other closely are compared, for which golden angles lie far apart, and up to a
-real factor of their own for every pair and slice, common to its coils.
+they cross. The position of the crossing along each spoke depends linearly on S. S is estimated so that the samples
+there, interpolated along the spokes, agree best (Gauss-Newton on the sum of squares). In fingerprinting, the signal
+changes along the train and may change sign. Therefore only spokes measured shortly after each other are compared, whose
+directions differ widely owing to the golden angle, and each pair of spokes in a slice has its own real factor, common
+to all coils.
 """
 
 from dataclasses import dataclass, replace
@@ -25,11 +26,11 @@ from mrfpipe.imaging.crossings import FURTHEST, N_BLOCKS, Crossings, directions
 
 N_ITERATIONS = 12
 MOST_DISAGREEMENT = 0.05
-"""Share of the energy at the crossings that may disagree: below 0.005 of any scan, 0.1 to 0.4 of noise alone."""
+"""Largest disagreement at the crossings, as a share of the energy: below 0.005 in scans, 0.1 to 0.4 in noise alone."""
 SIGNIFICANT = 6.0
-"""Standard errors that a delay must be away from zero."""
+"""A delay is significant if it is more than this many standard errors from zero."""
 SMALLEST = 0.05
-"""Samples below which a delay is left as it is: its correction could not be told from the noise of maps."""
+"""Smallest delay to correct, in samples: the effect of a smaller one is lost in the noise of the maps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Delays:
     y: float
     """Sy: of the y gradient."""
     xy: float = 0.0
-    """Sxy: what either gradient leaks into the other."""
+    """Sxy: the cross term between the gradients."""
     errors: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Standard errors of x, y and xy; infinite if the spokes say nothing about delays."""
 
@@ -54,7 +55,7 @@ class Delays:
         )
 
     def notes(self) -> dict[str, Any]:
-        """Return what to record of them in a provenance."""
+        """Return the delays as they are recorded in the provenance."""
         return {
             "gradient_delays_samples": {"x": self.x, "y": self.y, "xy": self.xy},
             "gradient_delay_errors_samples": dict(zip(("x", "y", "xy"), self.errors, strict=True)),
@@ -63,7 +64,7 @@ class Delays:
 
 
 UNKNOWN = Delays(x=0.0, y=0.0, errors=(np.inf, np.inf, np.inf))
-"""What spokes say that do not cross, or see nothing."""
+"""The result if spokes do not cross or have no signal."""
 
 
 def estimate_delays(kspace: Complex, trajectory: Float) -> Delays:
@@ -83,7 +84,7 @@ def estimate_delays(kspace: Complex, trajectory: Float) -> Delays:
     Raises
     ------
     ValueError
-        If the readouts are no spokes.
+        If the readouts are not spokes.
     """
     sizes = check_shape("trajectory", trajectory, "readouts samples 2")
     check_shape("kspace", kspace, "slices coils readouts samples", sizes)
@@ -126,7 +127,7 @@ def _solve(normal: Double, gradient: Double) -> Double | None:
 
 
 def _jackknife(normal: Double, gradient: Double) -> Double:
-    """Return the standard errors, from what the steps would be without one of the stretches of the train each."""
+    """Return the standard errors, from the Gauss-Newton steps with each segment of the train left out in turn."""
     steps = [_solve(normal.sum(axis=0) - n, gradient.sum(axis=0) - g) for n, g in zip(normal, gradient, strict=True)]
     if any(step is None for step in steps):
         return np.full(3, np.inf)

@@ -1,4 +1,4 @@
-"""Frames: the undersampled image of every few readouts, the series that fingerprints are read from."""
+"""Frames: undersampled images, each from a few consecutive readouts, whose series shows the fingerprints."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +13,7 @@ from mrfpipe.progress import UNTOLD, Steps
 
 CPU = torch.device("cpu")
 GRIDS = 256 << 20
-"""Bytes of the grids of the frames that a GPU makes at a time, which holds up to four times as much meanwhile."""
+"""Bytes of the grids of the frames that a GPU computes at once; its peak memory is up to four times as much."""
 
 
 def reconstruct_frames(
@@ -34,7 +34,7 @@ def reconstruct_frames(
     kspace
         Prewhitened k-space. Shape `(coils, readouts, samples)`.
     trajectory, backend
-        As for `mrfpipe.imaging.nufft.nufft`, and so are errors.
+        As for `mrfpipe.imaging.nufft.nufft`, with the same errors.
     maps
         Coil sensitivities. Shape `(coils, y, x)` with as many rows as columns.
     density
@@ -42,9 +42,9 @@ def reconstruct_frames(
     readouts_per_frame
         Consecutive readouts that make a frame.
     device
-        Where to compute; on a GPU torch does, whatever the backend.
+        Where to compute; on a GPU, torch is used whatever the backend.
     progress
-        Called with the number of frames done and of all.
+        Called with the number of frames done and the number of all frames.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def reconstruct_frames(
     sizes = check_shape("density", density, "readouts samples", sizes)
     check_shape("kspace", kspace, "coils readouts samples", sizes | {"coils": len(maps)})
     n_frames, matrix = len(trajectory) // readouts_per_frame, maps.shape[-1]
-    # A frame's readouts alone stand for all of k-space.
+    # The readouts of one frame alone represent all of k-space.
     weights = density * np.float32(n_frames)
     if nufft_torch.runs_on(device):
         return _frames_on(device, kspace, trajectory, maps, weights, readouts_per_frame, progress)
@@ -65,7 +65,7 @@ def reconstruct_frames(
         samples = kspace[:, readouts] * weights[readouts]
         images[frame] = combined_adjoint(samples, trajectory[readouts], maps, backend=backend)
 
-    # The threads are used up by the frames: within one, the transform has a single thread.
+    # Frames are distributed over the threads, so that each transform has a single thread.
     with ThreadPoolExecutor(numba.get_num_threads(), initializer=numba.set_num_threads, initargs=(1,)) as pool:
         for done, _ in enumerate(pool.map(reconstruct, range(n_frames)), start=1):
             progress(done, n_frames)

@@ -1,7 +1,8 @@
-"""Gridding: sums of samples at any points on a Cartesian grid, and interpolation from it, by a kernel of few points.
+"""Gridding: summing samples at arbitrary points onto a Cartesian grid, and interpolating from it, by a short kernel.
 
-The kernels, their approximation and the points that they cover are those of sigpy, whose own loops are compiled anew by
-every process, which takes seconds, and keep all other threads waiting. Here a kernel is evaluated once for all coils.
+The kernels, their approximation and the grid points that they cover are the same as in sigpy. Sigpy's own loops are
+compiled anew in every process, which takes seconds, and block all other threads. Here, a kernel is evaluated once for
+all coils.
 """
 
 import math
@@ -13,7 +14,7 @@ from numba import njit
 
 from mrfpipe.arrays import Complex, Float, Int, check_shape
 
-# Abramowitz and Stegun, 9.8.1 and 9.8.2: of powers of (x / 3.75)^2 and of 3.75 / x, the highest first.
+# Abramowitz and Stegun, 9.8.1 and 9.8.2: coefficients of powers of (x / 3.75)^2 and of 3.75 / x, highest first.
 _SMALL = (0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0)
 _LARGE = (
     *(0.00392377, -0.01647633, 0.02635537, -0.02057706),
@@ -22,27 +23,27 @@ _LARGE = (
 
 
 class Taps(NamedTuple):
-    """Points of a square grid that samples are summed into, and their weights, which along y and x are multiplied."""
+    """Points of a square grid that samples are summed into; a weight is the product of one along y and one along x."""
 
     first: Int
     """The first point along y and x. Shape `(samples, 2)`."""
     weights: Float
-    """Of the points from there on, the last of them mostly 0. Shape `(samples, 2, width + 1)`."""
+    """Weights of the points from the first on; the last one is mostly 0. Shape `(samples, 2, width + 1)`."""
     size: int
-    """Of the grid along y and x; behind its end it begins again."""
+    """Points of the grid along y and along x; indices wrap around."""
 
 
 def kaiser_bessel(points: Float, size: int, width: int, shape: float) -> Taps:
-    """Weigh the points of the grid within half a width by ``I0(shape sqrt(1 - u^2))``, u being 1 at half the width.
+    """Weight grid points within half a width by ``I0(shape sqrt(1 - u^2))``, where u is 1 at half the width.
 
     Parameters
     ----------
     points
         (y, x) of the samples in points of the grid. Shape `(samples, 2)`.
     size
-        Of the grid.
+        Points of the grid along an axis.
     width
-        Of the kernel in points of the grid.
+        Width of the kernel in points of the grid.
     shape
         The larger, the narrower the kernel.
     """
@@ -51,7 +52,7 @@ def kaiser_bessel(points: Float, size: int, width: int, shape: float) -> Taps:
 
 
 def hat(points: Float, size: int) -> Taps:
-    """Weigh the points of the grid for linear interpolation; parameters as of `kaiser_bessel`."""
+    """Weight grid points for linear interpolation; parameters as for `kaiser_bessel`."""
     check_shape("points", points, "samples 2")
     return Taps(*_taps(points, size, 2, 0.0), size)
 
@@ -87,7 +88,7 @@ def _bessel(x: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _taps(points: Float, size: int, width: int, shape: float) -> tuple[Int, Float]:
-    """Return what `Taps` are made of; those of a hat if the shape is 0."""
+    """Return the first points and the weights of `Taps`, for a hat kernel if the shape is 0."""
     first = np.empty(points.shape, np.int64)
     weights = np.zeros((*points.shape, width + 1), np.float32)
     for i in range(len(points)):

@@ -1,13 +1,13 @@
 """Locally low-rank denoising of coefficient images.
 
-The voxels of a small block are of few tissues, so that their coefficients span few directions; noise and aliasing span
-all (Zhang et al., Magn Reson Med 73:655, 2015). The singular values of each block `(voxels, rank)` are shrunk as is
-optimal for a matrix of low rank in white noise (Gavish and Donoho, IEEE Trans Inf Theory 63:2137, 2017, Eq. 7): values
-that noise alone explains become zero, large ones stay nearly as they are. Blocks are laid in all ways, whose results
-are averaged: no border shows, and every voxel is denoised with all of its neighbours.
+A small block contains few tissues, so that the coefficients of its voxels span few directions, whereas noise and
+aliasing span all (Zhang et al., Magn Reson Med 73:655, 2015). The singular values of each block `(voxels, rank)` are
+shrunk optimally for a low-rank matrix in white noise (Gavish and Donoho, IEEE Trans Inf Theory 63:2137, 2017, Eq. 7):
+values that noise alone explains become zero, large ones hardly change. The results for all positions of the grid of
+blocks are averaged, so that no borders show and every voxel is denoised together with all of its neighbours.
 
-The noise follows the images: it is told from the typical least singular value of their blocks, which is noise where
-the rank is more than the tissues of a block need, and zero for images without noise.
+The noise level is estimated from the images, as the median over the blocks of the smallest singular value. That value
+is noise where the rank exceeds what the tissues of a block need, and zero in images without noise.
 """
 
 from itertools import product
@@ -22,9 +22,9 @@ are 2 to 6 % higher by blocks of 5, and 1.3 to 2.6 times as high without denoisi
 
 
 def denoise_low_rank(coefficients: Tensor, block: int = BLOCK) -> Tensor:
-    """Denoise coefficients `(rank, y, x)` by blocks of so many voxels along either side.
+    """Denoise coefficients `(rank, y, x)` in blocks of `block` voxels along either side.
 
-    Blocks are larger where they would have fewer than twice as many voxels as there are coefficients.
+    Blocks are enlarged if they would have fewer than twice as many voxels as there are coefficients.
     """
     block = max(block, ceil((2 * len(coefficients)) ** 0.5))
     aspect = len(coefficients) / block**2
@@ -34,14 +34,14 @@ def denoise_low_rank(coefficients: Tensor, block: int = BLOCK) -> Tensor:
 
 
 def _least(coefficients: Tensor, block: int) -> Tensor:
-    """Median over all blocks with signal of their least singular value; zero if there are none."""
+    """Median of the smallest singular value over all blocks with signal; zero if no block has signal."""
     values = _principal(_blocks(coefficients, block, 0, 0))[0]
     seen = values[:, -1] > 0
     return values[seen, 0].median() if seen.any() else values.new_zeros(())
 
 
 def _shrunk(coefficients: Tensor, block: int, top: int, left: int, noise: Tensor) -> Tensor:
-    """Shrink the singular values of all blocks; the noise is that of a voxel times the root of a block's voxels."""
+    """Shrink the singular values of all blocks; `noise` is that of a voxel times the root of the voxels per block."""
     blocks = _blocks(coefficients, block, top, left)
     values, directions = _principal(blocks)
     kept = (directions * _share(values, noise, len(coefficients) / block**2)[:, None, :]) @ directions.mH
@@ -60,7 +60,7 @@ def _share(values: Tensor, noise: Tensor, aspect: float) -> Tensor:
 
 
 def _blocks(coefficients: Tensor, block: int, top: int, left: int) -> Tensor:
-    """Cut into blocks after rows above and columns before, all zero as beyond the end. Shape `(blocks, voxels, rank)`.
+    """Cut into blocks, with `top` rows and `left` columns of zeros added before. Shape `(blocks, voxels, rank)`.
 
     In double precision, since singular values come from their squares.
     """

@@ -1,4 +1,4 @@
-"""Foreground mask: where there is tissue, told from the frames themselves."""
+"""Foreground mask: where there is tissue, estimated from the images themselves."""
 
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_fill_holes
@@ -8,27 +8,29 @@ from skimage.morphology import remove_small_objects
 from mrfpipe.arrays import Bool, Complex, Float, check_shape
 
 N_CONTRASTS = 7
-"""Stretches of the train that are averaged each by itself: long enough to be free of undersampling, short enough that
-no tissue is cancelled by the inversion or by two components in opposite phase in all of them."""
+"""Segments of the train that are averaged separately: long enough to be free of undersampling artefacts, short enough
+that no tissue is cancelled in all of them, by the inversion or by two components in opposite phase."""
 DARKEST = 0.01
-"""Share of the brightest percentile below which nothing is told apart: how dark air is, from which denoising takes
-everything, does not decide where tissue ends."""
+"""Lower limit of the brightness, as a share of its 99th percentile: the threshold for tissue then does not depend on
+how dark the air is after denoising."""
 SMALLEST_ISLAND = 2e-4
 """Islands smaller than this share of the image are not tissue; holes of that size are."""
 
 MARGIN = 6
-"""Voxels around what is bright that may hold something, too: off-resonance and the ends of k-space spread signals.
+"""Voxels around bright ones that may have signal, too: off-resonance and the truncation of k-space spread it.
 
-Vials of another simulator scattered half as much again with 4; errors of our own phantoms are the same within 2 %."""
+With 4, maps of vials from another simulator scattered half as much again; errors of our own phantoms are the same
+within 2 %."""
 SIDE = 16
-"""Voxels that the sides of a box are multiples of: transforms are fast, and boxes of alike slices of one size."""
+"""The sides of a box are multiples of this, in voxels: transforms are fast, and similar slices have boxes of one
+size."""
 
 
 def tissue_mask(images: Complex, basis: Complex | None = None) -> Bool:
     """Separate tissue from air.
 
-    The root sum of squares over a few stretches of the train is split by Otsu's threshold of its logarithm, so that
-    dim tissue beside bright counts as well. Small islands are dropped and small holes filled; cortical bone and
+    The threshold is Otsu's, of the logarithm of the root sum of squares over a few segments of the train, so that dim
+    tissue beside bright tissue is kept. Small islands are dropped and small holes filled; cortical bone and
     lungs, without signal, may stay out. Voxels that are zero in all frames are never inside.
 
     Parameters
@@ -55,9 +57,9 @@ def tissue_mask(images: Complex, basis: Complex | None = None) -> Bool:
 
 
 def support(images: Complex, basis: Complex | None = None) -> Bool:
-    """Return where there may be anything but the air around the body: what is as bright as tissue, and `MARGIN` around.
+    """Return where there may be signal: voxels as bright as tissue, and `MARGIN` voxels around them.
 
-    Holes are filled and nothing is too small, so that no tissue is lost, however dim or thin. Parameters and shape as
+    Holes are filled and no island is dropped, so that no tissue is lost, however dim or thin. Parameters and shape as
     for `tissue_mask`.
     """
     brightness = contrast_sum(images, basis)
@@ -84,9 +86,9 @@ def _side(inside: Bool) -> slice:
 
 
 def contrast_sum(images: Complex, basis: Complex | None = None) -> Float:
-    """Root sum of squares over the means of the stretches. Shape `(frames, y, x)` or `(rank, y, x)` to `(y, x)`.
+    """Root sum of squares over the means of the segments. Shape `(frames, y, x)` or `(rank, y, x)` to `(y, x)`.
 
-    The mean of frames is the mean of the basis times the coefficients, so that no frame is made of those.
+    For coefficients, the mean of the basis is multiplied by them, so that frames need not be computed.
     """
     if basis is None:
         check_shape("images", images, "frames y x")

@@ -1,7 +1,7 @@
-"""Normal equations of all samples of a slice, for coefficient images, and what solves them.
+"""Normal equations of all samples of a slice, for coefficient images, and their solvers.
 
-Sampling coefficients and summing the samples back is a convolution for each pair of them, a product on a grid twice as
-large with the kernels that `mrfpipe.imaging.toeplitz` makes.
+The normal operator is a convolution for each pair of coefficients. It is applied as a product with the kernels of
+`mrfpipe.imaging.toeplitz`, on a grid twice as large.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,18 +23,18 @@ class Equations:
     """Normal equations ``N x = b`` of all samples of a slice, N being ``A' W A`` and b ``A' W s``."""
 
     right: Tensor
-    """b: the weighted samples, summed into coefficients. Complex64, shape `(rank, y, x)`."""
+    """b: coefficient images from the adjoint of the weighted samples. Complex64, shape `(rank, y, x)`."""
     maps: Tensor
     """Coil sensitivities. Complex64, shape `(coils, y, x)`."""
     kernels: Tensor
-    """Those of N, from `mrfpipe.imaging.toeplitz.toeplitz_kernels`. Shape `(rank, rank, 2 y, 2 x)`."""
+    """Kernels of N, from `mrfpipe.imaging.toeplitz.toeplitz_kernels`. Shape `(rank, rank, 2 y, 2 x)`."""
     noise: float
-    """Variance of the noise of a coefficient of b; of white noise of unit variance in k-space, unless scaled. It hardly
-    differs between the coefficients, whose mean it is."""
+    """Variance of the noise of b, for white noise of unit variance in k-space unless scaled. It is the mean over the
+    coefficients, between which it hardly differs."""
     matrix: int
     """Voxels along either side of the image."""
     box: Box = (slice(None), slice(None))
-    """The part of the image that they are about."""
+    """The part of the image that the equations describe."""
 
     def normal(self, coefficients: Tensor) -> Tensor:
         """Apply N to coefficient images. Shape `(rank, y, x)`."""
@@ -45,20 +45,20 @@ class Equations:
         return replace(self, right=self.right[:rank], kernels=self.kernels[:rank, :rank].contiguous())
 
     def scaled(self, factor: float, noise: float) -> "Equations":
-        """Return the equations with b so many times as large, of a k-space whose noise has this variance."""
+        """Return the equations with b times a factor, for k-space whose noise has the variance `noise`."""
         return replace(self, right=self.right * factor, noise=self.noise * factor**2 * noise)
 
     @property
     def support(self) -> Bool:
-        """Voxels that some coil sees, outside of which there is nothing. Shape `(matrix, matrix)`."""
+        """Voxels that some coil sees; there is no signal elsewhere. Shape `(matrix, matrix)`."""
         found: Bool = np.zeros((self.matrix, self.matrix), np.bool_)
         found[self.box] = (self.maps != 0).any(dim=0).cpu().numpy()
         return found
 
     def inside(self, mask: Bool, box: Box, kernels: Tensor) -> "Equations":
-        """Return the equations of the voxels of a mask, outside of which there is nothing, in a box around it.
+        """Restrict the equations to the voxels of a mask, in a box around it; there is no signal elsewhere.
 
-        `kernels` are those for the box, see `cropped_kernels`.
+        `kernels` are the kernels for the box, see `cropped_kernels`.
         """
         inside = torch.from_numpy(mask[box]).to(self.right.device)
         right, maps = self.right[:, *box] * inside, self.maps[:, *box] * inside
@@ -66,14 +66,14 @@ class Equations:
 
 
 def apply_normal(coefficients: Tensor, maps: Tensor, kernels: Tensor, back: Tensor | None = None) -> Tensor:
-    """Sample coefficient images `(rank, y, x)` with all coils, weight the samples and sum them back.
+    """Sample coefficient images `(rank, y, x)` with all coils, weight the samples and apply the adjoint.
 
-    Coil sensitivities are `(coils, y, x)`, the kernels from `toeplitz_kernels`; or from `spread_kernels`, and samples
-    may be summed back with other sensitivities than those they were measured with.
+    `maps` are coil sensitivities `(coils, y, x)`, and `kernels` come from `toeplitz_kernels` or `spread_kernels`.
+    `back` gives the sensitivities of the adjoint if they differ from those of the measurement.
     """
     n_y, n_x = coefficients.shape[-2:]
     total = coefficients.new_zeros((len(kernels), n_y, n_x))
-    for coil, own in zip(maps, maps if back is None else back, strict=True):  # a coil's memory, not that of all
+    for coil, own in zip(maps, maps if back is None else back, strict=True):  # one by one, to save memory
         spectra = torch.fft.fft2(coil * coefficients, s=(2 * n_y, 2 * n_x))
         mixed = spectra.new_zeros((len(kernels), *spectra.shape[1:]))
         for kernel, spectrum in zip(kernels.unbind(dim=1), spectra, strict=True):  # einsum takes twice as long
@@ -83,10 +83,10 @@ def apply_normal(coefficients: Tensor, maps: Tensor, kernels: Tensor, back: Tens
 
 
 def cropped_kernels(kernels: Tensor, n_y: int, n_x: int) -> Tensor:
-    """Return the kernels for images of so many voxels, no more along either side than those they were made for.
+    """Crop kernels to images of `n_y` x `n_x` voxels, along neither side more than those they were computed for.
 
-    No two voxels of smaller images lie as far apart: the point spread functions are cut. Shape `(rank, rank, 2 n_y,
-    2 n_x)`.
+    Voxels of a smaller image lie less far apart, so that the point spread functions can be cropped. Shape `(rank, rank,
+    2 n_y, 2 n_x)`.
     """
     near = [
         torch.cat([torch.arange(n), torch.arange(2 * large - n, 2 * large)])
@@ -101,9 +101,9 @@ def cropped_kernels(kernels: Tensor, n_y: int, n_x: int) -> Tensor:
 
 
 def conjugate_gradients(operator: Operator, right: Tensor) -> Iterator[Tensor]:
-    """Give ever better solutions of ``operator(x) = right``, one an iteration, starting from x = 0.
+    """Solve ``operator(x) = right`` by conjugate gradients from x = 0, and yield the solution after each iteration.
 
-    The operator is Hermitian and positive definite. It ends with a solution that leaves no residual.
+    The operator must be Hermitian and positive definite. The iterations end when the residual is zero.
     """
     solution = torch.zeros_like(right)
     residual = direction = right
@@ -119,10 +119,10 @@ def conjugate_gradients(operator: Operator, right: Tensor) -> Iterator[Tensor]:
 
 
 def solve_by_blocks(operator: Operator, blocks: Tensor, right: Tensor, start: Tensor, *, n_iterations: int) -> Tensor:
-    """Improve the start of ``operator(x) = right`` by conjugate gradients, preconditioned by each voxel's own block.
+    """Solve ``operator(x) = right`` by conjugate gradients from `start`, with a block-diagonal preconditioner.
 
-    The operator is symmetric and positive definite, and so are the blocks, of shape `(voxels, unknowns, unknowns)`; all
-    else has shape `(voxels, unknowns)`.
+    `blocks` has one block per voxel, shape `(voxels, unknowns, unknowns)`; the preconditioner is their inverse.
+    Operator and blocks must be symmetric and positive definite. All other arrays have shape `(voxels, unknowns)`.
     """
     inverse = torch.linalg.inv(blocks)
     solution, left = start, right - operator(start)
@@ -143,7 +143,7 @@ def solve_by_blocks(operator: Operator, blocks: Tensor, right: Tensor, start: Te
 def times(blocks: Tensor, values: Tensor) -> Tensor:
     """Multiply the values of each voxel by its own matrix. Shapes `(voxels, m, n)` and `(voxels, n)`.
 
-    Written out, as a GPU's libraries are not for so many small matrices.
+    Written out, because GPU libraries are not made for so many small matrices.
     """
     product: Tensor = (blocks * values[:, None, :]).sum(dim=2)
     return product

@@ -6,14 +6,15 @@ and for k in cycles/FOV given as (kx, ky)::
     nufft:          s(k)    = sum over x, y of m(y, x) exp(-2 pi i (kx x + ky y) / N)
     nufft_adjoint:  m(y, x) = sum over k    of s(k)    exp(+2 pi i (kx x + ky y) / N)
 
-Neither is scaled, and both backends keep to it. By sigpy samples are interpolated as sigpy does (Fessler and Sutton,
-IEEE Trans Signal Process 51:560, 2003, with the kernel of Beatty et al., IEEE Trans Med Imaging 24:799, 2005), by
-`mrfpipe.imaging.gridding`. The FFT is scipy's, which has threads, on a grid with small prime factors; its zero
-frequency stays in the corner, so that nothing is shifted, and an alternating sign of the weights puts the image in the
-middle. The kernel is evaluated once for all coils. This is for the CPU; `mrfpipe.imaging.nufft_torch` is for a GPU.
+Neither transform is scaled, and both backends follow this convention. The sigpy backend interpolates samples as sigpy
+does (Fessler and Sutton, IEEE Trans Signal Process 51:560, 2003, with the kernel of Beatty et al., IEEE Trans Med
+Imaging 24:799, 2005), but by `mrfpipe.imaging.gridding`, which evaluates the kernel once for all coils. The FFT is
+scipy's, which is multithreaded, on a grid whose size has small prime factors. The zero frequency stays in the corner of
+the grid, so that no shift is needed; alternating signs of the kernel weights centre the image. This module is for the
+CPU, `mrfpipe.imaging.nufft_torch` for a GPU.
 
-Threads are those that `numba.set_num_threads` gives the calling thread. Sigpy is imported where it is used: with all
-that it imports it takes as long as torch, and most scans need none of it.
+The number of threads is what `numba.set_num_threads` has set for the calling thread. Sigpy is imported where it is
+used, because importing it takes as long as importing torch and most scans do not need it.
 """
 
 from functools import lru_cache
@@ -28,15 +29,15 @@ from mrfpipe.imaging import nufft_finufft
 from mrfpipe.imaging.gridding import Taps, grid_samples, hat, interpolate, kaiser_bessel
 
 Backend = Literal["sigpy", "finufft"]
-"""What computes the transform: sigpy errs by 3e-3, finufft by 1e-4."""
+"""NUFFT library. The error is 3e-3 for sigpy and 1e-4 for finufft."""
 
 KERNEL_WIDTH = 6
 LEAST_OVERSAMPLING = 1.095
-"""Of the grid. A kernel 4 wide on a grid 1.25 times the matrix errs twice as much, and its FFT takes a third longer."""
+"""Of the grid. A kernel of width 4 with oversampling 1.25 has twice the error, and its FFT takes a third longer."""
 
 
 def oversampled_grid(matrix: int) -> int:
-    """Least grid large enough for the matrix whose FFT is fast (even, small prime factors); 384 for 350."""
+    """Smallest sufficiently large grid with a fast FFT (even, small prime factors); 384 for a matrix of 350."""
     half = int(np.ceil(matrix * LEAST_OVERSAMPLING / 2))
     return 2 * int(scipy.fft.next_fast_len(half))
 
@@ -51,7 +52,7 @@ def nufft(images: Complex, trajectory: Float, *, backend: Backend = "sigpy") -> 
     trajectory
         (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`.
     backend
-        What computes it.
+        NUFFT library.
 
     Returns
     -------
@@ -85,7 +86,7 @@ def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int, *, backend: 
     matrix
         Voxels along x and along y.
     backend
-        What computes it.
+        NUFFT library.
 
     Returns
     -------
@@ -105,12 +106,12 @@ def nufft_adjoint(samples: Complex, trajectory: Float, matrix: int, *, backend: 
 
 
 def combined_adjoint(samples: Complex, trajectory: Float, maps: Complex, *, backend: Backend = "sigpy") -> Complex:
-    """Sum samples into one image of all coils: `combine_coils` of `nufft_adjoint`, without images of every coil.
+    """Coil-combined adjoint: `combine_coils` of `nufft_adjoint`, without the images of all coils in memory.
 
     Parameters
     ----------
     samples, trajectory, backend
-        As for `nufft_adjoint`, and so are errors.
+        As for `nufft_adjoint`, with the same errors.
     maps
         Coil sensitivities. Shape `(coils, y, x)` with as many rows as columns.
 
@@ -141,8 +142,9 @@ def combine_coils(images: Complex, maps: Complex) -> Complex:
 def cell_sums(weights: Float, trajectory: Float, matrix: int) -> Float:
     """Sum the weights of the samples within about a cycle/FOV of every sample.
 
-    Gridding with a hat on the Cartesian grid of the matrix, and interpolation back. Weights that are areas of k-space,
-    in (cycles/FOV)^2 over the matrix squared, sum to 1 where samples lie no further apart than on that grid.
+    Weights are gridded with a hat kernel on the Cartesian grid of the matrix and interpolated back. If they are areas
+    of k-space, in (cycles/FOV)^2 over the matrix squared, the sums are 1 where samples lie no further apart than that
+    grid.
 
     Parameters
     ----------
@@ -158,19 +160,19 @@ def cell_sums(weights: Float, trajectory: Float, matrix: int) -> Float:
         Shape `(readouts, samples)`.
     """
     check_shape("weights", weights, "readouts samples", check_shape("trajectory", trajectory, "readouts samples 2"))
-    # Opposite edges are neighbours, as to an image of so many voxels they are the same frequency.
+    # Opposite edges are neighbours: for an image of this matrix, they are the same frequency.
     taps = hat(trajectory.reshape(-1, 2)[:, ::-1], matrix)
     sums: Float = interpolate(grid_samples(weights.reshape(1, -1), taps), taps)
     return sums.reshape(weights.shape) * np.float32(matrix**2)
 
 
 def espirit_maps(kspace: Complex, calibration: int) -> Complex:
-    """Compute sensitivities from Cartesian k-space by ESPIRiT, one set of maps, nowhere cropped.
+    """Compute sensitivities from Cartesian k-space by ESPIRiT: one set of maps, not cropped.
 
     Parameters
     ----------
     kspace
-        Its zero frequency is the sample ``N // 2`` of either axis. Shape `(coils, ky, kx)`.
+        K-space with the zero frequency at sample ``N // 2`` of either axis. Shape `(coils, ky, kx)`.
     calibration
         Samples along kx and ky of the fully sampled centre.
 
@@ -185,14 +187,14 @@ def espirit_maps(kspace: Complex, calibration: int) -> Complex:
 
 
 def jsense_maps(kspace: Complex, calibration: int) -> Complex:
-    """Compute sensitivities by JSENSE: the image and the smooth coils that together explain the centre of k-space.
+    """Compute sensitivities by JSENSE, which fits image and smooth coil maps jointly to the centre of k-space.
 
     Parameters
     ----------
     kspace
         As for `espirit_maps`. Shape `(coils, ky, kx)`.
     calibration
-        Samples along kx and ky of the centre that is looked at.
+        Samples along kx and ky of the central calibration region.
 
     Returns
     -------
@@ -217,20 +219,20 @@ def _check_trajectory(trajectory: Float, matrix: int) -> None:
 
 
 def check_reach(furthest: float, matrix: int) -> None:
-    """Refuse k-space beyond the grid, where a transform would silently wrap around; it reaches so many cycles/FOV."""
+    """Raise ValueError if k-space reaches beyond the grid, where it would wrap; `furthest` is in cycles/FOV."""
     if not furthest <= matrix / 2 + 1e-3:
         raise ValueError(f"trajectory reaches {furthest:g} cycles/FOV, a matrix of {matrix} holds {matrix / 2:g}.")
 
 
 def _transformed(samples: Complex, taps: Taps) -> Complex:
-    """Return grids in whose middle the images are, but times the Fourier transform of the kernel."""
+    """Return grids with the images in the middle, still multiplied by the Fourier transform of the kernel."""
     grids = grid_samples(samples.reshape(len(samples), -1), taps)
     transformed: Complex = scipy.fft.ifft2(grids, norm="forward", overwrite_x=True, workers=get_num_threads())
     return transformed
 
 
 def _middle(grids: Complex, matrix: int) -> Complex:
-    """Return the part of grids that holds images, whose centre is theirs."""
+    """Return the central part of the grids, which holds the images."""
     first = grids.shape[-1] // 2 - matrix // 2
     return grids[:, first : first + matrix, first : first + matrix]
 
@@ -241,7 +243,7 @@ def _points(trajectory: Float, matrix: int) -> Float:
 
 
 def _taps(trajectory: Float, matrix: int) -> Taps:
-    """Return the points of the kernel, with signs that alternate over the grid: they move its image to the middle."""
+    """Return the kernel at all samples, with signs that alternate over the grid and so centre the image."""
     first, weights, size = kaiser_bessel(
         _points(trajectory, matrix), oversampled_grid(matrix), KERNEL_WIDTH, _shape(matrix)
     )
@@ -250,7 +252,7 @@ def _taps(trajectory: Float, matrix: int) -> Taps:
 
 
 def _shape(matrix: int) -> float:
-    """Shape of the Kaiser-Bessel kernel that errs least (Beatty et al., equation 5)."""
+    """Shape of the Kaiser-Bessel kernel with the least error (Beatty et al., equation 5)."""
     oversampling = oversampled_grid(matrix) / matrix
     return float(np.pi * np.sqrt((KERNEL_WIDTH / oversampling * (oversampling - 0.5)) ** 2 - 0.8))
 
@@ -268,7 +270,7 @@ def _apodization(matrix: int) -> Float:
 
 @njit(cache=True, nogil=True)
 def _combine(grids: Complex, maps: Complex, combined: Complex) -> None:
-    """Add to the combination of coils, whose images are in the middle of grids or fill them."""
+    """Add coil images, which are in the middle of the grids or fill them, to the coil combination."""
     n_y, n_x = combined.shape
     above, left = grids.shape[1] // 2 - n_y // 2, grids.shape[2] // 2 - n_x // 2
     for y in range(n_y):

@@ -1,7 +1,7 @@
 """The transforms of `mrfpipe.imaging.nufft`, by finufft (Barnett et al., SIAM J Sci Comput 41:C479, 2019).
 
-The only user of finufft, which is imported when it is asked for. Coils are shared out among threads here and
-not inside of finufft, whose OpenMP threads wait busily for each other: beside other work that made it six times slower.
+The only user of finufft, which is imported on first use. Coils are distributed over threads here rather than inside
+finufft, whose OpenMP threads wait busily for each other, which made it six times slower beside other work.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from numba import get_num_threads
 from mrfpipe.arrays import Complex, Float
 
 OPTIONS = {"eps": 1e-4, "upsampfac": 1.25, "nthreads": 1}
-"""Of finufft; being less accurate would save nothing."""
+"""Options of finufft; lower accuracy would save no time."""
 
 
 def forward(images: Complex, trajectory: Float) -> Complex:

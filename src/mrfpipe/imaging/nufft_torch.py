@@ -1,9 +1,9 @@
-"""The adjoint transform of `mrfpipe.imaging.nufft`, by torch: what computes it on a GPU.
+"""The adjoint transform of `mrfpipe.imaging.nufft`, by torch, for a GPU.
 
-Samples are added to a grid of twice the matrix by the kernel ``exp(beta (sqrt(1 - u^2) - 1))``, u being 1 at half its
-width (Barnett et al., SIAM J Sci Comput 41:C479, 2019). The points of the kernel follow one after the other, so that a
-thread of the GPU has one number of one sample to add. It adds in any order, which changes the last digits of float32
-from run to run. On the CPU the same code takes many times as long as the libraries.
+Samples are gridded on twice the matrix with the kernel ``exp(beta (sqrt(1 - u^2) - 1))``, where u is 1 at half its
+width (Barnett et al., SIAM J Sci Comput 41:C479, 2019). The points of the kernel are processed one after the other, so
+that each thread of the GPU adds one number of one sample. The order of the additions is undefined, which changes the
+last digits of float32 from run to run. On the CPU, the same code takes many times as long as the libraries.
 """
 
 from itertools import product
@@ -23,11 +23,11 @@ would have an error of 9e-5, and 25 instead of 36 points a sample.
 """
 BETA = 2.3 * WIDTH
 NODES = 60
-"""Of the quadrature that gives the kernel's Fourier transform, to rounding."""
+"""Nodes of the quadrature of the kernel's Fourier transform, which is then exact to rounding."""
 
 
 def runs_on(device: torch.device) -> bool:
-    """Return whether torch computes the transform on a device, in place of the libraries: on any but the CPU."""
+    """Return whether torch replaces the NUFFT libraries on a device: on every device but the CPU."""
     return device.type != "cpu"
 
 
@@ -58,7 +58,7 @@ def adjoint(samples: Tensor, trajectory: Tensor, matrix: int) -> Tensor:
         grids.index_add_(0, first + row * size + column, numbers * (above * beside)[:, None])
     spectra = torch.view_as_complex(grids.reshape(n_sets, size, size, n_images, 2)).permute(0, 3, 1, 2)
     transformed: Tensor = torch.fft.ifft2(spectra, norm="forward")
-    voxel = torch.arange(matrix, device=device) - matrix // 2  # the centre is in the corner, what is left of it wraps
+    voxel = torch.arange(matrix, device=device) - matrix // 2  # the centre is in the corner; negative positions wrap
     inverse = torch.tensor(_inverse(matrix), device=device)
     return transformed[..., voxel[:, None], voxel] * inverse[:, None] * inverse
 
@@ -68,7 +68,7 @@ def adjoint_on(
 ) -> Tensor:
     """Compute `mrfpipe.imaging.nufft.nufft_adjoint` on a device: parameters and errors as there.
 
-    The backend is that for the CPU.
+    The backend is used on the CPU only.
     """
     if not runs_on(device):
         return torch.from_numpy(nufft_adjoint(samples, trajectory, matrix, backend=backend))
@@ -87,7 +87,7 @@ def modulated_adjoint(
     backend: Backend,
     device: torch.device,
 ) -> Tensor:
-    """Sum samples into images, each of which counts them by a factor of its own at every readout.
+    """Sum samples into images, after multiplying them by one factor per image and readout.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def modulated_adjoint(
     trajectory, matrix
         As for `mrfpipe.imaging.nufft.nufft_adjoint`.
     backend
-        What computes it on the CPU.
+        NUFFT library on the CPU.
     device
         Where to compute it.
 

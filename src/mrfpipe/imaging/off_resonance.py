@@ -1,14 +1,15 @@
-"""Off-resonance while a readout lasts, corrected by multifrequency interpolation.
+"""Correction of off-resonance during the readout, by multifrequency interpolation.
 
-A voxel of off-resonance f turns by ``exp(2 pi i f t)``, t being the time since its readout passed the centre of
-k-space, whose own turn is the fingerprint's. A spiral's samples far out are late, so that the voxel is blurred.
-Samples that are turned back by one frequency make an image that is sharp where off-resonance is that frequency. A
-few such images, mixed voxel by voxel, are sharp everywhere (Man et al., Magn Reson Med 37:785, 1997)::
+The signal of a voxel with off-resonance f is multiplied by ``exp(2 pi i f t)``, where t is the time since the readout
+passed the centre of k-space; the phase at that moment belongs to the fingerprint. The outer samples of a spiral are
+measured late, which blurs the voxel. Demodulating the samples at one frequency makes an image that is sharp where
+off-resonance is that frequency. A few such images, combined voxel by voxel, are sharp everywhere (Man et al., Magn
+Reson Med 37:785, 1997)::
 
     exp(-2 pi i f t) = sum over frequencies f_l of c_l(f) exp(-2 pi i f_l t)
 
-The shares c_l are those of least squares over all t of a readout. So a reconstruction that is linear, or nearly so, is
-corrected as it is, where off-resonance changes slowly from voxel to voxel.
+The coefficients c_l are a least-squares fit over all t of a readout. This corrects any linear or nearly linear
+reconstruction, without changing it, if off-resonance varies slowly from voxel to voxel.
 """
 
 from collections.abc import Callable
@@ -20,8 +21,9 @@ import numpy as np
 from mrfpipe.arrays import Complex, Double, Float, check_shape
 
 ERROR = 2e-2
-"""Largest error of a turn, as root mean square over the times of a readout. For a brain that spans 130 Hz, in spirals
-of 6 ms, that takes three frequencies: four and five made no better maps, two half as much error again."""
+"""Largest root mean square error of the interpolated phase factor over a readout. For a brain with a range of 130 Hz
+and spirals of 6 ms, this takes three frequencies: with four or five, maps were no better; with two, errors were half as
+large again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,13 +35,14 @@ class OffResonance:
     times: Double
     """Of samples in s, counted from the one nearest the centre of k-space. Shape `(readouts, samples)`."""
     frequencies: Double
-    """In Hz: as few as it takes to turn back those of the field."""
+    """In Hz, for demodulation: as few as the range of the field allows."""
 
     @classmethod
     def of(cls, field: Float, times: Float, trajectory: Float) -> Self:
-        """Count times, in s from any moment of their readout's on, from the centre of k-space, and choose frequencies.
+        """Choose the frequencies, and count times from the centre of k-space.
 
-        Shapes are `(slices, y, x)`, `(readouts, samples)` and `(readouts, samples, 2)`.
+        `times` are in s, from any moment of their readout. Shapes are `(slices, y, x)`, `(readouts, samples)` and
+        `(readouts, samples, 2)`.
         """
         check_shape("times", times, "readouts samples", check_shape("trajectory", trajectory, "readouts samples 2"))
         nearest = np.hypot(trajectory[..., 0], trajectory[..., 1]).argmin(axis=1)[:, None]
@@ -61,11 +64,11 @@ class OffResonance:
 
 
 def _frequencies(low: float, high: float, duration: float) -> Double:
-    """Return the least number that explains the turns of all frequencies between two, for so many seconds."""
+    """Return the fewest frequencies that interpolate all those from `low` to `high`, for `duration` seconds."""
     between, n, error = np.linspace(low, high, 257), 0, np.inf
     while error > ERROR**2:
         n += 1
-        # Chebyshev's, denser towards both ends, between which a turn is interpolated best.
+        # Chebyshev nodes, denser towards both ends, with which interpolation is best.
         frequencies: Double = (low + high) / 2 - (high - low) / 2 * np.cos(np.pi * (np.arange(n) + 0.5) / n)
         explained = _shares(between, frequencies, duration) * _products(between, frequencies, duration)
         error = 1 - float(explained.sum(axis=0).min())
@@ -73,12 +76,12 @@ def _frequencies(low: float, high: float, duration: float) -> Double:
 
 
 def _products(field: Double, frequencies: Double, duration: float) -> Double:
-    """Return the mean products of turns, over times around 0. Shape `(frequencies, voxels)`."""
+    """Return the mean products of phase factors over a readout centred at t = 0. Shape `(frequencies, voxels)`."""
     products: Double = np.sinc(duration * (frequencies[:, None] - field))
     return products
 
 
 def _shares(field: Double, frequencies: Double, duration: float) -> Double:
-    """Return the shares of least squares over times around 0, which are real. Shape `(frequencies, voxels)`."""
+    """Return the coefficients c_l for a readout centred at t = 0, which are real. Shape `(frequencies, voxels)`."""
     gram = _products(frequencies, frequencies, duration)
     return np.asarray(np.linalg.solve(gram, _products(field, frequencies, duration)), np.float64)

@@ -11,7 +11,7 @@ def compare_signals(measured: Complex, simulated: Complex, norm: Float | None = 
     Parameters
     ----------
     measured
-        None of them all zero. Shape `(voxels, frames)` or `(voxels, rank)`.
+        Signals, none of which is all zero. Shape `(voxels, frames)` or `(voxels, rank)`.
     simulated
         Fingerprints at the estimated parameters. Shape as `measured`.
     norm
@@ -19,8 +19,8 @@ def compare_signals(measured: Complex, simulated: Complex, norm: Float | None = 
 
     Returns
     -------
-        m0 ``|<d, y>| / |d|^2``, phase that of ``<d, y>`` in rad, and match ``|<d, y>| / (|d| |y|)``, which no rounding
-        takes above 1. Shape `(voxels)` each.
+        m0 ``|<d, y>| / |d|^2``, phase that of ``<d, y>`` in rad, and match ``|<d, y>| / (|d| |y|)``, which is clipped
+        to 1 in case of rounding. Shape `(voxels)` each.
     """
     overlap = np.sum(simulated.conj() * measured, axis=1)
     agreement, length = np.abs(overlap), np.linalg.norm(simulated, axis=1)

@@ -1,9 +1,10 @@
 """Reconstruction: from a raw scan to its series of images, one slice after the other.
 
-Each slice is prewhitened, its coils may be compressed, and its coil maps are estimated from all readouts; then either
-every frame is gridded by itself (``nufft``), or all readouts together give the coefficients of a temporal basis
-(``subspace``), which come with the equations of all samples if they are the start of a joint reconstruction
-(``joint``). Images are in units of the scanner's signal over its noise if there is a noise scan.
+For each slice, coils are prewhitened and possibly compressed, and coil sensitivity maps are estimated from all
+readouts. Then either every frame is gridded separately (``nufft``), or all readouts together give the coefficients of a
+temporal basis with one value per frame (``subspace``) or per readout (``joint``). Unless off-resonance is corrected,
+coefficients come with the normal equations of all samples, for a joint fit of the parameters. With a noise scan, images
+are in units of the noise.
 """
 
 import hashlib
@@ -47,7 +48,7 @@ CPU = torch.device("cpu")
 
 
 def _check_readout(scan: RawScan, sequence: Sequence, imaging: Imaging) -> None:
-    """Refuse a scan of other readouts than the sequence's, and what cannot be done with stored ones."""
+    """Raise MismatchError if readouts differ from the sequence's, or delays of stored ones are to be corrected."""
     if scan.readout != sequence.readout.kind:
         raise MismatchError(
             f"The readouts of scan {scan.name} are {scan.readout}, the protocol's {sequence.readout.kind}; use the "
@@ -61,7 +62,7 @@ def _check_readout(scan: RawScan, sequence: Sequence, imaging: Imaging) -> None:
 
 
 def _off_resonance(scan: RawScan, field: Float) -> OffResonance:
-    """Get ready to correct off-resonance in a scan; MismatchError if it does not say when its samples were taken."""
+    """Prepare the correction of off-resonance; MismatchError if the scan has no sample times."""
     check_shape("field", field, "slices y x", {"slices": scan.n_slices, "y": scan.matrix, "x": scan.matrix})
     if scan.times is None:
         raise MismatchError(
@@ -74,21 +75,21 @@ def _off_resonance(scan: RawScan, field: Float) -> OffResonance:
 def _delays_of(scan: RawScan) -> Delays:
     """Estimate the delays from the slice that was measured first, so that they are known before others are measured.
 
-    All slices together are asked only if that one tells nothing, as one of air.
+    All slices together are used only if that slice gives no estimate, for example because it holds only air.
     """
     found = estimate_delays(scan.kspace[scan.first : scan.first + 1], scan.trajectory)
     return estimate_delays(scan.kspace, scan.trajectory) if found == UNKNOWN and scan.n_slices > 1 else found
 
 
 def white_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Complex:
-    """Draw complex noise of unit variance, half of it in each part."""
+    """Draw complex noise of unit variance, half of it in the real and half in the imaginary part."""
     parts = rng.standard_normal((2, *shape), np.float32) * np.float32(np.sqrt(0.5))
     noise: Complex = parts[0] + 1j * parts[1]
     return noise
 
 
 class Reconstruction:
-    """The series of a raw scan, slice after slice: a `FrameSeries` of one slice each, made when asked for."""
+    """Reconstruction of a raw scan: iterating over it reconstructs one slice after the other, a `FrameSeries` each."""
 
     def __init__(
         self,
@@ -104,37 +105,38 @@ class Reconstruction:
         progress: Steps = UNTOLD,
         before: "Reconstruction | None" = None,
     ) -> None:
-        """Look for gradient delays, and get ready.
+        """Estimate gradient delays and prepare the reconstruction.
 
         Parameters
         ----------
         scan
-            Raw k-space; it fits the sequence.
+            Raw k-space, measured with the sequence.
         sequence
-            Says how many readouts make a frame.
+            Gives the number of readouts per frame.
         imaging
-            How to go about it.
+            Options of the reconstruction.
         basis
             Orthonormal temporal basis of a subspace reconstruction. Shape `(frames, rank)`.
         readout_basis
-            That of a joint reconstruction, whose leading vectors have the basis for their means over frames. Shape
-            `(readouts, rank)`.
+            Basis of a joint reconstruction. The means of its leading vectors over the readouts of each frame are
+            `basis`. Shape `(readouts, rank)`.
         field
             Off-resonance in Hz that is corrected, if any. Shape `(slices, y, x)`.
         denoised
-            Whether its coefficients are denoised.
+            Whether coefficients are denoised.
         device
-            Where images and coil maps are made; gradient delays are estimated on the CPU.
+            Where images and coil maps are computed; gradient delays are estimated on the CPU.
         progress
-            Called after every frame, or every slice of a subspace reconstruction, of each frequency of a field.
+            Called after every frame, or after every slice of a subspace reconstruction; with a field, for each
+            frequency.
         before
-            The same of slices that were measured before these ones: its delays hold here, too.
+            Reconstruction of slices that were measured earlier; its delays are used again.
 
         Raises
         ------
         MismatchError
-            If the scan's readouts are of another kind than the sequence's, or have no delays that could be corrected,
-            or times that a field would need.
+            If readouts are of another kind than in the sequence, delays are to be corrected in stored readouts, or
+            off-resonance is to be corrected without sample times or in a joint reconstruction.
         ValueError
             If a subspace or joint reconstruction lacks a basis.
         ResourceError
@@ -153,10 +155,10 @@ class Reconstruction:
         scan = scan if scan.readout == "golden-radial" else scan.within_matrix()
         seeks_delays = scan.readout == "golden-radial" and imaging.correct_delays is not False
         self.delays: Delays | None = before.delays if before else _delays_of(scan) if seeks_delays else None
-        """Those of the gradients, if they were looked for."""
+        """Gradient delays; None if they were not estimated."""
         scan = correct_delays(scan, self.delays) if self.delays and self.delays.significant else scan
         self.scan = scan
-        """What is reconstructed: turned, its readouts where they are."""
+        """The scan as it is reconstructed: conjugated if needed, with the corrected trajectory."""
         self._sequence, self._imaging = sequence, imaging
         self._basis, self._denoised, self._device, self._progress = basis, denoised, device, progress
         self._readout_basis = readout_basis
@@ -166,12 +168,12 @@ class Reconstruction:
         self.density: Float = alike.density if alike else self._weights(scan.trajectory, sequence.matrix)
         """Weights of the samples. Shape `(readouts, samples)`."""
         self.cropped: Tensor | None = alike.cropped if alike else None
-        """The kernels of a part of the image as large as the last that was made."""
+        """Kernels for a box as large as that of the last slice."""
         self._is_first = before is None
         self.kernels: Tensor | None = alike.kernels if alike else None
-        """Of a subspace reconstruction, once a slice was made by it."""
+        """Kernels of a subspace or joint reconstruction, from its first slice on."""
         self.energies: list[float] = before.energies if before else []
-        """Share of the energy that compressed coils keep, of every slice that was made."""
+        """Share of the energy that compressed coils keep, for every slice reconstructed so far."""
         n_passes = 1 if self._off_resonance is None else self._off_resonance.frequencies.size
         self._n_steps = scan.n_slices * n_passes * (sequence.n_frames if basis is None else 1)
         self._n_done = 0
@@ -183,7 +185,7 @@ class Reconstruction:
         return self.scan.n_slices
 
     def digest(self, s: int) -> str:
-        """Return the sha256 of all that the images of a slice are made of, but for how: two slices of one are alike."""
+        """Return the sha256 of the data of a slice, without the options: equal digests mean equal data."""
         total = hashlib.sha256()
         for array in (self.scan.kspace[s], self.scan.trajectory, self.scan.noise):
             total.update(b"none" if array is None else np.ascontiguousarray(array).data)
@@ -191,7 +193,7 @@ class Reconstruction:
 
     @property
     def notes(self) -> dict[str, object]:
-        """What was found up to now, to be recorded: delays, what is unchecked, noise, what compressed coils keep."""
+        """Findings so far, for the records: delays, unchecked values, noise, energy that compressed coils keep."""
         notes: dict[str, object] = {} if self.delays is None else self.delays.notes()
         if unstated := self.scan.unstated(self._sequence):
             notes |= {UNSTATED: ", ".join(unstated)}
@@ -218,9 +220,9 @@ class Reconstruction:
         Raises
         ------
         InputError
-            If the noise scan cannot be whitened with.
+            If the noise scan cannot be used for prewhitening.
         ResourceError
-            If the memory of a GPU does not hold what it takes.
+            If the memory of the GPU is too small.
         """
         self._n_done = 0
         try:
@@ -245,7 +247,7 @@ class Reconstruction:
             if s == self.n_slices // 2:
                 self._coil_maps = maps
             one = self._series(s, kspace, maps)
-            # Of the slice that was measured first: the same where the others follow one by one.
+            # Only for the slice that was measured first, also if slices arrive one by one.
             once = s == self.scan.first and self._is_first and self._basis is not None
             yield replace(one, replica=partial(self._replica, s, kspace, maps, one)) if once else one
 
@@ -265,7 +267,7 @@ class Reconstruction:
         )
 
     def _replica(self, s: int, kspace: Complex, maps: Complex, one: FrameSeries) -> FrameSeries:
-        """Make the images of a slice again, with a share of their noise added to its samples."""
+        """Reconstruct a slice again, with a share of the noise added to its samples."""
         share = np.float32(REPLICA_NOISE * np.sqrt(self._noise_level(kspace)))
         noise = share * white_noise(np.random.default_rng(0), kspace.shape)
         # Noise may change the estimated support, which changes all voxels a little; that would count as noise.
@@ -274,17 +276,17 @@ class Reconstruction:
 
     @property
     def _noise_of_images(self) -> float:
-        """Variance of an image of white noise of unit variance in k-space, of coils whose maps have unit norm.
+        """Noise variance of an image, for white noise of unit variance in k-space and coil maps of unit norm.
 
-        It is the sum over the readouts of a frame, which count as many times as there are frames; of coefficients the
-        same, which have a share of all readouts.
+        In a frame, the weights of the frame's own readouts are multiplied by the number of frames. Coefficients sum
+        over all readouts, each times a value of a basis vector of unit norm, which gives the same variance.
         """
         return float(np.sum(self.density.astype(np.float64) ** 2) * self._sequence.n_frames)
 
     def noise(self, rng: np.random.Generator) -> Complex:
         """Reconstruct white noise with the coil maps of the middle slice, which must have been reconstructed before.
 
-        It shows the noise that coefficients have where k-space has white noise.
+        The result shows how white noise in k-space appears in the coefficients.
 
         Returns
         -------
@@ -350,7 +352,7 @@ class Reconstruction:
         sequence, trajectory, n_together = self._sequence, self.scan.trajectory, self._sequence.readouts_per_frame
         basis, root = np.asarray(self._basis), np.float32(1)
         if self._readout_basis is not None:
-            # Of norm 1 over all readouts, as that of frames over all frames; by it, b is larger by a root.
+            # Scaled to norm 1 over all readouts, like the basis of frames over frames, which scales b up by `root`.
             root, n_together = np.float32(np.sqrt(n_together)), 1
             basis = (self._readout_basis / root).astype(np.complex64)
         settings: _NufftOn = {"backend": self._imaging.nufft, "device": self._device}
@@ -376,7 +378,7 @@ class Reconstruction:
 
 
 class _NufftOn(TypedDict):
-    """What computes the NUFFT, and where the rest is computed."""
+    """NUFFT library on the CPU, and the device to compute on."""
 
     backend: Backend
     device: torch.device

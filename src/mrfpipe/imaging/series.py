@@ -1,6 +1,6 @@
-"""FrameSeries: the images of a scan over time, the one thing that matching and networks look at.
+"""FrameSeries: the images of a scan over time, the input of matching and of networks.
 
-They are frames, or coefficients of a temporal basis that frames are made of: ``frames = basis @ coefficients``.
+Images are frames, or coefficients in a temporal basis: ``frames = basis @ coefficients``.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ REPLICA_NOISE = 0.25
 More noise makes the prior smoother, and this change would count as noise. With 0.5, standard deviations of B1 were a
 tenth too large in the joint reconstruction of a noisy phantom; with 0.25 they were 4 % too large."""
 ORTHONORMAL = 1e-3
-"""By how much products of basis vectors may differ from 0 and 1; complex64 rounds them by far less."""
+"""Largest deviation of inner products of basis vectors from 0 and 1; rounding to complex64 is far smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,7 +33,7 @@ class FrameSeries:
     """
 
     name: str
-    """What to call the scan: its raw file's stem."""
+    """Name of the scan: the stem of its raw file."""
     images: Complex
     """The frames, shape `(slices, frames, y, x)`, or their coefficients, shape `(slices, rank, y, x)`."""
     mask: Bool
@@ -45,11 +45,11 @@ class FrameSeries:
     basis: Complex | None = None
     """Orthonormal basis of the coefficients, shape `(frames, rank)`; None for frames."""
     equations: "Equations | None" = None
-    """Of all samples of the only slice, which matching fits parameters to; see `mrfpipe.imaging.joint`."""
+    """Normal equations of a single slice, to which matching fits parameters; see `mrfpipe.imaging.joint`."""
     noise: float | None = None
-    """Variance of the noise of an image, if it is known: as of white noise in k-space, before any denoising."""
+    """Variance of the noise of an image before any denoising, for white noise in k-space; None if unknown."""
     replica: "Callable[[], FrameSeries] | None" = None
-    """Makes the same images of samples with `REPLICA_NOISE` times their noise added, see
+    """Reconstructs the images again, with noise added to the samples (`REPLICA_NOISE` times theirs); see
     `mrfpipe.matching.deviation`."""
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ class FrameSeries:
 
     @property
     def n_frames(self) -> int:
-        """Frames of a slice, whether they are held or their coefficients are."""
+        """Number of frames of a slice, also if the series holds coefficients."""
         return int(self.images.shape[1] if self.basis is None else self.basis.shape[0])
 
 
@@ -94,7 +94,7 @@ def of_slice(affine: Double, s: int) -> Double:
 
 
 def each_slice(series: FrameSeries) -> Iterator[FrameSeries]:
-    """Take a series apart: what `stack_slices` puts together."""
+    """Split a series into slices, the inverse of `stack_slices`."""
     for s in range(series.n_slices):
         some = slice(s, s + 1)
         affine = of_slice(series.affine, s)
@@ -107,7 +107,7 @@ def stack_slices(slices: Iterable[FrameSeries], n_slices: int) -> FrameSeries:
     Raises
     ------
     ValueError
-        If there are not so many of one scan, or none.
+        If the number of slices is not `n_slices`, or there are none.
     """
     images, masks, first = None, [], None
     for s, one in enumerate(slices):

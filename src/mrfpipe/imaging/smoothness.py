@@ -8,8 +8,8 @@ expectation maximisation (Dempster et al., J R Stat Soc B 39:1, 1977). In turn
    by perturbing data and prior (Papandreou and Yuille, Adv Neural Inf Process Syst 23, 2010);
 2. each variance becomes the mean of the squared differences around it, of the maps and of the sample.
 
-A map that changes by no more than noise and aliasing would change it becomes smooth, as B1 does. Where its differences
-are larger, it keeps them. No parameter has a setting of its own.
+A map whose differences are no larger than noise and aliasing explain becomes smooth, such as B1. Larger differences are
+kept. No parameter has a setting of its own.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ N_ROUNDS = 3
 N_ITERATIONS = 8
 """Iterations of conjugate gradients in a round. They start from the maps of the previous round."""
 AROUND = 7
-"""Voxels along a side of the square whose differences make a variance."""
+"""Side, in voxels, of the square over which squared differences are averaged to a variance."""
 COMMON = 20
 """Weight of the mean over the whole map in the mean over a square, as a number of differences."""
 LEAST = 1e-4
@@ -44,11 +44,11 @@ class Smoothness:
     there: Tensor
     """Whether a voxel and its neighbour below, and to its right, are both in the mask. Shape `(2, y, x, 1)`."""
     precision: Tensor
-    """One over the variance of their difference, 0 where they are not. Shape `(2, y, x, parameters)`."""
+    """One over the variance of their difference, 0 if one is outside the mask. Shape `(2, y, x, parameters)`."""
 
     @classmethod
     def of(cls, values: Tensor, mask: Bool) -> "Smoothness":
-        """Take the differences of some maps for typical. Shapes `(voxels, parameters)` and `(y, x)`."""
+        """Learn the smoothness from the differences within some maps. Shapes `(voxels, parameters)` and `(y, x)`."""
         inside = torch.from_numpy(mask)
         there = torch.zeros((2, *mask.shape, 1), dtype=torch.bool)
         there[0, :-1, :, 0], there[1, :, :-1, 0] = inside[:-1] & inside[1:], inside[:, :-1] & inside[:, 1:]
@@ -56,7 +56,7 @@ class Smoothness:
         return cls(voxels=inside.flatten().nonzero()[:, 0], there=there, precision=unknown).learned(values)
 
     def learned(self, *values: Tensor) -> "Smoothness":
-        """Return the smoothness with variances as the summed squares of the differences of some values.
+        """Return the smoothness with variances estimated from the squared differences, summed over some values.
 
         Shape `(voxels, parameters)` each.
         """
@@ -74,11 +74,11 @@ class Smoothness:
         return self._collected(self.precision * self._differences(values))
 
     def diagonal(self) -> Tensor:
-        """Return the diagonal of this matrix. Shape `(voxels, parameters)`."""
+        """Return the diagonal of the precision matrix. Shape `(voxels, parameters)`."""
         return self._collected(self.precision, sign=1)
 
     def perturbation(self, rng: np.random.Generator) -> Tensor:
-        """Draw values whose covariance is this matrix. Shape `(voxels, parameters)`."""
+        """Draw values whose covariance is the precision matrix. Shape `(voxels, parameters)`."""
         return self._collected(self.precision.sqrt() * _white(rng, self.precision))
 
     def _differences(self, values: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class Smoothness:
         return found
 
     def _collected(self, pairs: Tensor, sign: int = -1) -> Tensor:
-        """Add what belongs to pairs to their first voxel, and with a sign to their second. Zero outside the mask."""
+        """Sum the values of pairs over the voxels of the mask; a pair's second voxel gets `sign` times its value."""
         total = pairs[0] + pairs[1]
         total[1:] += sign * pairs[0, :-1]
         total[:, 1:] += sign * pairs[1, :, :-1]
@@ -101,7 +101,7 @@ class Smoothness:
 
 
 def learn(start: Tensor, information: Tensor, gradient: Tensor, mask: Bool) -> tuple[Tensor, Smoothness]:
-    """Learn the smoothness of maps from what each voxel tells by itself.
+    """Learn the smoothness of maps from the likelihood of each voxel on its own.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def learn(start: Tensor, information: Tensor, gradient: Tensor, mask: Bool) -> t
 
 
 def _posterior(information: Tensor, smooth: Smoothness, values: Tensor) -> Tensor:
-    """Multiply values by the precision matrix of the maps once they are measured. Shape `(voxels, parameters)`."""
+    """Multiply values by the posterior precision matrix of the maps. Shape `(voxels, parameters)`."""
     return times(information, values) + smooth.apply(values)
 
 

@@ -1,10 +1,10 @@
 """Subspace reconstruction: the few coefficient images that explain all readouts of a slice, instead of its frames.
 
-Signals lie in the span of the dictionary's basis, so that the unknowns are a handful of images x which all readouts
-measure together: the normal equations ``A' W A x = A' W s``, A being the coils' sensitivities, the Fourier transform
-and the basis, and W the density of the readouts, are solved by conjugate gradients (Zhao et al., Magn Reson Med 79:933,
-2018; Asslaender et al., Magn Reson Med 79:83, 2018). Few iterations regularise, since what is sampled well comes first.
-Locally low-rank denoising follows; see `mrfpipe.imaging.lowrank`.
+Signals lie in the span of the dictionary's basis, so that the unknowns are a few coefficient images x, measured by all
+readouts together. The normal equations ``A' W A x = A' W s`` are solved by conjugate gradients (Zhao et al., Magn Reson
+Med 79:933, 2018; Asslaender et al., Magn Reson Med 79:83, 2018). A combines the basis, the coil sensitivity maps and
+the Fourier transform; W is the density compensation. Stopping after a few iterations regularises, because well-sampled
+components converge first. Locally low-rank denoising follows; see `mrfpipe.imaging.lowrank`.
 """
 
 from itertools import islice
@@ -23,12 +23,13 @@ from mrfpipe.imaging.toeplitz import toeplitz_kernels
 N_ITERATIONS = 16
 """Iterations of conjugate gradients.
 
-Iterations bring out detail and amplify noise. On phantoms, within their support, 24 had 1 to 3 % smaller errors in a
-scan with the usual noise, and 2 to 5 % larger ones in one with four times as much; 12 had 1 to 5 % larger and 1 to 3 %
-smaller ones. `benchmarks/subspace_settings.py` chose the rank of T1-FF, with 24 iterations and without a support.
+More iterations resolve more detail and amplify noise. On phantoms, within their support, errors with 24 iterations were
+1 to 3 % smaller in a scan with the usual noise and 2 to 5 % larger in one with four times as much; with 12, they were 1
+to 5 % larger and 1 to 3 % smaller. `benchmarks/subspace_settings.py` chose the rank of T1-FF, with 24 iterations and
+without a support.
 """
 HEAP = 256 << 20
-"""Bytes that the allocator keeps of freed blocks, of which those below 32 MB fragment; 200 to 450 MB were seen."""
+"""Bytes of freed memory that the allocator keeps: blocks below 32 MB fragment. 200 to 450 MB were seen."""
 CPU = torch.device("cpu")
 
 
@@ -42,7 +43,7 @@ def subspace_kernels(
     backend: Backend = "sigpy",
     device: torch.device = CPU,
 ) -> Tensor:
-    """Compute what `reconstruct_subspace` needs to know of the trajectory, on a device; the same for all slices.
+    """Compute the kernels for `reconstruct_subspace` on a device; they are the same for all slices.
 
     Parameters are those of that function. Shape `(rank, rank, 2 y, 2 x)`, complex64: 250 MB for rank 8 and a matrix of
     350.
@@ -54,8 +55,9 @@ def subspace_kernels(
 def subspace_memory(rank: int, matrix: int, n_samples: int) -> int:
     """Count the bytes that the reconstruction of coefficients takes at its peak, beside k-space and coil maps.
 
-    To the kernels comes what the largest of three stages holds for every coefficient: to make a row of kernels, its
-    samples and four grids; to gather, three sets of samples; to iterate, six grids and eight images.
+    Besides the kernels, this is the largest of three stages, which hold for every coefficient: two sets of samples and
+    four grids to compute a row of kernels; three sets of samples to compute the right-hand side; six grids and eight
+    images to iterate.
 
     `n_samples` are those of all readouts of a coil.
     """
@@ -160,7 +162,7 @@ def normal_equations(
 
 
 def summed_noise(weights: Float, basis: Complex) -> float:
-    """Variance of the noise of a coefficient of weighted and summed white noise of unit variance, in the mean.
+    """Noise variance of the right-hand side, mean over coefficients, for white noise of unit variance in k-space.
 
     Shapes `(readouts, samples)` and `(readouts, rank)`.
     """
@@ -170,8 +172,8 @@ def summed_noise(weights: Float, basis: Complex) -> float:
 def _weights(density: Float, basis: Complex) -> Float:
     """Weights of all samples, such that the normal operator of a slowly varying signal is about 1.
 
-    All readouts together sample an image fully, each coefficient's share of them being a frame's: 1 in as many as there
-    are.
+    All readouts together sample an image fully. Basis vectors have unit norm over the frames, so that a coefficient
+    gets on average 1 over the number of frames of that sampling, which these weights make up for.
     """
     weights: Float = density * np.float32(len(basis))
     return weights

@@ -1,8 +1,8 @@
 """The normal operator of a scan whose signals lie in a temporal subspace, as convolutions: no NUFFT per iteration.
 
-Sampling coefficients and summing the samples back is, for each pair of basis vectors, a convolution with the pair's
-point spread function. On a grid of 2 N x 2 N it is a product with that function's Fourier transform, the kernel, which
-all slices and coils share (Asslaender et al., Magn Reson Med 79:83, 2018; Tamir et al., Magn Reson Med 77:180, 2017)::
+For each pair of basis vectors, the normal operator is a convolution with a point spread function. On a grid of 2 N x 2
+N it is a product with the Fourier transform of that function, the kernel, which is the same for all slices and coils
+(Asslaender et al., Magn Reson Med 79:83, 2018; Tamir et al., Magn Reson Med 77:180, 2017)::
 
     psf_rq(d) = sum over samples j of w_j conj(basis_r(j)) basis_q(j) exp(+2 pi i k_j d / N),   -N < d < N
 """
@@ -33,11 +33,11 @@ def toeplitz_kernels(
     trajectory, matrix, backend
         As for `mrfpipe.imaging.nufft.nufft_adjoint`.
     weights
-        How much each sample counts. Shape `(readouts, samples)`.
+        Weight of each sample. Shape `(readouts, samples)`.
     basis
         Basis vectors at every readout. Shape `(readouts, rank)`.
     device
-        Where to compute them; on a GPU torch does, whatever the backend.
+        Where to compute them; on a GPU, torch is used whatever the backend.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def spread_kernels(
     backend: Backend = "sigpy",
     device: torch.device = CPU,
 ) -> Tensor:
-    """Compute the kernels from the coefficients of one basis, that of the object, to those of another.
+    """Compute the kernels that map coefficients in the object's basis to coefficients in another basis.
 
     Parameters
     ----------
