@@ -1,4 +1,4 @@
-"""Brute-force matching: every entry is made and compared with every voxel. The oracle of the other methods."""
+"""Brute-force matching: every entry is compared with every voxel. The reference for the other methods."""
 
 from itertools import product
 
@@ -13,7 +13,7 @@ from mrfpipe.progress import UNTOLD, Steps
 
 VOXELS_AT_ONCE = 512
 ENTRIES_AT_ONCE = 1 << 14
-"""Of one point of the shared axes; with as many voxels as above, 100 MB of scores."""
+"""Entries of one point of the shared axes; with as many voxels as above, their scores take 100 MB."""
 
 
 def match_brute(
@@ -22,11 +22,11 @@ def match_brute(
     device: torch.device | None = None,
     progress: Steps = UNTOLD,
 ) -> Matches:
-    """Compare every voxel with every entry; of entries that score the same the lowest number of a group is returned.
+    """Compare every voxel with every entry; among equal scores of a group, the lowest entry number wins.
 
-    Entries are made for one point of the shared axes at a time and compared block by block, so that neither they nor
-    their scores fill the memory. They are made in double precision, as components may nearly cancel, and compared in
-    single.
+    Entries are computed for one point of the shared axes at a time and compared block by block, which limits the memory
+    for entries and scores. They are computed in double precision, because components may nearly cancel, and compared in
+    single precision.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def match_brute(
     device
         Where to compute; the CPU if not given.
     progress
-        Called with the points of the shared axes done and of all.
+        Called with the number of points of the shared axes done and the number of all points.
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
     unit = torch.from_numpy(unit_signals(coefficients)).to(device or "cpu")
@@ -61,7 +61,7 @@ def match_brute(
 
 
 def _entries(signals: list[Complex], shares: Tensor) -> Tensor:
-    """Make all entries of a group in double precision, over share and the signals of each component."""
+    """Compute all entries of a group in double precision, over share and the signals of each component."""
     on_device = [torch.from_numpy(some.astype(np.complex128)).to(shares.device) for some in signals]
     if len(on_device) == 1:
         return on_device[0]

@@ -1,14 +1,14 @@
-"""Check: which variant of a protocol explains the signals of a scan best, and what the others do to its maps.
+"""Check: which variant of a protocol explains the signals of a scan best, and how the others change its maps.
 
 A wrong assumption leaves a residual that `match`, a correlation near 1, does not show: 0.6 % of the signal for a
 twentieth of the inversion, 0.05 % for the history of T1-FF, beside the 2 % that noise and undersampling leave in a
-voxel. What shows it is the ratio of two residuals of one voxel, as noise is common to both. So the same voxels are
-explained by every variant, each fitted by itself, and the logarithms of their residuals are averaged. How sure a mean
-is, is seen from how it differs between parts of the slice: neighbours, which share noise and aliasing, stay together.
+voxel. The ratio of two residuals of the same voxel does show it, because both contain the same noise. Therefore every
+variant is fitted to the same voxels, and the logarithms of the residuals are averaged. The standard error of such a
+mean is estimated from its differences between parts of the slice, because neighbouring voxels share noise and aliasing.
 
-The signals are coefficients of a basis that spans all variants; that of the protocol alone may cut off what tells them
-apart. Where the noise of the coefficients is known, coefficients and fingerprints are whitened by it, so that residuals
-are in its units and their squares add up to a likelihood.
+The signals are coefficients in a basis that spans all variants; the basis of the protocol alone may remove what
+distinguishes them. If the noise of the coefficients is known, coefficients and fingerprints are whitened, so that
+residuals are in units of the noise and their squares add up to a likelihood.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,25 +26,25 @@ from mrfpipe.physics.variants import Setting, Variant
 from mrfpipe.protocol import Grid, Protocol
 
 CLEARLY = 4.0
-"""Standard errors by which one variant must be better to be called so. Of phantoms of thighs, legs and pelvises, as
-assumed, at SNR 4000 and 1000, any other was worse by 4.4 or more."""
+"""Number of standard errors by which a variant must be better to count as better. On phantoms of thighs, legs and
+pelvises that followed the protocol, at SNR 4000 and 1000, every other variant was worse by 4.4 or more."""
 PARTS = 40
 """Parts of the slice whose means give the standard error."""
 SPANNED = 0.999995
 """Share of the energy of all variants' fingerprints that their common basis keeps."""
 
 VALUES = {"T1": 16, "T2": 16, "B1": 8, "off-resonance": 25}
-"""Values of a parameter that variants are simulated for, by its quantity: so many that what lies between is found by
-interpolation, to less than variants differ by."""
+"""Number of values of a parameter for which variants are simulated, by its quantity: enough for the interpolation error
+to be less than the differences between variants."""
 VALUES_OF_SECOND = 4
-"""Values of a parameter that belongs to the second of two components alone."""
+"""Number of values of a parameter that belongs only to the second of two components."""
 
 Signals = tuple[Complex, ...]
-"""Of every component over the regular grid. Shape `(*own axes, *shared axes, frames)` each."""
+"""Signals of every component over the regular grid. Shape `(*own axes, *shared axes, frames)` each."""
 
 
 def regular(protocol: Protocol) -> Protocol:
-    """Return the protocol with a grid over the same ranges that has neither more nor fewer values than it takes."""
+    """Return the protocol with a regular grid over the same ranges, with as many values as `VALUES` says."""
     n = {p.name: VALUES.get(p.quantity.name, protocol.grid[p.name].size) for p in protocol.parameters}
     n |= {name: VALUES_OF_SECOND for c in protocol.components[1:] for name in protocol.own_axes(c)}
     axes = {name: _spread(axis, n[name]) for name, axis in protocol.grid.items()}
@@ -52,12 +52,12 @@ def regular(protocol: Protocol) -> Protocol:
 
 
 def is_fine(protocol: Protocol) -> bool:
-    """Tell whether a protocol's grid has all values of its regular one."""
+    """Return whether a protocol's grid has all values of its regular grid."""
     return all(np.isin(axis, protocol.grid[name]).all() for name, axis in regular(protocol).grid.items())
 
 
 def _spread(axis: Double, n: int) -> Double:
-    """Take so many values of an axis, its ends among them, or put so many between its ends if it has fewer."""
+    """Select n values of an axis, including its ends, or spread n values between its ends if it has fewer."""
     if axis.size < n:
         return np.linspace(axis[0], axis[-1], n if axis[0] < axis[-1] else 1)
     spread: Double = axis[np.linspace(0, axis.size - 1, n).round().astype(int)]
@@ -79,7 +79,7 @@ class Simulated:
         return self._found[variant.settings]
 
     def basis(self, variants: Iterable[Variant]) -> Complex:
-        """Return a basis of the fingerprints of all variants alike. Shape `(frames, rank)`."""
+        """Return a basis of the fingerprints of all variants, with equal weight. Shape `(frames, rank)`."""
         grams = [entry_gram(self(variant), regular(variant.protocol)) for variant in variants]
         return leading_basis(sum(gram / np.trace(gram).real for gram in grams), None, SPANNED)[0]
 
@@ -88,16 +88,17 @@ class Simulated:
 class Changed:
     """The signals of a dictionary, changed for a variant by as much as they change under ideal spoiling.
 
-    So nearly what its own model would give, in the time that ideal spoiling takes. The grid must be fine.
+    This approximates the dictionary's own signal model in the time that ideal spoiling takes. The grid must be fine,
+    see `is_fine`.
     """
 
     dictionary: Dictionary
-    """What was simulated of the protocol as it is."""
+    """Signals of the protocol as it is."""
     simulated: Simulated
-    """What was simulated under ideal spoiling."""
+    """Signals of variants under ideal spoiling."""
 
     def __call__(self, variant: Variant) -> Signals:
-        """Approximate a variant of the dictionary's protocol, of its model and not conjugated."""
+        """Approximate a variant with the dictionary's signal model that is not conjugated."""
         protocol, few = self.dictionary.protocol, regular(self.dictionary.protocol).grid
         changed = self.simulated(replace(variant, model=SPOILED))
         before = self.simulated(replace(variant, model=SPOILED, protocol=protocol))
@@ -113,7 +114,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Explained:
-    """What some voxels are by a variant."""
+    """The fit of a variant to some voxels."""
 
     variant: Variant
     """The variant."""
@@ -124,13 +125,13 @@ class Explained:
 
     @property
     def level(self) -> float:
-        """How large the residuals are: the mean of their logarithms."""
+        """Size of the residuals: the mean of their logarithms."""
         return float(np.log(self.residual).mean())
 
     def margin(self, over: "Explained") -> float:
-        """Return by how many standard errors this explains the voxels better than another variant does.
+        """Return by how many standard errors this variant explains the voxels better than another one.
 
-        Voxels come in the order of their places, so that a part of them is a part of the slice.
+        Voxels must be in spatial order, so that consecutive ones form a part of the slice.
         """
         worse = np.log(over.residual) - np.log(self.residual)
         means = np.array([part.mean() for part in np.array_split(worse, min(PARTS, worse.size))])
@@ -138,7 +139,7 @@ class Explained:
         return float(worse.mean() / error) if error > 0 else 0.0
 
     def change(self, since: "Explained") -> dict[str, float]:
-        """Return the medians by which parameters differ from another variant's, where they count, in file units."""
+        """Return the median changes of parameters from another variant, where they count, in file units."""
         return {
             p.name: _median(
                 (self.parameters[p.name] - since.parameters[p.name])[p.counts_where(since.parameters)] * p.scale
@@ -153,23 +154,23 @@ def _median(values: Double) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Verdict:
-    """What a scan says of the model."""
+    """The result of a check: how well the protocol and its variants explain a scan."""
 
     assumed: Explained
-    """By the protocol as it is."""
+    """The fit of the protocol as it is."""
     best: Explained
-    """By the variant that explains the scan best; the protocol as it is, unless another is clearly better."""
+    """The fit of the best variant: the protocol as it is, unless another is clearly better."""
     others: tuple[Explained, ...]
-    """By the variants that differ from the best in one setting."""
+    """The fits of the variants that differ from the best in one setting."""
 
     @property
     def changes(self) -> tuple[Setting, ...]:
-        """What the best has set otherwise than the protocol; nothing if the protocol as it is explains the scan."""
+        """Settings in which the best variant differs from the protocol; none if the protocol explains the scan."""
         return self.best.variant.since(self.assumed.variant)
 
     @property
     def margin(self) -> float:
-        """Standard errors by which the best is better than the protocol as it is."""
+        """Number of standard errors by which the best variant is better than the protocol as it is."""
         return self.best.margin(self.assumed)
 
     @property
@@ -201,11 +202,11 @@ def explain(
     basis
         Their basis. Shape `(frames, rank)`.
     variant
-        What they are taken for.
+        The variant to fit.
     simulated
-        Gives the signals of a variant.
+        Function that returns the signals of a variant.
     white
-        What whitens the coefficients. Shape `(rank, rank)`.
+        Whitening matrix of the coefficients. Shape `(rank, rank)`.
     """
     turn = basis.conj() if white is None else basis.conj() @ white.T
     dictionary = Dictionary(
@@ -231,16 +232,16 @@ def judge(
     others: Callable[[Variant], Iterable[Variant]],
     fitted: Callable[[Variant], Explained],
 ) -> Verdict:
-    """Change a protocol for as long as a change explains the scan clearly better.
+    """Change a protocol, one setting at a time, as long as a change explains the scan clearly better.
 
     Parameters
     ----------
     assumed
         The protocol as it is.
     others
-        Gives the variants that differ from one in one setting.
+        Function that returns the variants that differ from a given one in one setting.
     fitted
-        Explains the scan by a variant.
+        Function that fits a variant to the scan.
     """
     found: dict[tuple[Setting, ...], Explained] = {}
 

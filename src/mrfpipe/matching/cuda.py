@@ -1,16 +1,16 @@
-"""Exact matching on an NVIDIA GPU: the search of `mrfpipe.matching.exact`, a block of threads a voxel.
+"""Exact matching on an NVIDIA GPU: the search of `mrfpipe.matching.exact`, with one block of threads per voxel.
 
-The threads of a block share out the bounds of all groups, then, group by group from the highest bound down, the inner
-products of the group's signals with the voxel and the pairs of signals. What decides whether a pair can win and which
-share is its best is compiled from the very functions that the CPU calls.
+The threads of a block divide the work: first the bounds of all groups; then, group by group from the highest bound
+down, the inner products of the group's signals with the voxel, and the pairs of signals. The functions that decide
+whether a pair can win, and that find its best share, are the same as on the CPU.
 
-Every voxel has a block of its own and every reduction a fixed order, so that results do not depend on how many voxels
-are matched together. Of entries of a group that score the same, that with the lowest positions in the group is taken;
-of groups, the one visited first, that is the one with the higher bound or else the lower number.
+Every voxel has its own block and every reduction a fixed order, so that results do not depend on how many voxels are
+matched together. Among equal scores in a group, the entry with the lowest positions in the group wins; among groups,
+the one visited first, which has the higher bound or, if bounds are equal, the lower number.
 
-Bounds and tests of pairs are in single precision, with fused multiply-adds, which round less than the CPU does. What
-may win is scored in double precision, as on the CPU, by the thread that has found it: scores differ from those of the
-CPU by the rounding of double precision, and entries that score the same but for it may be told apart differently.
+Bounds and tests of pairs are in single precision, with fused multiply-adds, which round less than the CPU does.
+Candidates are scored in double precision, as on the CPU, by the thread that found them. Scores differ from those of the
+CPU by rounding in double precision, which may decide differently between entries of nearly equal score.
 
 Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``) runs this without a GPU, slowly.
 """
@@ -30,21 +30,21 @@ from mrfpipe.matching.layout import Layout, lay_out
 from mrfpipe.matching.score import Matches, best_on_grid, may_win, rounding, unit_signals
 
 THREADS = 128
-"""Threads a block, a power of two; a few more than a group of T1-FF has signals (122)."""
+"""Threads per block, a power of two; a few more than the number of signals in a group of T1-FF (122)."""
 VOXELS_AT_ONCE = 65_536
 """Voxels on the GPU at a time."""
 SHARED_BYTES = 48 * 1024 - 16 * THREADS
-"""Shared memory that a block may ask for on every GPU, less what `_highest` works in."""
+"""Shared memory that a block can have on every GPU, less the work space of `_highest`."""
 
 single: Any = float32
 """Turns a number into single precision."""
 double: Any = float64
-"""Turns a number into double precision; to Numba, float() of a single one is single."""
+"""Turns a number into double precision; in Numba, float() of a single-precision number stays single."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Tables:
-    """A dictionary as the kernel reads it: neighbouring threads read neighbouring numbers."""
+    """A dictionary in the layout of the kernel: neighbouring threads read neighbouring numbers."""
 
     signals: Float
     """First signals, then second, in real and imaginary parts. Shape `(groups, rank, 2, firsts + seconds)`."""
@@ -53,7 +53,7 @@ class _Tables:
     cross: Double
     """Shape `(groups, seconds, firsts)`."""
     rounded_energy: Float
-    """In single precision, to rule pairs out by, as is the next."""
+    """`energy` in single precision, to rule out pairs; `rounded_cross` likewise."""
     rounded_cross: Float
     space: Float
     """Shape `(dimensions, rank, 2, groups)`."""
@@ -71,7 +71,7 @@ class _Tables:
 
 @cuda.jit(device=True)
 def _highest(value: float, number: int, values: Double, numbers: Int) -> tuple[float, int]:
-    """Highest value of all threads, with its number; of equal values that with the lowest number."""
+    """Highest value of all threads, with its number; the lowest number among equal values."""
     thread = cuda.threadIdx.x
     values[thread], numbers[thread] = value, number
     half = THREADS // 2
@@ -90,7 +90,7 @@ def _highest(value: float, number: int, values: Double, numbers: Int) -> tuple[f
 
 @cuda.jit(device=True)
 def _bound(voxel: Float, space: Float, remainder: Float, bounds: Float) -> None:
-    """Bound the score of every group, a thread a group; voxel is (2 rank)."""
+    """Bound the score of every group, one thread per group; voxel is (2 rank)."""
     for group in range(cuda.threadIdx.x, bounds.size, THREADS):
         length, square_re, square_im = single(0), single(0), single(0)
         for d in range(space.shape[0]):
@@ -109,7 +109,7 @@ def _bound(voxel: Float, space: Float, remainder: Float, bounds: Float) -> None:
 
 @cuda.jit(device=True)
 def _project(signals: Float, voxel: Float, product: Float) -> None:
-    """Inner products <signal, y> of a group's signals with the voxel, a thread a signal, to (2 signals)."""
+    """Inner products <signal, y> of a group's signals with the voxel, one thread per signal, to (2 signals)."""
     n_signals = signals.shape[2]
     for i in range(cuda.threadIdx.x, n_signals, THREADS):
         re, im = single(0), single(0)
@@ -146,7 +146,7 @@ def _visit(
 ) -> tuple[float, int]:
     """Search this thread's pairs of a group for a score above `score`; its first signals are every `THREADS`-th.
 
-    Returned are the score, and the entry's number within the group over second signals, first signals and shares.
+    Return the score, and the entry's number within the group, counted over second signals, first signals and shares.
     """
     n_second, n_first = cross.shape
     number, slack = 0, 2 * rounding(signals.shape[0])
@@ -196,10 +196,10 @@ def _search(
     entries: Int,
     scores: Double,
 ) -> None:
-    """Best (group, number within it) and score of every unit signal, a block a signal; y is (voxels, 2 rank)."""
+    """Best (group, number within it) and score of every unit signal, one block per signal; y is (voxels, 2 rank)."""
     values = cuda.shared.array(THREADS, float64)
     numbers = cuda.shared.array(THREADS, int64)
-    # Both are all of the dynamic shared memory: its start in double precision, the rest in single.
+    # Two views of the dynamic shared memory: its start is in double precision, the rest in single.
     doubles = cuda.shared.array(0, float64)
     singles = cuda.shared.array(0, float32)
     n_products = 2 * signals.shape[3]
@@ -217,7 +217,7 @@ def _search(
     _bound(voxel, space, remainder, bounds)
     score, best_group, best_number = 0.0, 0, 0
     while True:
-        # A thread reads those bounds only that it wrote, until all have agreed on the highest.
+        # Each thread reads only the bounds that it wrote; then all threads agree on the highest.
         own, number = -1.0, 0
         for i in range(thread, bounds.size, THREADS):
             if bounds[i] > own:
@@ -273,7 +273,7 @@ def match_exact_cuda(coefficients: Complex, dictionary: Dictionary, device: torc
 
 
 def _tables(layout: Layout) -> _Tables:
-    """Bring a layout into the form of the kernel.
+    """Convert a layout to the tables of the kernel.
 
     ResourceError if a block would need more shared memory than it can have.
     """

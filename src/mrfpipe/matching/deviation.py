@@ -1,18 +1,19 @@
-"""Standard deviations of matched maps: how much noise scatters them.
+"""Standard deviations of matched maps, as predicted from the noise.
 
-Fisher information says how much white noise in the images scatters the parameters of a voxel (`mrfpipe.limit`). To it
-comes what is known beforehand. Of frames, that is the grid, in which a parameter that nothing tells lies anywhere. Of
-coefficients, whose voxels are denoised or estimated with their neighbours, it is that maps are as rough as they are
-(`trusted`).
+Fisher information gives the variances of a voxel's parameters for white noise in the images (`mrfpipe.limit`). Prior
+knowledge is added to it. For frames, this is the range of the grid: a parameter without any information may lie
+anywhere in it. For coefficients, whose voxels are denoised or estimated together with their neighbours, it is the
+roughness of the maps (`trusted`).
 
-A parameter that noise or aliasing has taken to an end of the grid is held there, so that the others scatter less: their
-deviations are those for a known value of it. Its own is that of a value between the ends, as the truth may lie beyond.
+A parameter at an end of the grid cannot scatter beyond it, so that the other parameters scatter less: their deviations
+are computed as if its value was known. Its own deviation is computed as for a value between the ends, because the truth
+may lie beyond.
 
-How much of the noise denoising leaves depends on the scan. So it is measured: the slice is reconstructed and matched
-again from samples to which a quarter of the noise is added that they have, and the deviations of each parameter are
-scaled to four times what its map then changes by (a pseudo-replica, after Robson et al., Magn Reson Med 60:895, 2008).
+How much noise remains after denoising depends on the scan. It is measured with a pseudo-replica (after Robson et al.,
+Magn Reson Med 60:895, 2008): the slice is reconstructed and matched again from samples to which a quarter of their
+noise is added, and the deviations of each parameter are scaled to four times the change of its map.
 
-What undersampling and a wrong model do to the maps is no noise and is not in the deviations.
+The deviations do not include errors from undersampling or from a wrong model.
 """
 
 from collections.abc import Sequence
@@ -30,15 +31,17 @@ from mrfpipe.limit import MEDIAN_OF_NORMAL, fisher
 AT_ONCE = 8192
 """Voxels whose deviations are computed at a time."""
 ANYWHERE = 1 / np.sqrt(12)
-"""Standard deviation of what may lie anywhere in a range of 1."""
+"""Standard deviation of a uniform distribution over a range of 1."""
 TRUST = 0.6
-"""How far the roughness of a map lets a parameter go, over this roughness."""
+"""Prior standard deviation of a parameter, over the roughness of its map."""
 LEAST_TRUST = 1e-4
-"""How far any parameter may go, as a share of its range."""
+"""Least prior standard deviation of a parameter, as a share of its range."""
 NEIGHBOURS, SURROUNDINGS = 3, 5
-"""Voxels along a side of the square whose mean is compared with a voxel, and of that over which roughness is a mean."""
+"""Sides in voxels of two squares: the one whose mean a voxel is compared with, and the one that roughness is averaged
+over."""
 N_PARTS, LEAST_IN_PART = 10, 200
-"""Parts of the voxels that are scaled on their own, and voxels of a part, whose median is known to 6 %, at least."""
+"""Number of parts of the voxels that are scaled separately, and least number of voxels in a part, which determine its
+median to 6 %."""
 
 
 def predicted_deviations(
@@ -49,7 +52,7 @@ def predicted_deviations(
     Parameters
     ----------
     dictionary
-        What was matched with.
+        The dictionary used for matching.
     at
         Estimates in SI units, in the order of the grid. Shape `(voxels, parameters)`.
     coefficients
@@ -57,7 +60,8 @@ def predicted_deviations(
     noise
         Variance of the noise of a coefficient. Shape `(voxels)`.
     masks
-        Where the voxels lie, slice by slice, if they were denoised; None for those of frames. Shape `(y, x)` each.
+        Masks of the voxels, slice by slice, if the signals are denoised coefficients; None for frames. Shape `(y, x)`
+        each.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def predicted_deviations(
     low, high = dictionary.ends
     held = (at <= low) | (at >= high)
     if (share := share_of(dictionary)) >= 0:
-        held[:, share] = False  # it may leave 0 to 1 while the others are estimated
+        held[:, share] = False  # the share may leave 0 to 1 during refinement, so that it is not held at the ends
     spans = np.where(high > low, high - low, 1)
     if masks is None:
         known = np.concatenate([np.full(at.shape, ANYWHERE), np.full((len(at), 2), SCALE_TRUST)], axis=1)
@@ -80,7 +84,7 @@ def predicted_deviations(
         slopes *= spans[:, None]
         scale = np.abs(np.sum(signals.conj() * coefficients[some], axis=1)) / np.sum(np.abs(signals) ** 2, axis=1)
         information = fisher(signals, slopes) * (scale**2 / noise[some])[:, None, None]
-        # In units of what is known beforehand, which leaves nothing singular.
+        # In units of the prior standard deviations, which makes no matrix singular.
         units = known[some, :, None] * known[some, None, :]
         unit = np.eye(known.shape[1])
         told = information * units
@@ -98,21 +102,21 @@ def _variances(precision: Double) -> Double:
 
 
 def gains(before: Double, after: Double, predicted: Double, everywhere: Double) -> Double:
-    """Return by how much noise scatters maps, as those of a replica tell, over what is predicted.
+    """Return the factors from predicted deviations to those measured with a replica.
 
-    Denoising leaves another share of small deviations than of large ones. So the factor of a parameter is measured in
-    `N_PARTS` parts of the voxels, from those with the smallest predicted deviation to those with the largest, and is
-    linear in the deviation's logarithm between them.
+    The share of the noise that denoising leaves differs between small and large deviations. Therefore the factor of a
+    parameter is measured in `N_PARTS` parts of the voxels, ordered by their predicted deviation, and interpolated
+    linearly over the logarithm of the deviation.
 
     Parameters
     ----------
     before, after
-        Parameters of the voxels of the slice, and those of its replica. Those that do not change are at an end of the
-        grid and do not count. Shape `(voxels, parameters)`.
+        Parameters of the voxels of the slice, and of its replica. Parameters that do not change are at an end of the
+        grid and are left out. Shape `(voxels, parameters)`.
     predicted
-        Deviations there.
+        Predicted deviations of these voxels.
     everywhere
-        Deviations of the voxels to be scaled. Shape `(all voxels, parameters)`.
+        Predicted deviations of all voxels that are to be scaled. Shape `(all voxels, parameters)`.
 
     Returns
     -------
@@ -134,7 +138,7 @@ def gains(before: Double, after: Double, predicted: Double, everywhere: Double) 
 
 
 def trusted(values: Double, mask: Bool) -> Double:
-    """Return how far the parameters and the scale may go, as standard deviations, as shares of ranges and of scale.
+    """Return prior standard deviations of the parameters, as shares of their ranges, and of the scale.
 
     Values are those of the voxels of a mask, shape `(voxels, parameters)`. Shape `(voxels, parameters + 2)`.
     """
@@ -154,6 +158,6 @@ def roughness(values: Double, mask: Bool) -> Double:
         image[mask] = column
         difference = np.where(mask, image - uniform_filter(image, NEIGHBOURS) / share[0], 0)
         squares = uniform_filter(difference**2, SURROUNDINGS) / share[1]
-        # The filter's running sums may leave a little less than nothing.
+        # Rounding in the filter's running sums may make squares slightly negative.
         rough[:, i] = np.sqrt(np.maximum(squares[mask], 0))
     return rough

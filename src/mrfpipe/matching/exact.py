@@ -1,4 +1,4 @@
-"""Exact matching: the best of all entries for every voxel, most of them never visited.
+"""Exact matching: the best of all entries for every voxel, found without visiting most of them.
 
 Entries are grouped by the axes that all components share, such as B1 and off-resonance. All entries of a group nearly
 lie in a real space of few dimensions, because its signals are smooth in their own axes and an entry is a real
@@ -15,9 +15,9 @@ and with c the least cosine Re <w, f> / (|w| |f|) of the group, ``|d| >= ((1-x)|
 the square root of any score in the group. (A cosine near -1 makes the bound useless, never wrong.) With one component
 r is e; its own axes may span any space, so that a group is divided into tiles of neighbours, each bounded by itself.
 
-Groups are visited from the highest bound down, until the bound is below the best score found; within a group, pairs of
-signals that cannot beat it for any share are told by the test of `mrfpipe.matching.score`. Bounds and tests are in
-single precision and give way by all that it may round; what they let through is scored in double precision.
+Groups are visited from the highest bound down, until the bound is below the best score found. Within a group, the test
+of `mrfpipe.matching.score` rules out pairs of signals that cannot beat this score for any share. Bounds and tests are
+in single precision, with a margin for all its rounding errors; entries that pass them are scored in double precision.
 """
 
 from typing import NamedTuple
@@ -34,8 +34,8 @@ from mrfpipe.matching.score import Matches, best_on_grid, may_win, rounding, uni
 BLOCK = 32
 """Voxels whose bounds are computed together."""
 STRIDE = 8
-"""Signals of the first of two components are visited so many apart first, and those between them later: the sooner the
-score is high, the fewer are."""
+"""Of the first of two components, every signal of this stride is visited first, and those between later: the sooner a
+high score is found, the fewer signals have to be scored."""
 
 
 @njit(cache=True)
@@ -67,7 +67,7 @@ def _bounds(y: Float, space: Float, remainder: Float, bounds: Float) -> None:
 def _project(signals: Float, y: Float | Double, product: Float | Double) -> None:
     """Inner products <signal, y> of a group's signals (rank, 2, signals) with a voxel (2 rank), to (2, signals).
 
-    In the precision of y and product.
+    They are computed in the precision of y and product.
     """
     product[:] = 0
     re, im = product[0], product[1]
@@ -79,7 +79,7 @@ def _project(signals: Float, y: Float | Double, product: Float | Double) -> None
 
 
 class Work(NamedTuple):
-    """Inner products of one voxel with a group's signals, to work in. Shapes `(2, firsts)` and `(2, seconds)`."""
+    """Work space for inner products of one voxel with a group's signals. Shapes `(2, firsts)` and `(2, seconds)`."""
 
     w: Float
     f: Float
@@ -89,7 +89,7 @@ class Work(NamedTuple):
 
 @njit(cache=True)
 def work_for(groups: Groups) -> Work:
-    """Make room to work in."""
+    """Allocate the work space for one voxel."""
     n_first, n_second = groups.first.shape[3], groups.second.shape[3]
     return Work(
         np.empty((2, n_first), np.float32),
@@ -103,7 +103,7 @@ def work_for(groups: Groups) -> Work:
 def best_of_group(groups: Groups, group: int, y: Float, shares: Double, score: float, work: Work, entry: Int) -> float:
     """Search all entries of a group for a score above `score`; the best one's (share, first, second) goes to `entry`.
 
-    y is the voxel (2 rank). Its inner products are made in double precision as soon as a pair may win.
+    y is the voxel (2 rank). Inner products are repeated in double precision as soon as a pair may win.
     """
     if shares.size == 0:
         return _best_alone(groups, group, y, score, work, entry)
@@ -201,8 +201,8 @@ def match_exact(coefficients: Complex, dictionary: Dictionary, device: torch.dev
 
     Returns
     -------
-        What that returns, up to its float32 rounding. Of entries of a group that score
-        the same, as those of one share of nothing do, that with the lowest positions on the axes is returned.
+        The same as `match_brute`, up to its rounding in float32. Among equal scores in a group, the entry with the
+        lowest positions on the axes is returned; scores are equal, for example, where the share of a component is 0.
 
     Raises
     ------

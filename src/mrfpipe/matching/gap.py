@@ -1,13 +1,13 @@
-"""Gap: how far the second-best explanation of a voxel falls behind the best.
+"""Gap: how much worse the second-best explanation of a voxel is than the best.
 
-The best score of every point of the axes that components share makes a landscape, as over B1 and off-resonance.
-Its peaks are the points that no neighbour, along any of the axes or several, outdoes; all but the highest are
-explanations of another kind, as a swap of two components would be, and not the slope of the best. The gap is the
-correlation of the highest peak less that of the second, or all of it where there is only one: a small gap means that
-noise might have chosen otherwise. (Of two components there is nothing of that kind to look for at one point: over
-shares the score has a single peak, see `mrfpipe.matching.score`.)
+The best scores at all points of the shared axes, such as B1 and off-resonance, form a landscape. Its peaks are the
+points that no neighbour exceeds, diagonal neighbours included. All peaks but the highest are explanations of another
+kind, such as a swap of the two components, rather than the slope of the best one. The gap is the correlation at the
+highest peak minus that at the second, or the whole correlation if there is only one peak. A small gap means that noise
+might have decided otherwise. (At one point of the shared axes, two components have no second peak: over shares, the
+score has a single one, see `mrfpipe.matching.score`.)
 
-Every signal, or pair of signals, of every point is looked at, about a thousand times the work of exact matching.
+Every signal, or pair of signals, at every point is visited, about a thousand times the work of exact matching.
 """
 
 import math
@@ -24,7 +24,7 @@ from mrfpipe.matching.score import unit_signals
 
 @njit(cache=True)
 def _is_peak(landscape: Double, sizes: Int, point: int) -> bool:
-    """Whether no neighbour scores higher; of equal neighbours the one with the lowest number is the peak.
+    """Whether no neighbour scores higher; among equal neighbours, the one with the lowest number is the peak.
 
     The landscape has the points of a grid of these sizes, the last axis varying fastest.
     """
@@ -45,7 +45,7 @@ def _is_peak(landscape: Double, sizes: Int, point: int) -> bool:
 
 @njit(cache=True)
 def peak_gap(landscape: Double, sizes: Int) -> float:
-    """Correlation of the highest peak less that of the second, of a landscape of scores `(points)` of a grid."""
+    """Correlation at the highest peak minus that at the second, in a landscape of scores `(points)` on a grid."""
     first, second = 0.0, 0.0
     for point in range(landscape.size):
         if landscape[point] > second and _is_peak(landscape, sizes, point):
@@ -71,7 +71,7 @@ def _gaps(y: Float, groups: Groups, of_point: Int, shares: Double, sizes: Int) -
 
 
 def correlation_gap(coefficients: Complex, dictionary: Dictionary) -> Float:
-    """Find how far the second-best peak of every voxel's landscape over the shared axes falls behind.
+    """Compute the gap of every voxel: the best minus the second-best peak over the shared axes.
 
     It is the difference of the correlations with the signals in the basis, 0 to 1. Shape `(voxels)`. Parameters are
     those of `mrfpipe.matching.brute.match_brute`.

@@ -1,13 +1,13 @@
-"""Fast group matching: voxels meet groups of alike entries first, and the entries of only the likeliest groups.
+"""Fast group matching: voxels are compared with groups of similar entries, then with entries of the best groups only.
 
 After Cauley et al., Magn Reson Med 74:523 (2015), on compressed signals (McGivney et al., IEEE Trans Med Imaging
-33:2311, 2014). It is an approximation: the best entry is missed where its group is not among those kept. Scores are
+33:2311, 2014). It is an approximation: the best entry is missed if its group is not among those kept. Scores are
 those of `mrfpipe.matching.score`.
 
-It differs from the paper in three ways. Groups are made in a tree of groups (`mrfpipe.matching.grouping`), as a
-dictionary of millions of entries asks for. A voxel keeps a fixed share of the groups, those whose signature correlates
-best with it, so that its work and memory are known beforehand; the paper prunes by the correlation. And entries are
-compared in the basis of the whole dictionary: the paper compresses each group in principal components of its own.
+It differs from the paper in three ways. Groups are built as a tree (`mrfpipe.matching.grouping`), which dictionaries of
+millions of entries require. For a voxel, a fixed share of the groups is kept, those whose representative correlates
+best with it, so that work and memory are known beforehand; the paper prunes groups by their correlation. Entries are
+compared in the basis of the whole dictionary; the paper compresses each group in its own principal components.
 """
 
 import math
@@ -26,17 +26,17 @@ from mrfpipe.matching.score import Matches, unit_signals
 DEFAULT_KEPT = 0.01
 """Share of the groups whose entries are searched."""
 LEAST_KEPT = 20
-"""Groups that are searched at least; matters on a small grid only."""
+"""Least number of groups that are searched; it matters on a small grid only."""
 SCORES_AT_ONCE = 1 << 24
 """Scores of voxels and entries that a GPU makes at once."""
 BLOCK = 256
 """Entries that the CPU makes at once: few enough to stay in the fastest cache."""
 PAIR_BYTES = 32
-"""What a pair of a voxel and a group it keeps takes, while pairs are sorted."""
+"""Bytes per pair of a voxel and a kept group, while pairs are sorted."""
 
 
 def pair_bytes(groups: EntryGroups, kept: float = DEFAULT_KEPT) -> int:
-    """Return the bytes of memory that a voxel takes in group matching for the groups it keeps."""
+    """Return the bytes of memory per voxel in group matching, for the groups that it keeps."""
     return PAIR_BYTES * _n_kept(groups, kept)
 
 
@@ -51,11 +51,11 @@ def match_group(
     kept: float = DEFAULT_KEPT,
     device: torch.device | None = None,
 ) -> Matches:
-    """Find the best entry of the groups whose representatives correlate best with each voxel; `pair_bytes` a voxel.
+    """Find the best entry in the groups whose representatives correlate best with each voxel.
 
-    Parameters but groups of the same entries are those of `mrfpipe.matching.brute.match_brute`. Searched is a share
-    `kept` of the groups, up to 1, which is brute force, and at least `LEAST_KEPT` of them. ValueError if the groups are
-    not of this dictionary's size, or the share is not above 0 and up to 1.
+    Parameters besides the groups are those of `mrfpipe.matching.brute.match_brute`. A share `kept` of the groups is
+    searched, at least `LEAST_KEPT` of them; 1 is brute force. The memory is `pair_bytes` per voxel. ValueError if the
+    groups do not match the size of the dictionary, or the share is not above 0 and up to 1.
     """
     check_shape("coefficients", coefficients, "voxels rank", {"rank": dictionary.rank})
     check_shape("representatives", groups.representatives, "groups rank", {"rank": dictionary.rank})
@@ -86,7 +86,7 @@ def _on_cpu(unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: 
 
 @njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
 def _scores(units: Float, y: Float, re: Float, im: Float) -> np.float32:
-    """Leave |<unit, y>|^2 of units (rank, 2, entries) and one voxel (rank, 2) in `re`; return the greatest."""
+    """Write |<unit, y>|^2 of units (rank, 2, entries) and one voxel (rank, 2) to `re`; return the largest."""
     re[:], im[:] = 0, 0
     for k in range(y.shape[0]):
         sr, si, yr, yi = units[k, 0], units[k, 1], y[k, 0], y[k, 1]
@@ -102,12 +102,12 @@ def _scores(units: Float, y: Float, re: Float, im: Float) -> np.float32:
 
 @njit(cache=True)
 def _likeliest(y: Float, representatives: Float, kept: ShortInt) -> None:
-    """Leave the groups whose representatives (rank, 2, groups) score best for one voxel (rank, 2) in `kept`."""
+    """Write to `kept` the groups whose representatives (rank, 2, groups) score best for one voxel (rank, 2)."""
     n_groups = representatives.shape[2]
     scores, work = np.empty(n_groups, np.float32), np.empty(n_groups, np.float32)
     _scores(representatives, y, scores, work)
     least = np.partition(scores, n_groups - kept.size)[n_groups - kept.size]
-    # Those above the least that is kept, then as many of those equal to it as there is room for.
+    # First the groups above the least score that is kept, then as many of those equal to it as fit.
     n = 0
     for group in range(n_groups):
         if scores[group] > least:
@@ -178,8 +178,8 @@ def _search(
 ) -> tuple[Int, Float]:
     """Search the entries of each group for all voxels that keep it; the entries are made once, a block at a time.
 
-    Pair p is of voxel ``p // n_kept``; those of group g are ``pairs[ends[g - 1]:ends[g]]``. Returned are the best entry
-    of every pair and its score.
+    Pair p is of voxel ``p // n_kept``; those of group g are ``pairs[ends[g - 1]:ends[g]]``. Return the best entry of
+    every pair and its score.
     """
     numbers, scores = np.zeros(pairs.size, np.int64), np.full(pairs.size, -1, np.float32)
     for group in prange(ends.size):
@@ -196,9 +196,9 @@ def _search(
 def _on_device(
     unit: Complex, dictionary: Dictionary, groups: EntryGroups, n_kept: int, device: torch.device
 ) -> tuple[Int, Float]:
-    """Do what `_on_cpu` does by torch, many groups at a time.
+    """Do the same as `_on_cpu` with torch, many groups at a time.
 
-    Groups are taken in the order of how many voxels keep them, so that those of one time have about as many.
+    Groups are ordered by how many voxels keep them, so that groups of similar size are processed together.
     """
     y, made = torch.from_numpy(unit).to(device), PartsOnDevice.of(dictionary, device)
     entries, representatives = (
@@ -217,7 +217,7 @@ def _on_device(
     number = torch.zeros(pairs.numel(), dtype=torch.int64, device=device)
     for start, stop in _batches(counts[order].cpu().numpy(), size):
         some = order[start:stop]
-        # Shorter groups repeat their last entry, and those that fewer voxels keep their last pair.
+        # Padding: shorter groups repeat their last entry, and groups kept by fewer voxels their last pair.
         members = torch.minimum(
             first_entry[some, None] + torch.arange(size, device=device), first_entry[some + 1, None] - 1
         )
@@ -233,7 +233,7 @@ def _on_device(
 
 
 def _batches(counts: Int, size: int) -> Iterator[tuple[int, int]]:
-    """Cut groups, by how many voxels keep each, rising, into parts of at most `SCORES_AT_ONCE` scores, or one group."""
+    """Split groups, sorted by how many voxels keep each, into parts of at most `SCORES_AT_ONCE` scores or one group."""
     start = int(np.searchsorted(counts, 1))
     while start < counts.size:
         n_scores = np.arange(1, counts.size - start + 1) * counts[start:] * size

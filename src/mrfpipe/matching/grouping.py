@@ -1,4 +1,4 @@
-"""Grouping: a dictionary's entries divided into groups that are alike, for `mrfpipe.matching.group`."""
+"""Grouping: dividing a dictionary's entries into groups of similar entries, for `mrfpipe.matching.group`."""
 
 from collections.abc import Iterator
 
@@ -14,14 +14,14 @@ from mrfpipe.progress import UNTOLD, Steps
 DEFAULT_GROUPS = 16000
 """Number of groups of a grid of millions of entries; see `default_groups`."""
 LEAST_GROUP = 16
-"""Entries a group of a small grid has at least, unless told otherwise."""
+"""Least number of entries per group on a small grid, by default."""
 BRANCHES = 20
-"""Into how many parts a set of entries is divided at a time."""
+"""Number of parts that a set of entries is divided into at each level of the tree."""
 ENTRIES_AT_ONCE = 1 << 18
 
 
 def default_groups(n_entries: int) -> int:
-    """Return the number of groups that entries are divided into unless told otherwise."""
+    """Return the default number of groups that entries are divided into."""
     return max(1, min(DEFAULT_GROUPS, n_entries // LEAST_GROUP))
 
 
@@ -32,16 +32,16 @@ def build_groups(
     device: torch.device | None = None,
     progress: Steps = UNTOLD,
 ) -> EntryGroups:
-    """Divide a dictionary's entries into groups that are alike.
+    """Divide a dictionary's entries into groups of similar entries.
 
-    As in the paper, a group is a random entry not yet in a group together with those not yet in a group that correlate
-    best with it, as many as make all groups of one size (but for one entry). The paper compares each such entry with
-    all that are left, N G / 2 products for N entries and G groups: too many for millions of entries. So here they
-    are divided by that rule into `BRANCHES` groups first, and each of these by the same rule again, until groups have
-    the size wanted; that takes N `BRANCHES` products a time, and makes a group end where the larger one it was cut
-    from ends. All entries take part, whatever their place on the grid.
+    As in the paper, a group consists of a random entry that has no group yet and the entries without a group that
+    correlate best with it; all groups have the same size (to within one entry). The paper compares each random entry
+    with all remaining ones, N G / 2 products for N entries and G groups: too many for millions of entries. Here,
+    entries are first divided by that rule into `BRANCHES` groups, and each of these by the same rule again, until
+    groups have the desired size. This takes N `BRANCHES` products per level, and no group extends beyond the larger
+    group that it was divided from. All entries take part, whatever their place on the grid.
 
-    Memory is that of all entries in the dictionary's basis, once, and half as much for work.
+    The memory is that of all entries in the dictionary's basis, once, and half as much for work.
 
     Parameters
     ----------
@@ -50,16 +50,16 @@ def build_groups(
     n_groups
         Number of groups; `default_groups` if not given.
     seed
-        Of the random entries.
+        Seed of the random entries.
     device
         Where to compute; the CPU if not given.
     progress
-        Called with the number of entries grouped and of all.
+        Called with the number of entries grouped and the number of all entries.
 
     Raises
     ------
     ValueError
-        If there are to be no groups or more than entries.
+        If the number of groups is not from 1 to the number of entries.
     """
     n = dictionary.n_entries
     n_groups = default_groups(n) if n_groups is None else n_groups
@@ -95,10 +95,10 @@ def _divided(members: Tensor, units: Tensor, offsets: Int, random: np.random.Gen
 
 
 def _cauley_groups(units: Tensor, sizes: Int, random: np.random.Generator) -> Iterator[Tensor]:
-    """Yield the indices of groups: a random unit signal not in one yet, and those most correlated with it."""
+    """Yield the indices of groups: a random unit signal without a group, and those most correlated with it."""
     free = torch.ones(len(units), dtype=torch.bool, device=units.device)
     for size in sizes[:-1].tolist():
-        # Drawn until free: the chance of that is the share that is left, never below that of one group.
+        # Draw until an entry is free: the probability is the share that is left, at least that of one group.
         first = int(random.integers(len(units)))
         while not free[first]:
             first = int(random.integers(len(units)))

@@ -1,4 +1,4 @@
-"""Joint estimation of the maps of a slice, from those that matching finds in its subspace coefficients."""
+"""Joint estimation of the maps of a slice, starting from matching of its subspace coefficients."""
 
 from collections.abc import Callable
 
@@ -17,20 +17,20 @@ Match = Callable[[Complex, Dictionary], Int]
 
 
 def joint_estimates(series: FrameSeries, dictionary: Dictionary, match: Match) -> JointMaps:
-    """Estimate the parameters of a slice by the equations of all its samples; see `mrfpipe.imaging.joint`.
+    """Estimate the parameters of a slice from the normal equations of its samples; see `mrfpipe.imaging.joint`.
 
     Parameters
     ----------
     series
         One slice, with its equations.
     dictionary
-        Of the sequence. A joint reconstruction has equations in its leading basis vectors.
+        Dictionary of the sequence. The equations of a joint reconstruction are for its leading basis vectors.
     match
-        How to match.
+        Function that matches coefficients.
 
     Returns
     -------
-        Of the voxels of the mask that have coefficients, in the order of the grid.
+        Estimates in the voxels of the mask that have coefficients; parameters in the order of the grid.
     """
     equations, basis = series.equations, series.basis
     if equations is None or basis is None or series.n_slices != 1:
@@ -43,7 +43,7 @@ def joint_estimates(series: FrameSeries, dictionary: Dictionary, match: Match) -
     coefficients = np.ascontiguousarray(images[:, mask].T)
     found = refine(coefficients, match(coefficients, leading), leading).parameters
     n_vectors = len(equations.right)
-    # A joint reconstruction has more vectors than its images have: the leading ones of the dictionary.
+    # The equations of a joint reconstruction have more of the dictionary's leading vectors than its images.
     known = leading if n_vectors == leading.rank else dictionary.in_basis(dictionary.basis[:, :n_vectors])
     return joint_maps(equations, known, np.stack(list(found.values()), axis=1), images, mask)
 

@@ -1,6 +1,6 @@
-"""Layout: a dictionary by groups, in the form in which exact matching walks through it, and the bounds of each group.
+"""Layout: a dictionary by groups, in the memory layout of exact matching, with the bounds of each group.
 
-See `mrfpipe.matching.exact` for what the bounds are.
+See `mrfpipe.matching.exact` for the bounds.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from mrfpipe.dictionary import Dictionary, real_parts
 from mrfpipe.matching.score import UNIT_ROUNDOFF
 
 SPACE_TOLERANCE = 5e-4
-"""Distance of unit signals from their group's real space that is put up with: a smaller one takes more dimensions, into
-which more noise falls, a larger one loosens the bounds. For T1-FF at rank 12 it takes seven dimensions, and about ten
-of the 375 groups are visited for a voxel of undersampled frames."""
+"""Largest distance of unit signals from their group's real space. A smaller tolerance needs more dimensions, which
+contain more noise; a larger one makes the bounds looser. T1-FF at rank 12 needs seven dimensions, and about ten of the
+375 groups are visited for a voxel of undersampled frames."""
 TILE = 8
-"""Neighbours along each axis of an only component that are bounded together."""
+"""Neighbours along each axis that share a bound if there is a single component."""
 
 
 class Groups(NamedTuple):
@@ -35,27 +35,27 @@ class Groups(NamedTuple):
     cross: Double
     """Shape `(groups, seconds, firsts)`."""
     rounded_first_energy: Float
-    """In single precision, to rule pairs out by, as are the next two."""
+    """`first_energy` in single precision, to rule out pairs; the next two likewise."""
     rounded_second_energy: Float
     rounded_cross: Float
     space: Float
     """Real and imaginary parts of each group's real space U. Shape `(groups, dimensions, rank, 2)`."""
     remainder: Float
-    """Bound of what of a unit entry is outside its group's space, and of rounding. Shape `(groups)`."""
+    """Bound of the part of a unit entry outside its group's space, plus rounding. Shape `(groups)`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layout:
-    """A dictionary laid out, and the way back to the numbers of its entries."""
+    """A dictionary by groups, and the mapping back to its entry numbers."""
 
     groups: Groups
     """The signals."""
     point: Int
-    """Point on the shared axes that a group is of. Shape `(groups)`."""
+    """Point on the shared axes that each group belongs to. Shape `(groups)`."""
     first: Int
-    """Which signal of the first component each of a group's is. Shape `(groups, firsts)`."""
+    """Number, in the first component, of each first signal of a group. Shape `(groups, firsts)`."""
     dictionary: Dictionary
-    """What is laid out."""
+    """The dictionary."""
 
     def numbers(self, group: Int, share: Int, first: Int, second: Int) -> Int:
         """Return the numbers of entries given by group and positions within it. Shape `(entries)`."""
@@ -64,7 +64,7 @@ class Layout:
 
 
 def lay_out(dictionary: Dictionary) -> Layout:
-    """Lay a dictionary out by groups and find the real space of each."""
+    """Arrange a dictionary by groups and compute the real space of each."""
     return _lay_out_two(dictionary) if len(dictionary.components) == 2 else _lay_out_one(dictionary)
 
 
@@ -87,7 +87,7 @@ def _lay_out_two(dictionary: Dictionary) -> Layout:
 
 
 def _lay_out_one(dictionary: Dictionary) -> Layout:
-    """Divide each group into tiles; the last of an axis repeats its last value where it would reach over the end."""
+    """Divide each group into tiles; the last tile of an axis is padded with the axis's last value."""
     protocol = dictionary.protocol
     sizes = [protocol.grid[name].size for name in protocol.own_axes(protocol.components[0])]
     tiles = _tiles(sizes)
@@ -109,7 +109,7 @@ def _lay_out_one(dictionary: Dictionary) -> Layout:
 def _groups(
     first: Double, second: Double, energies: tuple[Double, Double], cross: Double, space: Float, outside: Double
 ) -> Groups:
-    """Round signals `(groups, signals, 2 rank)` and what they are compared by to what the search reads."""
+    """Convert signals `(groups, signals, 2 rank)` and their products to the precision and layout of the search."""
     return Groups(
         first=_parts(first),
         second=_parts(second),
@@ -138,7 +138,7 @@ def _tiles(sizes: list[int]) -> Int:
 
 
 def _parts(signals: Double) -> Float:
-    """Shape `(groups, signals, 2 rank)`, the parts in turns, to `(groups, rank, 2, signals)`."""
+    """Rearrange interleaved parts, shape `(groups, signals, 2 rank)`, to `(groups, rank, 2, signals)`."""
     n_groups, n_signals, n_parts = signals.shape
     apart = signals.reshape(n_groups, n_signals, n_parts // 2, 2).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(apart, np.float32)
@@ -157,8 +157,8 @@ def _bound_rounding(rank: int, n_dimensions: int) -> float:
 def _real_spaces(units: Double) -> tuple[Float, Double]:
     """Real space of each group's unit signals `(groups, signals, 2 rank)`, and their greatest distance from it.
 
-    All groups get the least number of dimensions with which the tolerance holds everywhere. The spaces have shape
-    `(groups, dimensions, rank, 2)`.
+    All groups have the same, least number of dimensions with which every group meets the tolerance. The spaces have
+    shape `(groups, dimensions, rank, 2)`.
     """
     _, _, directions = np.linalg.svd(units, full_matrices=False)
     parts = np.einsum("gsr,gdr->gsd", units, directions)

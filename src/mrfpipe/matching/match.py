@@ -26,32 +26,32 @@ from mrfpipe.progress import UNTOLD, Steps
 Method = Literal["exact", "group", "brute"]
 CPU = torch.device("cpu")
 LEAST_MEMORY = 256 << 20
-"""Bytes that matching takes however few voxels are matched at once: all that it computes in blocks fits into half."""
+"""Least memory of matching, in bytes, however few voxels are matched at once; blocks of fixed size fit into half."""
 BLOCK = VOXELS_AT_ONCE
-"""Voxels are matched in multiples of so many, as which brute and exact matching take them anyway: so that nothing
-depends, to the last bit, on how many are matched at once."""
+"""Voxels are matched in multiples of this, the block size of brute and exact matching, so that results do not depend,
+to the last bit, on how many voxels are matched at once."""
 SIGNALS_AT_ONCE = 8 * BLOCK
-"""Voxels whose frames are copied and compressed at a time, so that they take little beside the frames of a slice."""
+"""Voxels whose frames are copied and compressed at a time: little memory compared with the frames of a slice."""
 MOST_AT_ONCE = 512 * BLOCK
-"""More would not be faster, and fill a GPU."""
+"""Most voxels to match at once: more would not be faster, and would fill a GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Voxels:
-    """What matching sees of some slices."""
+    """The voxels of some slices, as matching needs them."""
 
     coefficients: Complex
-    """Signals inside the mask in the dictionary's basis, or in that which they came in. Shape `(voxels, rank)`."""
+    """Signals inside the mask, in the dictionary's basis or in that of the series. Shape `(voxels, rank)`."""
     norm: Float
-    """Norms of the measured signals over all frames, or of the coefficients they came as. Shape `(voxels)`."""
+    """Norms of the measured signals over all frames, or of the coefficients of the series. Shape `(voxels)`."""
     noise: Double
-    """Variance of the noise of a coefficient, NaN where it is not known. Shape `(voxels)`."""
+    """Variance of the noise of a coefficient, NaN where unknown. Shape `(voxels)`."""
     mask: Bool
-    """Where they are. Shape `(slices, y, x)`."""
+    """Mask of the voxels. Shape `(slices, y, x)`."""
 
     @classmethod
     def of(cls, series: FrameSeries, dictionary: Dictionary) -> Self:
-        """Compress the signals of a series, slice after slice, unless they come as coefficients."""
+        """Compress the signals of a series, slice after slice, unless the series holds coefficients."""
         mask = series.mask & np.any(series.images, axis=1)
         coefficients, norms = [], []
         for signals in _signals(series, mask):
@@ -67,13 +67,13 @@ class _Voxels:
 
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:
-        """Put the voxels of several stacks of slices behind each other."""
+        """Concatenate the voxels of several stacks of slices."""
         names = [field.name for field in fields(cls)]
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def _signals(series: FrameSeries, mask: Bool) -> Iterator[Complex]:
-    """Give the signals inside a mask, some voxels at a time, as they are copied. Shape `(voxels, frames)`."""
+    """Yield copies of the signals inside a mask, some voxels at a time. Shape `(voxels, frames)`."""
     for images, inside in zip(series.images, mask, strict=True):
         frames, places = images.reshape(len(images), -1), np.flatnonzero(inside)
         for some in np.array_split(places, max(1, places.size // SIGNALS_AT_ONCE)):
@@ -100,40 +100,40 @@ def match_series(
     Parameters
     ----------
     series
-        Frames, or their coefficients in this dictionary's basis or another, of all slices; or of one slice after the
-        other, so that the images of all need not be in memory at once. Coefficients are compared with what entries have
-        in their basis, as in the leading vectors of the dictionary's.
+        Frames of all slices, or their coefficients in this dictionary's basis or another; or an iterable of single
+        slices, so that not all images have to be in memory at once. To match coefficients, the entries are expressed in
+        their basis.
     dictionary
-        Of the sequence that the frames were measured with.
+        Dictionary of the sequence that the frames were measured with.
     method
-        ``exact`` or ``brute``, which find the same, brute by visiting every entry; or ``group``, which finds it for
-        nearly every voxel.
+        ``exact`` and ``brute`` find the same best entry, brute by visiting every entry; ``group`` finds it for nearly
+        every voxel.
     groups
-        Of the dictionary's entries; group matching needs them.
+        Groups of the dictionary's entries; needed for group matching.
     refined
         Whether to refine estimates between grid points (`mrfpipe.matching.refine`), as the command does. If the series
         has the equations of its samples, refined estimates are then fitted to them (`mrfpipe.imaging.joint`).
     gap
         Whether to look for the second-best explanation, which takes long; see `mrfpipe.matching.gap`.
     memory
-        Bytes of memory to work in, beside frames and maps; a quarter of what is free if not given. The fewer, the fewer
+        Bytes of working memory, besides frames and maps; by default a quarter of the free memory. It limits how many
         voxels are matched at once; the maps are the same.
     device
-        Where to match; refinement and gap run on the CPU. What a GPU holds at once is bounded by blocks of fixed size.
+        Where to match; refinement and gap run on the CPU. Blocks of fixed size limit the memory needed on a GPU.
     progress
-        Called by brute matching, which takes long, with the points of the shared axes done and of all.
+        Called by brute matching, which is slow, with the number of points of the shared axes done and of all points.
 
     Returns
     -------
-        The maps, and the signals that they were read from beside their matched entries, which a refinement has moved
-        off the grid with the maps.
+        The maps, and the measured signals with the fingerprints at the estimates, which lie off the grid if the
+        estimates were refined.
 
     Raises
     ------
     MismatchError
-        If the frames are of another sequence than the dictionary, or groups are needed and there are none.
+        If the frames are of another sequence than the dictionary, or groups are needed and not given.
     ResourceError
-        If the device is a GPU that exact matching cannot use, or `memory` is less than matching takes.
+        If the device is a GPU that exact matching cannot use, or `memory` is less than matching needs.
     """
     if method == "group" and groups is None:
         raise MismatchError(
@@ -163,7 +163,7 @@ def match_series(
         if part.replica is not None:
             again[len(parts) - 1] = part.replica
         denoised = part.basis is not None
-        del part  # a slice that is done with makes room for the next
+        del part  # frees the memory of this slice before the next is made
     voxels = _Voxels.joined(parts)
     if joint:
         found = estimates_at(np.concatenate(joint), dictionary)
@@ -203,7 +203,7 @@ def match_series(
 
 
 def _replica(series: FrameSeries, near: Int, whole: Dictionary, dictionary: Dictionary, device: torch.device) -> Double:
-    """Map a slice again of noisier samples, from entries that are near. Shape `(parameters, y, x)`, NaN outside."""
+    """Map a slice again from noisier samples, starting from nearby entries. Shape `(parameters, y, x)`, NaN outside."""
     voxels = _Voxels.of(series, dictionary)
     if series.equations is not None:
         found = fitted(series, whole, device).parameters.T
@@ -217,7 +217,7 @@ def _replica(series: FrameSeries, near: Int, whole: Dictionary, dictionary: Dict
 def _deviations(
     voxels: _Voxels, found: Estimates, replicas: Mapping[int, Double], dictionary: Dictionary, *, denoised: bool
 ) -> dict[str, Float] | None:
-    """Return maps of standard deviations by parameter; None if noise, or what denoising leaves of it, is unknown."""
+    """Return maps of standard deviations by parameter; None if noise, or its share left by denoising, is unknown."""
     if np.isnan(voxels.noise).any() or (denoised and not replicas):
         return None
     at = np.stack(list(found.parameters.values()), axis=1)
@@ -236,24 +236,24 @@ def _deviations(
 
 
 def default_memory() -> int:
-    """Bytes that matching works in unless it is told: a quarter of what is free, and no less than it takes."""
+    """Default working memory of matching in bytes: a quarter of the free memory, but at least `LEAST_MEMORY`."""
     return max(LEAST_MEMORY, available_memory() // 4)
 
 
 def voxels_at_once(dictionary: Dictionary, groups: EntryGroups | None, memory: int | None) -> int:
-    """Return how many voxels are matched at once in so much memory, with groups if group matching is to do it.
+    """Return how many voxels are matched at once in some memory; `groups` are given for group matching.
 
     Raises
     ------
     ResourceError
-        If matching takes more than that.
+        If matching needs more memory than that.
     """
     memory = default_memory() if memory is None else memory
     if memory < LEAST_MEMORY:
         raise ResourceError(
             f"Matching cannot work in {memory / 1e9:.3g} GB of memory; give it at least {LEAST_MEMORY / 1e9:.2g} GB."
         )
-    # Signals as they come, of unit norm, and in real and imaginary parts; then the entry found and its score.
+    # Signals as given, of unit norm, and as real and imaginary parts; then the entry found and its score.
     each = 3 * 8 * dictionary.rank + 64 + (pair_bytes(groups) if groups is not None else 0)
     return min(MOST_AT_ONCE, max(1, memory // 2 // each // BLOCK) * BLOCK)
 
@@ -289,12 +289,12 @@ def _match(
 
 
 def _of_parts(progress: Steps, part: int, n_parts: int) -> Steps:
-    """Make the progress of one part that of all parts."""
+    """Convert the progress of one part to that of all parts."""
     return lambda done, all_: progress(part * all_ + done, n_parts * all_)
 
 
 def _image(values: Float, mask: Bool) -> Float:
-    """Put the values of the voxels inside the mask where they belong. Shape `(slices, y, x)`, NaN outside."""
+    """Arrange the values of the voxels inside the mask as images. Shape `(slices, y, x)`, NaN outside."""
     image = np.full(mask.shape, np.nan, np.float32)
     image[mask] = values
     return image

@@ -1,4 +1,4 @@
-"""Parts: what every entry of a dictionary is made of, laid out so that any entries are made by their numbers."""
+"""Parts: the component signals and shares of all entries, arranged so that entries can be computed by number."""
 
 from dataclasses import dataclass, fields
 
@@ -12,20 +12,20 @@ from mrfpipe.dictionary import Dictionary
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Parts:
-    """What every entry is made of: ``(1 - share) first + share second``, or its signal alone."""
+    """Parts of every entry: ``(1 - share) first + share second``, or the signal of a single component."""
 
     signals: Complex
     """Signals of all components, one after the other, and a signal of zeros at the end. Shape `(signals, rank)`."""
     first: ShortInt
-    """Which of them is the entry's signal of the first component. Shape `(entries)`."""
+    """Number in `signals` of each entry's first component. Shape `(entries)`."""
     second: ShortInt
-    """Of the second; the zeros if there is one component. Shape `(entries)`."""
+    """Number of the second component; that of the zeros if there is one component. Shape `(entries)`."""
     share: Double
-    """Share of the second. Shape `(entries)`."""
+    """Share of the second component. Shape `(entries)`."""
 
     @classmethod
     def of(cls, dictionary: Dictionary) -> "Parts":
-        """Give the parts of all entries of a dictionary."""
+        """Return the parts of all entries of a dictionary."""
         protocol, at = dictionary.protocol, dictionary.positions(np.arange(dictionary.n_entries))
         numbers, flat = [], [signals.reshape(-1, dictionary.rank) for signals in dictionary.components]
         offset = 0
@@ -44,7 +44,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PartsOnDevice:
-    """The same, on a device, to make entries there."""
+    """`Parts` on a device, to compute entries there."""
 
     signals: Tensor
     first: Tensor
@@ -58,7 +58,7 @@ class PartsOnDevice:
         return cls(**{f.name: torch.from_numpy(getattr(parts, f.name)).to(device) for f in fields(cls)})
 
     def units(self, numbers: Tensor) -> Tensor:
-        """Make entries by number, of unit norm. Shape `(entries)` to `(entries, rank)`."""
+        """Compute entries of unit norm by number. Shape `(entries)` to `(entries, rank)`."""
         share = self.share[numbers][:, None]  # in double precision, and so is the mixture: components may nearly cancel
         entries = (1 - share) * self.signals[self.first[numbers]] + share * self.signals[self.second[numbers]]
         units: Tensor = entries / torch.linalg.vector_norm(entries, dim=1, keepdim=True)

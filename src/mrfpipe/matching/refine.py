@@ -1,15 +1,15 @@
-"""Refinement: from the best entry to the best signal between the entries, by the same correlation.
+"""Refinement: from the best entry to the best signal between grid points, by the same correlation.
 
 Signals between the grid points are interpolated (`mrfpipe.interpolation`), so that a signal d depends smoothly on all
-parameters, and its score ``|<d, y>|^2 / |d|^2`` is raised by damped Gauss-Newton steps (Levenberg and Marquardt) from
-the entry that matching found; the complex scale between d and y is projected out (Golub and Pereyra, SIAM J Numer Anal
-10:413, 1973, in Kaufman's simplification). A step that does not raise the score, or leaves the grid's range, is
-shortened or stopped at its end, so that the score is never below the entry's; nor does a step lead to where two
-components cancel.
+parameters. Its score ``|<d, y>|^2 / |d|^2`` is increased by damped Gauss-Newton steps (Levenberg and Marquardt) from
+the entry that matching found. The complex scale between d and y is projected out (Golub and Pereyra, SIAM J Numer Anal
+10:413, 1973, in Kaufman's simplification). A step that does not increase the score is shortened, and a step out of the
+grid's range stops at its end, so that the score is never below that of the entry. Steps to where two components cancel
+are rejected.
 
-The share of a second component may leave 0 to 1 by `BEYOND` meanwhile, and is cut at the end: noise scatters it around
-its true value there, too, and where it could not, the other parameters would have to explain the noise that it must
-not.
+During refinement, the share of a second component may leave the range 0 to 1 by `BEYOND`; it is clipped at the end.
+Noise scatters it around its true value, also near 0 and 1. If it were confined, the other parameters would have to
+explain this noise.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ from mrfpipe.interpolation import WORK_ROWS, Numbers, Table, fingerprint_at, int
 from mrfpipe.matching.score import unit_signals
 
 STEPS = 12
-"""Steps tried at most."""
+"""Largest number of steps."""
 ENOUGH = 1e-7
-"""A step that raises the score by less is the last."""
+"""Steps end when the score increases by less than this."""
 BEYOND = 0.1
 """By how much a share may leave 0 to 1 while other parameters are estimated."""
 
@@ -41,7 +41,7 @@ class Estimates:
 
 
 def estimates_at(parameters: Double, dictionary: Dictionary) -> Estimates:
-    """Put parameters in SI units, shape `(voxels, parameters)`, and the fingerprints that have them together."""
+    """Return estimates of given parameters in SI units, shape `(voxels, parameters)`, with their fingerprints."""
     signals = interpolated(dictionary, parameters)[0].astype(np.complex64)
     return Estimates(parameters=dict(zip(dictionary.protocol.grid, parameters.T, strict=True)), signals=signals)
 
@@ -53,7 +53,7 @@ def on_grid(entries: Int, dictionary: Dictionary) -> Estimates:
 
 @njit(cache=True)
 def _scale(d: Numbers, y: Complex, least: float) -> tuple[complex, float]:
-    """Return the complex scale with which d fits y best, and the score of d: none if it has less than that energy."""
+    """Return the complex scale with which d fits y best, and the score of d; zeros if its energy is at most `least`."""
     overlap, energy = 0j, 0.0
     for r in range(d.size):
         overlap += d[r].conjugate() * y[r]
@@ -67,7 +67,7 @@ def _scale(d: Numbers, y: Complex, least: float) -> tuple[complex, float]:
 def _normal_equations(
     d: Numbers, slopes: Numbers, y: Complex, scale: complex, span: Double, matrix: Double, side: Double
 ) -> None:
-    """Linearise the residual y - scale d in all parameters, each in units of its span, the scale projected out."""
+    """Linearise the residual y - scale d in all parameters, in units of their spans, with the scale projected out."""
     energy = 0.0
     for r in range(d.size):
         energy += d[r].real ** 2 + d[r].imag ** 2
@@ -90,7 +90,7 @@ def _normal_equations(
 
 @njit(cache=True)
 def _stepped(at: Double, matrix: Double, side: Double, damping: float, low: Double, high: Double, to: Double) -> None:
-    """Take a damped step from `at` to `to`, inside the grid; what would leave it stays at the end it has reached."""
+    """Take a damped step from `at` to `to` within the grid; a parameter that would leave it stays at the end."""
     damped, free = matrix.copy(), side.copy()
     for p in range(len(side)):
         if (at[p] <= low[p] and side[p] < 0) or (at[p] >= high[p] and side[p] > 0):
@@ -112,7 +112,7 @@ def _refine(
     estimates: Double,
     signals: Complex,
 ) -> None:
-    """Refine `estimates` (voxels, parameters), which come as those of an entry, in place."""
+    """Refine `estimates` (voxels, parameters) in place; they start as the parameters of entries."""
     rank, n = y.shape[1], low.size
     for v in prange(len(y)):
         d, slopes = np.empty(rank, np.complex128), np.empty((n, rank), np.complex128)
@@ -139,21 +139,21 @@ def _refine(
 
 
 def refine(coefficients: Complex, entries: Int, dictionary: Dictionary) -> Estimates:
-    """Raise the score of matched entries by leaving the grid.
+    """Refine matched entries to parameters between the grid points.
 
     Parameters
     ----------
     coefficients
         Signals in the dictionary's basis, finite and not zero. Shape `(voxels, rank)`.
     entries
-        What they matched, by number. Shape `(voxels)`.
+        Numbers of the matched entries. Shape `(voxels)`.
     dictionary
-        What they were matched with.
+        The dictionary used for matching.
 
     Returns
     -------
-        Estimates inside the grid's range. Where a parameter has no say, as one of a component that is not there, it
-        stays that of the entry.
+        Estimates inside the grid's range. Where a parameter has no effect, because its component is absent, it keeps
+        the value of the entry.
 
     Raises
     ------

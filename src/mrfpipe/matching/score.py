@@ -1,8 +1,8 @@
-"""The score of an entry and its closed forms: what exact matching rests on.
+"""The score of an entry and its closed forms, the basis of exact matching.
 
 For a signal y of unit norm and an entry d, such as ``(1 - x) w + x f``, the score is ``|<d, y>|^2 / |d|^2``: the share
 of y's energy that d explains, the square of their normalised correlation. An entry of one component, ``d = w``, has
-the score p / a below. Of two components, with W = <w, y> and F = <f, y>, and
+the score p / a below. For two components, with W = <w, y> and F = <f, y>, and
 
     p = |W|^2, q = |F|^2, r = Re(W conj F)    a = |w|^2, b = |f|^2, c = Re <w, f>
 
@@ -12,16 +12,16 @@ it is the Rayleigh quotient of the pencil H = [[p, r], [r, q]], G = [[a, c], [c,
 
 Two facts follow.
 
-- No x of any kind scores above s if and only if s G - H is positive semidefinite, that is ``s a >= p``, ``s b >= q``
-  and ``(s a - p)(s b - q) >= (s c - r)^2``: a test of a pair without square root or division.
+- No x, in or outside 0 to 1, scores above s if and only if s G - H is positive semidefinite, that is ``s a >= p``,
+  ``s b >= q`` and ``(s a - p)(s b - q) >= (s c - r)^2``: a test of a pair without square root or division.
 - Over directions the quotient has one maximum and one minimum and is monotonic between them. So on a grid of x the best
   value is one of the two neighbours of the maximum, if that lies inside (0, 1), or one of the two ends.
 
-Where two components nearly cancel, so do the terms of numerator and denominator: to the square of the share
-``k = |d| / ((1-x)|w| + x|f|)`` that is left. The six numbers of a score are therefore summed in double precision, and
-it is right to a few 1e-16 / k^2; no dictionary has an entry with k below 1e-4 (`mrfpipe.dictionary.LEAST_LEFT`). Single
-precision, in which nothing would be right below k = 3e-4, only rules pairs out (`may_win`): by differences that are
-trusted to `rounding` of what they are between, however small they are.
+If two components nearly cancel, so do the terms of numerator and denominator, down to the square of the remaining share
+``k = |d| / ((1-x)|w| + x|f|)``. Therefore the six numbers of a score are summed in double precision, and the score is
+accurate to a few 1e-16 / k^2; no dictionary has an entry with k below 1e-4 (`mrfpipe.dictionary.LEAST_LEFT`). In single
+precision, nothing would be accurate below k = 3e-4. It is only used to rule out pairs (`may_win`), by differences whose
+error, however small they are, is bounded by `rounding` relative to the numbers subtracted.
 """
 
 import math
@@ -33,9 +33,9 @@ from numba import njit
 from mrfpipe.arrays import Complex, Double, Float, Int
 
 UNIT_ROUNDOFF = 2.0**-24
-"""Of single precision: a result is rounded by at most this share of it."""
+"""Unit roundoff of single precision: the largest relative rounding error of a result."""
 NEARLY_SINGULAR = 1e-8
-"""Where ``a b - c^2`` is less than this share of ``a b`` it is rounding to 1e-8 and more: see `best_on_grid`."""
+"""If ``a b - c^2`` is less than this share of ``a b``, rounding is 1e-8 of it or more: see `best_on_grid`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,7 +54,7 @@ def unit_signals(coefficients: Complex) -> Complex:
     Raises
     ------
     ValueError
-        If a signal is zero or not finite: it has no match.
+        If a signal is zero or not finite, and so has no match.
     """
     if not np.all(np.isfinite(coefficients)) or not np.all(np.any(coefficients != 0, axis=1)):
         raise ValueError("Signals to match must be finite and not zero.")
@@ -67,9 +67,9 @@ def unit_signals(coefficients: Complex) -> Complex:
 
 @njit(cache=True)
 def rounding(rank: int) -> float:
-    """Bound how far single precision is off in ``s a - p``, relative to a, ``s b - q`` to b, ``s c - r`` to sqrt(a b).
+    """Bound the rounding of ``s a - p`` relative to a, ``s b - q`` to b, ``s c - r`` to sqrt(a b), in single precision.
 
-    For signals of so many complex coefficients, a score s up to 1 and y of unit norm; u is the unit roundoff. A sum of
+    For signals of `rank` complex coefficients, a score s up to 1 and y of unit norm; u is the unit roundoff. A sum of
     2 rank products is rounded by at most 2 rank u of the norms' product (Higham, Accuracy and Stability of Numerical
     Algorithms, 3.1), so that W and F are off by 2 sqrt(2) rank u, their products p, q and r by twice that, 5.7 rank u,
     and a, b and c by 2 rank u. The few operations besides take less than 8 u.
@@ -91,8 +91,8 @@ def may_win(
     """Whether a pair may score above `limit` for any share, in single precision.
 
     The matrix limit G - H is known to an error E with entries up to ``e a, e sqrt(a b), e b``, e being the rounding;
-    ``E + 2 e diag(a, b)`` is positive semidefinite whatever their signs. So if the matrix is still positive
-    semidefinite after 2 e diag(a, b) is taken off, for which `safe` = limit - 2 e stands in the diagonal, it truly is.
+    ``E + 2 e diag(a, b)`` is positive semidefinite whatever their signs. So if the matrix remains positive
+    semidefinite after 2 e diag(a, b) is subtracted, which means `safe` = limit - 2 e in the diagonal, it truly is.
     """
     x, y, z = safe * a - p, safe * b - q, limit * c - r
     return (x * y <= z * z) | (x <= 0) | (y <= 0)
@@ -126,7 +126,7 @@ def best_share(p: float, q: float, r: float, a: float, b: float, c: float) -> fl
 
 @njit(cache=True)
 def _upper_neighbour(shares: Double, x: float) -> int:
-    """Position of the first share not below x, but from 1 to the last; np.searchsorted is not known to CUDA."""
+    """Position of the first share not below x, limited to 1 and the last; Numba for CUDA has no np.searchsorted."""
     low, high = 1, shares.size - 1
     while low < high:
         middle = (low + high) // 2
@@ -141,7 +141,7 @@ def _upper_neighbour(shares: Double, x: float) -> int:
 def best_on_grid(shares: Double, p: float, q: float, r: float, a: float, b: float, c: float) -> tuple[float, int]:
     """Best score over the shares of a grid, and its position; the lower position if two score the same.
 
-    Where the two signals are nearly parallel or opposed, where the maximum lies is rounding: all shares are tried.
+    If the two signals are nearly parallel or opposed, rounding decides where the maximum lies, so all shares are tried.
     """
     last = shares.size - 1
     best, position = score_at(shares[0], p, q, r, a, b, c), 0

@@ -1,15 +1,16 @@
-"""Sense: whether the phase of a scan's signals turns as the protocol's does, or the other way.
+"""Sense: whether the phase of a scan's signals evolves in the same direction as in the protocol, or is conjugated.
 
-A receiver, or a program on the way, may store the complex conjugate of what the conventions here call the signal. Of
-two components one then seems to be shifted to the other side of the other. The images are as good as ever, and matched
-maps look plausible while a share is wrong by a quarter. (The centre of k-space alone does not tell: fingerprints turned
-around lie in the span of the others, to a millionth of their energy.) What tells is how well entries explain single
-voxels: both components of a voxel have one phase, and shares that are not negative. So some voxels are matched as they
-are and conjugated, with a dictionary of few entries. Signals of a single component look the same either way, and pass.
+A receiver, or a program in between, may store the complex conjugate of the signal as it is defined here. The chemical
+shift between two components then appears with the opposite sign. Images look as good as ever, and matched maps look
+plausible although a share is wrong by a quarter. (The centre of k-space alone does not reveal it: conjugated
+fingerprints lie in the span of the others, to a millionth of their energy.) What reveals it is how well entries explain
+single voxels, because both components of a voxel have the same phase and shares are not negative. Therefore some voxels
+are matched as they are and conjugated, with a small dictionary. Signals of a single component look the same either way,
+and pass.
 
-Measured as energy that the best entries leave unexplained, as the signals are and conjugated: real thighs, 0.5 % and
-6.6 % in undersampled frames, 0.04 % and 6 % in a subspace; turned around, the same figures the other way around. In
-undersampled frames a scan with a few per cent of the second component passes as well.
+The measure is the energy that the best entries leave unexplained, for the signals as they are and conjugated. In real
+thighs, it was 0.5 % and 6.6 % in undersampled frames, 0.04 % and 6 % in a subspace; conjugated scans gave the same
+figures in reverse. In undersampled frames, a conjugated scan with a few per cent of the second component passes, too.
 """
 
 from dataclasses import dataclass, replace
@@ -23,19 +24,20 @@ from mrfpipe.matching.exact import match_exact
 from mrfpipe.protocol import Grid, Protocol
 
 CLEARLY = 2.0
-"""How many times more must be left as the signals are than conjugated. Of conjugated phantoms of five regions 4.4 to 20
-times in frames, with one coil or delays left uncorrected, and 2.0 to 2.6 with a tenth of their second component; of
-right scans 1.0, and 1.2 of the first alone where its field lies 150 Hz off. Only of the second alone, 150 to 200 Hz
-above where the protocol has it, is it 10."""
+"""Least ratio of unexplained energy, as the signals are over conjugated, to call them conjugated. It was 4.4 to 20 in
+frames of conjugated phantoms of five regions, with one coil or uncorrected delays, and 2.0 to 2.6 with a tenth of their
+second component. Correct scans had 1.0, and 1.2 with the first component alone at an off-resonance of 150 Hz. Only the
+second component alone, 150 to 200 Hz above where the protocol has it, gave 10."""
 EXPLAINED = 0.03
-"""Most that may be left of the energy of conjugated signals for them to count as explained; of those phantoms it was
-0.017 at most. So a scan that fits neither way, of another sequence or a field far off, is not taken for conjugated."""
+"""Largest unexplained share of the energy of conjugated signals for them to count as explained; in those phantoms it
+was at most 0.017. A scan that fits neither way, of another sequence or far off-resonance, is then not taken for
+conjugated."""
 N_VOXELS = 1000
-"""Voxels of a slice that are looked at."""
+"""Number of voxels that are matched."""
 FEW = {"T1": 16, "T2": 16, "B1": 8}
-"""Most values of a parameter in the dictionary of few entries, by its quantity; all of others."""
+"""Largest number of values of a parameter in the small dictionary, by its quantity; other quantities keep all."""
 FEW_OF_SECOND = 4
-"""Most values of a parameter that belongs to the second of two components alone."""
+"""Largest number of values of a parameter that belongs only to the second of two components."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +45,9 @@ class Unexplained:
     """Share of the energy of some signals that no entry explains."""
 
     as_they_are: float
-    """Of the signals."""
+    """Share of the signals as they are."""
     conjugated: float
-    """Of their complex conjugates."""
+    """Share of their complex conjugates."""
 
     @property
     def is_conjugated(self) -> bool:
@@ -54,7 +56,7 @@ class Unexplained:
 
 
 def few_entries(protocol: Protocol) -> Dictionary:
-    """Simulate a dictionary that tells the sense, in a tenth of the time that the whole one takes."""
+    """Simulate a small dictionary to determine the sense, in a tenth of the time of the full one."""
     few = {p.name: FEW.get(p.quantity.name, protocol.grid[p.name].size) for p in protocol.parameters}
     few |= dict.fromkeys([n for c in protocol.components[1:] for n in protocol.own_axes(c)], FEW_OF_SECOND)
     thinned = Grid(axes={name: _some(axis, few[name]) for name, axis in protocol.grid.items()})
@@ -62,7 +64,7 @@ def few_entries(protocol: Protocol) -> Dictionary:
 
 
 def _some(axis: Double, n: int) -> Double:
-    """Take so many values of an axis if it has more, its ends among them."""
+    """Select n values of an axis, including its ends, if it has more."""
     some: Double = axis[np.unique(np.linspace(0, axis.size - 1, n).round().astype(int))]
     return some
 
@@ -70,7 +72,7 @@ def _some(axis: Double, n: int) -> Double:
 def unexplained(series: FrameSeries, dictionary: Dictionary) -> Unexplained:
     """Match some voxels of a series as they are and conjugated.
 
-    What neither has inside the dictionary's basis, aliasing and noise, does not count.
+    Aliasing and noise outside the dictionary's basis do not count.
     """
     places = np.argwhere(series.mask)
     s, y, x = places[:: max(1, len(places) // N_VOXELS)].T
@@ -86,7 +88,7 @@ def unexplained(series: FrameSeries, dictionary: Dictionary) -> Unexplained:
 
 
 def _energies(signals: Complex, dictionary: Dictionary) -> tuple[float, float]:
-    """Return the energy of signals inside the dictionary's basis, and what their best entries explain of it."""
+    """Return the energy of signals inside the dictionary's basis, and how much of it the best entries explain."""
     coefficients = dictionary.compress(signals)
     energy: Double = np.linalg.norm(coefficients, axis=1).astype(np.float64) ** 2
     there = energy > 0
