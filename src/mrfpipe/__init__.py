@@ -7,7 +7,7 @@ The modules in the order of the data flow:
 protocol     sequence, components and parameters to estimate
 physics      simulation of signals
 dictionary   all fingerprints of a grid, as components in an SVD basis
-limit        what a scan can tell of each parameter at best
+limit        Cramer-Rao bound of each parameter
 acquisition  raw scans and trajectories
 imaging      reconstruction of frames or subspace coefficients
 files        results on disk, written completely or not at all

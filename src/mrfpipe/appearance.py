@@ -1,7 +1,7 @@
 """Appearance: the window and the colours in which a map is shown, and the letters at its edges, on pictures and pages.
 
-Windows of parameters are the ranges that the protocol searches, so that scans can be compared. Maps that do not state
-this range are shown in that of their values in all slices, where they count: elsewhere a parameter is a guess.
+The window of a parameter is the range that the protocol searches, so that scans can be compared. For maps that do not
+state this range, it is the range of their values in all slices, in voxels where they count: elsewhere they are guesses.
 """
 
 import math
@@ -28,10 +28,10 @@ _MOST_DIFFERENCES = 97
 
 
 def window_of(maps: ParameterMaps, parameter: Parameter) -> Window:
-    """Return the window of a parameter: what the protocol searches, or what fits the given maps if that is not known.
+    """Return the window of a parameter: the range that the protocol searches, or that of the maps if it is unknown.
 
-    Its quantity says whether all that it can be is shown, whatever is searched, or as much below zero as above. Of a
-    comparison, give the reference.
+    The quantity may ask for its full range instead, or for a window symmetric about zero. For a comparison, give the
+    maps of the reference.
     """
     quantity = parameter.quantity
     if quantity.window == "bounds":
@@ -57,13 +57,13 @@ def difference_window(maps: ParameterMaps, reference: ParameterMaps, parameter: 
 
 
 def match_window(maps: ParameterMaps) -> Window:
-    """Return the window of the match: down to the usual, or as far as the scan needs."""
+    """Return the window of the match: from `USUAL_MATCH` up, or from a lower value if the scan needs it."""
     lowest = math.floor(10 * _percentile(maps.match[maps.mask], _PERCENTILES[0])) / 10
     return max(0.0, min(USUAL_MATCH, lowest)), 1.0
 
 
 def window_from_zero(values: npt.NDArray[np.floating[Any]]) -> Window:
-    """Return the window from 0 to nearly the largest of some values, as of M0 and the gap."""
+    """Return the window from 0 to nearly the largest value, for maps such as M0 and the gap."""
     return _opened(0.0, _percentile(values, _PERCENTILES[1]))
 
 
@@ -72,7 +72,7 @@ def _percentile(values: npt.NDArray[np.floating[Any]], share: float) -> float:
 
 
 def _opened(low: float, high: float) -> Window:
-    """Give a window without width some: it shows its value in the middle colour."""
+    """Widen a window of zero width, so that its only value has the middle colour."""
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
@@ -86,11 +86,11 @@ def colours_of(name: str) -> npt.NDArray[np.uint8]:
 
 
 def side_letters(affine: Double) -> dict[str, str]:
-    """Say which side of the patient the left and the upper edge of an image are; nothing where an axis is oblique."""
+    """Return the patient's side at the left and upper edge of an image; empty for an oblique axis."""
     found = {}
     for edge, column in (("left", affine[:3, 0]), ("top", affine[:3, 1])):
         main = int(np.argmax(np.abs(column)))
         along = abs(column[main]) > 0.9 * np.linalg.norm(column)
-        # An edge is where the axis comes from.
+        # The edge is where the axis starts.
         found[edge] = ("LPI" if column[main] > 0 else "RAS")[main] if along else ""
     return found

@@ -1,4 +1,4 @@
-"""Arrays: the axis vocabulary, the checks at the edges, the device and the memory at hand.
+"""Arrays: names of axes, checks of shapes and types, and the available devices and memory.
 
 Axes are named ``slices, coils, readouts, samples, frames, rank, y, x, voxels`` and, in a dictionary, by its parameters.
 Shapes in docstrings and errors use these names. Everything is in SI units (s, rad, Hz, m) inside the library.
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mrfpipe.errors import ResourceError
 
 if TYPE_CHECKING:
-    import torch  # takes seconds, which a file that is not there need not cost
+    import torch  # takes seconds, too long for an error such as a missing file
 
 Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -101,8 +101,8 @@ def resolve_device(device: str) -> "torch.device":
 def check_numba_gpu(task: str) -> None:
     """Raise ResourceError unless Numba can use an NVIDIA GPU; `task` is what to do on the CPU instead.
 
-    torch may see a GPU that Numba cannot use, where the CUDA toolkit's compiler is missing. Numba's warnings of grids
-    with few blocks are silenced: a small protocol has no more, and its user can do nothing about it.
+    torch may see a GPU that Numba cannot use because the CUDA compiler is missing. Numba's warnings about grids with
+    few blocks are silenced: they are unavoidable with a small protocol.
     """
     from numba import cuda  # Numba looks for a GPU when it is imported
 
@@ -113,7 +113,7 @@ def check_numba_gpu(task: str) -> None:
 
 
 def limit_threads(threads: int) -> None:
-    """Compute with this many threads of the CPU, where numba or torch computes from the calling thread."""
+    """Set the number of CPU threads that numba and torch use for computations of the calling thread."""
     import numba
     import torch
 
@@ -123,7 +123,7 @@ def limit_threads(threads: int) -> None:
 
 
 def available_memory() -> int:
-    """Bytes of memory that can be had without swapping."""
+    """Bytes of memory that are available without swapping."""
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text().splitlines():

@@ -1,6 +1,6 @@
-"""Basis: the joint SVD of all entries of a grid, found without building them.
+"""Basis: the joint SVD of all entries of a grid, computed without building the entries.
 
-Their Gram matrix is a sum over components. The vectors are orthonormal, the leading one first.
+The Gram matrix of the entries is a sum over components. The vectors are orthonormal, the leading one first.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from mrfpipe.protocol import Protocol
 DEFAULT_ENERGY = 0.99999
 """Share of the entries' energy the basis keeps unless told otherwise; rank 12 for T1-FF."""
 _AT_ONCE = 4096
-"""Signals whose outer products are summed at a time."""
+"""Number of signals whose outer products are summed at a time."""
 _EXAMPLES = 500
-"""Fingerprints that `range_basis` is made of: many more than it has vectors, some dozen."""
+"""Number of fingerprints that `range_basis` is computed from, many more than its dozen or so vectors."""
 
 Gram = npt.NDArray[np.complex128]
 
@@ -35,7 +35,7 @@ def entry_gram(components: tuple[Complex, ...], protocol: Protocol) -> Gram:
     components
         Signals of each component. Shape `(*own axes, *shared axes, frames)`.
     protocol
-        Whose grid it is.
+        Protocol of the grid.
     """
     if protocol.share is None:
         return outer_sum(components[0])
@@ -54,10 +54,10 @@ def entry_gram(components: tuple[Complex, ...], protocol: Protocol) -> Gram:
 
 
 def range_basis(protocol: Protocol, model: SignalModel) -> Complex:
-    """Return the basis that keeps as much energy of a protocol's fingerprints as a dictionary's. `(frames, rank)`.
+    """Return a basis that keeps as much energy of a protocol's fingerprints as a dictionary's. `(frames, rank)`.
 
-    It is the basis of fingerprints by a signal model, drawn from the ranges of the protocol's grid, always the same:
-    for maps that no dictionary was asked for, as those of a network.
+    It is computed from fingerprints at random parameters within the ranges of the grid, with a fixed seed. It serves
+    maps that are made without a dictionary, such as those of a network.
     """
     rng = np.random.default_rng(0)
     drawn: Mapping[str, Double] = {
@@ -69,8 +69,9 @@ def range_basis(protocol: Protocol, model: SignalModel) -> Complex:
 def outer_sum(signals: Complex) -> Gram:
     """Sum of ``s conj(s)'`` over signals s `(..., frames)`, in double precision. Shape `(frames, frames)`.
 
-    In single precision the rounding of the largest directions, 1e-7 of the energy, would bury those beyond. Signals
-    are widened a block at a time, and half the matrix is enough: double precision takes hardly more time or memory.
+    In single precision, the rounding of the strongest directions, 1e-7 of the energy, would mask the weak ones. Double
+    precision takes hardly more time or memory, because signals are converted block by block and only half of the matrix
+    is computed.
     """
     signals = signals.reshape(-1, signals.shape[-1])
     upper = np.zeros((signals.shape[1], signals.shape[1]), np.complex128, order="F")
@@ -84,20 +85,20 @@ def outer_sum(signals: Complex) -> Gram:
 def leading_basis(gram: Gram, rank: int | None, energy: float) -> tuple[Complex, float]:
     """Leading eigenvectors of a Gram matrix `(frames, frames)`, and the share of energy they keep.
 
-    Eigenvectors have no phase of their own, and LAPACK's differ between machines. Here the value of the largest
-    magnitude of each is positive, so that coefficients from different machines agree.
+    The phase of an eigenvector is arbitrary, and LAPACK's choice differs between machines. Here, the value of largest
+    magnitude of each vector is made positive, so that coefficients from different machines agree.
 
     Parameters
     ----------
     gram
         Sum of ``s conj(s)'`` over signals s.
     rank
-        Number of vectors; if not given, the least, but two, that keep `energy`.
+        Number of vectors; if not given, as few as keep `energy`, but at least two.
     energy
         Share of the signals' energy to keep, 0 to 1.
     """
     values, vectors = scipy.linalg.eigh(gram)
-    kept = np.cumsum(np.maximum(values[::-1], 0))  # rounding makes those of no energy negative
+    kept = np.cumsum(np.maximum(values[::-1], 0))  # rounding may make eigenvalues near zero negative
     shares = kept / kept[-1]
     n = rank if rank is not None else max(2, int(np.searchsorted(shares, energy)) + 1)
     leading = vectors[:, ::-1][:, :n]

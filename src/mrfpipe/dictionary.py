@@ -1,14 +1,15 @@
-"""Dictionary: all fingerprints of a grid, held as the signals of the components they are made of, in an SVD basis.
+"""Dictionary: all fingerprints of a grid, stored as the signals of their components, in an SVD basis.
 
-With one component an entry is its signal. With two, a and b, it is ``(1 - share) a + share b``: each depends on axes of
-its own and on axes that both share, so that a few ten thousand component signals carry millions of entries. Entries are
-numbered over the axes of the grid, the last varying fastest; any entry is made when asked for and none is stored.
+With one component, an entry is the signal of that component. With two, a and b, it is ``(1 - share) a + share b``. Each
+component depends on axes of its own and on axes that both share, so that a few ten thousand component signals represent
+millions of entries. Entries are numbered over the axes of the grid, the last varying fastest. They are computed on
+demand; none is stored.
 
 The basis is the joint SVD of all entries (`mrfpipe.basis`). Signals are compressed as ``c = conj(basis).T s`` (McGivney
 et al., IEEE Trans Med Imaging 33:2311, 2014).
 
-Components are in single precision. Where two nearly cancel, an entry is the small difference of two large signals: so
-entries are made in double precision, and a grid that has entries of which hardly anything is left is refused.
+Components are in single precision. Where two nearly cancel, an entry is the small difference of two large signals.
+Therefore entries are computed in double precision, and a grid is refused if its components cancel almost completely.
 """
 
 from collections.abc import Mapping
@@ -25,13 +26,13 @@ from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Component, Protocol
 
 UNIT_TOLERANCE = 1e-3
-"""By how much the norm of a group's representative may differ from 1; float32 rounds it by far less."""
+"""Largest deviation of the norm of a group's representative from 1; rounding to float32 is far smaller."""
 LEAST_LEFT = 1e-4
-"""What must be left of two components a and b in an entry, ``|d| / ((1 - share)|a| + share |b|)``. What is less is a
-thousandth or more of rounding, as components are rounded by 1e-7, and would take an M0 10,000 times that of any other
-voxel."""
+"""Least norm of an entry relative to its components a and b, ``|d| / ((1 - share)|a| + share |b|)``. Below it, rounding
+is a thousandth of the entry or more, because components are rounded by 1e-7, and a voxel would need an M0 10,000 times
+that of any other."""
 SUBSPACE_LEFT = 2.5e-4
-"""Share of the entries' energy that the subspace of a reconstruction leaves out, unless the protocol says its rank."""
+"""Share of the entries' energy that the subspace of a reconstruction leaves out, unless the protocol sets its rank."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,9 +47,9 @@ class Dictionary:
     energy: float
     """Share of the entries' energy inside the basis, 0 to 1."""
     protocol: Protocol
-    """What was simulated."""
+    """The protocol that was simulated."""
     model: SignalModel = SPOILED
-    """How."""
+    """The signal model."""
 
     def __post_init__(self) -> None:
         protocol = self.protocol
@@ -98,10 +99,10 @@ class Dictionary:
 
     @property
     def subspace(self) -> Complex:
-        """The leading basis vectors that a subspace reconstruction takes. Shape `(frames, rank)`.
+        """The leading basis vectors that a subspace reconstruction uses. Shape `(frames, rank)`.
 
-        They are as many as the protocol says, or else the least that leave out no more energy than `SUBSPACE_LEFT`:
-        fewer vectors lack some of the signal, more are more to fill with noise.
+        Their number is set by the protocol, or is the least that leaves out no more energy than `SUBSPACE_LEFT`: fewer
+        vectors miss part of the signal, more vectors add noise.
         """
         rank = self.protocol.subspace_rank
         if rank is None:
@@ -116,16 +117,16 @@ class Dictionary:
         return compressed
 
     def in_basis(self, basis: Complex) -> "Dictionary":
-        """Express the entries in another orthonormal basis, for signals that are known in that alone.
+        """Express the entries in another orthonormal basis, for signals that are known only in that basis.
 
         Parameters
         ----------
         basis
-            Shape `(frames, rank)`; as the leading vectors of this dictionary's.
+            Shape `(frames, rank)`; for example the leading vectors of this dictionary's basis.
 
         Returns
         -------
-            The same entries, less what lies outside the basis.
+            The same entries, without their part outside the basis.
         """
         turn = self.basis.T @ basis.conj()
         turned = tuple(signals @ turn for signals in self.components)
@@ -191,7 +192,7 @@ class Dictionary:
         return numbers
 
     def by_group(self) -> tuple[Complex, ...]:
-        """Return the signals of each component by group: one for every point on the shared axes.
+        """Return the signals of each component by group: one group for every point on the shared axes.
 
         Shape `(groups, signals, rank)`, the signals numbered over the component's own axes.
         """
@@ -206,7 +207,7 @@ class Dictionary:
         return int(np.prod([self.protocol.grid[name].size for name in self.protocol.shared_axes], dtype=int))
 
     def numbers(self, group: Int, share: Int, *signals: Int) -> Int:
-        """Return the numbers of entries that are given as `by_group` has them.
+        """Return the numbers of entries that are given by group, as in `by_group`.
 
         Parameters
         ----------
@@ -242,12 +243,12 @@ def component_axes(protocol: Protocol, component: Component) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Products:
-    """What the norms of entries are made of, in double precision, as `LEAST_LEFT` of an entry may be left."""
+    """Inner products from which the norms of entries are computed; in double precision, as components may cancel."""
 
     energies: tuple[Double, Double]
     """Squared norms of the compressed signals of the first and the second component. Shape `(groups, signals)`."""
     cross: Double
-    """Re <first, second> of the compressed signals of two components; empty of one. Shape
+    """Re <first, second> of the compressed signals of two components; empty for one. Shape
     `(groups, seconds, firsts)`."""
 
     def cosines(self) -> Double:
@@ -258,18 +259,16 @@ class Products:
 
 
 def real_parts(signals: Complex) -> Double:
-    """Real and imaginary parts of signals `(..., rank)` in turns. Shape `(..., 2 rank)`."""
+    """Interleaved real and imaginary parts of signals `(..., rank)`. Shape `(..., 2 rank)`."""
     parts: Double = np.ascontiguousarray(signals).view(np.float32).astype(np.float64)
     return parts
 
 
 def _refuse_cancelling(dictionary: Dictionary) -> None:
-    """Refuse a dictionary if less than `LEAST_LEFT` of an entry's two components is left.
+    """Raise InputError, naming the entry, if the components of an entry cancel to less than `LEAST_LEFT`.
 
-    With u = (1 - share)|a| and v = share |b|, ``|d|^2 = (u - v)^2 + 2 u v (1 + cosine)``: pairs of signals that are not
-    opposed need no look at their entries.
-
-    InputError if there is such an entry; the error names it.
+    With u = (1 - share)|a| and v = share |b|, ``|d|^2 = (u - v)^2 + 2 u v (1 + cosine)``. Entries are computed only for
+    pairs of signals that are nearly opposed.
     """
     protocol, products = dictionary.protocol, dictionary.products()
     more_than_opposed = 1 + products.cosines()
@@ -299,7 +298,7 @@ def _unit(unit: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EntryGroups:
-    """A dictionary's entries divided into groups of entries that are alike, each with one that stands for all.
+    """A dictionary's entries divided into groups of similar entries, each with a representative signal.
 
     Made by `mrfpipe.matching.grouping.build_groups`.
     """
@@ -307,9 +306,9 @@ class EntryGroups:
     entries: ShortInt
     """Numbers of all entries, one group after the other, rising within a group. Shape `(entries)`."""
     offsets: Int
-    """Where in `entries` each group starts, and the end of the last. Shape `(groups + 1)`."""
+    """Position in `entries` where each group starts, and the end of the last group. Shape `(groups + 1)`."""
     representatives: Complex
-    """Unit signals that stand for the groups. Shape `(groups, rank)`."""
+    """Representative signals of the groups, of unit norm. Shape `(groups, rank)`."""
 
     def __post_init__(self) -> None:
         sizes = check_shape("representatives", self.representatives, "groups rank")
@@ -333,7 +332,7 @@ class EntryGroups:
         return int(self.representatives.shape[0])
 
     def in_basis(self, basis: Complex, before: Complex) -> "EntryGroups":
-        """Express the signals that stand for groups in another basis than before. Shapes `(frames, rank)`."""
+        """Express the representatives in another basis than `before`. Shapes `(frames, rank)`."""
         turned = self.representatives @ (before.T @ basis.conj())
         return replace(self, representatives=turned / np.linalg.norm(turned, axis=1, keepdims=True))
 
@@ -354,15 +353,15 @@ def build_dictionary(
     protocol
         Sequence, components and grid.
     model
-        How signals are simulated; as `mrfpipe.physics.simulate.signal_model` says if not given.
+        How signals are simulated; by default as `mrfpipe.physics.simulate.signal_model` chooses.
     rank
-        Number of basis vectors; if not given, the least that keeps `energy`.
+        Number of basis vectors; if not given, as few as keep `energy`.
     energy
         Share of the entries' energy to keep, above 0 and below 1.
     device
         Where to simulate; the CPU if not given.
     progress
-        Called with the number of signals simulated and of all.
+        Called with the number of signals simulated and the number of all signals.
 
     Raises
     ------

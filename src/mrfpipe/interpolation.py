@@ -3,8 +3,8 @@
 Between grid points the signals of components are interpolated, along each axis by the cubic through the four nearest
 points (fewer on a shorter axis). For T1-FF an interpolated component is within 1.3e-4 of the simulated one under ideal
 spoiling, within 1e-3 with phase graphs, relative to its norm. The signal ``d = (1 - x) w + x f`` of two components, or
-that of an only component, then depends smoothly on all parameters, and linearly on the share x, inside 0 to 1 and
-beyond.
+the signal of a single component, then depends smoothly on all parameters, and linearly on the share x, inside 0 to 1
+and beyond.
 """
 
 from typing import NamedTuple
@@ -19,16 +19,16 @@ from mrfpipe.dictionary import LEAST_LEFT, Dictionary
 STENCIL = 4
 """Grid points on an axis that a value is interpolated from."""
 AXES = 4
-"""Axes that a component's signals have for the kernels, those it lacks being of one point."""
+"""Axes of a component's signals in the kernels; missing axes have one point."""
 WORK_ROWS = 14
-"""A signal with its slopes along four axes, and those along the last three, two and one that it is gathered from."""
+"""Rows of a signal with slopes along four axes, and of the partial results along the last three, two and one axes."""
 
 Numbers = npt.NDArray[np.complex128]
 
 
 @njit(cache=True)
 def _cubic(axis: Double, value: float, weights: Double, slopes: Double) -> int:
-    """Give the weights of the grid points nearest to a value and their derivatives, and return the first point."""
+    """Fill in weights of the grid points around a value and their derivatives; return the first point."""
     n = min(STENCIL, axis.size)
     first = min(max(int(np.searchsorted(axis, value)) - n // 2, 0), axis.size - n)
     for i in range(n):
@@ -49,13 +49,13 @@ class Table(NamedTuple):
     """The signals of one component, to interpolate in."""
 
     signals: Float
-    """Real and imaginary parts by turns. Shape `(first axis, second, third, fourth, 2 rank)`."""
+    """Interleaved real and imaginary parts. Shape `(first axis, second, third, fourth, 2 rank)`."""
     parameter: Int
     """Number of the parameter along each axis, -1 where there is none. Shape `(axes)`."""
     values: Double
-    """Values along each axis, filled up at the end. Shape `(axes, values)`."""
+    """Values along each axis, padded with zeros. Shape `(axes, values)`."""
     sizes: Int
-    """How many values each axis has. Shape `(axes)`."""
+    """Number of values of each axis. Shape `(axes)`."""
 
 
 def table_of(dictionary: Dictionary, component: int) -> Table:
@@ -84,7 +84,7 @@ def share_of(dictionary: Dictionary) -> int:
 
 @njit(cache=True)
 def _gather(inner: Float | Double, weight: float, slope: float, outer: Double) -> None:
-    """Add a point of an axis: a value and its slopes along the axes after it, to the same with its own slope second."""
+    """Add one point of an axis to `outer`: its value, the slope along this axis, and slopes along later axes."""
     for r in range(inner.shape[1]):
         outer[0, r] += weight * inner[0, r]
         outer[1, r] += slope * inner[0, r]
@@ -142,8 +142,8 @@ def fingerprint_at(
     """Make the signal d `(rank)` at parameters, and its slopes `(parameters, rank)`.
 
     `share` is the number of the parameter that is the share of the second component, -1 if there is none; w and f are
-    work space `(WORK_ROWS, 2 rank)`. Returned is the least energy the signal must have: where two components cancel and
-    less is left of them, it is rounding.
+    work space `(WORK_ROWS, 2 rank)`. Return the least energy that the signal must have: if two components cancel
+    further, the rest is rounding.
     """
     d[:], slopes[:] = 0, 0
     _interpolate(first, at, w)

@@ -1,4 +1,4 @@
-"""Limit: what a scan can tell of each parameter in each voxel, by Fisher information.
+"""Limit: how precisely a scan can determine each parameter in each voxel, by Fisher information.
 
 A voxel's signal is ``M0 d(parameters)`` plus noise, M0 being complex. Noise is circular: its real and imaginary part
 are independent, each with half of the variance. The rows of a Jacobian J are the derivatives of the signal along the
@@ -25,8 +25,8 @@ AT_ONCE = 4096
 SIMULATED_AT_ONCE = 128
 """Voxels whose readouts are simulated at a time."""
 UNTOLD = 1e-10
-"""A parameter whose slope, but for this share of its energy, is a sum of others cannot be told; signals in single
-precision leave 1e-14."""
+"""A parameter cannot be determined if its slope, except for this share of its energy, is a linear combination of
+others; rounding to single precision leaves 1e-14."""
 
 MEDIAN_OF_NORMAL = 0.6745
 """Median of the magnitude of a normal variable of unit variance."""
@@ -63,14 +63,14 @@ def deviations(signals: Numbers, slopes: Numbers) -> Double:
 
     Returns
     -------
-        Standard deviations, inverse to M0, in the units that the slopes are per. Infinite where a parameter has no
-        effect, as T1 of a component that is not there, or the same effect as others together. Shape
+        Standard deviations, which are inversely proportional to M0, in the units of the parameters. Infinite where a
+        parameter has no effect, such as T1 of an absent component, or the same effect as a combination of others. Shape
         `(voxels, parameters)`.
 
     Raises
     ------
     ValueError
-        If shapes do not fit.
+        If shapes do not match.
     """
     sizes = check_shape("signals", signals, "voxels samples")
     check_shape("slopes", slopes, "voxels parameters samples", sizes)
@@ -97,9 +97,10 @@ def bounds(
     at
         Parameters of the voxels in SI units, by name. Shape `(voxels)` each.
     snr
-        M0 over the standard deviation of the noise that one readout leaves in the voxel: that of the image of all
-        readouts, over the root of their number. It is the same for two protocols that read the same k-space at the
-        same bandwidth; `readout_noise` computes this noise from the receiver's. One number, or one a voxel.
+        M0 over the standard deviation of the noise in the voxel from one readout: the signal-to-noise ratio of the
+        image of all readouts, over the root of their number. It is the same for two protocols that read the same
+        k-space at the same bandwidth. `readout_noise` computes this noise from that of the receiver. One number, or one
+        per voxel.
     model
         How signals are simulated.
 
@@ -126,9 +127,10 @@ def points_of(protocol: Protocol, given: Mapping[str, npt.ArrayLike]) -> dict[st
     Parameters
     ----------
     protocol
-        Says which there are.
+        Defines the parameters.
     given
-        Some of them, by name, in the units of files: numbers, or one a voxel. The others are the median of their grid.
+        Some parameters by name, in the units of files: one value, or one per voxel. Others are the median of their
+        grid.
 
     Returns
     -------
@@ -137,7 +139,7 @@ def points_of(protocol: Protocol, given: Mapping[str, npt.ArrayLike]) -> dict[st
     Raises
     ------
     ValueError
-        If there is no such parameter, or it cannot have this value.
+        If there is no parameter of a name, or its quantity cannot have the value.
     """
     names = [p.name for p in protocol.parameters]
     for name in given:
@@ -157,10 +159,10 @@ def points_of(protocol: Protocol, given: Mapping[str, npt.ArrayLike]) -> dict[st
 def readout_noise(density: Float) -> Double:
     """Compute the standard deviation of the noise that each readout leaves in a voxel, for samples of variance 1.
 
-    A voxel by itself is estimated from one readout as the mean of its samples, demodulated, with the weights that
-    compensate their density: without bias, and with the variance ``sum w^2 / (sum w)^2``. For n samples of a spoke that
-    is 4 / (3 n). Combined from coils whose noise is white with variance 1, it is divided by the root of the sum of the
-    squared sensitivities.
+    A voxel on its own is estimated from one readout by the mean of the demodulated samples, weighted by the density
+    compensation. The estimate has no bias and the variance ``sum w^2 / (sum w)^2``, which is 4 / (3 n) for the n
+    samples of a spoke. If coils with white noise of variance 1 are combined, divide the standard deviation by the root
+    of the sum of the squared sensitivities.
 
     Parameters
     ----------
@@ -185,8 +187,8 @@ def _jacobian(signals: Numbers, slopes: Numbers) -> Double:
 def _deviations(jacobian: Double) -> Double:
     """Compute `deviations` of a Jacobian `(voxels, unknowns, 2 samples)`, the last two unknowns being M0.
 
-    Rows are scaled to length 1. To their products a little is added, which makes them invertible, and the inverse large
-    where there was none.
+    Rows are scaled to length 1. A small diagonal is added to the matrix of their products, which makes it invertible;
+    the inverse is large where the matrix was singular.
     """
     length = np.linalg.norm(jacobian, axis=2, keepdims=True)
     unit = np.divide(jacobian, length, where=length > 0, out=np.zeros_like(jacobian))

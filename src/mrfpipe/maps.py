@@ -108,7 +108,7 @@ class ParameterMaps(Mapping[str, Float]):
         return found
 
     def in_order(self, order: Sequence[int], affine: Double) -> "ParameterMaps":
-        """Return the maps with their slices in the order of these numbers, which lie where the affine says."""
+        """Return the maps with their slices in the order of these numbers, and with this affine."""
         si = {name: image[order] for name, image in self.si.items()}
         sd = None if self.sd is None else {name: image[order] for name, image in self.sd.items()}
         always = {name: getattr(self, name)[order] for name in ("m0", "phase", "match", "edge", "mask")}
@@ -117,14 +117,14 @@ class ParameterMaps(Mapping[str, Float]):
 
     @property
     def quality(self) -> tuple[Quality, ...]:
-        """The quality maps there are."""
+        """The quality maps that are known."""
         bits = ", ".join(f"{1 << bit} {parameter.name}" for bit, parameter in enumerate(self.parameters))
         always = (M0, PHASE, MATCH, replace(EDGE, title=f"{EDGE.title}: {bits}"))
         known = always if self.gap is None else (*always, GAP)
         return known if self.sd is None else (*known, *map(deviation_of, self.parameters))
 
     def quality_map(self, quality: Quality) -> Float | Byte:
-        """Return a quality map there is, in its unit in files. Shape `(slices, y, x)`."""
+        """Return a known quality map, in its unit in files. Shape `(slices, y, x)`."""
         if quality.field == DEVIATION and self.sd is not None:
             parameter = self.parameter(quality.name.removesuffix("_sd"))
             scaled: Float = self.sd[parameter.name] * np.float32(parameter.scale)
@@ -138,10 +138,10 @@ class ParameterMaps(Mapping[str, Float]):
         yield from ((quality, self.quality_map(quality)) for quality in self.quality)
 
     def counts(self, parameter: Parameter) -> Bool:
-        """Return the voxels inside the mask in which the scan tells a parameter. Shape `(slices, y, x)`.
+        """Return the voxels inside the mask in which the scan determines a parameter. Shape `(slices, y, x)`.
 
         They are those whose standard deviation is small (`mrfpipe.quantities.Quantity.certain`). Where standard
-        deviations are unknown, the protocol's condition stands for them: `compared`.
+        deviations are unknown, the protocol's condition is used instead: `compared`.
         """
         if self.sd is None:
             return self.compared(parameter)
@@ -157,7 +157,8 @@ class ParameterMaps(Mapping[str, Float]):
     def compared(self, parameter: Parameter) -> Bool:
         """Return the voxels inside the mask in which estimates of a parameter are compared with these maps.
 
-        Its condition says which, whatever the standard deviations: every estimate is then compared in the same voxels.
+        They are those where the parameter's condition holds, whatever the standard deviations, so that every estimate
+        is compared in the same voxels.
         Shape `(slices, y, x)`.
         """
         return self.mask & parameter.counts_where(self.si)
@@ -187,8 +188,8 @@ class ParameterMaps(Mapping[str, Float]):
     def counting_regions(self, parameter: Parameter, rois: Labels) -> Labels:
         """Return the labels of regions where a parameter is compared, 0 elsewhere.
 
-        Where its condition has an upper limit, a region counts only if its mean, over all its voxels in the mask, keeps
-        to it, too: section 2.6 of Balsiger et al., Med Image Anal 64:101741 (2020).
+        If the condition has an upper limit, a region counts only if its mean, over all its voxels in the mask, is
+        within the limit, too: section 2.6 of Balsiger et al., Med Image Anal 64:101741 (2020).
 
         Parameters
         ----------
@@ -239,7 +240,7 @@ class Fingerprints:
             object.__setattr__(self, name, frozen(array))
 
     def in_order(self, order: Sequence[int], mask: Bool) -> "Fingerprints":
-        """Return those of the slices in the order of these numbers; the mask is that of the slices as they are."""
+        """Return the fingerprints with slices in the order of these numbers; the mask has the present order."""
         number = np.zeros(mask.shape, np.intp)
         number[mask] = np.arange(len(self.measured))
         voxels = number[order][mask[order]]

@@ -1,21 +1,21 @@
-"""Progress: what long work tells while it runs, so that whoever called it can show how far it is."""
+"""Progress: callbacks by which long computations report how far they are."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Steps = Callable[[int, int], None]
-"""Called with the number of steps done and of all."""
+"""Called with the number of steps done and the number of all steps."""
 UNTOLD: Steps = lambda done, total: None  # noqa: ARG005, E731 - nobody watches
 Progress = Callable[[str], Steps]
-"""Called with the name of a stage that begins; what it returns is told the stage's steps."""
+"""Called with the name of a stage that begins; the function it returns is called with the stage's steps."""
 SILENT: Progress = lambda _: UNTOLD  # noqa: E731 - likewise
 Epochs = Callable[[int, int, float], None]
-"""Called after an epoch of a training with the number of epochs done, of all, and the epoch's loss."""
+"""Called after a training epoch with the number of epochs done, the number of all epochs, and the epoch's loss."""
 
 
 @contextmanager
 def stage(progress: Progress, name: str) -> Iterator[None]:
-    """Tell that a stage, of which nobody knows how far it is, has begun and, when the block ends well, is done."""
+    """Report a stage of unknown progress as begun and, if the block ends without error, as done."""
     advance = progress(name)
     advance(0, 1)
     yield

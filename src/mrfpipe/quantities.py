@@ -1,7 +1,7 @@
-"""Quantities: the one table of what can be mapped, with the unit, colours and codes that every kind of output takes.
+"""Quantities: the table of what can be mapped, with the unit, colours and codes for every kind of output.
 
-A parameter is a named axis that is searched for, of one of these quantities: a protocol declares it. Its values are in
-SI units inside the library and in the quantity's unit in files, tables and figures.
+A protocol declares its parameters: named axes to search, each of one of these quantities. Values are in SI units inside
+the library and in the quantity's unit in files, tables and figures.
 """
 
 import json
@@ -23,7 +23,7 @@ Numbers = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bids:
-    """Where BIDS has an image of a quantity (https://bids-specification.readthedocs.io, quantitative MRI)."""
+    """How BIDS stores an image of a quantity (https://bids-specification.readthedocs.io, quantitative MRI)."""
 
     folder: Literal["anat", "fmap"]
     """Folder of a scan."""
@@ -34,7 +34,7 @@ class Bids:
     scale: float
     """Factor from SI to that unit."""
     description: str = ""
-    """What the image is, where it is not what its title says."""
+    """Description of the image, if it differs from the title of the quantity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,19 +50,19 @@ class Quantity:
     scale: float = 1.0
     """Factor from SI to that unit."""
     least: float = -np.inf
-    """No value is less, in SI units."""
+    """Least possible value, in SI units."""
     most: float = np.inf
-    """No value is more, in SI units."""
+    """Largest possible value, in SI units."""
     colours: str = "magma"
     """Colour map of matplotlib: perceptually uniform, diverging for what has a sign, cyclic for angles."""
     largest_sd: float
     """Standard deviation above which a value does not count, in SI units or as a share of the value."""
     relative_sd: bool = False
-    """Whether it is a share of the value."""
+    """Whether `largest_sd` is a share of the value."""
     window: Literal["values", "bounds", "symmetric"] = "values"
-    """What is shown: the values without the outermost, all from `least` to `most`, or as far below zero as above."""
+    """Window for display: the range of values without outliers, from `least` to `most`, or symmetric about zero."""
     bids: Bids | None = None
-    """Where BIDS has it."""
+    """How BIDS stores it."""
     dicom: tuple[str, str] | None = None
     """Code of DICOM (CID 7180) and its meaning."""
 
@@ -123,8 +123,8 @@ OFF_RESONANCE = Quantity(
     largest_sd=5.0,
     colours="coolwarm",
     window="symmetric",
-    # Off-resonance is the frequency in whose direction fat is shifted, which is a lower one; a field map of BIDS is the
-    # offset of the Larmor frequency, which rises with the field. The sign is turned here and nowhere else.
+    # Off-resonance is positive in the direction in which fat is shifted: lower frequency. A field map of BIDS is the
+    # offset of the Larmor frequency, which rises with the field. The sign is inverted here and nowhere else.
     bids=Bids(
         folder="fmap",
         suffix="fieldmap",
@@ -144,12 +144,12 @@ B1 = Quantity(
     bids=Bids(folder="fmap", suffix="TB1map", unit="percent", scale=100.0),
 )
 QUANTITIES = {quantity.name: quantity for quantity in (T1, T2, FAT_FRACTION, OFF_RESONANCE, B1)}
-"""What a parameter can be, by name."""
+"""Quantities that a parameter can have, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """Where another parameter of the same voxel leaves enough signal for a parameter to be compared.
+    """Condition on another parameter of a voxel, which ensures enough signal for a parameter to be compared.
 
     Section 2.6 of Balsiger et al., Med Image Anal 64:101741 (2020), has such a rule for T1 of water.
     """
@@ -186,25 +186,25 @@ class Condition:
     @overload
     def holds(self, values: "Tensor") -> "Tensor": ...
     def holds(self, values: "Numbers | Tensor") -> "Bool | Tensor":
-        """Return where values of the other parameter, in SI units, meet the condition; of arrays and tensors alike."""
+        """Return where values of the other parameter, in SI units, meet the condition; for arrays and tensors."""
         return values <= self.limit if self.sense == "<=" else values > self.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A named axis that is searched for."""
+    """A named axis to search."""
 
     name: str
     """Name in protocols, files, tables and figures."""
     quantity: Quantity
-    """What it is."""
+    """The quantity that it is."""
     title: str
     """Name for people."""
     counts: Condition | None = None
-    """Where it is compared with a reference, and counts if its standard deviation is unknown; everywhere if there is
-    no condition."""
+    """Where it is compared with a reference, and where it counts if its standard deviation is unknown; None for
+    everywhere."""
     weight: float = 1.0
-    """How much its squared error, scaled to 0..1, weighs in trainings that weigh parameters."""
+    """Weight of its squared error, scaled to 0..1, in trainings that weight parameters."""
     searched: tuple[float, float] | None = field(default=None, compare=False)
     """Least and largest value of the protocol's grid, in SI units; None if it is not known."""
 
@@ -224,7 +224,7 @@ class Parameter:
         return self.name if self.unit == "1" else f"{self.name} ({self.unit})"
 
     def counts_where(self, values: Mapping[str, Numbers]) -> Bool:
-        """Return where it counts, of the values of all parameters by name, in SI units. Of their shape."""
+        """Return where it counts, given values of all parameters by name, in SI units. Shape as the values."""
         if self.counts is None:
             return np.ones(values[self.name].shape, np.bool_)
         return self.counts.holds(values[self.counts.parameter])
@@ -236,7 +236,7 @@ def counting_rule(parameters: Iterable[Parameter]) -> str:
 
 
 def parameters_as_text(parameters: tuple[Parameter, ...]) -> str:
-    """Write in JSON what parameters are, as files of maps keep it."""
+    """Describe parameters in JSON, as it is stored in files of maps."""
 
     def described(p: Parameter) -> dict[str, str | list[float]]:
         values: dict[str, str | list[float]] = {"name": p.name, "quantity": p.quantity.name, "title": p.title}
@@ -292,7 +292,7 @@ class Quality:
     colours: str = "magma"
     """Colour map of matplotlib."""
     bids: Bids | None = None
-    """Where BIDS has it."""
+    """How BIDS stores it."""
 
 
 M0 = Quality(

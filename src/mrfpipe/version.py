@@ -1,4 +1,4 @@
-"""The version of mrfpipe, in a module of its own so that those who record it import nothing else."""
+"""The version of mrfpipe, in a separate module so that it can be imported without anything else."""
 
 from importlib.metadata import version
 
