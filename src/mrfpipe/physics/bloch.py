@@ -1,10 +1,10 @@
-"""Isochromats: the events on spins spread evenly over one unit of the gradients' dephasing.
+"""Isochromats: Bloch simulation of spins spread evenly over one unit of the gradients' dephasing.
 
-Every spin follows the Bloch equations: a pulse turns z towards x, then it relaxes, precesses counterclockwise with
-off-resonance and, where the gradients dephase, spin j of J by j / J of a turn more. The signal is the mean over the
-spins. Nothing is neglected as long as there are more spins than twice the dephasings whose effect lasts; with fewer,
-dephased magnetisation comes back as if it were refocused. Slow and obvious: what `mrfpipe.physics.epg` is tested
-against.
+A pulse rotates every spin from z towards x. The spin then relaxes and precesses counterclockwise with off-resonance;
+where the gradients dephase, spin j of J precesses by an additional j / J of a turn. The signal is the mean over the
+spins. The simulation is exact if there are more spins than twice the number of dephasings whose effect lasts; with
+fewer, dephased magnetisation returns as if it were refocused. It is slow and simple, the reference that
+`mrfpipe.physics.epg` is tested against.
 """
 
 import numpy as np
@@ -16,20 +16,20 @@ from mrfpipe.physics.events import PREPARATION, UNREAD, Events, prepared, recove
 from mrfpipe.physics.tissue import WHOLE, Parts, check_signals
 
 N_SPINS = 256
-"""Spins, unless told otherwise."""
+"""Default number of spins."""
 
 ComplexDouble = npt.NDArray[np.complex128]
 
 
 @njit(cache=True)
 def rotate(mx: float, mz: float, cosine: float, sine: float) -> tuple[float, float]:
-    """Turn z towards x."""
+    """Rotate z towards x."""
     return cosine * mx + sine * mz, cosine * mz - sine * mx
 
 
 @njit(cache=True)
 def _prepare(mx: Double, my: Double, mz: Double, factor: float) -> None:
-    """Crush the transverse magnetisation; invert, saturate or let decay with T2 the longitudinal."""
+    """Crush the transverse magnetisation; invert, saturate or T2-weight the longitudinal."""
     for j in range(mx.size):
         mx[j], my[j], mz[j] = 0, 0, factor * mz[j]
 
@@ -52,7 +52,7 @@ def _mean(mx: Double, my: Double) -> complex:
 
 @njit(cache=True)
 def _wait(mx: Double, my: Double, mz: Double, dephasing: ComplexDouble, turn: complex, decay: float) -> None:
-    """Relax, precess by `turn` and dephase, each spin by its own angle."""
+    """Relax, precess by `turn` and dephase each spin by its own angle."""
     for j in range(mx.size):
         moved = complex(mx[j], my[j]) * (turn * dephasing[j])
         mx[j], my[j], mz[j] = moved.real, moved.imag, recover(mz[j], decay, 1.0)

@@ -1,10 +1,10 @@
-"""The signal models on an NVIDIA GPU: the same physics, played by threads instead of lanes.
+"""The signal models on an NVIDIA GPU: the same physics, computed by threads instead of vector lanes.
 
-What a pulse, a preparation and recovery do is compiled from the very functions that the CPU kernels call; here is only
-how the work is shared out. Ideal spoiling takes a thread a signal, phase graphs a block a signal with a thread an
-order, isochromats a block a signal with a thread a spin. Orders that come back as an echo later than `FOLLOWED` times
-T2 are not followed; for T1-FF and FISP they change a signal by less than 1e-3 of its norm. The states of phase graphs
-are in single precision, all else in double.
+Pulses, preparations and recovery are the same functions as in the CPU kernels; this module only distributes the work.
+Ideal spoiling has one thread per signal, phase graphs one block per signal with one thread per order, and isochromats
+one block per signal with one thread per spin. Orders that return as an echo only after `FOLLOWED` times T2 are dropped;
+for T1-FF and FISP, they change a signal by less than 1e-3 of its norm. The states of phase graphs are in single
+precision, everything else in double.
 
 Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``) runs these kernels without a GPU, slowly.
 """
@@ -26,11 +26,11 @@ from mrfpipe.physics.events import PREPARATION, UNREAD, Events, prepared, recove
 from mrfpipe.physics.tissue import WHOLE, Parts, check_signals
 
 FOLLOWED = 2.8
-"""Orders are followed if they come back within so many times the longest T2: 64 of them for T1-FF."""
+"""Orders are followed if they can return within this many times the longest T2: 64 orders for T1-FF."""
 WARP, MOST_THREADS = 32, 1024
-"""Threads that run in step, and threads that a block has at most."""
+"""Number of threads that run in step, and largest number of threads in a block."""
 SPOILED_THREADS = 128
-"""Signals a block."""
+"""Signals per block."""
 
 Signals = npt.NDArray[Any]
 single: Any = float32
@@ -39,7 +39,7 @@ single: Any = float32
 
 @cuda.jit
 def _spoiled(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: Double, signals: Signals) -> None:
-    """One thread a signal; see `mrfpipe.physics.spoiled`."""
+    """One thread per signal; see `mrfpipe.physics.spoiled`."""
     signal = cuda.grid(1)
     if signal >= t1.size:
         return
@@ -67,9 +67,9 @@ def _spoiled(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, d
 
 @cuda.jit
 def _epg(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: Double, signals: Signals) -> None:
-    """One block a signal, one thread an order; see `mrfpipe.physics.epg`."""
+    """One block per signal, one thread per order; see `mrfpipe.physics.epg`."""
     signal, k, n_orders = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
-    # What goes an order up and down in a dephasing, in turns: while one is read, the other is written.
+    # Double buffers of the states that move an order up and down: while one is read, the other is written.
     shared = cuda.shared.array(0, float32)
     up, down = shared[: 4 * n_orders], shared[4 * n_orders :]
     imaginary, other = n_orders, 2 * n_orders
@@ -125,7 +125,7 @@ def _epg(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: D
             re, im = size * math.cos(phase), size * math.sin(phase)
             plus_re, plus_im = re * plus_re - im * plus_im, re * plus_im + im * plus_re
             minus_re, minus_im = re * minus_re + im * minus_im, re * minus_im - im * minus_re
-            # Dephasing: F+ goes up, F- down, and what passes zero comes back as its conjugate.
+            # Dephasing: F+ moves up, F- moves down, and F- that reaches order zero becomes F+ as its conjugate.
             if events.cycles[interval]:
                 if k < n_orders - 1:
                     up[buffer + k + 1], up[buffer + imaginary + k + 1] = plus_re, plus_im
@@ -141,7 +141,7 @@ def _epg(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: D
 
 @cuda.jit
 def _bloch(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df: Double, signals: Signals) -> None:
-    """One block a signal, one thread a spin; see `mrfpipe.physics.bloch`. Spins are added up once a frame."""
+    """One block per signal, one thread per spin; see `mrfpipe.physics.bloch`. Spins are summed once per frame."""
     sums = cuda.shared.array((2, N_SPINS), float64)
     signal, spin = cuda.blockIdx.x, cuda.threadIdx.x
     for part in range(parts.weights.size):
@@ -187,10 +187,10 @@ def _bloch(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df:
 
 
 def simulator_on(device: torch.device, spoiling: str) -> Callable[..., Signals]:
-    """Return the function that simulates signals on a GPU by a model; it takes what its twin on the CPU takes.
+    """Return the function that simulates signals on a GPU by a model, with the arguments of its CPU version.
 
-    ResourceError if Numba cannot use the GPU; when it is called, if phase graphs have more orders than a block has
-    threads.
+    ResourceError if Numba cannot use the GPU. The function raises ResourceError if phase graphs have more orders than a
+    block has threads.
     """
     check_numba_gpu("simulate")
     kernel, precision = {
@@ -212,7 +212,7 @@ def simulator_on(device: torch.device, spoiling: str) -> Callable[..., Signals]:
 
 
 def _shared_out(spoiling: str, events: Events, t2: Double) -> tuple[int, int, int, int]:
-    """Blocks, threads a block, stream, and bytes of memory that a block shares and that are not known before."""
+    """Return the number of blocks, threads per block, stream, and bytes of dynamic shared memory per block."""
     if spoiling == "spoiled":
         return -(-t2.size // SPOILED_THREADS), SPOILED_THREADS, 0, 0
     if spoiling == "bloch":

@@ -1,4 +1,4 @@
-"""Extended phase graphs: the events with what gradient and RF spoiling leave of the transverse magnetisation.
+"""Extended phase graphs: simulation with the transverse magnetisation that gradient and RF spoiling leave.
 
 States F+, F- and Z of order 0, 1, 2, ... stand for magnetisation that gradients have dephased by so many units (Weigel,
 J Magn Reson Imaging 41:266, 2015); F- of order n is kept as the conjugate of F(-n). The gradients of an interval
@@ -8,12 +8,12 @@ dephase by one unit or not at all. A pulse by the angle a that turns z towards x
     F- <- -sin^2(a/2) F+ + cos^2(a/2) F- + sin(a) Z
     Z  <- -sin(a)/2 (F+ + F-) + cos(a) Z
 
-Off-resonance turns F+ by exp(+2 pi i df t). A preparation crushes F+ and F- of all orders and multiplies Z.
+Off-resonance multiplies F+ by exp(+2 pi i df t). A preparation crushes F+ and F- of all orders and multiplies Z.
 
-Orders are followed as long as they matter. Pulses and recovery never make a state larger, and order k needs the time of
-k dephasings in the transverse plane to come back as an echo: it adds at most its norm times exp(-k t / T2) to any later
-one, t being the least time that one dephasing takes. The highest orders are dropped, for a block of signals at once,
-where this is below a tolerance.
+Orders are followed as long as they matter. Pulses and recovery never make a state larger, and order k must spend the
+time of k dephasings in the transverse plane to return as an echo. It therefore contributes at most its norm times
+exp(-k t / T2) to any later echo, where t is the least time of one dephasing. The highest orders are dropped, for a
+block of signals at once, when this contribution is below a tolerance.
 """
 
 import math
@@ -29,17 +29,17 @@ from mrfpipe.physics.events import PREPARATION, UNREAD, Events, prepared
 from mrfpipe.physics.tissue import LANES, WHOLE, Parts, check_signals, fill_lanes
 
 TOLERANCE = 1e-5
-"""What a dropped order may add to a later echo, relative to equilibrium. In the trains of T1-FF and FISP all that is
-dropped changes a signal by less than 5e-5 of its norm."""
+"""Largest contribution of a dropped order to a later echo, relative to equilibrium. In the trains of T1-FF and FISP,
+all dropped orders together change a signal by less than 5e-5 of its norm."""
 MOST_NORM = math.sqrt(2)
-"""Of the states of an order, which begin with Z of 1, counted twice."""
+"""Largest norm of the states of an order, with Z counted twice; at the beginning, Z is 1."""
 LOOK_EVERY = 4
-"""Dephasings between two looks at which orders still matter."""
+"""Number of dephasings between two checks of which orders still matter."""
 
 FP_RE, FP_IM, FM_RE, FM_IM, Z_RE, Z_IM = (i * LANES for i in range(6))
 ORDER = 6 * LANES
-"""The states of an order lie side by side, real and imaginary part of F+, F- and Z, each with all lanes. Offsets that
-are known when the kernel is compiled let it be vectorised."""
+"""Numbers per order: its states are adjacent in memory, real and imaginary part of F+, F- and Z, each for all lanes.
+Offsets are known at compile time, so that the kernel can be vectorised."""
 
 Real = npt.NDArray[Any]
 
@@ -57,9 +57,9 @@ def longitudinal(plus: float, minus: float, z: float, cosine: float, half_sine: 
 
 
 def _moved_by(units: int) -> Callable[..., None]:
-    """Make the function that plays pulse, relaxation, precession and dephasing by so many units on one order.
+    """Return the function that plays pulse, relaxation, precession and dephasing by 0 or 1 unit on one order.
 
-    What it fills, `after`, has room for the orders below, at and above: F- goes down, F+ up.
+    Its output `after` has room for the orders below, at and above: F- moves down, F+ moves up.
     """
     plus, minus, z = (1 + units) * ORDER, (1 - units) * ORDER, ORDER
 
@@ -94,7 +94,7 @@ _in_phase, _dephased = _moved_by(0), _moved_by(1)
 
 @njit(cache=True)
 def _excite_and_wait(states: Real, n: int, pulse: Real, interval: Real, cycles: int, after: Real) -> None:
-    """Play an excitation on the orders below n; order k lies at ORDER (k + 1), before them is room for a -1st."""
+    """Play an excitation on the orders below n; order k is at ORDER (k + 1), after room for an order -1."""
     for k in range(n):
         order, around = states[(k + 1) * ORDER : (k + 2) * ORDER], after[k * ORDER : (k + 3) * ORDER]
         if cycles:
@@ -113,7 +113,7 @@ def _excite_and_wait(states: Real, n: int, pulse: Real, interval: Real, cycles: 
 
 @njit(cache=True)
 def _read(zeroth: Real, pulse: Real, echo: Real, frame: Real) -> None:
-    """Add what order zero emits after the pulse to the frame."""
+    """Add the echo, the signal of order zero after the pulse, to the frame."""
     for v in range(LANES):
         keep, swap, sine = pulse[v], pulse[LANES + v], pulse[2 * LANES + v]
         re, _ = transverse(zeroth[FP_RE + v], zeroth[FM_RE + v], zeroth[Z_RE + v], keep, swap, sine)
@@ -124,7 +124,7 @@ def _read(zeroth: Real, pulse: Real, echo: Real, frame: Real) -> None:
 
 @njit(cache=True)
 def _prepare(states: Real, n: int, factor: Real) -> None:
-    """Crush the transverse magnetisation; invert, saturate or let decay with T2 the longitudinal."""
+    """Crush the transverse magnetisation; invert, saturate or T2-weight the longitudinal."""
     for k in range(n):
         order = states[(k + 1) * ORDER : (k + 2) * ORDER]
         order[FP_RE:Z_RE] = 0
@@ -137,7 +137,7 @@ def _prepare(states: Real, n: int, factor: Real) -> None:
 def _orders_that_matter(states: Real, n: int, damping: float, tolerance: float) -> int:
     """Drop the highest orders while none can add more than the tolerance to an echo.
 
-    `damping` is what is left of transverse magnetisation after one dephasing at most.
+    `damping` is the largest share of transverse magnetisation that is left after one dephasing.
     """
     while n > 1:
         order = states[n * ORDER : (n + 1) * ORDER]
@@ -157,7 +157,7 @@ def _orders_that_matter(states: Real, n: int, damping: float, tolerance: float) 
 def _tables(
     events: Events, scale: float, t1: Double, t2: Double, b1: Double, df: Double, real: Real
 ) -> tuple[Real, Real, Real, Real]:
-    """Compute what each pulse, interval, echo and preparation does to each lane, once a signal."""
+    """Compute the effect of each pulse, interval, echo and preparation on each lane, once per signal."""
     n_intervals = len(events.intervals)
     pulses = np.empty((events.flips.size, 5 * LANES), real.dtype)
     intervals, echoes = np.empty((n_intervals, 4 * LANES), real.dtype), np.empty((n_intervals, 2 * LANES), real.dtype)
@@ -186,7 +186,7 @@ def _tables(
 
 @njit(cache=True)
 def _turn_back(interval: Real, turn: float, turned: Real) -> None:
-    """Take the angle by which the frame turns with the RF phase off the precession."""
+    """Subtract the rotation of the frame with the RF phase from the precession."""
     cosine, sine = interval.dtype.type(np.cos(turn)), interval.dtype.type(np.sin(turn))
     for v in range(LANES):
         re, im = interval[LANES + v], interval[2 * LANES + v]
@@ -210,7 +210,7 @@ def _part(
 ) -> None:
     """Add the signals of one part to `signals` `(lanes, frames)`; its pulses are `scale` times the nominal.
 
-    It computes in the type of `real`.
+    The type of `real` is the precision of the computation.
     """
     pulses, intervals, echoes, preparations = _tables(events, scale, t1, t2, b1, df, real)
     turned, frames = np.empty(4 * LANES, real.dtype), np.zeros((events.n_frames, 2 * LANES), real.dtype)
@@ -271,7 +271,7 @@ def _all(
 
 
 def orders_within(events: Events, time: float) -> int:
-    """Return how many orders come back as an echo within a time, in s; no more than the gradients ever dephase to."""
+    """Return how many orders can return as an echo within a time, in s; at most as many as there are dephasings."""
     n_dephasings = int(np.sum(events.cycles[events.interval[events.kind != PREPARATION]]))
     return 1 + (n_dephasings if math.isinf(time) else min(n_dephasings, math.ceil(time / events.cycle_time)))
 
@@ -293,13 +293,13 @@ def epg_signals(
     Parameters
     ----------
     events, t1, t2, b1, df, parts
-        As for `mrfpipe.physics.spoiled.spoiled_signals`. It is fastest where neighbours are alike.
+        As for `mrfpipe.physics.spoiled.spoiled_signals`. It is fastest if neighbouring signals are similar.
     n_orders
-        Orders that are followed at most; if not given, as many as matter.
+        Largest number of orders to follow; if not given, all that matter.
     tolerance
-        What a dropped order may add to a later echo, relative to equilibrium.
+        Largest contribution of a dropped order to a later echo, relative to equilibrium.
     dtype
-        float32 or float64, of the states.
+        Precision of the states, float32 or float64.
 
     Returns
     -------

@@ -1,18 +1,19 @@
-"""A sequence and what came before it, compiled to one list of events that every kernel plays in order.
+"""A sequence and its history, compiled to one list of events that every kernel plays in order.
 
-Two kinds of events are enough. An excitation is a pulse, an echo and the time until the next event, in which the
-magnetisation relaxes, precesses and is dephased; a pulse of a preparation that is played pulse by pulse is one without
-echo, a delay one without either. A preparation multiplies the longitudinal magnetisation by a factor and crushes the
-transverse; inversions, T2 preparations and spoilers are ones. History is more events before, whose echoes nobody reads.
+There are two kinds of events. An excitation is a pulse, an echo and the time until the next event, during which the
+magnetisation relaxes, precesses and is dephased. The pulses of a preparation that is played pulse by pulse are
+excitations without echo, and delays are excitations without pulse and echo. A preparation multiplies the longitudinal
+magnetisation by a factor and crushes the transverse magnetisation: inversions, T2 preparations and spoilers. The
+history consists of additional events at the beginning, whose echoes are not read.
 
 A sequence repeats flip angles, intervals and preparations. Each different one is a row of a table, so that kernels
-compute sines and exponentials once a signal and look them up event by event.
+compute sines and exponentials once per signal and look them up for every event.
 
-The RF phase is put into the frame, which turns with it: pulses are then all about one axis, the receiver follows by
-itself, and between two pulses the transverse magnetisation turns back by the difference of their phases.
+The frame of reference rotates with the RF phase. All pulses are then about one axis, the receiver phase follows
+automatically, and between two pulses the transverse magnetisation is rotated back by the difference of their phases.
 
-Dephasing is counted in units of its greatest common divisor, and an event of several units is cut into events of one,
-each with its share of the time: kernels dephase by nothing or by one.
+Dephasing is counted in units of its greatest common divisor. An event of several units is split into events of one
+unit, each with its share of the time, so that kernels dephase by zero or one unit.
 """
 
 import math
@@ -26,8 +27,9 @@ from mrfpipe.arrays import Double, Int
 from mrfpipe.protocol import Block, Delay, Excitations, History, Inversion, Pulses, Sequence, Spoiling, T2Preparation
 
 STEADY_AFTER = 10.0
-"""A repeated sequence is played from equilibrium for so many seconds, and once more, which is kept. The second time it
-is played the signals of T1-FF change by less than 3e-5 in norm; the first differ by up to 7 % (T1 2 s, B1 1)."""
+"""A repeated sequence is played from equilibrium for this many seconds, and once more for the result. In the second
+repetition, the signals of T1-FF change by less than 3e-5 in norm; those of the first differ by up to 7 % (T1 2 s, B1
+1)."""
 
 EXCITATION, PREPARATION = 0, 1
 UNREAD = -1
@@ -36,7 +38,7 @@ _READ = 0
 """Frame of an event whose echo is read, until frames are counted."""
 
 Steps = npt.NDArray[Any]
-"""Events before tables are made of them. Shape `(events)`."""
+"""Events before they are converted to tables. Shape `(events)`."""
 _STEP = np.dtype(
     [
         ("kind", np.int64),
@@ -56,7 +58,7 @@ _STEP = np.dtype(
 
 
 class Events(NamedTuple):
-    """What is played, in the form that kernels take; a tuple, so that Numba can."""
+    """Compiled events in the form that kernels take: a named tuple, which Numba supports."""
 
     kind: Int
     """`EXCITATION` or `PREPARATION`. Shape `(events)`."""
@@ -65,9 +67,9 @@ class Events(NamedTuple):
     interval: Int
     """Row in `intervals`, of excitations. Shape `(events)`."""
     turn: Double
-    """Angle by which the frame turns with the RF phase until the next pulse, in rad. Shape `(events)`."""
+    """Angle by which the frame rotates with the RF phase until the next pulse, in rad. Shape `(events)`."""
     frame: Int
-    """Which frame the echo is a part of, or `UNREAD`. Shape `(events)`."""
+    """Frame that the echo contributes to, or `UNREAD`. Shape `(events)`."""
     flips: Double
     """Different nominal flip angles in rad. Shape `(flips)`."""
     intervals: Double
@@ -81,23 +83,23 @@ class Events(NamedTuple):
     n_frames: int
     """Frames of the sequence."""
     readouts_per_frame: int
-    """Echoes whose mean a frame is."""
+    """Number of echoes that are averaged to a frame."""
 
 
 @njit(cache=True)
 def prepared(gain: float, angle: float, duration: float, b1: float, t2: float) -> float:
-    """Multiply by a gain, by what a pulse that scales with B1 leaves, and by what T2 leaves after a time."""
+    """Return the factor of a preparation: gain, cosine of a flip angle scaled by B1, and T2 decay over a time."""
     return gain * math.cos(b1 * angle) * math.exp(-duration / t2)
 
 
 @njit(cache=True)
 def recover(mz: float, decay: float, equilibrium: float) -> float:
-    """Relax towards the equilibrium, which only order zero of a phase graph has; `decay` is exp(-t / T1)."""
+    """Relax towards the equilibrium, which is 0 for all orders but zero of a phase graph; `decay` is exp(-t / T1)."""
     return equilibrium + (mz - equilibrium) * decay
 
 
 def events_of(sequence: Sequence, history: History) -> Events:
-    """Compile a sequence and its history, which begins in equilibrium, to events."""
+    """Compile a sequence and its history, which starts from equilibrium, to events."""
     played = _played(sequence.blocks, sequence.readouts_per_frame)
     match history.kind:
         case "equilibrium":
@@ -110,7 +112,7 @@ def events_of(sequence: Sequence, history: History) -> Events:
 
 
 def repetitions_before(sequence: Sequence) -> int:
-    """Return how often a repeated sequence is played before it is taken to be steady."""
+    """Return how often a repeated sequence is played before it counts as in steady state."""
     return math.ceil(STEADY_AFTER / sequence.duration)
 
 
@@ -131,7 +133,7 @@ def _unread(steps: Steps) -> Steps:
 
 
 def _in_another_slice(sequence: Sequence) -> Steps:
-    """Play what is not slice-selective; trains of excitations are nothing but time."""
+    """Play only what is not slice-selective; trains of excitations become delays."""
     waited = (Delay(duration=float(b.tr.sum())) if isinstance(b, Excitations) else b for b in sequence.blocks)
     return _played(tuple(waited), sequence.readouts_per_frame)
 
@@ -180,10 +182,10 @@ def _steps(n: int, **columns: float | Double) -> Steps:
 
 
 def _turned(steps: Steps) -> Steps:
-    """Find the angle from the RF phase of each pulse to the next one's, in rad; there is none after the last.
+    """Compute the angle from the RF phase of each pulse to that of the next, in rad; 0 after the last pulse.
 
-    Differences are taken of whole numbers, of which ``n (n + 1) / 2`` is one, before they are multiplied: angles of
-    many turns have few digits left.
+    Integers such as ``n (n + 1) / 2`` are subtracted before they are multiplied by the increment, because angles of
+    many turns lose digits.
     """
     pulses = np.flatnonzero(steps["is_pulse"])
     one, following = steps[pulses[:-1]], steps[pulses[1:]]
@@ -194,7 +196,7 @@ def _turned(steps: Steps) -> Steps:
 
 
 def _cut(steps: Steps) -> Steps:
-    """Cut events of several units of dephasing into events of one; pulse and echo stay with the first."""
+    """Split events of several units of dephasing into events of one unit; pulse and echo stay with the first."""
     unit = max(1, int(np.gcd.reduce(steps["cycles"])))
     n_parts = np.maximum(steps["cycles"] // unit, 1)
     cut = np.repeat(steps, n_parts)
@@ -209,7 +211,7 @@ def _cut(steps: Steps) -> Steps:
 
 
 def _tables(steps: Steps, sequence: Sequence) -> Events:
-    """Make a table of the different pulses, intervals and preparations each."""
+    """Make tables of the different pulses, intervals and preparations."""
     excites = steps["kind"] == EXCITATION
     pulse, interval = np.zeros(len(steps), np.int64), np.zeros(len(steps), np.int64)
     flips, pulse[excites] = np.unique(steps["angle"][excites], return_inverse=True)

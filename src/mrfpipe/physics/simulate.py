@@ -101,11 +101,11 @@ def component_signals(
     protocol
         Sequence, components and grid.
     model
-        How.
+        Signal model.
     device
         Where to compute; the CPU if not given.
     progress
-        Called with the number of signals simulated and of all.
+        Called with the number of signals simulated and the number of all signals.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def fingerprints(
     protocol, model, device
         As for `component_signals`; the grid is not used.
     parameters
-        One value a voxel of every parameter, by name, in SI units. Shape `(voxels)` each.
+        Value of every parameter in each voxel, by name, in SI units. Shape `(voxels)` each.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def fingerprints(
     Raises
     ------
     ValueError
-        If a parameter is missing, or a value can only be in another unit.
+        If a parameter is missing, or a value is so large that it must be in another unit.
     """
     values, events = checked(protocol, parameters), events_of(protocol.sequence, protocol.history)
     n_voxels = next(iter(values.values())).size
@@ -174,7 +174,7 @@ def fingerprints(
 def readout_signals(
     protocol: Protocol, parameters: Mapping[str, Double], model: SignalModel = SPOILED
 ) -> npt.NDArray[np.complex128]:
-    """Simulate the signal of each voxel at every readout's echo: `fingerprints` before frames are made.
+    """Simulate the signal of each voxel at every readout's echo: `fingerprints` without averaging to frames.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def precise_readouts(
 ) -> npt.NDArray[np.complex128]:
     """Simulate the signal of one component at every readout's echo, to about 1e-12 of its norm.
 
-    Parameters may be out of what their quantities can be. Shape `(voxels, readouts)`.
+    Parameters may lie outside the limits of their quantities. Shape `(voxels, readouts)`.
     """
     n = next(iter(parameters.values())).size
     simulator = _simulator(model, None)
@@ -202,14 +202,14 @@ def precise_readouts(
 
 
 def _every_readout(protocol: Protocol) -> Events:
-    """Compile the sequence, every readout a frame."""
+    """Compile the sequence with one frame per readout."""
     sequence = protocol.sequence
     single = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
     return events_of(single, protocol.history)
 
 
 def checked(protocol: Protocol, parameters: Mapping[str, Double]) -> dict[str, Double]:
-    """Return the values of a protocol's parameters, all of one length and within what their quantities can be."""
+    """Return the values of a protocol's parameters after checking their lengths and upper limits."""
     sizes: dict[str, int] = {}
     for p in protocol.parameters:
         if p.name not in parameters:
@@ -277,7 +277,7 @@ def _simulator(model: SignalModel, device: torch.device | None) -> Simulator:
 
 
 def _parts(protocol: Protocol, component: Component, model: SignalModel) -> Parts:
-    """Return every peak of the component's spectrum in every layer of the slice."""
+    """Return the parts of a component: every peak of its spectrum in every layer of the slice."""
     layers = layers_of(protocol.sequence.excitation_time_bandwidth) if model.slice_profile else WHOLE
     n_layers, n_peaks = layers.weights.size, component.shifts.size
     return Parts(

@@ -1,11 +1,11 @@
-"""Slice profile: how much of the flip angle each layer of the slice gets.
+"""Slice profile: the flip angle of each layer of the slice.
 
 The excitation is a Hann-windowed sinc. A layer's flip angle is proportional to the pulse's spectrum there (small-tip
-approximation: Pauly, Nishimura and Macovski, J Magn Reson 81:43, 1989; what it predicts is right to 1 % of the centre's
-signal up to 15 degrees, to 10 % at 60), and the phase across the slice is refocused. The nominal flip angle is that of
-the slice's centre. With time-bandwidth product TB the pulse of duration T is
-``sinc(TB t / T) (1 + cos(2 pi t / T)) / 2`` for t from -T / 2 to T / 2, and a layer at z slice thicknesses from the
-centre sees it at the frequency ``TB z / T``.
+approximation: Pauly, Nishimura and Macovski, J Magn Reson 81:43, 1989; it is accurate to 1 % of the signal at the
+centre up to 15 degrees, to 10 % at 60), and the phase across the slice is refocused. The nominal flip angle is that at
+the centre of the slice. With time-bandwidth product TB, the pulse of duration T is
+``sinc(TB t / T) (1 + cos(2 pi t / T)) / 2`` for t from -T / 2 to T / 2. A layer at z slice thicknesses from the centre
+gets the spectrum at the frequency ``TB z / T``.
 """
 
 import numpy as np
@@ -14,12 +14,12 @@ from mrfpipe.arrays import Double
 from mrfpipe.physics.tissue import Parts
 
 N_LAYERS = 12
-"""Layers on one side of the slice; the other side is the same. With ten times as many, farther out, the signals of
-T1-FF change by less than 1e-3 of their norm, for time-bandwidth products from 2 to 8."""
+"""Number of layers on one side of the slice; the other side is the same. With ten times as many, over a larger extent,
+the signals of T1-FF change by less than 1e-3 of their norm, for time-bandwidth products from 2 to 8."""
 EXTENT = 1.2
 """Distance from the centre, in slice thicknesses, up to which layers are simulated."""
 N_TIMES = 512
-"""Steps of the integral over the pulse; far finer than its windowed lobes."""
+"""Number of steps of the integral over the pulse, far finer than the lobes of the pulse."""
 
 
 def flip_profile(time_bandwidth: float, z: Double) -> Double:
@@ -36,8 +36,7 @@ def flip_profile(time_bandwidth: float, z: Double) -> Double:
 def layers_of(time_bandwidth: float) -> Parts:
     """Divide a slice into `N_LAYERS` layers of equal thickness at ``(i + 1/2) EXTENT / N_LAYERS`` from its centre.
 
-    Their weights make a slice that got the nominal flip angle from edge to edge, and none outside, emit what it emits
-    without a profile.
+    The weights are such that a perfectly rectangular profile gives the same signal as a simulation without a profile.
     """
     z = (np.arange(N_LAYERS) + 0.5) * EXTENT / N_LAYERS
     weights = np.full(N_LAYERS, 2 * EXTENT / N_LAYERS)

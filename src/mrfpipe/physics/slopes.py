@@ -1,8 +1,8 @@
 """Slopes: the derivatives of a voxel's signal along every parameter, to about nine digits.
 
-Along T1, T2, B1 and off-resonance they are central differences of fourth order between signals that are simulated in
-double precision. A voxel's signal is linear in the share of a second component, so that there it is the difference of
-the two components, at the ends of its range as anywhere.
+Along T1, T2, B1 and off-resonance, they are central differences of fourth order of signals that are simulated in double
+precision. The signal is linear in the share of a second component, so that its derivative is the difference of the two
+components, also at the ends of the range.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ from mrfpipe.protocol import Component, Excitations, Protocol, Pulses
 RELATIVE_STEP = 2e-3
 """Step along T1 and T2, relative to their value."""
 OFF_RESONANCE_STEP = 1e-3
-"""Step along off-resonance, in Hz: small against a turn within the longest T2."""
+"""Step along off-resonance, in Hz; over the longest T2, it adds a phase much smaller than one turn."""
 ANGLE_STEP = 0.02
-"""Step along B1: by how much it turns magnetisation that sees all pulses of a sequence, in rad. Coherent signals swing
-with that angle, hundreds of rad of a long train."""
+"""Step along B1, in rad: the change of the summed flip angle of all pulses of a sequence. Coherent signals oscillate
+with this sum, which is hundreds of rad in a long train."""
 OFFSETS = np.array([0.0, -2.0, -1.0, 1.0, 2.0])
-"""Where signals are simulated, in steps; the first is the voxel itself."""
+"""Positions at which signals are simulated, in steps; the first is the voxel itself."""
 WEIGHTS = np.array([0.0, 1.0, -8.0, 8.0, -1.0]) / 12
-"""What each adds to the slope, for a step of 1."""
+"""Finite-difference weights of these positions, for a step of 1."""
 
 ComplexDouble = npt.NDArray[np.complex128]
 
@@ -47,7 +47,7 @@ def readout_slopes(
     Raises
     ------
     ValueError
-        If a parameter is missing, or a value can only be in another unit.
+        If a parameter is missing, or a value is so large that it must be in another unit.
     """
     values = checked(protocol, parameters)
     made = [_component(protocol, component, values, model) for component in protocol.components]
@@ -63,7 +63,7 @@ def readout_slopes(
 def _component(
     protocol: Protocol, component: Component, values: Mapping[str, Double], model: SignalModel
 ) -> tuple[ComplexDouble, ComplexDouble]:
-    """Differentiate the signal of one component; its slope is 0 along what it does not depend on."""
+    """Differentiate the signal of one component; slopes along parameters that it does not depend on are 0."""
     names = [name for name in values if name in {*component.parameters, protocol.b1, protocol.off_resonance}]
     n_voxels, n_readouts = next(iter(values.values())).size, protocol.sequence.n_readouts
     steps = {name: _step(protocol, name, values[name]) for name in names}

@@ -1,8 +1,8 @@
-"""Ideal spoiling: the transverse magnetisation is gone before every pulse.
+"""Ideal spoiling: the transverse magnetisation is zero before every pulse.
 
-Then the longitudinal magnetisation alone has a memory, it depends on T1, on B1 and, by T2 preparations, on T2, and
-off-resonance is nothing but the phase of the echo. This is the model of the authors of T1-FF (Marty and Carlier, Magn
-Reson Med 83:621, 2020).
+Only the longitudinal magnetisation then carries over from pulse to pulse. It depends on T1, on B1 and, through T2
+preparations, on T2; off-resonance only affects the phase of the echo. This is the model of the authors of T1-FF (Marty
+and Carlier, Magn Reson Med 83:621, 2020).
 """
 
 import numpy as np
@@ -18,21 +18,21 @@ ComplexDouble = npt.NDArray[np.complex128]
 
 @njit(cache=True)
 def _prepare(mz: Double, factor: Double) -> None:
-    """Invert, saturate or let decay with T2."""
+    """Invert, saturate or T2-weight the longitudinal magnetisation."""
     for v in range(LANES):
         mz[v] *= factor[v]
 
 
 @njit(cache=True)
 def _tip_and_recover(mz: Double, pulse: Double, interval: Double) -> None:
-    """Keep what the pulse leaves longitudinal, and recover until the next event."""
+    """Apply the pulse to the longitudinal magnetisation, and recover until the next event."""
     for v in range(LANES):
         mz[v] = recover(mz[v] * pulse[LANES + v], interval[v], 1.0)
 
 
 @njit(cache=True)
 def _tip_read_and_recover(mz: Double, pulse: Double, interval: Double, frame: Double) -> None:
-    """Do the same and add the echo of what the pulse tips to the frame."""
+    """Do the same, and add the echo of the excited magnetisation to the frame."""
     for v in range(LANES):
         transverse = mz[v] * pulse[v]
         frame[v] += transverse * interval[LANES + v]
@@ -44,7 +44,7 @@ def _tip_read_and_recover(mz: Double, pulse: Double, interval: Double, frame: Do
 def _tables(
     events: Events, scale: float, t1: Double, t2: Double, b1: Double, df: Double
 ) -> tuple[Double, Double, Double]:
-    """Compute what each pulse, interval and preparation does to each lane, once a signal."""
+    """Compute the effect of each pulse, interval and preparation on each lane, once per signal."""
     pulses, intervals = np.empty((events.flips.size, 2 * LANES)), np.empty((len(events.intervals), 3 * LANES))
     preparations = np.empty((len(events.preparations), LANES))
     for v in range(LANES):
@@ -114,7 +114,7 @@ def spoiled_signals(
     Parameters
     ----------
     events
-        What is played; RF phases and dephasing have no effect.
+        Compiled sequence; RF phases and dephasing have no effect.
     t1, t2
         In s. Shape `(signals)`.
     b1
@@ -122,7 +122,7 @@ def spoiled_signals(
     df
         Off-resonance in Hz. Shape `(signals)`.
     parts
-        What each signal is the sum of.
+        Parts that each signal is the sum of.
 
     Returns
     -------

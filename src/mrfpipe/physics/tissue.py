@@ -1,7 +1,7 @@
-"""What kernels simulate: T1, T2, B1 and off-resonance of signals, and the parts a component's signal is the sum of.
+"""Input of the kernels: T1, T2, B1 and off-resonance of signals, and the parts that a component's signal is the sum of.
 
-A spectrum has several peaks and a slice is many thin layers: the signal of a component is a weighted sum of what its
-parts emit, and a part differs from the component in its frequency and in how much of the flip angle it gets.
+A spectrum has several peaks, and a slice consists of thin layers. The signal of a component is therefore a weighted sum
+over parts, which differ from the component in frequency and flip angle.
 """
 
 from typing import NamedTuple
@@ -13,11 +13,11 @@ from mrfpipe.arrays import Double, check_shape
 FourDoubles = tuple[Double, Double, Double, Double]
 
 LANES = 32
-"""Signals that are simulated side by side, in the lanes of the processor's vector units."""
+"""Number of signals that are simulated in parallel, in the lanes of the processor's vector units."""
 
 
 class Parts(NamedTuple):
-    """What the signal of a component is the weighted sum of."""
+    """Parts whose weighted sum is the signal of a component."""
 
     weights: Double
     """Shape `(parts)`."""
@@ -28,11 +28,11 @@ class Parts(NamedTuple):
 
 
 WHOLE = Parts(np.ones(1), np.ones(1), np.zeros(1))
-"""A component that is all alike."""
+"""A component with a single part."""
 
 
 def check_signals(*, t1: Double, t2: Double, b1: Double, df: Double) -> FourDoubles:
-    """Check that T1, T2, B1 and df have one value a signal, and return them in this order as kernels take them."""
+    """Check that T1, T2, B1 and df have one value per signal, and return them in this order for the kernels."""
     sizes = check_shape("t1", t1, "signals")
     for name, values in (("t2", t2), ("b1", b1), ("df", df)):
         check_shape(name, values, "signals", sizes)
@@ -41,6 +41,6 @@ def check_signals(*, t1: Double, t2: Double, b1: Double, df: Double) -> FourDoub
 
 
 def fill_lanes(signals: FourDoubles) -> FourDoubles:
-    """Repeat the last signal until all lanes of the last block have one."""
+    """Repeat the last signal to fill all lanes of the last block."""
     t1, t2, b1, df = (np.pad(values, (0, -values.size % LANES), mode="edge") for values in signals)
     return t1, t2, b1, df

@@ -1,8 +1,8 @@
-"""Variants: what a scan may have been although its protocol says otherwise.
+"""Variants: ways in which a scan may have differed from its protocol.
 
-What the magnetisation has been through before, what the inversion does, how much is left of the transverse
-magnetisation, how even the flip angle is across the slice and which way the receiver counts phase: nobody reads these
-off a scanner's console, and a scan that breaks one of them matches as well as any other.
+They concern the history of the magnetisation, the inversion, residual transverse magnetisation, the slice profile and
+the sign of the receiver phase. None of these can be read off a scanner's console, and a scan that differs in one of
+them matches as well as any other.
 """
 
 from collections.abc import Iterator
@@ -13,24 +13,24 @@ from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import History, Inversion, Protocol
 
 INVERSIONS = (*(Inversion(efficiency=e) for e in (1.0, 0.95, 0.9, 0.85)), Inversion(scales_with_b1=True))
-"""What an inversion may be. Adiabatic ones reach 0.9 to 1 in tissue."""
+"""Inversions to try. The efficiency of adiabatic inversions in tissue is 0.9 to 1."""
 
 
 class Setting(NamedTuple):
     """One thing that variants differ in."""
 
     name: str
-    """What it is, for people."""
+    """Description for display."""
     remedy: str
-    """What to set to have it so."""
+    """What to set in a protocol or command to get this setting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Variant:
-    """What a scan may be a scan of."""
+    """A protocol and signal model that a scan may have followed."""
 
     protocol: Protocol
-    """The protocol that then holds."""
+    """The protocol of this variant."""
     model: SignalModel
     """How its signals are simulated."""
     conjugated: bool = False
@@ -42,12 +42,12 @@ class Variant:
         return next((block for block in self.protocol.sequence.blocks if isinstance(block, Inversion)), None)
 
     def since(self, other: "Variant") -> tuple[Setting, ...]:
-        """Return the settings that are not another variant's."""
+        """Return the settings that differ from those of another variant."""
         return tuple(mine for mine, its in zip(self.settings, other.settings, strict=True) if mine != its)
 
     @property
     def settings(self) -> tuple[Setting, ...]:
-        """All that variants of a protocol can differ in."""
+        """All settings in which variants of a protocol can differ."""
         return (
             _of_history(self.protocol.history),
             _of_inversion(self.inversion),
@@ -96,24 +96,24 @@ def _of_spoiling(model: SignalModel) -> Setting:
 
 
 def after(protocol: Protocol, history: History) -> Protocol:
-    """Play the sequence after another history."""
+    """Return the protocol with another history."""
     return replace(protocol, history=history)
 
 
 def inverted(protocol: Protocol, **inversion: float | bool) -> Protocol:
-    """Invert otherwise."""
+    """Return the protocol with another inversion."""
     return replace(protocol, sequence=protocol.sequence.with_blocks(Inversion, **inversion))
 
 
 def variants_of(base: Variant, slices_before: int) -> Iterator[Variant]:
-    """Give the variants that differ from another one in one setting.
+    """Yield the variants that differ from a given one in a single setting.
 
     Parameters
     ----------
     base
-        What they differ from.
+        The given variant.
     slices_before
-        Slices of the scan that may have been measured before the one that is looked at; 0 if it has a single one.
+        Slices of the scan that may have been measured before the slice in question; 0 if there is only one.
     """
     for history in _histories(slices_before):
         if history.kind != base.protocol.history.kind:
@@ -128,13 +128,13 @@ def variants_of(base: Variant, slices_before: int) -> Iterator[Variant]:
 
 
 def _histories(slices_before: int) -> tuple[History, ...]:
-    """Return what a slice may have been through; one that none was measured before, nothing or its own sequence."""
+    """Return possible histories of a slice: repetition, and either other slices before it or equilibrium."""
     other = History(kind="multislice", slices=slices_before) if slices_before else History(kind="equilibrium")
     return History(kind="repeated"), other
 
 
 def _inverted_otherwise(base: Variant) -> Iterator[Variant]:
-    """Give other inversions; none if the sequence has no inversion."""
+    """Yield variants with other inversions; none if the sequence has no inversion."""
     for inversion in INVERSIONS if base.inversion else ():
         if inversion != base.inversion and not (inversion.scales_with_b1 and base.protocol.b1 is None):
             how = {"efficiency": inversion.efficiency, "scales_with_b1": inversion.scales_with_b1}
