@@ -1,7 +1,7 @@
-"""Bodies drawn from a seed: every seed is another person, of another build, with another disease and other fields.
+"""Bodies drawn from a seed: every seed gives another person, with their own build, disease and fields.
 
-Orientation is that of a patient on the back, seen from the feet: image columns run to the patient's left, rows to
-posterior, slices towards the head. The right limb is on the left of the image.
+The orientation is that of a patient in supine position, seen from the feet: image columns run to the patient's left,
+rows to posterior, slices towards the head. The right limb is on the left of the image.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,9 @@ from mrfpipe.phantom.tissue import fill
 from mrfpipe.phantom.truth import PARAMETERS, Phantom
 
 BODY_FOV = 350 * MM
-"""Field of view the bodies are drawn for; in a smaller one they are drawn smaller, so that they always fit."""
+"""Field of view that bodies are drawn for. In a smaller one, they are scaled down, so that they always fit."""
 CLEARANCE = 2 * MM
-"""How far a region of interest stays from the muscle's border, at least one voxel."""
+"""Distance of a region of interest from the border of its muscle; at least one voxel."""
 MAPS = (*(p.name for p in PARAMETERS), "m0")
 
 
@@ -39,13 +39,13 @@ def draw(
 ) -> Phantom:
     """Draw a region of a person with a neuromuscular disease.
 
-    Shapes and values are functions of position, so that a seed is the same person at any matrix. They are continuous
-    and lie off any grid. Cortical bone and gas give no signal and are outside the mask.
+    Shapes and values are functions of position, so that a seed gives the same person at any matrix. Values are
+    continuous and not tied to any dictionary grid. Cortical bone and gas give no signal and are outside the mask.
 
     Parameters
     ----------
     region
-        What is drawn of the person.
+        The region of the body to draw.
     matrix
         Voxels along x and along y.
     fov
@@ -55,13 +55,13 @@ def draw(
     slice_spacing
         Distance from slice to slice in m.
     seed
-        Which person.
+        Determines the person.
     traits
-        What is known of the person; drawn from the seed if not given.
+        Known traits of the person; drawn from the seed if not given.
 
     Returns
     -------
-        The truth, and regions of interest within the muscles of either side.
+        The ground truth, and regions of interest within the muscles of both sides.
     """
     if matrix < 2 or n_slices < 1 or not fov > 0 or not slice_spacing > 0:
         raise ValueError(
@@ -104,7 +104,7 @@ def _draw_slice(person: Person, axis: Double, height: float, maps: dict[str, Flo
 
 
 def _box(limb: Limb, axis: Double, height: float) -> Bool:
-    """Voxels that may be within a limb. Shape `(y, x)`."""
+    """Bounding box of a limb. Shape `(y, x)`."""
     medial, lateral, upright = limb.extent(height)
     x, y = limb.centre(height)
     from_axis = limb.medial * (axis - x)
@@ -113,7 +113,7 @@ def _box(limb: Limb, axis: Double, height: float) -> Bool:
 
 
 def _eroded(labels: Byte, by: int) -> Byte:
-    """Keep of every label what is at least so many voxels inside its border voxels."""
+    """Erode every label: keep voxels that are at least `by` voxels from the label's border voxels."""
     border = (ndimage.maximum_filter(labels, 3) != labels) | (ndimage.minimum_filter(labels, 3) != labels)
     kept: Byte = np.where(ndimage.distance_transform_edt(~border) >= by, labels, 0).astype(np.uint8)
     return kept
@@ -128,7 +128,7 @@ def axial(voxel: float, matrix: int, spacing: float, first: float) -> Double:
 
 
 REGIONS = {name: load_region(name) for name in ("thigh", "leg", "shoulder", "abdomen", "pelvis")}
-"""Every region there is, by name."""
+"""All regions, by name."""
 ANATOMIES: dict[str, Callable[..., Phantom]] = {name: partial(draw, region) for name, region in REGIONS.items()}
-"""Draws each region, by name; called as `draw` is, but for its region."""
+"""Functions that draw each region, by name; arguments as for `draw` without the region."""
 thigh = ANATOMIES["thigh"]

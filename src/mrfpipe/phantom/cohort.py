@@ -1,9 +1,9 @@
-"""A cohort like the paper's: patients with neuromuscular diseases, who they are, and the split they are in.
+"""A cohort like the paper's: patients with neuromuscular diseases, divided into training, validation and testing.
 
-Balsiger et al., Med Image Anal 64:101741 (2020), Table 1, gives for every disease and split the number of subjects, of
-men and of thighs, and the age. A cohort of 164 has exactly these numbers; what differs from seed to seed is who they
-are. Subject k of a seed is the same person in a cohort of any size: a smaller cohort is the beginning of a larger one,
-and the splits keep their shares all along.
+Balsiger et al., Med Image Anal 64:101741 (2020), Table 1, gives the number of subjects, of men and of thighs, and the
+age, for every disease and split. A cohort of 164 has exactly these numbers; the seed determines the individuals.
+Subject k of a seed is the same person in a cohort of any size: a smaller cohort is the beginning of a larger one, and
+the splits keep their proportions throughout.
 """
 
 from collections import Counter
@@ -47,14 +47,14 @@ COLUMNS = ("subject", "split", "region", "disease", "age", "sex", "pattern", "st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A patient: what a table says of them, and all that their anatomy is drawn from."""
+    """A patient: an entry in a table, and everything from which the anatomy is drawn."""
 
     name: str
     """Name for files and tables."""
     split: str
     """One of `SPLITS`, or ``unseen``."""
     region: str
-    """What was imaged, by its name in `mrfpipe.phantom.anatomy`."""
+    """Region that is imaged, by its name in `mrfpipe.phantom.anatomy`."""
     disease: str
     """BMD, DMD, IBM or other."""
     age: float
@@ -62,9 +62,9 @@ class Subject:
     sex: str
     """``F`` or ``M``."""
     traits: Traits
-    """How the disease shows, and the build."""
+    """Manifestation of the disease, and build."""
     seed: int
-    """Decides the anatomy."""
+    """Seed of the anatomy."""
 
     def phantom(self, *, matrix: int, fov: float, slice_spacing: float, n_slices: int = 5) -> Phantom:
         """Draw the subject's anatomy; parameters are those of `mrfpipe.phantom.anatomy.draw`."""
@@ -73,7 +73,7 @@ class Subject:
         )
 
     def as_scanned(self, sequence: Sequence, n_slices: int) -> Phantom:
-        """Draw the anatomy where a sequence scans it, slices half their thickness apart."""
+        """Draw the anatomy in the geometry of a sequence, with gaps of half a slice thickness between slices."""
         spacing = 1.5 * sequence.slice_thickness
         return self.phantom(matrix=sequence.matrix, fov=sequence.fov, slice_spacing=spacing, n_slices=n_slices)
 
@@ -91,22 +91,22 @@ class Cohort:
     subjects: tuple[Subject, ...]
     """All of them."""
     seed: int
-    """What they were drawn from."""
+    """Seed of the cohort."""
 
     def split(self, name: str) -> tuple[Subject, ...]:
         """Return the subjects of one split."""
         return tuple(subject for subject in self.subjects if subject.split == name)
 
     def csv(self) -> str:
-        """Write the cohort as a table with one line a subject, after one of names."""
+        """Return the cohort as a CSV table with a header and one line per subject."""
         lines = [COLUMNS, *(tuple(subject.row().values()) for subject in self.subjects)]
         return "".join(",".join(line) + "\n" for line in lines)
 
 
 def draw_cohort(n_subjects: int = PAPER_SIZE, *, seed: int) -> Cohort:
-    """Draw a cohort of patients, thighs or legs of each, splits having 94 : 20 : 50 of them, to within one subject.
+    """Draw a cohort of patients, with thighs or legs of each, in splits of 94 : 20 : 50 to within one subject.
 
-    ValueError if there would be no subject.
+    ValueError if `n_subjects` is less than 1.
     """
     if n_subjects < 1:
         raise ValueError(f"No cohort of {n_subjects} subjects; at least one is needed.")
@@ -117,9 +117,9 @@ def draw_cohort(n_subjects: int = PAPER_SIZE, *, seed: int) -> Cohort:
 
 
 def draw_unseen(n_subjects: int = 3, *, seed: int) -> tuple[Subject, ...]:
-    """Draw patients whose shoulders, lower abdomen and pelvis are imaged: regions that no split has.
+    """Draw patients whose shoulders, lower abdomen and pelvis are imaged, regions that are in no split.
 
-    They are other people than those of the cohort of the same seed; each is there once for every region.
+    They differ from the people in the cohort of the same seed. Each person occurs once for every region.
     """
     rng = np.random.default_rng([seed, 1])
     subjects = []
@@ -133,7 +133,7 @@ def draw_unseen(n_subjects: int = 3, *, seed: int) -> tuple[Subject, ...]:
 
 
 def _draw_block(block: int, seed: int) -> list[Subject]:
-    """Draw as many subjects as the paper has, in an order in which every beginning has its share of every split."""
+    """Draw as many subjects as in the paper, ordered so that the splits keep their proportions throughout."""
     order, people = np.random.default_rng([seed, 0, block]).spawn(2)
     waiting = {}
     for split, rows in TABLE_1.items():

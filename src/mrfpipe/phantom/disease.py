@@ -1,4 +1,4 @@
-"""A person's disease: how affected each muscle is, and what each part of a limb is made of because of it."""
+"""A person's disease: how much each muscle is affected, and the resulting tissue of each part of a limb."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,37 +14,37 @@ _TABLE = load_table("tables/diseases")
 SUSCEPTIBILITY: dict[str, dict[str, float]] = _TABLE["patterns"] | {
     disease: {group: by[i] for group, by in _TABLE["groups"].items()} for i, disease in enumerate(_TABLE["diseases"])
 }
-"""Disease patterns: how strongly each muscle group is affected. In the patchy pattern chance alone decides."""
+"""Disease patterns: how strongly each muscle group is affected. In the patchy pattern, this is random."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What is known of a person before the anatomy is drawn."""
+    """Traits of a person from which the anatomy is drawn."""
 
     pattern: str
     """One of `SUSCEPTIBILITY`."""
     stage: float
-    """How far the disease has come, from 0 (onset) to 1 (end stage: the muscles it strikes most are fat)."""
+    """Stage of the disease, from 0 (onset) to 1 (end stage: the most affected muscles are fat)."""
     inflammation: float = 0.0
-    """Chance, added to that of anyone with this disease, that a muscle has oedema."""
+    """Probability of oedema in a muscle, added to that which depends on its severity."""
     streaks: float = 0.5
     """Whether fat lies in streaks along the muscle (1) or in patches (0)."""
     growth: float = 1.0
-    """Size over that of an adult."""
+    """Size relative to an adult."""
     fatness: float = 1.0
-    """Thickness of the subcutaneous fat over the usual."""
+    """Thickness of the subcutaneous fat relative to the usual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MuscleState:
-    """What one muscle of a limb is made of."""
+    """Tissue of one muscle of a limb."""
 
     ff: float
     """Typical fat fraction."""
     t1w: float
     """Typical T1 of its water in s."""
     oedema: float
-    """By how much oedema raises that T1 at the most, in s; zero for none."""
+    """Largest increase of that T1 by oedema, in s; zero for no oedema."""
     streakiness: float
     """Spread of the fat fraction's logit by streaks."""
     patchiness: float
@@ -57,14 +57,14 @@ class MuscleState:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LimbTissue:
-    """What one limb is made of."""
+    """Tissue of one limb."""
 
     muscles: tuple[MuscleState, ...]
     """In the order of the template."""
     strands: Waves
     """Where connective tissue crosses the subcutaneous fat."""
     water: Waves
-    """Slow variation of T1 of water outside muscles."""
+    """Slow variation of T1 of water and fat fraction outside muscles, and of oedema within."""
     fat: Waves
     """Slow variation of T1 of fat."""
     density: Waves
@@ -93,7 +93,7 @@ def draw_severity(
 
 
 def draw_tissue(rng: np.random.Generator, severity: Double, traits: Traits) -> LimbTissue:
-    """Draw one limb's tissue given how affected each of its muscles is."""
+    """Draw one limb's tissue for a given severity in each of its muscles."""
     return LimbTissue(
         muscles=tuple(_draw_muscle(rng, s, traits) for s in severity),
         strands=random_waves(rng, 10 * MM, 40 * MM),

@@ -1,4 +1,4 @@
-"""Draw: random numbers and smooth random fields of one size, on the device that needs them."""
+"""Draw: random numbers and smooth random fields of one size, on the device of the generator."""
 
 import math
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 SCALES = (0.7, 1.5, 3.0, 6.0, 12.0)
-"""Standard deviations in voxels of the Gaussian filters that the white noise of a texture is seen through."""
+"""Standard deviations, in voxels, of the Gaussian filters that are applied to white noise for a texture."""
 
 PATCHY = 0.3
-"""Share of the textures that come in patches of two values, as streaks and islands of fat do."""
+"""Share of the textures with patches of two values, like streaks and islands of fat."""
 STEEPNESS = 4.0
-"""Of the edges between patches."""
+"""Steepness of the edges between patches."""
 
 
 class Draw:
-    """Random numbers and fields of one size; the generator decides them."""
+    """Random numbers and fields of one size, from a given generator."""
 
     def __init__(self, matrix: int, random: torch.Generator) -> None:
         self.matrix, self.device, self._random = matrix, random.device, random
@@ -23,26 +23,26 @@ class Draw:
         self._square = k[:, None] ** 2 + k[None, :] ** 2
 
     def even(self, low: float, high: float) -> float:
-        """Draw a number between two evenly."""
+        """Draw a uniformly distributed number."""
         return low + (high - low) * float(torch.rand((), device=self.device, generator=self._random))
 
     def relative(self, low: float, high: float) -> float:
-        """Draw a number between two positive ones, evenly in its logarithm."""
+        """Draw a positive number whose logarithm is uniformly distributed."""
         return math.exp(self.even(math.log(low), math.log(high)))
 
     def normal(self) -> float:
-        """Draw a normal number."""
+        """Draw a standard normal number."""
         return float(torch.randn((), device=self.device, generator=self._random))
 
     def smooth(self, scale: float) -> Tensor:
-        """Draw a field of mean 0 and variance 1: white noise through a Gaussian of so many voxels. Shape `(y, x)`."""
+        """Draw a field of mean 0 and variance 1: Gaussian-filtered white noise, `scale` in voxels. Shape `(y, x)`."""
         white = torch.randn((self.matrix, self.matrix), device=self.device, generator=self._random)
         field = torch.fft.ifft2(torch.fft.fft2(white) * torch.exp(-2 * (math.pi * scale) ** 2 * self._square)).real
         standard: Tensor = (field - field.mean()) / field.std()
         return standard
 
     def texture(self) -> Tensor:
-        """Draw a field of mean 0 and variance 1 on several scales at once, at times in patches. Shape `(y, x)`."""
+        """Draw a field of mean 0 and variance 1 on several scales at once, sometimes with patches. Shape `(y, x)`."""
         shares = torch.rand(len(SCALES), device=self.device, generator=self._random).log().neg()
         shares = (shares / shares.sum()).sqrt()
         field = torch.stack([share * self.smooth(scale) for share, scale in zip(shares, SCALES, strict=True)]).sum(0)

@@ -1,4 +1,4 @@
-"""Off-resonance and relative B1+ over the field of view: both smooth, both a person's own."""
+"""Off-resonance and relative B1+ over the field of view: smooth, and individual for each person."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ MOST_DF = 80.0
 MOST_TRUNK_DF = 110.0
 LEAST_B1, MOST_B1 = 0.40, 1.0
 HALF_WIDTH = 175 * MM
-"""Length in which the fields' polynomials are written."""
+"""Unit of length of the fields' polynomials."""
 GAS_REACH = 25 * MM
-"""Radius of a pocket of gas; beyond it the field falls with the cube of the distance, as a sphere's does."""
+"""Radius of a gas pocket, outside of which the field falls with the cube of the distance, as for a sphere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,19 +23,19 @@ class Fields:
     """A person's fields, as functions of position in m from the isocentre."""
 
     shim: Double
-    """Off-resonance in Hz of 1, x, y, z, x y, x x - y y, over `HALF_WIDTH`. Shape `(6)`."""
+    """Off-resonance in Hz: coefficients of 1, x, y, z, x y, x x - y y, in units of `HALF_WIDTH`. Shape `(6)`."""
     df: Waves
-    """Off-resonance that the shim leaves."""
+    """Residual off-resonance after shimming."""
     edge: Double
-    """Off-resonance in Hz below the skin, where it is greatest. Shape `(limbs)`."""
+    """Largest off-resonance in Hz below the skin of each limb. Shape `(limbs)`."""
     edge_angle: Double
-    """Where around each limb that is, in rad. Shape `(limbs)`."""
+    """Angle around each limb where it is largest, in rad. Shape `(limbs)`."""
     gas: float
     """Off-resonance in Hz at the surface of gas, whose susceptibility differs from tissue's by 9.4 ppm."""
     most_df: float
     """Greatest off-resonance in Hz."""
     shading: Double
-    """Relative B1+ of 1, x, y, x y, x x + y y, and its spread by waves. Shape `(6)`."""
+    """Relative B1+: coefficients of 1, x, y, x y, x x + y y, and of the waves `b1`. Shape `(6)`."""
     b1: Waves
     """Standing waves of the transmit field."""
 
@@ -59,8 +59,9 @@ class Fields:
 def draw_fields(rng: np.random.Generator, n_limbs: int, *, trunk: bool) -> Fields:
     """Draw a person's fields.
 
-    At 3 T the wave in the body is about as long as the body is wide: one limb is brighter than the other, and within
-    both the shading runs crosswise; a trunk is dark in the middle and brighter at two opposite corners.
+    At 3 T, the wavelength in the body is about the width of the body. Of two limbs, one has a higher B1+ than the
+    other, and the shading within each runs diagonally; a trunk has low B1+ in the middle and higher B1+ at two
+    opposite corners.
     """
     sign = rng.choice([-1.0, 1.0])
     shim = rng.normal(0.0, [5.0, 14.0, 18.0, 40.0, 16.0, 14.0])

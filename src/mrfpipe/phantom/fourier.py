@@ -1,7 +1,7 @@
-"""Forward Fourier transform at arbitrary samples, accurate enough to be called the truth.
+"""Forward Fourier transform at arbitrary samples, accurate enough to serve as ground truth.
 
-It shares no code and no error with the reconstruction's transform. An image is divided by the kernel's transform,
-padded to twice its size, transformed by FFT, and read out between the grid points with the "exponential of
+It shares no code and no error with the transform of the reconstruction. An image is divided by the transform of the
+kernel, padded to twice its size, transformed by FFT, and interpolated between the grid points with the "exponential of
 semicircle" kernel of Barnett, Magland and af Klinteberg, SIAM J Sci Comput 41:C479 (2019). With six taps along each
 axis the result differs from the exact sum by about 1e-5 in norm, and by less than 3e-5 on any spoke.
 
@@ -10,8 +10,9 @@ and for k in cycles/FOV given as (kx, ky)::
 
     s(k) = sum over x, y of m(y, x) exp(-2 pi i (kx x + ky y) / N)
 
-The images of one call are the products of coils with rank images, and what is wanted of each spoke is one combination
-of the rank images; both are formed here, so that neither all products nor all their samples are ever in memory.
+The object of each spoke is a linear combination of `rank` images, seen by every coil. Both the products with coil
+sensitivities and the combinations are computed here, so that neither all products nor all their samples are in memory
+at once.
 """
 
 import numpy as np
@@ -23,7 +24,7 @@ from mrfpipe.arrays import Complex, Double, Float, check_shape
 OVERSAMPLING = 2
 TAPS = 6
 SHAPE = 2.3 * TAPS
-"""Exponent of the kernel; 2.30 a tap is the best for twofold oversampling (reference above, section 4)."""
+"""Exponent of the kernel; 2.30 per tap is the best for twofold oversampling (reference above, section 4)."""
 IMAGES_AT_ONCE = 32
 
 
@@ -36,7 +37,7 @@ def _kernel(distance: float) -> float:
 
 @njit(parallel=True, cache=True, fastmath=True)
 def _add_samples(grid: Float, position: Double, weights: Float, samples: Float) -> None:
-    """Add what every spoke sees of the gridded images, combined over the rank with that spoke's weights.
+    """Interpolate the gridded images at every spoke's samples, and add them with that spoke's weights.
 
     Complex numbers are pairs here: `grid` is `(y, x, rank * 2 coils)`, `samples` `(spokes, samples, 2 coils)`, and
     `weights` `(spokes, rank, 2)`; `position` holds (x, y) in grid points, `(spokes, samples, 2)`.
@@ -91,7 +92,7 @@ def _gridded(images: Complex, inverse: Float, grid: int) -> Complex:
 
 
 def sample_spokes(coils: Complex, images: Complex, weights: Complex, trajectory: Float) -> Complex:
-    """Sample what every coil sees of an object that changes from spoke to spoke.
+    """Sample k-space of an object that changes from spoke to spoke, with every coil.
 
     At spoke i the object is ``sum over r of weights[i, r] images[r]``.
 
@@ -100,9 +101,9 @@ def sample_spokes(coils: Complex, images: Complex, weights: Complex, trajectory:
     coils
         Coil sensitivities. Shape `(coils, y, x)` with as many rows as columns.
     images
-        Images the object is made of. Shape `(rank, y, x)`.
+        Images whose linear combinations are the object. Shape `(rank, y, x)`.
     weights
-        Share of each image at each spoke. Shape `(spokes, rank)`.
+        Weight of each image at each spoke. Shape `(spokes, rank)`.
     trajectory
         (kx, ky) in cycles/FOV. Shape `(spokes, samples, 2)`.
 

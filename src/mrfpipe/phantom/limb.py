@@ -1,4 +1,4 @@
-"""One person's limb: the template of its cross-section, bent to an individual shape, asked for at points in a slice."""
+"""One person's limb: the template of a cross-section, deformed to an individual shape and evaluated at points."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,12 +10,12 @@ from mrfpipe.phantom.template import MM, Bone, Muscle, Point, Template, Tube
 from mrfpipe.phantom.waves import Waves
 
 DRIFT_LENGTH = 100 * MM
-"""Length along the limb over which a template's parts make their shifts and growths; further out they stay."""
+"""Length along the limb over which a template's parts shift and grow; farther out, they stay constant."""
 THIN_SEPTUM, THICK_SEPTUM = 0.25 * MM, 0.75 * MM
-"""Half the fat between muscles of one group, and of two."""
+"""Half the thickness of the fat between muscles of the same group, and of different groups."""
 THINNEST_FAT = 2.5 * MM
 REACH = 3.0 * MM
-"""A muscle reaches so far beyond its nominal radius to fill the compartment; what is further from all is fat."""
+"""A muscle extends this far beyond its nominal radius, to fill the compartment; farther from all muscles is fat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,11 +23,11 @@ class Limb:
     """A limb along z. Lengths in m; angles from medial towards posterior, about the compartment's centre."""
 
     template: Template
-    """The limb's own parts: those of an atlas, each moved and resized a little."""
+    """The parts of this limb: those of an atlas, each moved and resized a little."""
     medial: int
     """+1 if medial is towards +x in the image (the patient's right limb), -1 if towards -x."""
     inner: float
-    """Position along x of the skin where the limb is nearest to the body's middle, the same in all slices."""
+    """Position along x of the most medial point of the skin, the same in all slices."""
     height: float
     """Position along y of the centre of the muscle compartment."""
     rotation: float
@@ -47,7 +47,7 @@ class Limb:
     warp_sizes: tuple[float, float]
     """Standard deviation of the coarse and the fine displacement, in units of the compartment's radius."""
     septa: Waves
-    """How thick the septa are from place to place."""
+    """Spatial variation of the thickness of the septa."""
     atrophy: Double
     """Relative loss of radius of every muscle. Shape `(muscles)`."""
 
@@ -73,7 +73,7 @@ class Limb:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Section:
-    """Where points of a slice lie within a limb. All lengths in m, of shape `(points)`."""
+    """Position of points of a slice within a limb. All lengths in m, of shape `(points)`."""
 
     x: Double
     """Position to the patient's left, from the isocentre."""
@@ -100,7 +100,7 @@ class Section:
     septum: Double
     """Half the thickness of that septum."""
     into_muscle: Double
-    """Depth below the muscle's furthest reach; negative in the fat that no muscle reaches."""
+    """Depth below the outermost extent of the muscle; negative in the fat beyond all muscles."""
     tubes: Double
     """Distance from the surface of each vessel, nerve and organ; negative within. Shape `(tubes, points)`."""
     from_gas: Double
@@ -108,7 +108,7 @@ class Section:
 
 
 def _drift(z: float) -> float:
-    """How far z has gone from the middle of the limb, -1 to 1."""
+    """Relative position of z along the limb, from -1 to 1, with 0 in the middle."""
     return float(np.tanh(z / DRIFT_LENGTH))
 
 
@@ -120,7 +120,7 @@ def _harmonics(parts: Double, angle: Double, first: int) -> Double:
 
 
 def section(limb: Limb, x: Double, y: Double, z: float) -> Section:
-    """Find where points `(points)` lie within a limb; positions are those of a `Section`."""
+    """Compute where points `(points)` lie within a limb; positions are as in `Section`."""
     centre = limb.centre(z)
     towards_medial, towards_back = limb.medial * (x - centre[0]), y - centre[1]
     cosine, sine = np.cos(limb.rotation), np.sin(limb.rotation)
@@ -159,7 +159,7 @@ def section(limb: Limb, x: Double, y: Double, z: float) -> Section:
 
 
 def _muscles(limb: Limb, u: Double, v: Double, z: float, unit: float) -> tuple[Int, Double, Double, Double]:
-    """Nearest muscle, distance from the septum to the next, half that septum's thickness, depth below its reach."""
+    """Nearest muscle, distance from its septum to the next, half that septum's thickness, depth below its extent."""
     muscles = limb.template.muscles
     beyond = np.stack([_beyond_muscle(m, u, v, z, 1.0 - loss) for m, loss in zip(muscles, limb.atrophy, strict=True)])
     first = np.argmin(beyond, axis=0)
@@ -174,7 +174,7 @@ def _muscles(limb: Limb, u: Double, v: Double, z: float, unit: float) -> tuple[I
 
 
 def _beyond_muscle(muscle: Muscle, u: Double, v: Double, z: float, size: float) -> Double:
-    """Distance from a muscle's path less its radius, in units of the compartment's radius."""
+    """Distance from a muscle's path minus its radius, in units of the compartment's radius."""
     drift = _drift(z)
     distance = np.hypot(*_off_path(np.array(muscle.path) + drift * np.array(muscle.shift), u, v))
     return distance - size * (muscle.radius + drift * muscle.growth)
@@ -203,7 +203,7 @@ def _bones(template: Template, medial: Double, posterior: Double) -> tuple[Int, 
 def _bone_distance(bone: Bone, medial: Double, posterior: Double) -> Double:
     """Distance outside a bone and outside its marrow. Shape `(2, points)`.
 
-    The bone is round but for its ridge: the linea aspera of a femur, the anterior crest of a tibia.
+    The bone is round except for its ridge: the linea aspera of a femur, the anterior crest of a tibia.
     """
     du, dv = _off_path(np.array(bone.path), medial, posterior)
     radius, angle = np.hypot(du, dv), np.arctan2(dv, du)
@@ -222,7 +222,7 @@ def _tube_distance(tube: Tube, u: Double, v: Double, z: float) -> Double:
 
 
 def inside(section: Section) -> Bool:
-    """Tell which points give a signal: those below the skin but for cortical bone and gas. Shape `(points)`."""
+    """Return which points give a signal: those below the skin except cortical bone and gas. Shape `(points)`."""
     cortex = (section.from_bone < 0) & (section.from_marrow > 0)
     visible: Bool = (section.below_skin > 0) & ~cortex & (section.from_gas > 0)
     return visible

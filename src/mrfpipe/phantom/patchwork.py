@@ -1,7 +1,8 @@
-"""Patchwork: a body for any protocol, of tissues that are as likely to be one thing as another.
+"""Patchwork: a random body for any protocol, with all parameter values equally likely.
 
-Nothing is known of what a protocol will scan but the ranges of its grid. So tissues are drawn evenly within these,
-relaxation times evenly in their logarithm, and lie beside each other in patches of all sizes within a drawn outline.
+Only the ranges of the grid tell what a protocol will scan. Therefore the parameters of tissues are drawn uniformly
+within these ranges, relaxation times uniformly in their logarithm. Tissues form patches of all sizes within a random
+outline.
 """
 
 import math
@@ -15,11 +16,11 @@ from mrfpipe.quantities import B1, OFF_RESONANCE, T1, T2, Parameter
 
 FEWEST_TISSUES, MOST_TISSUES = 4, 9
 SLIMMEST, WIDEST = 0.32, 0.46
-"""Radius of a body over the field of view."""
+"""Range of a body's radius, relative to the field of view."""
 LONGEST_T2 = 0.9
-"""T2 of a component over its T1 is at most this."""
+"""Largest ratio of T2 to T1 of a component."""
 SHARPNESS = 6.0
-"""Of the edges between patches: tissues mix within about a voxel or two."""
+"""Sharpness of the edges between patches: tissues mix within one or two voxels."""
 
 
 def patchwork(protocol: Protocol, random: torch.Generator) -> dict[str, Tensor]:
@@ -28,9 +29,9 @@ def patchwork(protocol: Protocol, random: torch.Generator) -> dict[str, Tensor]:
     Parameters
     ----------
     protocol
-        Says what there are maps of, and between which ends.
+        Defines the parameters and their ranges.
     random
-        Decides everything.
+        Generator of all random numbers.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def patchwork(protocol: Protocol, random: torch.Generator) -> dict[str, Tensor]:
 
 
 def _tissue(draw: Draw, protocol: Protocol) -> dict[str, float]:
-    """Draw what a tissue is: a number a parameter, and its proton density as `m0`; no T2 is longer than its T1."""
+    """Draw a tissue: a value for each parameter, and proton density `m0`; no T2 is longer than its T1."""
     tissue = {"m0": draw.even(0.5, 1)}
     ends = {name: (float(axis[0]), float(axis[-1])) for name, axis in protocol.grid.items()}
     for p in protocol.parameters:
@@ -76,7 +77,7 @@ def _field(draw: Draw, protocol: Protocol, parameter: Parameter) -> Tensor:
 
 
 def _outline(draw: Draw) -> Tensor:
-    """Draw where the body is: round, oval or dented. Shape `(y, x)`."""
+    """Draw the outline of the body: round, oval or dented. Shape `(y, x)`."""
     axis = (torch.arange(draw.matrix, device=draw.device) - draw.matrix // 2) / draw.matrix
     y, x = axis[:, None] / draw.even(0.7, 1), axis[None, :]
     angle, radius = torch.atan2(y, x), draw.even(SLIMMEST, WIDEST)

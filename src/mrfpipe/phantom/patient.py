@@ -1,11 +1,11 @@
-"""How a patient's disease shows and how they are built, given disease, age and sex."""
+"""Traits of a patient, the manifestation of the disease and the build, given disease, age and sex."""
 
 import numpy as np
 
 from mrfpipe.phantom.disease import Traits
 
 OTHER_PATTERNS = ("FSHD", "FSHD", "patchy", "patchy", "healthy")
-"""What the many other diseases look like."""
+"""Patterns of the group of other diseases."""
 INFLAMMATION = {"BMD": 0.05, "DMD": 0.12, "IBM": 0.28, "other": 0.05}
 STREAKS = {"BMD": 0.6, "DMD": 0.8, "IBM": 0.35, "other": 0.45}
 YEARS_OF_GROWTH = 18.0
@@ -14,8 +14,8 @@ YEARS_OF_GROWTH = 18.0
 def draw_traits(rng: np.random.Generator, disease: str, age: float, *, man: bool) -> Traits:
     """Draw a patient's traits.
 
-    The dystrophies progress with age: Duchenne's (DMD) by the year, Becker's (BMD) by the decade. Boys with DMD are
-    small, and fatter than their age; women have more fat below the skin than men.
+    The dystrophies progress with age: Duchenne's (DMD) within years, Becker's (BMD) within decades. Boys with DMD
+    are small, with more fat than usual at their age; women have more subcutaneous fat than men.
 
     Disease and age are those of a `mrfpipe.phantom.cohort.Subject`.
     """

@@ -1,4 +1,4 @@
-"""A person of a region: limbs or a trunk, tissue and fields, all drawn from a seed."""
+"""A person, in one region: limbs or trunk, tissue and fields, all drawn from a seed."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from mrfpipe.phantom.template import MM, Bone, Muscle, Point, Template
 from mrfpipe.phantom.waves import random_waves
 
 WIDEST = 338 * MM
-"""Greatest width of a body in the field of view that bodies are drawn for."""
+"""Largest width of a body in the field of view that bodies are drawn for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,7 +23,7 @@ class Person:
     limbs: tuple[Limb, ...]
     """The right and the left limb, or the trunk alone."""
     tissues: tuple[LimbTissue, ...]
-    """What each of them is made of."""
+    """Tissue of each of them."""
     fields: Fields
     """Off-resonance and relative B1+."""
 
@@ -62,7 +62,7 @@ def draw_person(region: Region, seed: int, traits: Traits | None = None) -> Pers
 
 
 def vary_template(rng: np.random.Generator, template: Template, amount: float) -> Template:
-    """Move and resize the parts of a template; an amount of 1 is the difference between two people."""
+    """Randomly move and resize the parts of a template; an amount of 1 is the variation between people."""
 
     def near(point: Point, spread: float) -> Point:
         return float(point[0] + rng.normal(0.0, spread)), float(point[1] + rng.normal(0.0, spread))
@@ -86,7 +86,7 @@ def vary_template(rng: np.random.Generator, template: Template, amount: float) -
 
 
 def _near(rng: np.random.Generator, harmonics: Double, spread: float) -> Double:
-    """Vary the first three orders; the higher ones keep the shape that makes the region what it is."""
+    """Vary the first three orders; the higher ones keep the characteristic shape of the region."""
     varied = harmonics.copy()
     varied[:3] += rng.normal(0.0, spread, varied[:3].shape)
     return varied

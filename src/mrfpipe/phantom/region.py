@@ -1,6 +1,6 @@
-"""A region of the body: its atlas, and what people differ in there.
+"""A region of the body: its atlas, and the variation between people.
 
-Every region is a table in the folder ``regions``: muscles, tubes and bones a line each, lengths in mm.
+Every region is a table in the folder ``regions``, with one line per muscle, tube and bone, and lengths in mm.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from mrfpipe.phantom.tables import load_table
 from mrfpipe.phantom.template import MM, Bone, Harmonics, Muscle, Template, Tube, both_sides, outline_through
 
 LIMB_PATTERNS = ("healthy", "BMD", "DMD", "IBM", "FSHD", "patchy")
-"""Patterns of disease, by name in `mrfpipe.phantom.disease`, that regions meet with."""
+"""Disease patterns that occur in limbs, by name in `mrfpipe.phantom.disease`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +30,15 @@ class Region:
     fat_outline: Harmonics
     """The subcutaneous fat's thickness (its logarithm), from the first harmonic on."""
     paired: bool = True
-    """Whether there are two of it, side by side."""
+    """Whether the body has two of it, side by side."""
     taper: tuple[float, float] = (0.08, 0.16)
     """Relative growth of the radius over 10 cm towards the head."""
     rotation: tuple[float, float] = (6.0, 5.0)
     """Mean and spread of the rotation about the axis, in degrees."""
     variety: float = 1.0
-    """How much shapes and places differ between people, in the unit of positions, over how much they do in a thigh."""
+    """Variation of shapes and positions between people, in the unit of positions, relative to that in a thigh."""
     patterns: tuple[str, ...] = LIMB_PATTERNS
-    """Diseases of the people who are drawn without saying what they have."""
+    """Disease patterns to draw from if traits are not given."""
 
 
 def load_region(name: str) -> Region:

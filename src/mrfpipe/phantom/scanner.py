@@ -1,7 +1,7 @@
-"""The scanner: a raw scan of a phantom, as a file from a real scanner would have it.
+"""The scanner: a simulated raw scan of a phantom, with the content of a file from a real scanner.
 
-Every readout has a signal of its own. Receive coils are smooth and complex, the receivers' noise is correlated, and a
-measurement of the noise alone comes with the scan.
+The signal is simulated for every readout. Coil sensitivities are smooth and complex, noise is correlated between coils,
+and the scan includes a noise measurement.
 """
 
 from pathlib import Path
@@ -20,18 +20,18 @@ from mrfpipe.physics.simulate import SPOILED, SignalModel, readout_signals, sign
 from mrfpipe.protocol import Protocol, Sequence
 
 TAIL = 2e-5
-"""Share, in norm, of the signals of the voxels looked at that the temporal basis may leave out."""
+"""Share, in norm, of the signals in sampled voxels that the temporal basis may leave out."""
 VOXELS_LOOKED_AT = 6_000
 MOST_TRAINS = 48
 """Upper bound of the rank; about 20 are needed."""
 VOXELS_AT_ONCE = 1_024
 NOISE_READINGS = 4_096
 NOISE_MIXING = 0.1
-"""Spread of the shares in which every receiver hears the others' noise."""
+"""Standard deviation of the coupling by which each coil receives noise of the others."""
 COIL_RING = (0.62, 0.46)
-"""Half the width and height of the ellipse on which the coils stand, in units of the field of view."""
+"""Semi-axes, along x and y, of the ellipse on which the coils lie, in units of the field of view."""
 COIL_SIZE = 0.34
-"""Distance in which a coil's sensitivity falls to a third, in units of the field of view."""
+"""Distance at which a coil's sensitivity has dropped to about a third, in units of the field of view."""
 
 
 def scan(
@@ -47,29 +47,29 @@ def scan(
 ) -> RawScan:
     """Scan a phantom.
 
-    The signals of all readouts are written in a temporal basis of their own; what that leaves out is about 2e-5 of
-    their norm and never more than 1e-4. The Fourier transform is exact to 3e-5 (see `mrfpipe.phantom.fourier`).
+    The signals of all readouts are expressed in a temporal basis; it leaves out about 2e-5 of their norm and never more
+    than 1e-4. The Fourier transform is exact to 3e-5 (see `mrfpipe.phantom.fourier`).
 
     Parameters
     ----------
     phantom
-        What to scan. Its proton density scales its signals.
+        Phantom to scan; its proton density scales the signals.
     protocol
-        How to scan it; the matrix must be the phantom's.
+        Protocol of the scan; its matrix must be that of the phantom.
     n_coils
         Number of receive coils.
     snr
-        Mean magnitude of the centre of k-space, over the whole scan, over the standard deviation of the complex noise;
-        infinite for a scan without noise and without its measurement.
+        Mean magnitude at the centre of k-space, over the whole scan, divided by the standard deviation of the complex
+        noise; infinite for a scan without noise and without a noise measurement.
     seed
-        Of the noise.
+        Seed of the noise.
     name
-        What to call the scan.
+        Name of the scan.
     delays
-        How late the x and the y gradient are, in readout samples. What is measured lies so many samples behind, along x
-        and along y, while the scan's trajectory stays what was asked for. Only of spokes.
+        Delays of the x and the y gradient in readout samples, for spokes only. The measured samples lie behind by these
+        delays along x and y, while the trajectory stored in the scan stays nominal.
     model
-        How signals are simulated; as `mrfpipe.physics.simulate.signal_model` says if not given.
+        How signals are simulated; by default as `mrfpipe.physics.simulate.signal_model` chooses.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def scan(
     trajectory, coils = trajectory_of(sequence), coil_maps(n_coils, sequence.matrix)
     measured = trajectory
     if sequence.readout.kind == "golden-radial":
-        # A spoke's x gradient is its step from sample to sample along x.
+        # The x gradient of a spoke is proportional to the step between its samples along x.
         measured = trajectory - ((trajectory[:, 1] - trajectory[:, 0]) * np.asarray(delays, np.float32))[:, None]
     model = signal_model(protocol) if model is None else model
     kspace = np.empty((maps.mask.shape[0], n_coils, *trajectory.shape[:2]), np.complex64)
@@ -116,7 +116,7 @@ def scan(
 def coil_maps(n_coils: int, matrix: int) -> Complex:
     """Compute the receive sensitivities of coils on an ellipse around the body: smooth and complex.
 
-    The largest root of their sum of squares is 1. Shape `(coils, y, x)`.
+    The maximum of their root sum of squares is 1. Shape `(coils, y, x)`.
     """
     axis = (np.arange(matrix) - matrix // 2) / matrix
     y, x = axis[:, None], axis[None, :]
@@ -134,11 +134,11 @@ def coil_maps(n_coils: int, matrix: int) -> Complex:
 def signal_images(
     phantom: Phantom, protocol: Protocol, index: int, model: SignalModel = SPOILED
 ) -> tuple[Complex, Complex]:
-    """Write the signals of one slice as images times trains: `images` `(rank, y, x)`, `weights` `(readouts, rank)`.
+    """Factor the signals of one slice: `images` `(rank, y, x)` and signal trains `weights` `(readouts, rank)`.
 
-    At readout i the slice looks like ``sum over r of weights[i, r] images[r]``. The trains come from the singular value
-    decomposition of the signals of some thousand voxels spread over the slice, as many as their residual asks for;
-    every voxel is then projected onto them.
+    At readout i, the slice is ``sum over r of weights[i, r] images[r]``. The trains come from a singular value
+    decomposition of the signals of some thousand voxels spread over the slice, with the rank that their residual
+    requires. All voxels are then projected onto the trains.
     """
     mask = phantom.maps.mask[index]
     if not mask.any():
@@ -162,9 +162,9 @@ def signal_images(
 
 
 def _temporal_basis(signals: Complex) -> Complex:
-    """Trains, orthonormal, that carry signals `(voxels, readouts)` up to `TAIL`. Shape `(readouts, rank)`.
+    """Orthonormal trains that span signals `(voxels, readouts)` up to `TAIL`. Shape `(readouts, rank)`.
 
-    A randomised singular value decomposition: random mixtures of the voxels span all trains that matter.
+    They come from a randomised singular value decomposition: random mixtures of the voxels span all relevant trains.
     """
     mixtures = min(MOST_TRAINS, *signals.shape)
     shares = _complex_normal(np.random.default_rng(0), mixtures, signals.shape[0])
@@ -177,9 +177,9 @@ def _temporal_basis(signals: Complex) -> Complex:
 
 
 def trajectory_of(sequence: Sequence) -> Float:
-    """Where a scan of this sequence is measured: spirals stand for trajectories that a protocol leaves to the scan.
+    """Trajectory of a scan of this sequence; spirals stand in for trajectories that a protocol leaves to the scan.
 
-    The Pulseq file that a protocol is derived from is taken, where it lies in the current folder.
+    If the protocol is derived from a Pulseq file that is in the current folder, its trajectory is used.
     """
     played = find_pulseq(sequence, Path())
     if played is not None:

@@ -1,12 +1,12 @@
-"""Simulated coefficients: what a subspace reconstruction makes of a body, without k-space in between.
+"""Simulated coefficients: the result of a subspace reconstruction of a body, without simulating k-space.
 
-Coefficient images are sampled and summed back by convolutions (`mrfpipe.imaging.toeplitz`), from the trains of all
-readouts to the coefficients of the reconstruction's basis, and noise is drawn where it ends up: in the weighted sums of
-samples. Conjugate gradients and denoising are the reconstruction's own, and so is the way coil maps are estimated. The
-convolutions run on one device, where a GPU makes ten slices a second, so that a training need not see a scan twice.
+Measurement and adjoint together are computed as convolutions (`mrfpipe.imaging.toeplitz`), from coefficients in the
+basis of all readouts to the right-hand side in the basis of the reconstruction. Noise is added to this right-hand side.
+Conjugate gradients, denoising and the estimation of coil maps are the same as in a reconstruction. The convolutions run
+on one device; a GPU simulates ten slices a second, so that a training need not see a scan twice.
 
-What the scanner of `mrfpipe.phantom.scanner` does besides is left out: receivers whose noise is correlated, which
-whitening undoes, and interpolation between grid points of the components' signals stands for their simulation.
+Two things are simpler than in `mrfpipe.phantom.scanner`: noise is not correlated between coils, because prewhitening
+would remove the correlation, and signals are interpolated between grid points instead of simulated.
 """
 
 from collections.abc import Mapping
@@ -35,31 +35,31 @@ from mrfpipe.protocol import Protocol, Sequence
 TRAINS_ENERGY = 1 - 2e-6
 """Share of the energy of the readouts' signals that their temporal basis keeps."""
 NOISES = 24
-"""Measurements of noise that all others are mixed from; more than a scan has coils."""
+"""Number of noise realisations from which all others are mixed; more than a scan has coils."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SimulatedScanner:
-    """Makes the coefficients that a subspace reconstruction would have of a slice."""
+    """Simulates the coefficients that a subspace reconstruction would give for a slice."""
 
     readouts: Dictionary
-    """The signals of all readouts, in a basis of their own."""
+    """Dictionary of the signals at all readouts, in a basis of their own."""
     sequence: Sequence
-    """What is scanned."""
+    """The sequence to simulate."""
     basis: Complex
     """Basis of the coefficients. Shape `(frames, rank)`."""
     normal: Tensor
-    """Kernels from coefficients to weighted sums of samples. Shape `(rank, rank, 2 y, 2 x)`."""
+    """Kernels of the normal operator of the reconstruction. Shape `(rank, rank, 2 y, 2 x)`."""
     forward: Tensor
-    """Kernels from the coefficients of readouts to the same. Shape `(rank, trains, 2 y, 2 x)`."""
+    """Kernels from coefficients in the basis of readouts to the right-hand side. Shape `(rank, trains, 2 y, 2 x)`."""
     noise: float
-    """Variance of weighted sums of white noise of unit variance."""
+    """Variance of the weighted sums of samples, for white noise of unit variance in k-space."""
     noises: Tensor
-    """Such sums. Shape `(noises, rank, y, x)`."""
+    """Such sums of one coil's noise, one per realisation. Shape `(noises, rank, y, x)`."""
 
     @classmethod
     def of(cls, dictionary: Dictionary, device: torch.device, backend: Backend, *, seed: int) -> "SimulatedScanner":
-        """Compute everything that all scans of a dictionary's protocol share; the seed is of the noise."""
+        """Compute everything that is the same for all scans of a dictionary's protocol; `seed` is for the noise."""
         protocol, basis = dictionary.protocol, dictionary.subspace
         sequence, matrix = protocol.sequence, protocol.sequence.matrix
         one_by_one = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
@@ -67,7 +67,7 @@ class SimulatedScanner:
             replace(protocol, sequence=one_by_one), model=dictionary.model, energy=TRAINS_ENERGY, device=device
         )
         trajectory = trajectory_of(sequence)
-        if sequence.readout.kind != "golden-radial":  # of which a reconstruction leaves out what is beyond the matrix
+        if sequence.readout.kind != "golden-radial":  # a reconstruction leaves out their samples beyond the matrix
             trajectory = trajectory[:, np.abs(trajectory).max(axis=(0, 2)) <= matrix / 2]
         density = weights_of(sequence.readout.kind)(trajectory, matrix)
         of_readouts = np.repeat(basis, sequence.readouts_per_frame, axis=0)
@@ -95,7 +95,7 @@ class SimulatedScanner:
 
     @property
     def protocol(self) -> Protocol:
-        """The protocol, of frames of one readout each."""
+        """The protocol with frames of one readout each."""
         return self.readouts.protocol
 
     def scan(
@@ -108,13 +108,13 @@ class SimulatedScanner:
         parameters
             Maps in SI units. Shape `(y, x)` each.
         m0
-            Proton density and the phase of transmission, 0 where there is no tissue; complex. Shape `(y, x)`.
+            Complex proton density, with the transmit phase; 0 where there is no tissue. Shape `(y, x)`.
         coils
             Receive sensitivities. Shape `(coils, y, x)`.
         snr
-            As of `mrfpipe.phantom.scanner.scan`.
+            As for `mrfpipe.phantom.scanner.scan`.
         random
-            Of the noise.
+            Generator of the noise.
         """
         inside, device = m0 != 0, m0.device
         signals = torch.from_numpy(self._signals(parameters, inside)[0].astype(np.complex64)).to(device)
@@ -131,7 +131,7 @@ class SimulatedScanner:
         return self._series(right, maps, inside)
 
     def _series(self, right: Tensor, maps: Tensor, inside: Tensor) -> FrameSeries:
-        """Solve the equations where there may be tissue, as a reconstruction does."""
+        """Solve the normal equations within the estimated support, as a reconstruction does."""
         equations = Equations(right=right, maps=maps, kernels=self.normal, noise=self.noise, matrix=right.shape[-1])
         mask = support(right.cpu().numpy(), self.basis)
         box = box_of(mask)
@@ -150,7 +150,7 @@ class SimulatedScanner:
         )
 
     def bounds(self, parameters: Mapping[str, Tensor], m0: Tensor) -> Double:
-        """Return the Cramer-Rao bounds of the voxels with tissue, parameters being scaled to 0..1 by their grid.
+        """Return the Cramer-Rao bounds (variances) of parameters, scaled to 0..1 by their grid, in voxels with tissue.
 
         The noise has unit variance in every coefficient of the readouts. `parameters` and `m0` are as for `scan`. Shape
         `(parameters, voxels)`.
@@ -166,7 +166,7 @@ class SimulatedScanner:
         return bounds[:, : len(spans)].T
 
     def _signals(self, parameters: Mapping[str, Tensor], inside: Tensor) -> tuple[Numbers, Numbers]:
-        """Interpolate the signals of readouts and their slopes in the voxels of a mask."""
+        """Interpolate the signals at all readouts, and their slopes, in the voxels of a mask."""
         at = [parameters[name][inside].cpu().numpy().astype(np.float64) for name in self.protocol.grid]
         return interpolated(self.readouts, np.stack(at, axis=1))
 

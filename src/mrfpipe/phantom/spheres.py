@@ -1,9 +1,10 @@
-"""Spheres of the ISMRM/NIST system phantom, whose relaxation times were measured by others, for protocols of T1 and T2.
+"""Spheres of the ISMRM/NIST system phantom, with published relaxation times, for protocols of T1 and T2.
 
-A plate holds 14 spheres: the T2 array, of manganese chloride, and the T1 array, of nickel chloride. Relaxation times at
-3 T and 20 degrees Celsius are those of Stupic et al., Magn Reson Med 86:1194 (2021), supporting information. Ten
-spheres of a plate lie on a ring and four within. They alone give signal: the water that fills a phantom, of a T2 of
-seconds, would ring into them from edges that a disc of k-space cannot show, and put their T1 up to 2.5 % off.
+There are two plates of 14 spheres: the T2 array with manganese chloride, and the T1 array with nickel chloride.
+Relaxation times at 3 T and 20 degrees Celsius are those of Stupic et al., Magn Reson Med 86:1194 (2021), supporting
+information. Ten spheres of a plate lie on a ring and four within it. Only the spheres give signal: the water that fills
+the phantom, with a T2 of seconds, would cause Gibbs ringing within the spheres, because a disc of k-space cannot
+resolve their edges, and would bias T1 by up to 2.5 %.
 """
 
 import numpy as np
@@ -19,25 +20,25 @@ from mrfpipe.protocol import load_protocol
 Filling = tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]
 """T1 and T2 in s of the spheres of both plates."""
 PARAMETERS = load_protocol("fisp").parameters
-"""What the spheres have maps of."""
+"""Parameters of the maps of the spheres."""
 _TABLE = load_table("tables/spheres")
 T2_ARRAY, T1_ARRAY = _TABLE["t2_array"], _TABLE["t1_array"]
 """T1 and T2 in s of the spheres of manganese chloride and of nickel chloride, by number from 1."""
 FILLED_T1, FILLED_T2 = (0.1, 3.0), (0.01, 0.6)
-"""Ranges of T1 and T2 in s of spheres that are filled with something else."""
+"""Ranges of T1 and T2 in s of spheres with another, random filling."""
 BODY_RADIUS, RING_RADIUS, INNER_RADIUS = 100 * MM, 50 * MM, 22 * MM
-"""Of the phantom, of the ring of ten spheres and of that of four."""
+"""Radii of the phantom, of the ring of ten spheres and of the ring of four."""
 SPHERE_RADIUS = 7.5 * MM
-"""Of the inside of a sphere."""
+"""Inner radius of a sphere."""
 CLEARANCE = 2 * MM
-"""How far a region of interest stays from the border of a sphere."""
+"""Distance of a region of interest from the border of its sphere."""
 
 
 def spheres(*, matrix: int, fov: float, n_slices: int = 2, slice_spacing: float = 40 * MM, seed: int = 0) -> Phantom:
-    """Draw the plates of the system phantom, a slice each, the T2 array first, in turns; every sphere has a region.
+    """Draw the plates of the system phantom in alternate slices, T2 array first; every sphere has a region of interest.
 
-    Parameters are those of `mrfpipe.phantom.anatomy.draw`. The seed decides how B1 varies, by about 10 %, and, but for
-    0, what else the spheres are filled with.
+    Parameters are those of `mrfpipe.phantom.anatomy.draw`. The seed determines the variation of B1, of about 10 %. With
+    any seed but 0, the spheres have random fillings.
     """
     axis: Double = np.asarray((np.arange(matrix) - matrix // 2) * (fov / matrix), np.float64)
     y, x = axis[:, None], axis[None, :]

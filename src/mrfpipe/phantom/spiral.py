@@ -1,9 +1,9 @@
-"""Spiral readouts as a scanner could play them: of variable density, out from the centre, turned by the golden angle.
+"""Spiral readouts that a scanner could play: variable density, centre-out, rotated by the golden angle.
 
-From turn to turn the radius grows by a spacing that rises evenly from the centre of k-space to its edge. The spiral is
-played as fast as gradients and receiver allow (Kim, Adalsteinsson and Spielman, Magn Reson Med 50:214, 2003): with the
-angle a function of the radius k, its speed k' is what the slew rate lets it become and never more than the
-gradient's amplitude and one cycle/FOV a sample allow.
+The spacing between turns increases linearly from the centre of k-space to its edge. The spiral is played as fast as
+gradients and receiver allow (Kim, Adalsteinsson and Spielman, Magn Reson Med 50:214, 2003): the angle is a function of
+the radius k, whose speed k' increases with the largest slew rate up to the limit set by the gradient amplitude and by
+one cycle/FOV per sample.
 """
 
 import numpy as np
@@ -12,18 +12,18 @@ from mrfpipe.arrays import Double, Float
 from mrfpipe.protocol import Sequence
 
 GYROMAGNETIC_RATIO = 42.577478518e6
-"""Of 1H, in Hz/T."""
+"""Gyromagnetic ratio of 1H over 2 pi, in Hz/T."""
 MOST_GRADIENT = 40e-3
-"""In T/m."""
+"""Largest gradient amplitude in T/m."""
 MOST_SLEW = 150.0
-"""In T/m/s."""
+"""Largest slew rate in T/m/s."""
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
-"""From readout to readout, in rad."""
+"""Rotation from readout to readout, in rad."""
 STEPS = 4
 """Steps of the integration for each sample."""
-_SPACINGS = (0.05, 1e3)  # cycles/FOV at the centre, between which is the one that is looked for
+_SPACINGS = (0.05, 1e3)  # range of the search for the spacing at the centre, in cycles/FOV
 _HALVINGS = 30
-_INSIDE = 1e-6  # of the edge, which rounding to float32 must not cross
+_INSIDE = 1e-6  # share of the edge, so that rounding to float32 does not cross it
 
 
 def golden_angle_spirals(
@@ -40,7 +40,7 @@ def golden_angle_spirals(
     dwell
         Time from sample to sample, in s.
     denser
-        How many times denser the turns lie at the centre than at the edge: 2 in the first MRF with FISP (Jiang et al.,
+        Density of the turns at the centre relative to that at the edge: 2 in the first MRF with FISP (Jiang et al.,
         Magn Reson Med 74:1621, 2015).
 
     Returns
@@ -75,10 +75,10 @@ def golden_angle_spirals(
 def _spiral(
     spacing: float, growth: float, fastest: float, slew: float, dwell: float, n_samples: int
 ) -> tuple[Double, Double]:
-    """Play a spiral whose turns are ``spacing + growth k`` apart; radius in cycles/FOV and angle in rad of the samples.
+    """Compute a spiral with turns ``spacing + growth k`` apart: radius in cycles/FOV and angle in rad of the samples.
 
-    With u the angle's derivative by the radius and v its own, the acceleration along the radius and across it is
-    ``k'' - k u^2 k'^2`` and ``2 u k'^2 + k v k'^2 + k u k''``; k'' is where their length is the slew rate.
+    With u the derivative of the angle with respect to the radius and v that of u, the radial and azimuthal acceleration
+    are ``k'' - k u^2 k'^2`` and ``2 u k'^2 + k v k'^2 + k u k''``; k'' is chosen so that their norm is the slew rate.
     """
     radius, angle = np.empty(n_samples), np.empty(n_samples)
     k = speed = turned = 0.0

@@ -1,4 +1,4 @@
-"""Tables: the figures that phantoms are drawn from, as TOML files in the folders ``regions`` and ``tables``."""
+"""Tables: the data from which phantoms are drawn, as TOML files in the folders ``regions`` and ``tables``."""
 
 import tomllib
 from importlib import resources
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def load_table(name: str) -> dict[str, Any]:
-    """Read a table that comes with mrfpipe, by the names of its folder and its file; lists become tuples."""
+    """Read a table that comes with mrfpipe, named by folder and file; lists become tuples."""
     text = (resources.files("mrfpipe.phantom") / f"{name}.toml").read_text(encoding="utf-8")
     table: dict[str, Any] = _tuples(tomllib.loads(text))
     return table

@@ -1,8 +1,9 @@
-"""The cross-section of a part of the body as an atlas draws it: its parts, and where they lie.
+"""The cross-section of a part of the body, as in an atlas: its parts and their positions.
 
-Positions are (medial, posterior); in a trunk, (left, posterior). Their unit is the mean radius of the deep fascia; a
-part may move, grow or shrink towards the head. A muscle is a bent rod seen end on: all that is nearer to its path,
-less its radius, than to any other muscle's. `mrfpipe.phantom.limb` bends this template into a person's limb.
+Positions are (medial, posterior); in a trunk, (left, posterior). Their unit is the mean radius of the deep fascia. A
+part may move, grow or shrink towards the head. A muscle is the region around a path: all points whose distance from the
+path, minus the muscle's radius, is less than for any other muscle. `mrfpipe.phantom.limb` deforms this template to a
+person's limb.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ MM = 1e-3
 
 Point = tuple[float, float]
 Harmonics = tuple[Point, ...]
-"""Cosine and sine parts of a radius, relative to its mean, order by order."""
+"""Cosine and sine coefficients of a radius, relative to its mean, order by order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +23,9 @@ class Muscle:
     """A muscle of a cross-section."""
 
     name: str
-    """Name for people."""
+    """Name for display."""
     group: str
-    """Muscles of one group lie close, and disease strikes them alike; between groups there is more fat."""
+    """Group of muscles that lie close and are similarly affected by disease; between groups there is more fat."""
     path: tuple[Point, ...]
     """Line through the middle of the muscle."""
     radius: float
@@ -42,13 +43,13 @@ class Tube:
     kind: str
     """One of `mrfpipe.phantom.tissue.TUBES`, or ``gas``, which gives no signal and disturbs the field around it."""
     centre: Point
-    """Where it lies."""
+    """Position of its centre."""
     radii: tuple[float, float]
     """Half its width and height."""
     shift: Point = (0.0, 0.0)
     """How the centre moves over 10 cm towards the head."""
     looseness: float = 1.0
-    """How much more its place differs between people than that of a vessel; a bowel's does a lot."""
+    """Variation of its position between people, relative to that of a vessel; large for a bowel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +61,13 @@ class Bone:
     radius: float
     """Half its thickness."""
     marrow_share: float
-    """Radius of the marrow cavity over that of the bone."""
+    """Radius of the marrow cavity, relative to that of the bone."""
     ridge: float = 0.0
-    """How far the ridge stands out, over the radius."""
+    """Height of the ridge, relative to the radius."""
     ridge_angle: float = np.pi / 2
-    """Where the ridge is, from medial towards posterior, in rad."""
+    """Angle of the ridge, from medial towards posterior, in rad."""
     marrow_ff: float = 0.95
-    """Fat fraction of the marrow: high in the limbs, lower where blood is made."""
+    """Fat fraction of the marrow: high in the limbs, lower in red marrow."""
 
 
 Part = Muscle | Tube | Bone
@@ -79,15 +80,15 @@ class Template:
     muscles: tuple[Muscle, ...]
     """In the order of their labels."""
     tubes: tuple[Tube, ...]
-    """Vessels, nerves and organs, each over those before."""
+    """Vessels, nerves and organs; later ones are painted over earlier ones."""
     bones: tuple[Bone, ...]
     """In any order."""
     outline: Harmonics = ()
-    """The deep fascia in these positions, from the second harmonic on; a circle if there are none."""
+    """The deep fascia in these coordinates, from the second harmonic on; a circle if empty."""
 
 
 def both_sides(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """Parts of a trunk's right and left half, from those of its left half."""
+    """Parts of both halves of a trunk, from those of the left half."""
     left = tuple(parts)
     right = tuple(_mirrored(part) for part in left)
     return right + tuple(replace(part, name=f"left {part.name}") if isinstance(part, Muscle) else part for part in left)
@@ -108,8 +109,8 @@ def _mirrored(part: Part) -> Part:
 def outline_through(points: tuple[Point, ...], n_harmonics: int = 9) -> Harmonics:
     """Harmonics, from the second on, of a mirror-symmetric outline through these points of its left half.
 
-    Points run from anterior to posterior and should be centred so that the outline has no first harmonic, which is a
-    shift of the whole.
+    Points run from anterior to posterior and should be centred so that the outline has no first harmonic, which would
+    shift it as a whole.
     """
     half = np.array(points)
     angle, radius = np.arctan2(half[:, 1], half[:, 0]), np.hypot(half[:, 0], half[:, 1])

@@ -1,6 +1,6 @@
-"""What is in every voxel of a limb: tissues painted over each other, each by the share of the voxel that it takes.
+"""Tissue in every voxel of a limb: tissues are painted over each other, by the share of the voxel that each occupies.
 
-A voxel is a mixture. Mixed are the amounts that add up: water, fat, and the water times its T1.
+A voxel is a mixture of tissues. The quantities that are mixed are additive: water, fat, and water times its T1.
 """
 
 import numpy as np
@@ -22,33 +22,33 @@ SKIN = 1.3 * MM
 FASCIA = 0.8 * MM
 SHEATH = 1.5 * MM
 BLUR = 0.4
-"""Standard deviation of the blur through which a voxel sees fine texture, in voxels."""
+"""Standard deviation, in voxels, of the blur of fine texture by the size of a voxel."""
 TUBES: dict[str, tuple[float, float, float]] = load_table("tables/tubes")
 """Proton density, fat fraction and T1 of water in s of vessels, nerves and organs."""
 
 
 def coverage(depth: Double, voxel: float) -> Double:
-    """Share of a voxel that lies below a surface at this depth: 0 well above it, 1 well below, smooth in between."""
+    """Share of a voxel below a surface, at a depth below it: 0 well above, 1 well below, smooth in between."""
     share = np.clip(depth / (1.4 * voxel) + 0.5, 0.0, 1.0)
     smooth: Double = share * share * (3.0 - 2.0 * share)
     return smooth
 
 
 class Mixture:
-    """Tissues painted over each other, by the share of each voxel that they take."""
+    """Tissues painted over each other, by the share of each voxel that they occupy."""
 
     def __init__(self, n_points: int) -> None:
         self.amounts = np.zeros((3, n_points))
 
     def paint(self, share: Double, at: Int | slice = EVERYWHERE, *, density: Value, ff: Value, t1w: Value) -> None:
-        """Replace a share of what is at these points by a tissue."""
+        """Replace a share of the tissue at these points by another tissue."""
         fat = density * np.clip(ff, LEAST_FF, MOST_FF)
         water = density - fat
         for amount, tissue in zip(self.amounts, (water, fat, water * t1w), strict=True):
             amount[at] += share * (tissue - amount[at])
 
     def values(self) -> dict[str, Double]:
-        """Proton density `m0`, fat fraction `ff` and T1 of water `t1w`; shape `(points)` each."""
+        """Proton density `m0`, fat fraction `FF` and T1 of water `T1H2O`; shape `(points)` each."""
         water, fat, water_t1 = self.amounts
         return {
             "m0": water + fat,
@@ -58,10 +58,10 @@ class Mixture:
 
 
 def fill(tissue: LimbTissue, template: Template, place: Section, voxel: float) -> tuple[dict[str, Double], Byte]:
-    """Fill a limb's section with tissue; surfaces are as soft as a voxel of this size in m makes them.
+    """Fill a limb's section with tissue; surfaces are blurred by partial volume for a voxel size in m.
 
-    Returned are the values of the maps but for the fields, by name, in SI units, with proton density `m0`, and the
-    number of the muscle, from 1, or 0. Shape `(points)` each.
+    Return the values of all maps except the fields, by name, in SI units, with proton density `m0`, and the number of
+    the muscle, from 1, or 0. Shape `(points)` each.
     """
     mixture = Mixture(place.x.size)
     water = tissue.water(place.x, place.y, place.z)
@@ -104,7 +104,7 @@ def _paint_marrow(mixture: Mixture, template: Template, place: Section, water: D
 
 
 def _muscle_share(place: Section, voxel: float) -> Double:
-    """Share of every voxel that is muscle: not septum, nor fat out of reach, nor fascia, nor bone."""
+    """Share of muscle in every voxel: without septa, fat beyond the muscles, fascia and bone."""
     septum = coverage(place.from_septum + place.septum, voxel) - coverage(place.from_septum - place.septum, voxel)
     share: Double = (1.0 - septum) * coverage(place.into_muscle, voxel)
     share *= coverage(place.below_fascia - FASCIA, voxel) * coverage(place.from_bone - 0.5 * MM, voxel)

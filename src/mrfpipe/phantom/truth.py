@@ -1,4 +1,4 @@
-"""Phantom: maps of a body that are known because they were made."""
+"""Phantom: the true maps of a simulated body."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from mrfpipe.maps import ParameterMaps
 from mrfpipe.protocol import load_protocol
 
 PARAMETERS = load_protocol("t1ff").parameters
-"""What bodies that are drawn have maps of."""
+"""Parameters of the maps of drawn bodies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Phantom:
-    """A body's true maps, with its muscles drawn in."""
+    """A body's true maps, with regions of interest."""
 
     maps: ParameterMaps
     """The truth: `m0` is the proton density, `phase` 0, `match` is 1 and `edge` is 0 inside the mask."""

@@ -1,12 +1,12 @@
-"""Varied: bodies as a training sees them, turned, deformed in their fields, textured and hurt, drawn on its device.
+"""Varied: augmentation of bodies for training, with rotations, new fields, textures and lesions, on the device.
 
-What makes a network fail on real anatomy is a phantom that is too regular: tissue that does not vary within a few
-voxels, proton density that tells fat from muscle, fields that always look alike, no lesion and no void. So a drawn body
-is turned and scaled, its fields are exchanged for others, its tissue gets random fields on all scales, spots of another
-value and voids are put into it, and its proton density gets a random field and a smooth phase.
+A network trained on phantoms that are too regular fails on real anatomy: tissue without variation over a few voxels,
+proton density that distinguishes fat from muscle, fields that always look alike, no lesions and no voids. Therefore a
+body is rotated and scaled, its fields are changed, its tissue gets random textures on all scales, spots of other values
+and voids are added, and its proton density gets a random field and a smooth phase.
 
-Bodies differ in how rough they are, all maps of one alike, and in how sharp their edges are: a network has to tell from
-a neighbourhood how far to trust it.
+Bodies differ in their roughness, which is similar in all maps of a body, and in the sharpness of their edges: a network
+has to learn from a neighbourhood how far to trust it.
 """
 
 import math
@@ -20,18 +20,18 @@ from mrfpipe.protocol import Protocol
 from mrfpipe.quantities import B1, FAT_FRACTION, OFF_RESONANCE, T1, T2, Parameter
 
 STRONGEST = {T1: 0.14, T2: 0.14, FAT_FRACTION: 0.10, OFF_RESONANCE: 0.035, B1: 0.06}
-"""Greatest standard deviation of a texture, over a parameter's `unit`."""
+"""Largest standard deviation of a texture, relative to a parameter's `unit`."""
 SMOOTHEST, WEAKEST = 0.05, 0.3
-"""Least roughness of a body, and of a map of a body of roughness 1, as shares of the greatest."""
+"""Least roughness of a body, and of a map in a body of roughness 1, as shares of the largest."""
 SPOTS = {T1: (-0.2, 0.4), T2: (-0.2, 0.4), FAT_FRACTION: (-0.6, 0.6)}
-"""What a spot adds to a parameter, over its `unit`; fields have no spots."""
+"""Range of the change of a parameter in a spot, relative to its `unit`; fields have no spots."""
 MOST_SPOTS = 12
 SMALLEST, LARGEST = 1.0, 14.0
-"""Radius of a spot in voxels."""
+"""Range of the radius of a spot, in voxels."""
 DENSITY = 0.25
-"""Greatest standard deviation of the logarithm of the proton density's smooth field."""
+"""Largest standard deviation of the smooth field in the logarithm of the proton density."""
 FINE_DENSITY = 0.08
-"""And of its field on all scales."""
+"""Largest standard deviation of the texture in the logarithm of the proton density."""
 
 
 def varied(body: Mapping[str, Tensor], protocol: Protocol, random: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
@@ -43,9 +43,9 @@ def varied(body: Mapping[str, Tensor], protocol: Protocol, random: torch.Generat
         Maps of the protocol's parameters in SI units, with proton density `m0`, zero outside the body. Shape `(y, x)`
         each.
     protocol
-        The ends of its grid bound the maps.
+        Protocol whose grid limits the maps.
     random
-        Decides everything.
+        Generator of all random numbers.
 
     Returns
     -------
@@ -80,13 +80,13 @@ def varied(body: Mapping[str, Tensor], protocol: Protocol, random: torch.Generat
 
 
 def unit(parameter: Parameter, values: Tensor, span: float) -> Tensor:
-    """Return what a parameter varies by: its range, and of a relaxation time no more than itself. Shape of `values`."""
+    """Return the unit of a parameter's variation: its range, or a relaxation time itself if less. Shape as `values`."""
     whole = torch.full_like(values, span)
     return torch.minimum(values, whole) if parameter.quantity in (T1, T2) else whole
 
 
 def _shifted(draw: Draw, parameter: Parameter, values: Tensor, span: float) -> Tensor:
-    """Exchange a field for another one, or make relaxation all over a body a little slower or faster."""
+    """Change a field at random, or scale a relaxation time in the whole body a little."""
     if parameter.quantity == OFF_RESONANCE:
         smooth = draw.smooth(draw.matrix * draw.even(0.07, 0.23))
         return draw.even(-1.4, 1.4) * values + span * (0.08 * draw.normal() + 0.12 * smooth)
@@ -111,7 +111,7 @@ def random_coils(n_coils: int, matrix: int, random: torch.Generator) -> Tensor:
 
 
 def _spot(draw: Draw, mask: Tensor) -> Tensor:
-    """Draw an ellipse inside a body, 1 within and 0 outside, its edge a voxel wide. Shape `(y, x)`."""
+    """Draw an ellipse centred inside a body: 1 inside, 0 outside, with an edge one voxel wide. Shape `(y, x)`."""
     places = torch.nonzero(mask)
     y, x = places[int(draw.even(0, len(places) - 1))].tolist()
     radius = draw.relative(SMALLEST, LARGEST)
@@ -124,7 +124,7 @@ def _spot(draw: Draw, mask: Tensor) -> Tensor:
 
 
 def _turned(draw: Draw, images: Tensor) -> Tensor:
-    """Turn, scale and mirror images about the centre by one drawn map, edges sharp or not. Shape `(images, y, x)`."""
+    """Rotate, scale and mirror images at random about the centre, edges sharp or smooth. Shape `(images, y, x)`."""
     angle, scale = draw.even(0, 2 * math.pi), draw.even(0.8, 1.25)
     mirror = 1 if draw.even(0, 1) < 0.5 else -1
     c, s = math.cos(angle) / scale, math.sin(angle) / scale

@@ -1,4 +1,4 @@
-"""Smooth random functions of space: sums of plane waves, so that they exist between the voxels of any matrix."""
+"""Smooth random functions of space: sums of plane waves, which are defined at any point, whatever the matrix."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from mrfpipe.arrays import Double
 
 ALONG_THE_LIMB = 4.0
-"""How much longer waves are across slices than within one: tissue is drawn out along a limb."""
+"""Ratio of wavelengths across slices to those within a slice: tissue is elongated along a limb."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -20,7 +20,7 @@ class Waves:
     """Shape `(waves)`."""
 
     def __call__(self, x: Double, y: Double, z: float, blur: float = 0.0) -> Double:
-        """Evaluate at points in m, seen through a Gaussian of standard deviation `blur` in m. Shape as `x`."""
+        """Evaluate at points in m, after a Gaussian blur of standard deviation `blur` in m. Shape as `x`."""
         strength = np.exp(-0.5 * (self.vectors[:, :2] ** 2).sum(1) * blur**2) * np.sqrt(2.0 / self.phases.size)
         value = np.zeros_like(x)
         for (kx, ky, kz), phase, factor in zip(self.vectors, self.phases, strength, strict=True):
@@ -54,7 +54,7 @@ def random_waves(
 
 
 def squashed(value: Double, least: float, most: float) -> Double:
-    """Bend a function smoothly into a range."""
+    """Limit values smoothly to a range."""
     middle, half = (least + most) / 2, (most - least) / 2
     bent: Double = middle + half * np.tanh((value - middle) / half)
     return bent
