@@ -9,7 +9,8 @@ The basis is the joint SVD of all entries (`mrfpipe.basis`). Signals are compres
 et al., IEEE Trans Med Imaging 33:2311, 2014).
 
 Components are in single precision. Where two nearly cancel, an entry is the small difference of two large signals.
-Therefore entries are computed in double precision, and a grid is refused if its components cancel almost completely.
+Therefore entries are computed in double precision, and a grid is refused if the components of an entry cancel almost
+completely.
 """
 
 from collections.abc import Mapping

@@ -124,7 +124,7 @@ def _inner(a: Any, b: Any) -> Any:  # noqa: ANN401 - real or complex, any number
 
 
 def _mixture(one: Any, two: Any) -> tuple[Any, Any]:  # noqa: ANN401
-    """Real u, v with u^2 + v^2 = 1 that minimise ``u one - v two``; both spokes play the same role, of either sign."""
+    """Real u, v with u^2 + v^2 = 1 that minimise ``u one - v two``: symmetric in the two spokes, with either sign."""
     angle = 0.5 * np.arctan2(2 * _inner(one, two), _inner(two, two) - _inner(one, one))
     return np.cos(angle), np.sin(angle)
 

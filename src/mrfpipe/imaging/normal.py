@@ -85,8 +85,8 @@ def apply_normal(coefficients: Tensor, maps: Tensor, kernels: Tensor, back: Tens
 def cropped_kernels(kernels: Tensor, n_y: int, n_x: int) -> Tensor:
     """Crop kernels to images of `n_y` x `n_x` voxels, along neither side more than those they were computed for.
 
-    Voxels of a smaller image lie less far apart, so that the point spread functions can be cropped. Shape `(rank, rank,
-    2 n_y, 2 n_x)`.
+    Voxels of a smaller image lie less far apart, so that the point spread functions can be cropped. The result has
+    shape `(rank, rank, 2 n_y, 2 n_x)`.
     """
     near = [
         torch.cat([torch.arange(n), torch.arange(2 * large - n, 2 * large)])

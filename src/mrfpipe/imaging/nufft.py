@@ -33,7 +33,8 @@ Backend = Literal["sigpy", "finufft"]
 
 KERNEL_WIDTH = 6
 LEAST_OVERSAMPLING = 1.095
-"""Of the grid. A kernel of width 4 with oversampling 1.25 has twice the error, and its FFT takes a third longer."""
+"""Least oversampling of the grid. A kernel of width 4 with oversampling 1.25 has twice the error, and its FFT takes a
+third longer."""
 
 
 def oversampled_grid(matrix: int) -> int:

@@ -25,8 +25,8 @@ N_ITERATIONS = 16
 
 More iterations resolve more detail and amplify noise. On phantoms, within their support, errors with 24 iterations were
 1 to 3 % smaller in a scan with the usual noise and 2 to 5 % larger in one with four times as much; with 12, they were 1
-to 5 % larger and 1 to 3 % smaller. `benchmarks/subspace_settings.py` chose the rank of T1-FF, with 24 iterations and
-without a support.
+to 5 % larger and 1 to 3 % smaller, respectively. `benchmarks/subspace_settings.py` chose the rank of T1-FF, with 24
+iterations and without a support.
 """
 HEAP = 256 << 20
 """Bytes of freed memory that the allocator keeps: blocks below 32 MB fragment. 200 to 450 MB were seen."""

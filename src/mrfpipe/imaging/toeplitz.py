@@ -1,7 +1,7 @@
 """The normal operator of a scan whose signals lie in a temporal subspace, as convolutions: no NUFFT per iteration.
 
-For each pair of basis vectors, the normal operator is a convolution with a point spread function. On a grid of 2 N x 2
-N it is a product with the Fourier transform of that function, the kernel, which is the same for all slices and coils
+For each pair of basis vectors, the normal operator is a convolution with a point spread function. On a grid of 2N x 2N,
+it is a product with the Fourier transform of that function, the kernel, which is the same for all slices and coils
 (Asslaender et al., Magn Reson Med 79:83, 2018; Tamir et al., Magn Reson Med 77:180, 2017)::
 
     psf_rq(d) = sum over samples j of w_j conj(basis_r(j)) basis_q(j) exp(+2 pi i k_j d / N),   -N < d < N

@@ -198,7 +198,7 @@ def _on_device(
 ) -> tuple[Int, Float]:
     """Do the same as `_on_cpu` with torch, many groups at a time.
 
-    Groups are ordered by how many voxels keep them, so that groups of similar size are processed together.
+    Groups are ordered by how many voxels keep them, so that those processed together are kept by similar numbers.
     """
     y, made = torch.from_numpy(unit).to(device), PartsOnDevice.of(dictionary, device)
     entries, representatives = (

@@ -23,7 +23,7 @@ from mrfpipe.interpolation import WORK_ROWS, Numbers, Table, fingerprint_at, int
 from mrfpipe.matching.score import unit_signals
 
 STEPS = 12
-"""Largest number of steps."""
+"""Largest number of steps to try."""
 ENOUGH = 1e-7
 """Steps end when the score increases by less than this."""
 BEYOND = 0.1

@@ -19,9 +19,9 @@ Two facts follow.
 
 If two components nearly cancel, so do the terms of numerator and denominator, down to the square of the remaining share
 ``k = |d| / ((1-x)|w| + x|f|)``. Therefore the six numbers of a score are summed in double precision, and the score is
-accurate to a few 1e-16 / k^2; no dictionary has an entry with k below 1e-4 (`mrfpipe.dictionary.LEAST_LEFT`). In single
-precision, nothing would be accurate below k = 3e-4. It is only used to rule out pairs (`may_win`), by differences whose
-error, however small they are, is bounded by `rounding` relative to the numbers subtracted.
+accurate to a few 1e-16 / k^2; no dictionary has an entry with k below 1e-4 (`mrfpipe.dictionary.LEAST_LEFT`). Single
+precision, in which nothing would be accurate below k = 3e-4, is only used to rule out pairs (`may_win`), by differences
+whose error, however small they are, is bounded by `rounding` relative to the numbers subtracted.
 """
 
 import math

@@ -271,7 +271,7 @@ def _all(
 
 
 def orders_within(events: Events, time: float) -> int:
-    """Return how many orders can return as an echo within a time, in s; at most as many as there are dephasings."""
+    """Return how many orders can return as an echo within a time, in s; at most those that are ever reached."""
     n_dephasings = int(np.sum(events.cycles[events.interval[events.kind != PREPARATION]]))
     return 1 + (n_dephasings if math.isinf(time) else min(n_dephasings, math.ceil(time / events.cycle_time)))
 

@@ -27,9 +27,8 @@ from mrfpipe.arrays import Double, Int
 from mrfpipe.protocol import Block, Delay, Excitations, History, Inversion, Pulses, Sequence, Spoiling, T2Preparation
 
 STEADY_AFTER = 10.0
-"""A repeated sequence is played from equilibrium for this many seconds, and once more for the result. In the second
-repetition, the signals of T1-FF change by less than 3e-5 in norm; those of the first differ by up to 7 % (T1 2 s, B1
-1)."""
+"""A repeated sequence is played from equilibrium for this many seconds, and once more for the result. The second time
+it is played, the signals of T1-FF change by less than 3e-5 in norm; the first differ by up to 7 % (T1 2 s, B1 1)."""
 
 EXCITATION, PREPARATION = 0, 1
 UNREAD = -1
