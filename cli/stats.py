@@ -37,11 +37,11 @@ def command(
     output: Path,
     names: Path | None,
 ) -> None:
-    """Write what the maps of results are in regions: voxels, mean, SD, median, percentiles and predicted SD.
+    """Write statistics of maps in regions: voxels, mean, SD, median, percentiles and predicted SD.
 
     The table has a row for each scan, region, slice and map, and for all slices together. A map is averaged over the
-    voxels in which it counts, T1 of water of T1-FF where FF <= 0.7: n says how many these are, n_region how many the
-    region has.
+    voxels in which it counts: where its predicted SD is small, or, without predicted SDs, where the protocol says so (T1
+    of water of T1-FF where FF <= 0.7). n is the number of these voxels, n_region that of the whole region.
 
     Example: mrfpipe stats results/* --roi 'muscles/{name}.nii.gz' -o rois.csv
     """
