@@ -40,8 +40,8 @@ def command(
     """Write statistics of maps in regions: voxels, mean, SD, median, percentiles and predicted SD.
 
     The table has a row for each scan, region, slice and map, and for all slices together. A map is averaged over the
-    voxels in which it counts: where its predicted SD is small, or, without predicted SDs, where the protocol says so (T1
-    of water of T1-FF where FF <= 0.7). n is the number of these voxels, n_region that of the whole region.
+    voxels in which it counts: where its predicted SD is small, or, without predicted SDs, where the protocol says so
+    (T1 of water of T1-FF where FF <= 0.7). n is the number of these voxels, n_region that of the whole region.
 
     Example: mrfpipe stats results/* --roi 'muscles/{name}.nii.gz' -o rois.csv
     """
