@@ -17,6 +17,7 @@ import click
 from tqdm import tqdm
 
 from . import VERBOSE
+from .paths import refuse_to_replace_inputs
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +125,7 @@ def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callabl
     ) -> None:
         if verbose and quiet:
             raise click.UsageError("--verbose and --quiet are mutually exclusive.")
+        refuse_to_replace_inputs(click.get_current_context())
         if threads is not None:
             from mrfpipe.arrays import limit_threads
 

@@ -143,3 +143,47 @@ def test_a_scan_that_may_not_be_read_is_told(run, study, tmp_path):
     scan.chmod(0)
     line = ("match", scan, "-d", study / "small.h5", "-o", tmp_path / "out")
     assert "cannot be read: Permission denied" in run(*line, code=3).stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("frames scan.h5 -o scan.h5 --protocol small.toml", "scan.h5"),
+        ("frames scan.h5 -o ../work/scan.h5 --protocol small.toml", "scan.h5"),
+        ("simulate small.toml -o small.toml", "small.toml"),
+        ("limit small.toml -o small.toml", "small.toml"),
+        ("phantom small.toml --protocol small.toml", "small.toml"),
+        ("compare result scan.truth.npz -o scan.truth.npz", "scan.truth.npz"),
+        ("report result -o overview.html --roi overview.html", "overview.html"),
+    ],
+)
+def test_what_a_command_reads_is_not_replaced_by_what_it_writes(run, study, zoo, tmp_path, monkeypatch, line, name):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for source, copy in (("leg.h5", "scan.h5"), ("leg.truth.npz", "scan.truth.npz"), ("small.toml", "small.toml")):
+        shutil.copy(study / source, copy)
+    (folder / "result").symlink_to(zoo / "result")
+    (folder / "overview.html").write_text("page")
+    before = (folder / name).read_bytes()
+    complaint = run(*line.split(), "--force", code=5).stderr
+    assert complaint.endswith(f"{name} is read by the command and is not replaced; choose another -o.\n")
+    assert (folder / name).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("leg.h5", "leg.h5 is a raw scan (ISMRMRD), a protocol was expected; give a TOML file, or the name"),
+        ("result", "result is a result folder, a protocol was expected; give a TOML file"),
+    ],
+)
+def test_what_is_no_protocol_is_named_for_what_it_is(run, zoo, monkeypatch, name, complaint):
+    monkeypatch.chdir(zoo)
+    assert run("simulate", name, "-o", "o.h5", code=3).stderr.startswith(f"mrfpipe: {complaint}")
+
+
+def test_a_protocol_that_comes_with_mrfpipe_is_found_beside_a_folder_of_its_name(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t1ff-small").mkdir()
+    assert "t1ff-small, spoiled" in run("limit", "t1ff-small").stdout
