@@ -113,13 +113,16 @@ def check_numba_gpu(task: str) -> None:
 
 
 def limit_threads(threads: int) -> None:
-    """Compute with this many threads of the CPU, where numba or torch computes from the calling thread."""
+    """Compute with this many threads of the CPU, where numba or torch computes from the calling thread.
+
+    More than there are cores are not started: a mistyped number could leave the process without any for others.
+    """
     import numba
     import torch
 
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set when numba is imported
     numba.set_num_threads(min(threads, most))
-    torch.set_num_threads(threads)
+    torch.set_num_threads(min(threads, max(most, os.cpu_count() or 1)))
 
 
 def available_memory() -> int:
