@@ -187,3 +187,21 @@ def test_a_protocol_that_comes_with_mrfpipe_is_found_beside_a_folder_of_its_name
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t1ff-small").mkdir()
     assert "t1ff-small, spoiled" in run("limit", "t1ff-small").stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "phantom o.h5 --snr nan",
+        "limit t1ff-small --snr nan",
+        "limit t1ff-small --snr inf",
+        "simulate t1ff-small -o o.h5 --energy nan",
+        "match leg.h5 -d small.h5 -o o --memory nan",
+        "match leg.h5 -d small.h5 -o o --memory inf",
+        "protocol leg.h5 -o o.toml --heartbeat nan",
+    ],
+)
+def test_what_is_not_finite_is_no_number(run, zoo, monkeypatch, line):
+    monkeypatch.chdir(zoo)
+    option, value = line.split()[-2:]
+    assert f"Invalid value for '{option}': {value} is not a finite number." in run(*line.split(), code=2).stderr
