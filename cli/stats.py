@@ -48,15 +48,18 @@ def command(
     from mrfpipe.errors import MismatchError
     from mrfpipe.evaluation.region_table import RegionRow, RegionTable, tabulate
     from mrfpipe.files.bids import scan_entities
-    from mrfpipe.files.labels import load_regions
+    from mrfpipe.files.labels import load_regions, tables_beside
     from mrfpipe.files.maps import load_maps
     from mrfpipe.files.results import find_maps
 
     rows: list[RegionRow] = []
     for maps_file in dict.fromkeys(find_maps(result) for result in results):
         maps, scan = load_maps(maps_file), scan_entities(maps_file.resolve().parent)
+        image = Path(roi.replace(_NAME, scan))
+        if output.resolve() in {path.resolve() for path in (image, *tables_beside(image))}:
+            raise click.UsageError(f"{output} is the image of the regions or the table of their names; choose another -o.")
         try:
-            labels, known = load_regions(roi.replace(_NAME, scan), maps, names)
+            labels, known = load_regions(image, maps, names)
         except MismatchError as e:
             own = (
                 ""

@@ -156,6 +156,15 @@ def test_mistakes_are_told_in_a_line_and_leave_no_table(run, archive, labels):
     run("stats", "results/P01", "--roi", "muscles.nii.gz", "-o", "rois.csv", code=5)
 
 
+@pytest.mark.parametrize("output", ["muscles.tsv", "muscles.csv", "muscles.nii.gz", "results/../muscles.tsv"])
+def test_the_table_never_takes_the_place_of_the_regions_or_their_names(run, archive, output):
+    before = {path: path.read_bytes() for path in archive.glob("muscles.*")}
+    for roi in ("muscles.nii.gz", str(archive / "muscles.nii.gz")):
+        result = run("stats", "results/P01", "--roi", roi, "-o", output, "--force", code=2)
+        assert f"{output} is the image of the regions or the table of their names; choose" in result.stderr
+    assert {path: path.read_bytes() for path in archive.glob("muscles.*")} == before
+
+
 @pytest.mark.slow
 def test_an_office_program_reads_numbers_as_numbers(run, archive):
     soffice = shutil.which("soffice") or pytest.skip("LibreOffice is not installed")

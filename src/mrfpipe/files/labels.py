@@ -54,15 +54,19 @@ def load_regions(path: str | Path, maps: ParameterMaps, names: str | Path | None
     path = Path(path)
     labels = load_labels(path, maps)
     numbers = [int(number) for number in np.unique(labels[labels > 0])]
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    beside = (path.with_name(stem + suffix) for suffix in _TABLES)
-    table = next((p for p in beside if p.exists()), None) if names is None else Path(names)
+    table = next((p for p in tables_beside(path) if p.exists()), None) if names is None else Path(names)
     if table is None:
         return labels, {number: f"region {number}" for number in numbers}
     known = load_names(table)
     if missing := [number for number in numbers if number not in known]:
         raise InputError(f"{table} has no name for region {missing[0]} of {path}; add a line for it.")
     return labels, {number: known[number] for number in numbers}
+
+
+def tables_beside(path: Path) -> list[Path]:
+    """Return where a table of names is looked for beside a label image, whether there is one or not."""
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    return [path.with_name(stem + suffix) for suffix in _TABLES]
 
 
 def load_names(path: Path) -> dict[int, str]:
