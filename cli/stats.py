@@ -57,7 +57,7 @@ def command(
         maps, scan = load_maps(maps_file), scan_entities(maps_file.resolve().parent)
         image = Path(roi.replace(_NAME, scan))
         if output.resolve() in {path.resolve() for path in (image, *tables_beside(image))}:
-            raise click.UsageError(f"{output} is the image of the regions or the table of their names; choose another -o.")
+            raise click.UsageError(f"{output} is for the regions or their names; choose another -o.")
         try:
             labels, known = load_regions(image, maps, names)
         except MismatchError as e:

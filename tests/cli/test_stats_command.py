@@ -161,7 +161,7 @@ def test_the_table_never_takes_the_place_of_the_regions_or_their_names(run, arch
     before = {path: path.read_bytes() for path in archive.glob("muscles.*")}
     for roi in ("muscles.nii.gz", str(archive / "muscles.nii.gz")):
         result = run("stats", "results/P01", "--roi", roi, "-o", output, "--force", code=2)
-        assert f"{output} is the image of the regions or the table of their names; choose" in result.stderr
+        assert f"{output} is for the regions or their names; choose another -o." in result.stderr
     assert {path: path.read_bytes() for path in archive.glob("muscles.*")} == before
 
 

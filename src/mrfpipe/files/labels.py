@@ -12,6 +12,8 @@ from mrfpipe.files.nifti import read_image
 from mrfpipe.maps import ParameterMaps
 
 _CURE = "draw the regions on one of the result's own images"
+_MOST = 2**31 - 1
+"""The largest label that pages can hold."""
 _TABLES = (".tsv", ".csv", ".txt")
 """Suffixes of a table of names beside its image."""
 _ITK_SNAP = re.compile(r'\s*(\d+)\s+(?:\S+\s+){6}"(.*)"\s*')
@@ -30,6 +32,8 @@ def load_labels(path: str | Path, maps: ParameterMaps) -> Int:
         raise InputError(f"{path} does not hold whole numbers; {_CURE}.")
     if not np.any(labels[maps.mask] > 0) or labels.min() < 0:
         raise InputError(f"{path} holds no region, or a negative number, where the maps are; {_CURE}.")
+    if labels.max() > _MOST:
+        raise InputError(f"{path} holds {labels.max():.10g}, and labels end at {_MOST}; {_CURE}.")
     return labels.astype(np.int64)
 
 
