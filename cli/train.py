@@ -124,6 +124,8 @@ def command(
         raise OutputExistsError(
             f"{checkpoint} exists from an earlier training; continue it with --resume or discard it with --force."
         )
+    if log is not None and not resume and not settings.force and log.is_file() and log.stat().st_size:
+        raise OutputExistsError(f"{log} exists already; choose another --log, or replace it with --force.")
 
     if dictionary is not None and (spoiling is not None or slice_profile):
         raise click.UsageError(f"{dictionary} determines the signal model; --signal-model is for --labels truth.")

@@ -205,3 +205,11 @@ def test_what_is_not_finite_is_no_number(run, zoo, monkeypatch, line):
     monkeypatch.chdir(zoo)
     option, value = line.split()[-2:]
     assert f"Invalid value for '{option}': {value} is not a finite number." in run(*line.split(), code=2).stderr
+
+
+def test_the_log_of_another_training_is_kept(run, study, tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"epoch": 1}\n')
+    line = ("train", study / "leg.frames.h5", "-o", tmp_path / "model", "--log", log)
+    assert "log.jsonl exists already; choose another --log, or replace it with --force." in run(*line, code=5).stderr
+    assert log.read_text() == '{"epoch": 1}\n'
