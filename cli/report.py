@@ -82,14 +82,14 @@ def _write_page(settings: Settings, result: Path, reference: Path | None, roi: P
         from mrfpipe.files.labels import load_regions
         from mrfpipe.files.maps import load_maps, read_maps_provenance
         from mrfpipe.files.results import find_fingerprints, find_maps
-        from mrfpipe.files.truth import load_reference
+        from mrfpipe.files.truth import load_reference_of
         from mrfpipe.report.page import REPORT_FILE, render, write_report
 
     maps_file = find_maps(result)
     page, coils = maps_file.with_name(REPORT_FILE), maps_file.with_name(COILS_FILE)
     refuse_existing(page, force=settings.force)
     maps = load_maps(maps_file)
-    truth, labels = (None, None) if reference is None else load_reference(reference, maps.parameters)
+    truth, labels = (None, None) if reference is None else load_reference_of(maps, reference)
     names: dict[int, str] = {}
     if roi is not None:
         labels, names = load_regions(roi, maps)
