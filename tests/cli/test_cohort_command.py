@@ -1,6 +1,7 @@
 import csv
 
 import numpy as np
+from helpers import small_protocol
 from mrfpipe.cli.phantom import command as phantom_command
 
 from mrfpipe.phantom.anatomy import ANATOMIES
@@ -23,6 +24,10 @@ def test_a_cohort_goes_on_where_it_ended(run, study, tmp_path):
     assert not np.array_equal(masks[0], masks[1])
     assert "lists other subjects" in run(*line, "--subjects", 3, "--seed", 1, code=5).stderr
     assert "has 1 slice(s) and 2 coils" in run(*line[:-4], "--slices", 2, "--subjects", 1, code=5).stderr
+    (tmp_path / "other.toml").write_text(small_protocol(matrix=32).toml)
+    other = [tmp_path / "other.toml" if word == study / "small.toml" else word for word in line]
+    complaint = run(*other, "--subjects", 3, code=5).stderr
+    assert "sub-001.h5 is a scan of another protocol than t1ff-small; choose another folder, or use" in complaint
     assert "raw scan" in run("info", tmp_path / "c" / "sub-003.h5").stdout
 
 
