@@ -155,7 +155,7 @@ def _write_overview(settings: Settings, paths: tuple[Path, ...], output: Path, f
     for path in (path for path, rating in rated.items() if rating.result_id not in known):
         settings.say(f"note: {path} is left out: it rates another result, or one before it was made again")
     if results:
-        delimiter = _TABLES.get(output.suffix)
+        delimiter = _TABLES.get(output.suffix.lower())
         text = render_overview(results, page=output) if delimiter is None else overview_table(results, delimiter)
         write_text(output, text, force=settings.force)
         click.echo(f"{output}: {len(results)} result{'' if len(results) == 1 else 's'}")
