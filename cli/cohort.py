@@ -49,29 +49,39 @@ def command(
         if not rows.startswith(known) and not settings.force:
             raise OutputExistsError(f"{table} lists other subjects; choose another folder, or replace it with --force.")
         write_text(table, rows)
-    progress, n_made = settings.progress("scan"), 0
-    for done, subject in enumerate(cohort.subjects, start=1):
-        path = folder / f"{subject.name}.h5"
-        if settings.force or not (truth_beside(path).exists() and _is_made(path, slices, coils)):
-            phantom = subject.as_scanned(protocol.sequence, slices)
-            raw = scan(phantom, protocol, n_coils=coils, seed=subject.seed, name=subject.name)
-            write_scan(path, phantom, raw, protocol, force=True)
-            n_made += 1
-        progress(done, len(cohort.subjects))
+    progress, done, n_made = settings.progress("scan"), 0, 0
+    try:
+        for subject in cohort.subjects:
+            path = folder / f"{subject.name}.h5"
+            if settings.force or not (truth_beside(path).exists() and _is_made(path, protocol, slices, coils)):
+                phantom = subject.as_scanned(protocol.sequence, slices)
+                raw = scan(phantom, protocol, n_coils=coils, seed=subject.seed, name=subject.name)
+                write_scan(path, phantom, raw, protocol, force=True)
+                n_made += 1
+            done += 1
+            progress(done, len(cohort.subjects))
+    except KeyboardInterrupt:
+        n_scans = len(cohort.subjects)
+        raise KeyboardInterrupt(f"{done} of {n_scans} scans are finished and kept; run again to continue.") from None
     click.echo(f"{folder}: {len(cohort.subjects)} scans, {n_made} of them new; subjects are listed in {table}")
     settings.say(f"next: mrfpipe frames {folder}/*.h5 -o FRAMES")
 
 
-def _is_made(path: Path, slices: int, coils: int) -> bool:
-    """Return whether the scan is there; OutputExistsError if it has other slices or coils."""
+def _is_made(path: Path, protocol: "Protocol", slices: int, coils: int) -> bool:
+    """Return whether the scan is there; OutputExistsError if it has other slices, coils, readouts or matrix."""
     from mrfpipe.acquisition.raw import describe_raw
     from mrfpipe.errors import OutputExistsError
 
     if not path.exists():
         return False
-    there = describe_raw(path)
+    there, sequence = describe_raw(path), protocol.sequence
     if (there["slices"], there["coils"]) != (slices, coils):
         raise OutputExistsError(
             f"{path} has {there['slices']} slice(s) and {there['coils']} coils; choose another folder, or use --force."
+        )
+    asked = {"readouts": sequence.n_readouts, "matrix": [sequence.matrix] * 2}
+    if asked != {name: there[name] for name in asked}:
+        raise OutputExistsError(
+            f"{path} is a scan of another protocol than {protocol.name}; choose another folder, or use --force."
         )
     return True

@@ -39,20 +39,17 @@ def command(  # all commands have settings
 
     from mrfpipe.files.labels import load_regions
     from mrfpipe.files.maps import load_maps, read_maps_provenance
-    from mrfpipe.files.nifti import check_place
     from mrfpipe.files.provenance import sha256_of
     from mrfpipe.files.results import find_fingerprints, find_maps
-    from mrfpipe.files.truth import load_reference
+    from mrfpipe.files.truth import load_reference_of
     from mrfpipe.report.page import render, write_report
 
     maps_file = find_maps(first)
     maps = load_maps(maps_file)
-    reference, labels = load_reference(second, maps.parameters)
+    reference, labels = load_reference_of(maps, second)
     region_names: dict[int, str] = {}
     if roi is not None:
         labels, region_names = load_regions(roi, maps)
-    if second.suffix != ".npz":  # a truth does not say where it lies
-        check_place(second, reference.affine, "the maps", maps.mask.shape, maps.affine, "compare results of one scan")
     provenance = read_maps_provenance(maps_file)
     against = f"{second}, sha256 {sha256_of(second if second.suffix == '.npz' else find_maps(second))}"
     page = render(

@@ -1,5 +1,6 @@
 """``mrfpipe demo``: the whole way on a phantom, each step a command that can be typed."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -41,7 +42,7 @@ def command(settings: Settings, output: Path) -> None:
 def _run(settings: Settings, *words: object) -> None:
     """Run a command line as if it were typed, and print it first; stop the demo where it fails."""
     line = [str(word) for word in words]
-    click.echo(f"\n$ mrfpipe {' '.join(line)}")
+    click.echo(f"\n$ mrfpipe {shlex.join(line)}")
     options = ["--quiet"] if settings.verbosity < 0 else ["--verbose"] * settings.verbosity
     options += ["--force"] * settings.force + ["--device", settings.device_name]
     code = main.main([*line, *options], prog_name="mrfpipe", standalone_mode=False)

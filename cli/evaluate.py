@@ -23,9 +23,9 @@ def command(settings: Settings, result: Path, reference: Path, json_wanted: bool
     """
     from mrfpipe.evaluation.metrics import evaluate
     from mrfpipe.evaluation.table import as_json, format_table
-    from mrfpipe.files.truth import load_reference
+    from mrfpipe.files.truth import load_reference, load_reference_of
 
     maps, _ = load_reference(result)
-    truth, rois = load_reference(reference, maps.parameters)
+    truth, rois = load_reference_of(maps, reference)
     errors = evaluate(maps, truth, rois)
     click.echo(as_json(errors, truth.parameters) if json_wanted else format_table(errors, truth.parameters))

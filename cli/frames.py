@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     type=Place(folder=False),
     required=True,
     metavar="FRAMES.h5|DIR",
-    help="Frames file to write; for several scans, the folder for one SCAN.frames.h5 per scan.",
+    help="Frames file to write; for several scans, or if it exists, the folder for one SCAN.frames.h5 per scan.",
 )
 @click.option(
     "--protocol",
@@ -68,7 +68,7 @@ def command(
         raise click.UsageError("--recon subspace and --dictionary require each other.")
     if dictionary is not None and protocol is not None:
         raise click.UsageError("The dictionary determines the protocol; leave out --protocol.")
-    several = len(scans.readable) + len(scans.failed) > 1
+    several = len(scans.readable) + len(scans.failed) > 1 or output.is_dir()
     files = targets(scans, lambda name: where.path(output / f"{name}.frames.h5" if several else output))
     scanned = protocol or load_protocol("t1ff") if dictionary is None else load_dictionary(dictionary).protocol
     device = where.device(settings)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import Settings, common_options
+from .options import Number, Settings, common_options
 from .paths import Output, named_protocol
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _points(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
 )
 @click.option(
     "--snr",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=100.0,
     show_default=True,
     help="M0 over the standard deviation of the noise that one readout leaves in a voxel.",

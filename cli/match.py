@@ -12,7 +12,7 @@ from .bids_options import bids_options
 from .dicom_options import dicom_options
 from .imaging_options import imaging_options
 from .mapping import map_all, results_option
-from .options import Settings, Where, common_options, scheduler_option
+from .options import Number, Settings, Where, common_options, scheduler_option
 from .paths import SCAN, dictionary_option, scans_argument
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--memory",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="GB",
     help="Memory for matching, at least 0.27. The maps do not depend on it. [default: a quarter of the free memory]",
 )

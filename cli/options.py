@@ -5,6 +5,7 @@ Results go to standard output; messages and progress go to standard error, progr
 
 import functools
 import gc
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import click
 from tqdm import tqdm
 
 from . import VERBOSE
+from .paths import refuse_to_replace_inputs
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +126,7 @@ def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callabl
     ) -> None:
         if verbose and quiet:
             raise click.UsageError("--verbose and --quiet are mutually exclusive.")
+        refuse_to_replace_inputs(click.get_current_context())
         if threads is not None:
             from mrfpipe.arrays import limit_threads
 
@@ -140,6 +143,21 @@ def _note_verbose(ctx: click.Context, param: click.Parameter, verbose: bool) -> 
     """Let the group know before anything can go wrong."""
     ctx.meta[VERBOSE] = verbose
     return verbose
+
+
+class Number(click.FloatRange):
+    """A number in a range, which NaN is not: click holds it against the limits, and it is beyond neither."""
+
+    def __init__(self, *args: Any, infinite: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - click's
+        super().__init__(*args, **kwargs)
+        self.infinite = infinite
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Return the number if it can be what is wanted."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number) or (math.isinf(number) and not self.infinite):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 INPUT = click.Path(path_type=Path)

@@ -5,15 +5,15 @@ What is not there, in the way or of another kind is refused before a command imp
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mrfpipe.errors import InputError, MrfpipeError, ResourceError
-from mrfpipe.files.kinds import RAW, refuse_other
+from mrfpipe.errors import InputError, MrfpipeError, OutputExistsError, ResourceError
+from mrfpipe.files.kinds import PROTOCOL, RAW, refuse_other
 from mrfpipe.files.schemas import DICTIONARY, FRAMES, Kind
 
 from . import complain
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 RESULT_FIRST = "give the result first, then the reference"
 """What to do about a truth where a result is wanted."""
+_PROTOCOLS = "mrfpipe.protocols"
+"""Key under which a command keeps the files that its protocols were read from."""
 
 
 class Input(click.Path):
@@ -77,9 +79,14 @@ class Place(click.Path):
 
 def named_protocol(name: "str | Protocol") -> "Protocol":
     """Read a protocol, by the name of one that comes with mrfpipe or from a TOML file."""
-    from mrfpipe.protocol import Protocol, load_protocol
+    from mrfpipe.protocol import Protocol, built_in_protocols, load_protocol
 
-    return name if isinstance(name, Protocol) else load_protocol(name)
+    if isinstance(name, Protocol):
+        return name
+    if name not in built_in_protocols() and os.path.lexists(name):
+        refuse_other(Path(name), PROTOCOL)
+        click.get_current_context().meta.setdefault(_PROTOCOLS, []).append(Path(name))
+    return load_protocol(name)
 
 
 def protocol_option(text: str = "Protocol: a built-in name or a TOML file.") -> Callable[..., Any]:
@@ -145,6 +152,32 @@ def scans_argument(metavar: str, *kinds: Kind) -> Callable[[Callable[..., None]]
 
     kind = click.Path(path_type=Path)
     return click.argument("scans", nargs=-1, required=True, type=kind, metavar=metavar, callback=look)
+
+
+def refuse_to_replace_inputs(ctx: click.Context) -> None:
+    """Refuse an output that is one of the files which a command reads, --force or not: what it is made of stays.
+
+    OutputExistsError if it is.
+    """
+    given = [(param, ctx.params[param.name]) for param in ctx.command.params if param.name in ctx.params]
+    is_output = [isinstance(param.type, Output | Place) for param, _ in given]
+    outputs = _paths_in(value for (_, value), written in zip(given, is_output, strict=True) if written)
+    inputs = _paths_in(value for (_, value), written in zip(given, is_output, strict=True) if not written)
+    kept = [path for path in (*inputs, *ctx.meta.get(_PROTOCOLS, ())) if path.is_file()]
+    for output in outputs:
+        if output.is_file() and any(output.samefile(path) for path in kept):
+            raise OutputExistsError(f"{output} is read by the command and is not replaced; choose another -o.")
+
+
+def _paths_in(values: Iterable[object]) -> Iterator[Path]:
+    for value in values:
+        match value:
+            case Path():
+                yield value
+            case tuple():
+                yield from _paths_in(value)
+            case Scans():
+                yield from value.readable
 
 
 SCAN = (RAW, FRAMES)

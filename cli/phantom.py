@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import Settings, common_options
+from .options import Number, Settings, common_options
 from .paths import Output, protocol_option
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True, help="Number of receive coils.")
 @click.option(
     "--snr",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True, infinite=True),
     default=4000.0,
     show_default=True,
     help="Signal-to-noise ratio: mean magnitude at the centre of k-space over the noise.",

@@ -9,7 +9,7 @@ import click
 from mrfpipe.errors import InputError
 from mrfpipe.files.kinds import PULSEQ, RAW, kind_of
 
-from .options import INPUT, Settings, common_options
+from .options import INPUT, Number, Settings, common_options
 from .paths import Input, Output
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def settings_of(form: str) -> Callable[[click.Context, click.Parameter, tuple[st
 )
 @click.option(
     "--heartbeat",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="MS",
     help="Time between triggers. [default: every trigger arrives without delay]",
 )

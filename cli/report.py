@@ -82,14 +82,14 @@ def _write_page(settings: Settings, result: Path, reference: Path | None, roi: P
         from mrfpipe.files.labels import load_regions
         from mrfpipe.files.maps import load_maps, read_maps_provenance
         from mrfpipe.files.results import find_fingerprints, find_maps
-        from mrfpipe.files.truth import load_reference
+        from mrfpipe.files.truth import load_reference_of
         from mrfpipe.report.page import REPORT_FILE, render, write_report
 
     maps_file = find_maps(result)
     page, coils = maps_file.with_name(REPORT_FILE), maps_file.with_name(COILS_FILE)
     refuse_existing(page, force=settings.force)
     maps = load_maps(maps_file)
-    truth, labels = (None, None) if reference is None else load_reference(reference, maps.parameters)
+    truth, labels = (None, None) if reference is None else load_reference_of(maps, reference)
     names: dict[int, str] = {}
     if roi is not None:
         labels, names = load_regions(roi, maps)
@@ -155,7 +155,7 @@ def _write_overview(settings: Settings, paths: tuple[Path, ...], output: Path, f
     for path in (path for path, rating in rated.items() if rating.result_id not in known):
         settings.say(f"note: {path} is left out: it rates another result, or one before it was made again")
     if results:
-        delimiter = _TABLES.get(output.suffix)
+        delimiter = _TABLES.get(output.suffix.lower())
         text = render_overview(results, page=output) if delimiter is None else overview_table(results, delimiter)
         write_text(output, text, force=settings.force)
         click.echo(f"{output}: {len(results)} result{'' if len(results) == 1 else 's'}")

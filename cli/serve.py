@@ -71,7 +71,8 @@ def command(
     try:
         listening = socket.create_server((host, port))
     except OSError as e:
-        raise ResourceError(f"Cannot listen on {host}:{port}: {e.strerror or e}; choose another --port.") from e
+        cause = e.strerror or e
+        raise ResourceError(f"Cannot listen on {host}:{port}: {cause}; choose another --host or --port.") from e
     with listening:
         from mrfpipe.learning.shipped import shipped_models
         from mrfpipe.run.offer import Offer

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import Settings, common_options
+from .options import Number, Settings, common_options
 from .paths import Output, named_protocol
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--rank", type=click.IntRange(min=2), help="Number of basis vectors to keep.")
 @click.option(
     "--energy",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     help="Alternatively: fraction of the energy to keep. [default: 0.99999]",
 )
 @click.option("--groups", is_flag=True, help="Also group the entries, for match --method group; takes minutes.")

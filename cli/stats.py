@@ -45,18 +45,24 @@ def command(
 
     Example: mrfpipe stats results/* --roi 'muscles/{name}.nii.gz' -o rois.csv
     """
+    from dataclasses import replace
+
     from mrfpipe.errors import MismatchError
     from mrfpipe.evaluation.region_table import RegionRow, RegionTable, tabulate
     from mrfpipe.files.bids import scan_entities
-    from mrfpipe.files.labels import load_regions
+    from mrfpipe.files.labels import load_regions, tables_beside
     from mrfpipe.files.maps import load_maps
-    from mrfpipe.files.results import find_maps
+    from mrfpipe.files.results import find_maps, names_of
 
     rows: list[RegionRow] = []
-    for maps_file in dict.fromkeys(find_maps(result) for result in results):
+    called = names_of(dict.fromkeys(find_maps(result) for result in results))
+    for maps_file, name in called.items():
         maps, scan = load_maps(maps_file), scan_entities(maps_file.resolve().parent)
+        image = Path(roi.replace(_NAME, scan))
+        if output.resolve() in {path.resolve() for path in (image, *tables_beside(image))}:
+            raise click.UsageError(f"{output} is for the regions or their names; choose another -o.")
         try:
-            labels, known = load_regions(roi.replace(_NAME, scan), maps, names)
+            labels, known = load_regions(image, maps, names)
         except MismatchError as e:
             own = (
                 ""
@@ -64,6 +70,6 @@ def command(
                 else f", and give each result its own, as --roi 'FOLDER/{_NAME}.nii.gz'"
             )
             raise MismatchError(f"{scan}: {str(e).removesuffix('.')}{own}.") from e
-        rows += tabulate(maps, labels, known, scan=scan).rows
+        rows += (replace(row, scan=name) for row in tabulate(maps, labels, known, scan=scan).rows)
     RegionTable(rows=tuple(rows)).to_csv(output, force=settings.force)
     click.echo(f"{output}: {len(rows)} rows")

@@ -1,5 +1,7 @@
 """``mrfpipe train``: scans whose maps are known, or a protocol alone, to a network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,10 +122,12 @@ def command(
     if (labels == "match") != (dictionary is not None):
         raise click.UsageError("--labels match and --dictionary require each other.")
     checkpoint = output.with_name(f"{output.name}.checkpoint")
-    if not resume and not settings.force and any(checkpoint.parent.glob(f"{checkpoint.name}*")):
+    if not resume and not settings.force and _is_there(checkpoint):
         raise OutputExistsError(
             f"{checkpoint} exists from an earlier training; continue it with --resume or discard it with --force."
         )
+    if log is not None and not resume and not settings.force and log.is_file() and log.stat().st_size:
+        raise OutputExistsError(f"{log} exists already; choose another --log, or replace it with --force.")
 
     if dictionary is not None and (spoiling is not None or slice_profile):
         raise click.UsageError(f"{dictionary} determines the signal model; --signal-model is for --labels truth.")
@@ -153,7 +157,8 @@ def command(
     if phantoms is not None:
         from mrfpipe.run.phantoms import PhantomTrainingJob
 
-        made, scores = PhantomTrainingJob(n_phantoms=phantoms, **common).run(settings.progress, tell)
+        with _resumable(checkpoint):
+            made, scores = PhantomTrainingJob(n_phantoms=phantoms, **common).run(settings.progress, tell)
         click.echo(f"{output}: preset {preset}, {_size(made)}, trained on {phantoms} phantoms")
         ratios = ", ".join(f"{score.parameter.name} {score.ratio:.2f}" for score in scores)
         click.echo(f"  RMSE on other phantoms, network over matching: {ratios}; details in {output}/README.md")
@@ -171,11 +176,28 @@ def command(
         board=board,
         **common,
     )
-    model = job.run(settings.progress, tell)
+    with _resumable(checkpoint):
+        model = job.run(settings.progress, tell)
     if model is None:
         return
     click.echo(f"{output}: preset {preset}, {_size(model)}, trained on {len(data)} scans")
     settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {output} -o RESULTS")
+
+
+def _is_there(checkpoint: Path) -> bool:
+    """Return whether there is a checkpoint, or one of a part of the training."""
+    return any(checkpoint.parent.glob(f"{checkpoint.name}*"))
+
+
+@contextmanager
+def _resumable(checkpoint: Path) -> Iterator[None]:
+    """Tell who interrupts a training that it can be taken up again, once it can."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if _is_there(checkpoint):
+            raise KeyboardInterrupt(f"what is trained is kept in {checkpoint}; continue with --resume.") from None
+        raise
 
 
 def _refuse_beside_phantoms(context: click.Context) -> None:

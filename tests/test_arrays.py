@@ -1,8 +1,11 @@
+import os
+
+import numba
 import numpy as np
 import pytest
 import torch
 
-from mrfpipe.arrays import available_memory, check_shape, resolve_device
+from mrfpipe.arrays import available_memory, check_shape, limit_threads, resolve_device
 from mrfpipe.errors import ResourceError
 
 
@@ -37,3 +40,13 @@ def test_devices(monkeypatch):
 
 def test_available_memory_is_plausible():
     assert 2**26 < available_memory() < 2**50
+
+
+def test_no_more_threads_are_started_than_there_are_cores(monkeypatch):
+    started = []
+    monkeypatch.setattr(torch, "set_num_threads", started.append)
+    monkeypatch.setattr(numba, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4096)
+    limit_threads(3)
+    limit_threads(1_000_000)
+    assert started == [3, 4096]

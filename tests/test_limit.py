@@ -129,3 +129,9 @@ def test_matches_of_fisp_scatter_as_computed():
     rng, n = np.random.default_rng(2), 150
     ratio = monte_carlo("fisp", T1=rng.uniform(0.5, 1.8, n), T2=rng.uniform(0.04, 0.15, n), B1=rng.uniform(0.8, 1.1, n))
     np.testing.assert_allclose(np.median(ratio, axis=0), 1, atol=0.05)
+
+
+@pytest.mark.parametrize("snr", [0, -1, np.nan, np.array([100, np.nan])])
+def test_a_ratio_that_there_is_not(snr):
+    with pytest.raises(ValueError, match="snr must be positive, not"):
+        bounds(small_protocol(), {"FF": np.array([0.1, 0.2])}, snr=snr)

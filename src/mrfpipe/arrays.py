@@ -113,13 +113,16 @@ def check_numba_gpu(task: str) -> None:
 
 
 def limit_threads(threads: int) -> None:
-    """Set the number of CPU threads that numba and torch use for computations of the calling thread."""
+    """Set the number of CPU threads that numba and torch use for computations of the calling thread.
+
+    The number is capped at the number of cores: a mistyped one could use up the threads of the whole process.
+    """
     import numba
     import torch
 
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set when numba is imported
     numba.set_num_threads(min(threads, most))
-    torch.set_num_threads(threads)
+    torch.set_num_threads(min(threads, max(most, os.cpu_count() or 1)))
 
 
 def available_memory() -> int:

@@ -111,8 +111,10 @@ def bounds(
     Raises
     ------
     ValueError
-        As `mrfpipe.physics.simulate.readout_signals`.
+        As `mrfpipe.physics.simulate.readout_signals`, and if a signal-to-noise ratio is not positive.
     """
+    if not np.all(np.asarray(snr) > 0):
+        raise ValueError(f"snr must be positive, not {snr}.")
     n_voxels = next(iter(at.values())).size
     found = np.empty((n_voxels, len(protocol.parameters)))
     for start in range(0, n_voxels, SIMULATED_AT_ONCE):

@@ -1,6 +1,8 @@
 import csv
 
 import numpy as np
+from helpers import small_protocol
+from mrfpipe.cli import cohort
 from mrfpipe.cli.phantom import command as phantom_command
 
 from mrfpipe.phantom.anatomy import ANATOMIES
@@ -23,7 +25,25 @@ def test_a_cohort_goes_on_where_it_ended(run, study, tmp_path):
     assert not np.array_equal(masks[0], masks[1])
     assert "lists other subjects" in run(*line, "--subjects", 3, "--seed", 1, code=5).stderr
     assert "has 1 slice(s) and 2 coils" in run(*line[:-4], "--slices", 2, "--subjects", 1, code=5).stderr
+    (tmp_path / "other.toml").write_text(small_protocol(matrix=32).toml)
+    other = [tmp_path / "other.toml" if word == study / "small.toml" else word for word in line]
+    complaint = run(*other, "--subjects", 3, code=5).stderr
+    assert "sub-001.h5 is a scan of another protocol than t1ff-small; choose another folder, or use" in complaint
     assert "raw scan" in run("info", tmp_path / "c" / "sub-003.h5").stdout
+
+
+def test_an_interrupted_cohort_tells_what_is_kept(run, study, tmp_path, monkeypatch):
+    write = cohort.write_scan
+
+    def interrupted_at_the_second(path, *args, **kwargs):
+        if path.stem == "sub-002":
+            raise KeyboardInterrupt
+        write(path, *args, **kwargs)
+
+    monkeypatch.setattr(cohort, "write_scan", interrupted_at_the_second)
+    line = ("cohort", tmp_path, "--protocol", study / "small.toml", "--slices", 1, "--coils", 1, "--subjects", 3)
+    told = run(*line, code=130).stderr
+    assert told == "mrfpipe: interrupted; 1 of 3 scans are finished and kept; run again to continue.\n"
 
 
 def test_unseen_regions(run, study, tmp_path):

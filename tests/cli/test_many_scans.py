@@ -158,6 +158,12 @@ def test_frames_of_several_scans_go_to_a_folder(archive, tmp_path):
     assert call(*other)[0] == 5
 
 
+def test_frames_of_one_scan_go_to_a_folder_that_is_there(archive, tmp_path):
+    line = ("frames", archive / "a.h5", "--protocol", archive / "small.toml", "-o", tmp_path)
+    assert call(*line)[1].startswith(f"{tmp_path / 'a.frames.h5'}: ")
+    assert call(*line)[2][0] == f"skipped: {tmp_path / 'a.frames.h5'} is finished; replace it with --force"
+
+
 def test_ctrl_c_keeps_what_is_done(archive, tmp_path, monkeypatch):
     run_match = MapsJob.run
 

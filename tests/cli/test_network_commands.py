@@ -286,7 +286,10 @@ def test_a_protocol_alone_makes_a_network_that_maps_its_scans(run, tmp_path, qui
 
     with monkeypatch.context() as patch:
         patch.setattr(correction, "save_checkpoint", interrupted)
-        run(*line, tmp_path / "again", code=130)
+        told = run(*line, tmp_path / "again", code=130).stderr
+    assert told.endswith(
+        f"interrupted; what is trained is kept in {tmp_path}/again.checkpoint; continue with --resume.\n"
+    )
     assert "continue it with --resume" in run(*line, tmp_path / "again", code=5).stderr
     with monkeypatch.context() as patch:
         patch.setattr(examples.Source, "__call__", None)  # the scans are there

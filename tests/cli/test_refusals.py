@@ -43,7 +43,9 @@ def refusal(folder, *words):
         ("simulate t1ff-small -o small.h5", 5, "small.h5 exists already; replace it with --force"),
         ("simulate t1ff-small -o d.h5 --rank 999", 2, "the rank cannot be higher"),
         ("train none.h5 -o model", 3, "none.h5 does not exist"),
-        ("train leg.h5 -o leg.h5", 5, "leg.h5 exists already; replace it with --force"),
+        ("train leg.h5 -o leg.h5", 5, "leg.h5 is a file and is not replaced by a folder; choose another -o."),
+        ("train leg.h5 -o .", 5, ". is a folder without model.json and is not replaced; choose another -o."),
+        ("simulate t1ff-small -o .", 5, ". is a folder and is not replaced by a file; choose another -o."),
         ("train leg.h5 -o model --labels match", 2, "--labels match and --dictionary require each other"),
         ("export none -o m.onnx", 3, "none does not exist, a trained network was expected"),
         ("export -o leg.h5", 5, "leg.h5 exists already; replace it with --force"),
@@ -143,3 +145,73 @@ def test_a_scan_that_may_not_be_read_is_told(run, study, tmp_path):
     scan.chmod(0)
     line = ("match", scan, "-d", study / "small.h5", "-o", tmp_path / "out")
     assert "cannot be read: Permission denied" in run(*line, code=3).stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("frames scan.h5 -o scan.h5 --protocol small.toml", "scan.h5"),
+        ("frames scan.h5 -o ../work/scan.h5 --protocol small.toml", "scan.h5"),
+        ("simulate small.toml -o small.toml", "small.toml"),
+        ("limit small.toml -o small.toml", "small.toml"),
+        ("phantom small.toml --protocol small.toml", "small.toml"),
+        ("compare result scan.truth.npz -o scan.truth.npz", "scan.truth.npz"),
+        ("report result -o overview.html --roi overview.html", "overview.html"),
+    ],
+)
+def test_what_a_command_reads_is_not_replaced_by_what_it_writes(run, study, zoo, tmp_path, monkeypatch, line, name):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for source, copy in (("leg.h5", "scan.h5"), ("leg.truth.npz", "scan.truth.npz"), ("small.toml", "small.toml")):
+        shutil.copy(study / source, copy)
+    (folder / "result").symlink_to(zoo / "result")
+    (folder / "overview.html").write_text("page")
+    before = (folder / name).read_bytes()
+    complaint = run(*line.split(), "--force", code=5).stderr
+    assert complaint.endswith(f"{name} is read by the command and is not replaced; choose another -o.\n")
+    assert (folder / name).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("leg.h5", "leg.h5 is a raw scan (ISMRMRD), a protocol was expected; give a TOML file, or the name"),
+        ("result", "result is a result folder, a protocol was expected; give a TOML file"),
+    ],
+)
+def test_what_is_no_protocol_is_named_for_what_it_is(run, zoo, monkeypatch, name, complaint):
+    monkeypatch.chdir(zoo)
+    assert run("simulate", name, "-o", "o.h5", code=3).stderr.startswith(f"mrfpipe: {complaint}")
+
+
+def test_a_protocol_that_comes_with_mrfpipe_is_found_beside_a_folder_of_its_name(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t1ff-small").mkdir()
+    assert "t1ff-small, spoiled" in run("limit", "t1ff-small").stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "phantom o.h5 --snr nan",
+        "limit t1ff-small --snr nan",
+        "limit t1ff-small --snr inf",
+        "simulate t1ff-small -o o.h5 --energy nan",
+        "match leg.h5 -d small.h5 -o o --memory nan",
+        "match leg.h5 -d small.h5 -o o --memory inf",
+        "protocol leg.h5 -o o.toml --heartbeat nan",
+    ],
+)
+def test_what_is_not_finite_is_no_number(run, zoo, monkeypatch, line):
+    monkeypatch.chdir(zoo)
+    option, value = line.split()[-2:]
+    assert f"Invalid value for '{option}': {value} is not a finite number." in run(*line.split(), code=2).stderr
+
+
+def test_the_log_of_another_training_is_kept(run, study, tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"epoch": 1}\n')
+    line = ("train", study / "leg.frames.h5", "-o", tmp_path / "model", "--log", log)
+    assert "log.jsonl exists already; choose another --log, or replace it with --force." in run(*line, code=5).stderr
+    assert log.read_text() == '{"epoch": 1}\n'

@@ -156,6 +156,21 @@ def test_mistakes_are_told_in_a_line_and_leave_no_table(run, archive, labels):
     run("stats", "results/P01", "--roi", "muscles.nii.gz", "-o", "rois.csv", code=5)
 
 
+def test_results_of_one_name_are_told_apart(run, archive):
+    save_scan(archive / "again/P01", 3)
+    run("stats", "results/P01", "again/P01", "results/P02", "--roi", "muscles.nii.gz", "-o", "rois.csv")
+    assert list(dict.fromkeys(row["scan"] for row in read("rois.csv"))) == ["results/P01", "again/P01", "P02"]
+
+
+@pytest.mark.parametrize("output", ["muscles.tsv", "muscles.csv", "muscles.nii.gz", "results/../muscles.tsv"])
+def test_the_table_never_takes_the_place_of_the_regions_or_their_names(run, archive, output):
+    before = {path: path.read_bytes() for path in archive.glob("muscles.*")}
+    for roi in ("muscles.nii.gz", str(archive / "muscles.nii.gz")):
+        result = run("stats", "results/P01", "--roi", roi, "-o", output, "--force", code=2)
+        assert f"{output} is for the regions or their names; choose another -o." in result.stderr
+    assert {path: path.read_bytes() for path in archive.glob("muscles.*")} == before
+
+
 @pytest.mark.slow
 def test_an_office_program_reads_numbers_as_numbers(run, archive):
     soffice = shutil.which("soffice") or pytest.skip("LibreOffice is not installed")

@@ -126,7 +126,7 @@ def test_the_predicted_deviation_is_averaged_where_the_map_counts(described):
         assert row.predicted_sd == pytest.approx(expected, rel=1e-6)  # float32 of the maps
 
 
-@pytest.mark.parametrize(("name", "delimiter"), [("rois.csv", ","), ("rois.tsv", "\t")])
+@pytest.mark.parametrize(("name", "delimiter"), [("rois.csv", ","), ("rois.tsv", "\t"), ("ROIS.TSV", "\t")])
 def test_what_is_written_is_read_back(described, tmp_path, name, delimiter):
     table = described[2]
     table.to_csv(tmp_path / name)

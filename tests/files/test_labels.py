@@ -56,6 +56,18 @@ def test_an_image_without_regions_is_refused(save, maps, values):
         load_labels(save(np.full(SHAPE[::-1], values, np.float32)), maps)
 
 
+@pytest.mark.parametrize("dtype", ["complex64", [("R", "u1"), ("G", "u1"), ("B", "u1")]])
+def test_an_image_of_something_else_than_numbers_is_refused(save, maps, dtype):
+    with pytest.raises(InputError, match=r"roi\.nii\.gz holds colours or complex numbers, not one real number a voxel"):
+        load_labels(save(np.zeros(SHAPE[::-1], dtype)), maps)
+
+
+@pytest.mark.parametrize("label", [2.0**31, 1e20])
+def test_a_label_beyond_those_of_a_page_is_refused(save, maps, label):
+    with pytest.raises(InputError, match=r"roi\.nii\.gz holds .*, and labels end at 2147483647; draw"):
+        load_labels(save(np.full(SHAPE[::-1], label)), maps)
+
+
 def test_what_is_no_image_is_refused(tmp_path, maps):
     (tmp_path / "roi.nii.gz").write_text("no")
     with pytest.raises(InputError, match="cannot be read as NIfTI"):

@@ -42,6 +42,13 @@ def test_another_file_is_not_overwritten(tmp_path):
     assert path.read_text() == "Dear diary\n{}\n"
 
 
+@pytest.mark.parametrize("name", [".", "diary.txt/log.jsonl"])
+def test_a_log_that_cannot_be_written_is_told_in_a_line(tmp_path, name):
+    (tmp_path / "diary.txt").touch()
+    with pytest.raises(ResourceError, match=r"The log .* cannot be written: .*; choose another --log\."):
+        Journal(tmp_path / name)
+
+
 def test_without_tensorboard_its_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ResourceError, match=r"not installed; pip install 'mrfpipe\[tensorboard\]'"):

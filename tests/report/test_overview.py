@@ -140,8 +140,8 @@ def test_a_bad_result_does_not_stop_the_others(run, cohort, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "P02.rating.json").write_text("{}")
     given = (cohort / "P02", tmp_path / "bad", tmp_path / "empty", cohort / "P02", tmp_path / "none")
-    result = run(*given, "--ratings", tmp_path, "-o", tmp_path / "some.csv", code=3)
-    assert [row["result"] for row in read(tmp_path / "some.csv")] == ["P02"]
+    result = run(*given, "--ratings", tmp_path, "-o", tmp_path / "some.CSV", code=3)
+    assert [row["result"] for row in read(tmp_path / "some.CSV")] == ["P02"]
     lines = result.stderr.splitlines()
     for place in ("bad/maps.h5", "empty", "none", "P02.rating.json"):
         assert any(line.startswith(f"mrfpipe: {tmp_path / place} ") for line in lines), lines

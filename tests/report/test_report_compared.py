@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from helpers import complex_normal, small_protocol
+from helpers import complex_normal, parameter_maps, small_protocol
 from mrfpipe.cli import main
 from reader import Page, number
 
@@ -206,17 +206,30 @@ def test_compare_writes_a_page_of_two_results_and_refuses_to_replace_it(result, 
     assert CliRunner().invoke(main, words).exit_code == 5
 
 
-def test_results_of_different_places_are_not_compared(result, tmp_path, provenance):
-    folder, _ = result
-    maps = load_maps(folder / "maps.h5")
-    save_result(
-        tmp_path / "moved", dataclasses.replace(maps, affine=np.diag([-1.0, -1, 4, 1])), provenance, force=False
+@pytest.mark.parametrize(
+    ("line", "page"),
+    [("compare {} {} -o page.html", "page.html"), ("report {} {}", "report.html"), ("evaluate {} {}", "none")],
+)
+def test_results_of_different_places_are_not_compared(tmp_path, monkeypatch, maps, provenance, line, page):
+    monkeypatch.chdir(tmp_path)
+    thin = dataclasses.replace(maps, affine=np.diag([-1.0, -1, 4, 1]))
+    unknown = dataclasses.replace(maps, affine=np.eye(4))
+    part = {name: image[1:] for name, image in maps.si.items()}
+    fewer = parameter_maps(
+        mask=maps.mask[1:], affine=maps.affine, **part, m0=maps.m0[1:], phase=maps.phase[1:], match=maps.match[1:]
     )
-    page = tmp_path / "page.html"
-    ran = CliRunner().invoke(main, ["compare", str(folder), str(tmp_path / "moved"), "-o", str(page)])
-    assert ran.exit_code == 4
-    assert "moved lies elsewhere than the maps" in ran.output
-    assert not page.exists()
+    for name, one in (("a", maps), ("thin", thin), ("unknown", unknown), ("fewer", fewer)):
+        save_result(tmp_path / name, one, provenance, force=False)
+    for name, complaint in (
+        ("thin", "thin lies elsewhere than the maps"),
+        ("fewer", "fewer has shape (17, 13, 2) and the maps (17, 13, 3) (x, y, slices); compare results of one scan."),
+    ):
+        ran = CliRunner().invoke(main, line.format("a", name).split())
+        assert ran.exit_code == 4
+        assert complaint in ran.output
+        assert not (tmp_path / page).exists()
+        assert not (tmp_path / "a" / page).exists()
+    assert CliRunner().invoke(main, line.format("a", "unknown").split()).exit_code == 0
 
 
 def test_fingerprints_of_other_maps_are_refused(result, tmp_path, maps, provenance):

@@ -86,8 +86,9 @@ class RegionTable:
         OutputExistsError, ResourceError
             As `mrfpipe.files.atomic.writing`.
         """
+        delimiter = "\t" if Path(path).suffix.lower() == ".tsv" else ","
         with writing(path, force=force) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter="\t" if Path(path).suffix == ".tsv" else ",", lineterminator="\n")
+            writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
             writer.writerow(_COLUMNS)
             writer.writerows([_cell(value, 7) for value in astuple(row)] for row in self.rows)
 

@@ -60,8 +60,6 @@ def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> No
         If the folder that is to hold the output is not one or is not writable.
     """
     if _exists(path):
-        if not force:
-            raise OutputExistsError(f"{path} exists already; replace it with --force, or choose another -o.")
         if marker is None and not path.is_file():
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise OutputExistsError(f"{path} is {kind} and is not replaced by a file; choose another -o.")
@@ -69,6 +67,8 @@ def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> No
             raise OutputExistsError(f"{path} is a file and is not replaced by a folder; choose another -o.")
         if marker is not None and not _replaceable(path, marker):
             raise OutputExistsError(f"{path} is a folder without {marker} and is not replaced; choose another -o.")
+        if not force:  # last: --force does not help against the others
+            raise OutputExistsError(f"{path} exists already; replace it with --force, or choose another -o.")
     refuse_unwritable(path)
 
 

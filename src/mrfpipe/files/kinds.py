@@ -23,6 +23,7 @@ RESULT = Kind(noun="a result", cure=MAPS.cure)
 NETWORK = Kind(noun="a trained network", cure="give the folder that mrfpipe train wrote")
 PULSEQ = Kind(noun="a Pulseq sequence", cure="check the path")
 DICOM = Kind(noun="a DICOM file", cure="give an image of the scan's examination")
+PROTOCOL = Kind(noun="a protocol", cure="give a TOML file, or the name of one that comes with mrfpipe")
 TRUTH = Kind(noun="the truth of a phantom", cure="mrfpipe phantom writes one beside its scan")
 
 _UNKNOWN = "of a kind that mrfpipe does not know"
@@ -50,8 +51,8 @@ def refuse_other(path: Path, *wanted: Kind, cure: str = "") -> None:
     """Refuse a path that cannot be read, or is of another kind than those that are wanted.
 
     What is wrong inside a file is left to its reader, and so is one that nothing is known of where anyone's may be
-    wanted: a raw scan, a truth or a sequence. The cure says what to do instead; if not given, how to get one of the
-    first kind.
+    wanted: a raw scan, a truth, a sequence or a protocol. The cure says what to do instead; if not given, how to get
+    one of the first kind.
 
     InputError if it is not there, empty, unreadable or of another kind; the error says what it is.
     """
@@ -66,7 +67,7 @@ def refuse_other(path: Path, *wanted: Kind, cure: str = "") -> None:
     except OSError as e:
         raise InputError(f"{path} cannot be read: {e.strerror}; check the path and its permissions.") from e
     kind, words = kind_of(path)
-    of_anyone = {RAW, TRUTH, PULSEQ} & set(wanted)
+    of_anyone = {RAW, TRUTH, PULSEQ, PROTOCOL} & set(wanted)
     if kind not in wanted and words != _DAMAGED and not (of_anyone and words in _VAGUE):
         raise InputError(f"{path} is {words}, {expected}.")
 
@@ -104,7 +105,7 @@ def _file(path: Path) -> tuple[Kind | None, str]:
     if path.suffix.lower() == ".dat":
         return RAW, "a raw scan (Siemens Twix)"
     if path.suffix == ".toml":
-        return None, "a protocol (TOML)"
+        return PROTOCOL, "a protocol (TOML)"
     if path.with_name(DESCRIPTION_FILE).exists() and (path.name == DESCRIPTION_FILE or _is_weights(head)):
         return None, "a part of a trained network"
     return None, _UNKNOWN

@@ -12,6 +12,8 @@ from mrfpipe.files.nifti import read_image
 from mrfpipe.maps import ParameterMaps
 
 _CURE = "draw the regions on one of the result's own images"
+_MOST = 2**31 - 1
+"""The largest label that pages can hold."""
 _TABLES = (".tsv", ".csv", ".txt")
 """Suffixes of a table of names beside its image."""
 _ITK_SNAP = re.compile(r'\s*(\d+)\s+(?:\S+\s+){6}"(.*)"\s*')
@@ -30,6 +32,8 @@ def load_labels(path: str | Path, maps: ParameterMaps) -> Int:
         raise InputError(f"{path} does not hold whole numbers; {_CURE}.")
     if not np.any(labels[maps.mask] > 0) or labels.min() < 0:
         raise InputError(f"{path} holds no region, or a negative number, where the maps are; {_CURE}.")
+    if labels.max() > _MOST:
+        raise InputError(f"{path} holds {labels.max():.10g}, and labels end at {_MOST}; {_CURE}.")
     return labels.astype(np.int64)
 
 
@@ -54,15 +58,19 @@ def load_regions(path: str | Path, maps: ParameterMaps, names: str | Path | None
     path = Path(path)
     labels = load_labels(path, maps)
     numbers = [int(number) for number in np.unique(labels[labels > 0])]
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    beside = (path.with_name(stem + suffix) for suffix in _TABLES)
-    table = next((p for p in beside if p.exists()), None) if names is None else Path(names)
+    table = next((p for p in tables_beside(path) if p.exists()), None) if names is None else Path(names)
     if table is None:
         return labels, {number: f"region {number}" for number in numbers}
     known = load_names(table)
     if missing := [number for number in numbers if number not in known]:
         raise InputError(f"{table} has no name for region {missing[0]} of {path}; add a line for it.")
     return labels, {number: known[number] for number in numbers}
+
+
+def tables_beside(path: Path) -> list[Path]:
+    """Return where a table of names is looked for beside a label image, whether there is one or not."""
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    return [path.with_name(stem + suffix) for suffix in _TABLES]
 
 
 def load_names(path: Path) -> dict[int, str]:

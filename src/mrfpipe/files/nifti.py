@@ -34,6 +34,8 @@ def read_image(path: Path, what: str, shape: tuple[int, ...], affine: Double, cu
         raise InputError(f"{path} does not exist; {cure}.") from e
     except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as e:
         raise InputError(f"{path} cannot be read as NIfTI: {str(e).partition(chr(10))[0]}; {cure}.") from e
+    if values.dtype.kind not in "buif":
+        raise InputError(f"{path} holds colours or complex numbers, not one real number a voxel; {cure}.")
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
     values = values[..., None] if values.ndim == 2 else values

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mrfpipe.arrays import Byte, Int
-from mrfpipe.errors import InputError
+from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.files.maps import load_maps
+from mrfpipe.files.nifti import check_place
 from mrfpipe.files.results import find_maps, scan_name
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import Parameter, parameters_as_text, parameters_from_text
@@ -86,6 +87,26 @@ def load_reference(
     if path.suffix == ".npz":
         return _load_truth(path, parameters)
     return load_maps(find_maps(path)), None
+
+
+def load_reference_of(maps: ParameterMaps, path: str | Path) -> tuple[ParameterMaps, Int | None]:
+    """Read what maps are to be compared with, and its regions, as `load_reference` does.
+
+    Raises
+    ------
+    InputError
+        As `load_reference`.
+    MismatchError
+        If it has another shape than the maps, or lies elsewhere. A truth, and maps of an array, do not say where they
+        lie: their affine is the identity.
+    """
+    reference, labels = load_reference(path, maps.parameters)
+    shape, found, cure = maps.mask.shape, reference.mask.shape, "compare results of one scan"
+    if found != shape:
+        raise MismatchError(f"{path} has shape {found[::-1]} and the maps {shape[::-1]} (x, y, slices); {cure}.")
+    if not any(np.array_equal(affine, np.eye(4)) for affine in (maps.affine, reference.affine)):
+        check_place(Path(path), reference.affine, "the maps", shape, maps.affine, cure)
+    return reference, labels
 
 
 def _load_truth(path: Path, parameters: tuple[Parameter, ...] | None) -> tuple[ParameterMaps, Int | None]:

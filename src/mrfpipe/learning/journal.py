@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,15 +19,17 @@ class Journal:
 
     A line of JSON an epoch goes to the log, if there is one, and the same to the folder `board` for TensorBoard. Lines
     that the log has of epochs after `n_done` are dropped: they are of a run that was killed before it could keep their
-    weights. InputError if the log is there and is not one; ResourceError if TensorBoard is asked for and not installed.
+    weights. InputError if the log is there and is not one; ResourceError if it cannot be written, or TensorBoard is
+    asked for and not installed.
     """
 
     def __init__(self, log: Path | None, board: Path | None = None, *, n_done: int = 0) -> None:
         self._log, self._board = log, None if board is None else _writer(board, n_done)
         if log is not None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            kept = _lines(log, n_done) if log.exists() else []
-            log.write_text("".join(kept), encoding="utf-8")
+            with _writing(log):
+                log.parent.mkdir(parents=True, exist_ok=True)
+                kept = _lines(log, n_done) if log.exists() else []
+                log.write_text("".join(kept), encoding="utf-8")
 
     def __enter__(self) -> Self:
         return self
@@ -40,12 +43,21 @@ class Journal:
     def write(self, entry: Mapping[str, Any]) -> None:
         """Note an epoch: its number as ``epoch``, numbers by name, and groups of them. NaN is written as null."""
         if self._log is not None:
-            with self._log.open("a", encoding="utf-8") as file:
+            with _writing(self._log), self._log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_plain(entry), allow_nan=False) + "\n")
         if self._board is not None:
             for name, value in _flat(entry).items():
                 self._board.add_scalar(name, value, entry["epoch"])
             self._board.flush()
+
+
+@contextmanager
+def _writing(log: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        cause = (e.strerror or str(e)).lower()
+        raise ResourceError(f"The log {log} cannot be written: {cause}; choose another --log.") from e
 
 
 def _lines(log: Path, n_done: int) -> list[str]:

@@ -297,8 +297,10 @@ def _map(scan: Scan, mapper: Mapper, imaging: Imaging, mask: Bool | None, device
         result = map_scan(_file(scan), mapper, imaging=imaging, device=resolve_device(device))
     else:
         series = scan if isinstance(scan, FrameSeries) else _series(scan, mask, mapper.protocol)
-        if imaging.recon == "subspace" and series.basis is None:
-            raise MismatchError(f"{series.name} holds frames; a subspace reconstruction needs the raw scan.")
+        if imaging.recon == "joint" or (imaging.recon == "subspace" and series.basis is None):
+            raise MismatchError(f"{series.name} holds frames; a {imaging.recon} reconstruction needs the raw scan.")
+        if imaging.field_map is not None:
+            raise MismatchError(f"{series.name} holds frames; off-resonance is corrected in the raw scan.")
         result = map_series(series, mapper, device=resolve_device(device))
     if result.warning:
         warnings.warn(result.warning, stacklevel=3)
@@ -317,6 +319,8 @@ def _series(frames: Complex, mask: Bool | None, protocol: Protocol) -> FrameSeri
     if not np.iscomplexobj(frames):
         raise TypeError(f"Frames must be complex, not {frames.dtype}.")
     images = np.ascontiguousarray(frames, np.complex64)
+    if mask is None and not np.all(np.isfinite(images)):
+        raise ValueError("scan has values that are not finite; give a mask without them.")
     return FrameSeries(
         name="frames",
         images=images[None],
