@@ -1,9 +1,9 @@
 """Convert the pulses of a Pulseq sequence to blocks of a protocol, as far as they can be simulated.
 
-The gradients of an interval dephase the transverse magnetisation by a number of cycles over a voxel. The intervals of a
-train must be balanced (0 cycles) or dephase by at least a full cycle, and then all by multiples of one moment. Any
-other dephasing after a train or a preparation counts as a crusher, because nothing that follows refocuses it. Anything
-else raises an error that names its time.
+The gradients of an interval dephase the transverse magnetisation by a number of cycles over a voxel. An interval must
+be balanced (0 cycles) or dephase by at least a full cycle; in a train without RF spoiling, all dephase by multiples of
+one moment. Any other dephasing after a train or a preparation counts as a crusher, because nothing that follows
+refocuses it. Anything else raises an error that names its time.
 """
 
 from collections.abc import Iterator, Sequence

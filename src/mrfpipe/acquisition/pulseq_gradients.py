@@ -25,7 +25,7 @@ class Moments:
                 times, values = _corners(gradient)
                 if not np.isfinite(values).all() or np.any(np.diff(times) < 0):
                     raise ValueError(f"the gradient {axis} of the block at {start * 1e3:.3f} ms is none")
-                # The gradient is 0 before and after the block, whatever its end values are.
+                # The gradient is 0 before and after its waveform, whatever the end values are.
                 ends = times[[0]], times[[-1]]
                 self._parts[axis].append(
                     (start + np.concatenate([ends[0], times, ends[1]]), np.concatenate([[0.0], values, [0.0]]))

@@ -104,7 +104,7 @@ def _shape(values: bytes, duration: float) -> tuple[bool, float]:
     # The lobes of a sinc have opposite signs, which does not count as phase modulation.
     turned = np.angle((played * np.conj(played[:1])) ** 2) / 2
     spectrum = np.abs(np.fft.fft(shape, _PADDING * shape.size)) if shape.size > 2 else np.zeros(1)
-    # A shape of two samples is a block pulse, whose spectrum is known.
+    # A shape of one or two samples is a block pulse, whose spectrum is known.
     share = np.count_nonzero(spectrum >= spectrum.max() / 2) / _PADDING if spectrum.any() else _BLOCK
     return bool(turned.size and np.ptp(turned) > _FLAT), float(share / duration)
 

@@ -57,7 +57,7 @@ class RawScan:
     inversion_time: float | None = None
     """Inversion time in s, if the file has it."""
     remarks: tuple[str, ...] = ()
-    """Decisions made where the file is incomplete or contradicts itself."""
+    """Decisions made where the file does not say something, or says something that cannot be right."""
 
     def __post_init__(self) -> None:
         sizes = check_shape("kspace", self.kspace, "slices coils readouts samples")

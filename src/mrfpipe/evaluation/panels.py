@@ -45,7 +45,7 @@ class Panel:
     """An image, and how it is shown."""
 
     title: str
-    """Title."""
+    """Title above the image."""
     image: npt.NDArray[np.floating[Any]]
     """Its values, NaN outside the mask. Shape `(y, x)`."""
     colours: str

@@ -130,7 +130,7 @@ def maps_panels(
 def thumbnails(maps: ParameterMaps) -> dict[str, str]:
     """Draw the middle slice of every parameter as a small PNG; return data URLs for HTML by parameter name.
 
-    A pixel is one voxel, or an average of several.
+    A pixel has the colour of one voxel, or the average colour of several.
     """
     found = {}
     for name, panel in zip(maps, maps_panels(maps, slice_index=len(maps.mask) // 2)["maps"], strict=True):

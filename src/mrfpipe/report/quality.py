@@ -18,7 +18,8 @@ DOUBT = "doubt"
 """Name of the note on why the maps may be wrong: a signal model that explains the scan better, or disagreement between
 network and matching."""
 _NEIGHBOURHOOD = 7
-"""Side of a neighbourhood in voxels. Noise drives single voxels to an end of the grid, a true value beyond it all."""
+"""Side of a neighbourhood in voxels. Noise drives single voxels to an end of the grid; a true value beyond the grid
+drives the whole neighbourhood there."""
 _MUCH_AT_END = 0.1
 """Share of neighbourhoods at an end of a grid from which a warning is given. In phantoms of five regions of the body,
 aliasing alone, with eight spokes per frame, causes at most 0.034 in one map, and less in all others."""
