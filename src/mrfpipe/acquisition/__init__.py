@@ -1,1 +1,1 @@
-"""Acquisition: raw scans and trajectories, as the scanner's file has them."""
+"""Acquisition: raw scans and trajectories, and the file formats of scanners."""

@@ -1,4 +1,4 @@
-"""From the heads, the header and the samples of a file of any format to a RawScan, with every check on the way."""
+"""Assemble a RawScan from the heads, the header and the samples of a file of any format, with all checks."""
 
 from pathlib import Path
 
@@ -32,33 +32,33 @@ _LONGEST_DWELL_US = 1e4
 
 
 def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence, *, trusted: bool = False) -> RawScan:
-    """Put the readouts of a file to their places.
+    """Sort the readouts of a file into a scan.
 
     Parameters
     ----------
     file
         The open file.
     imaging
-        Heads of what was measured for the image, all repetitions.
+        Heads of the imaging acquisitions, all repetitions.
     header
-        What the file's header says.
+        Header of the file.
     sequence
-        What the scan is expected to be.
+        Sequence that the scan is expected to have.
     trusted
-        Whether it is right where the header says other.
+        Whether the sequence overrides the header where they differ.
 
     Returns
     -------
-        The scan, complete and finite, its trajectory in cycles/FOV.
+        The scan: complete, finite, with its trajectory in cycles/FOV.
 
     Raises
     ------
     InputError
-        If the scan is damaged, not complete, or stores no trajectory where it must.
+        If the scan is damaged or incomplete, or lacks a trajectory that is needed.
     MismatchError
-        If it is a scan of another sequence.
+        If the scan was made with another sequence.
     ResourceError
-        If it does not fit into memory.
+        If the scan does not fit into memory.
     """
     path, vendor = file.path, header.vendor
     if imaging.size == 0:
@@ -125,7 +125,7 @@ def assemble(file: RawFile, imaging: Heads, header: Header, sequence: Sequence, 
 
 
 def _times(imaging: Heads, shape: tuple[int, ...], played: PulseqScan | None) -> Float | None:
-    """Say when samples are taken, by the Pulseq file or else by the heads; shape `(readouts, samples)`."""
+    """Return the sampling times from the Pulseq file, or else from the heads. Shape `(readouts, samples)`."""
     n_readouts, n_samples = shape[:2]
     if played is not None:
         return played.times if played.times.shape[1] == n_samples else None
@@ -144,7 +144,7 @@ def _thickness_mm(header: Header, sequence: Sequence) -> float:
 
 
 def _check_can_compute(imaging: Heads, n_repeated: int, n_samples: int, path: Path) -> None:
-    """Check that a trajectory that is not stored is known from the sequence."""
+    """Check that the trajectory can be computed from the sequence, as the file stores none."""
     if n_repeated > 1:
         raise InputError(
             f"{path}: stores no trajectory and holds {n_repeated} repetitions, so the angle at which the last one "
@@ -154,7 +154,7 @@ def _check_can_compute(imaging: Heads, n_repeated: int, n_samples: int, path: Pa
     reverse = has_flag(imaging, ismrmrd.ACQ_IS_REVERSE)
     centre = imaging["center_sample"] - imaging["discard_pre"]
     expected = n_samples // 2
-    # 0 is what files have that leave it unset; of a reversed readout some count it as measured, some as flipped back.
+    # 0: not set. In reversed readouts, some files count the centre as measured, others as flipped back.
     known = (imaging["center_sample"] == 0) | (centre == expected)
     wrong = np.flatnonzero(~(known | (reverse & (centre == n_samples - 1 - expected))))
     if wrong.size:
@@ -167,7 +167,7 @@ def _check_can_compute(imaging: Heads, n_repeated: int, n_samples: int, path: Pa
 def _read_kspace(
     file: RawFile, imaging: Heads, shape: tuple[int, int, int, int], stored: StoredTrajectory | None
 ) -> Complex:
-    """Read all readouts to their places `(slices, coils, readouts, samples)`, and their trajectory to `stored`."""
+    """Read all readouts, shape `(slices, coils, readouts, samples)`, and add their trajectories to `stored`."""
     n_bytes = 8 * int(np.prod(shape, dtype=np.int64))
     if n_bytes > file.size:
         raise InputError(f"{file.path}: is shorter than its header states; it is truncated, copy it again.")
@@ -191,7 +191,7 @@ def _read_kspace(
 
 
 def _as_on_the_grid(acquisition: Acquisition) -> Acquisition:
-    """Take the discarded samples off, and turn a reversed readout around."""
+    """Remove the samples that the head marks as discarded, and flip a reversed readout back."""
     head = acquisition.head
     kept = slice(int(head["discard_pre"]), int(head["number_of_samples"] - head["discard_post"]))
     samples, trajectory = acquisition.samples[:, kept], acquisition.trajectory[kept]
@@ -201,7 +201,7 @@ def _as_on_the_grid(acquisition: Acquisition) -> Acquisition:
 
 
 def _read_noise(file: RawFile, noise: Heads, n_coils: int) -> tuple[Complex | None, int]:
-    """Read noise measurements one behind the other, shape `(coils, samples)`, and count those of zeros, left out."""
+    """Read and concatenate the noise measurements, shape `(coils, samples)`; count those left out as all zero."""
     wrong = np.flatnonzero(noise["active_channels"] != n_coils)
     if wrong.size:
         head = noise[wrong[0]]
@@ -224,7 +224,7 @@ def _read_noise(file: RawFile, noise: Heads, n_coils: int) -> tuple[Complex | No
 
 
 def describe(heads: Heads, imaging: Heads, header: Header) -> dict[str, object]:
-    """Summarize a file by its heads and header; names carry units, and JSON can hold the values."""
+    """Summarize a file from its heads and header; the keys name the units, and the values can be written as JSON."""
     return {
         "vendor": header.vendor,
         "field_strength_t": header.field_strength,
@@ -254,5 +254,5 @@ def _most(counts: Int) -> int:
 
 
 def _range(values: tuple[float, ...]) -> list[float] | None:
-    """Smallest and largest value, if there are any."""
+    """Return the smallest and the largest value, if there are any."""
     return [min(values), max(values)] if values else None

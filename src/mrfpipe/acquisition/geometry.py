@@ -1,8 +1,8 @@
-"""Where the voxels of a scan lie: from its positions and directions to an affine, and back.
+"""Geometry of a scan: conversion of slice positions and directions to an affine, and back.
 
-The heads give, for every acquisition, the centre of its slice and three directions, in mm and in the patient's LPS axes
+For every acquisition, the head gives the centre of the slice in mm and three directions, in LPS patient coordinates
 (+x to the left, +y to the back, +z to the head). The centre is voxel ``matrix // 2``; x runs along the read direction
-and y along the phase direction. The affine takes voxel (x, y, slice) to RAS in mm.
+and y along the phase direction. The affine maps voxel (x, y, slice) to RAS in mm.
 """
 
 from dataclasses import dataclass
@@ -23,20 +23,20 @@ _EVEN = 2e-2  # of the slice spacing
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stack:
-    """A stack of parallel slices, in the terms of the heads."""
+    """A stack of parallel slices, in the conventions of the heads."""
 
     positions: Double
     """Centre of each slice in LPS, mm. Shape `(slices, 3)`."""
     directions: Double
     """Read, phase and slice direction in LPS, unit vectors. Shape `(3, 3)`."""
     spacing_mm: float
-    """From slice to slice."""
+    """Distance between the centres of neighbouring slices."""
 
 
 def in_order_of_place(imaging: Heads) -> Heads:
-    """Renumber slices along their normal where they have another order, such as that of an interleaved scan.
+    """Renumber slices along their normal if they are in another order, for example interleaved.
 
-    A stack that is numbered along its normal already, up or down, keeps its numbers, and so does one without positions.
+    Slices that are already numbered along the normal, up or down, keep their numbers, as do slices without positions.
     """
     first = np.unique(imaging["slice"], return_index=True)[1]
     place = imaging["position"][first] @ imaging["slice_dir"][first[0]]
@@ -54,22 +54,22 @@ def affine_of(imaging: Heads, matrix: int, fov_mm: float, thickness_mm: float, p
     Parameters
     ----------
     imaging
-        Heads of its readouts, all slices from 0 on there.
+        Heads of its readouts; slices are numbered from 0 without gaps.
     matrix, fov_mm
-        Voxels along x and y, and what they span.
+        Number of voxels along x and y, and the field of view that they span.
     thickness_mm
-        Slice thickness, taken as the spacing where the positions do not say it.
+        Slice thickness, used as the slice spacing if the positions do not give it.
     path
         The file, for errors.
 
     Returns
     -------
-        Voxel (x, y, slice) to RAS in mm. Shape `(4, 4)`.
+        Affine from voxel (x, y, slice) to RAS in mm. Shape `(4, 4)`.
 
     Raises
     ------
     InputError
-        If directions are not orthonormal, or slices not parallel, evenly spaced and one behind the other.
+        If directions are not orthonormal, or slices are not parallel, evenly spaced and stacked along their normal.
     """
     directions_of_all = np.stack([imaging[name] for name in ("read_dir", "phase_dir", "slice_dir")], axis=1)
     first = np.unique(imaging["slice"], return_index=True)[1]
@@ -89,12 +89,12 @@ def affine_of(imaging: Heads, matrix: int, fov_mm: float, thickness_mm: float, p
 
 
 def stack_of(affine: Double, matrix: int, n_slices: int) -> Stack:
-    """Compute positions and directions from an affine, the inverse of `affine_of`.
+    """Compute positions and directions from an affine: the inverse of `affine_of`.
 
     Raises
     ------
     ValueError
-        If the affine's axes are not at right angles.
+        If the axes of the affine are not at right angles.
     """
     columns = _LPS_TO_RAS[:, None] * affine[:3, :3]
     sizes = np.linalg.norm(columns, axis=0)
@@ -107,7 +107,7 @@ def stack_of(affine: Double, matrix: int, n_slices: int) -> Stack:
 
 
 def _check_steady(imaging: Heads, directions: Double, first: Int, path: Path) -> None:
-    """Check that all readouts of a slice lie where its first one does."""
+    """Check that all readouts of a slice have the position and directions of its first one."""
     of_slice = first[imaging["slice"]]
     moved = np.abs(imaging["position"] - imaging["position"][of_slice]).max(axis=1) > _SAME_PLACE_MM
     turned = np.abs(directions - directions[of_slice]).max(axis=(1, 2)) > _PARALLEL
@@ -121,7 +121,7 @@ def _check_steady(imaging: Heads, directions: Double, first: Int, path: Path) ->
 
 
 def _orthonormal(directions: Double, path: Path) -> Double:
-    """Return the read, phase and slice direction of all slices; `directions` has shape `(slices, 3, 3)`."""
+    """Return the read, phase and slice directions that all slices share; `directions` has shape `(slices, 3, 3)`."""
     for s, axes in enumerate(directions):
         if not np.abs(axes @ axes.T - np.eye(3)).max() <= _ORTHONORMAL:
             raise InputError(
@@ -136,7 +136,7 @@ def _orthonormal(directions: Double, path: Path) -> Double:
 
 
 def _step(positions: Double, normal: Double, path: Path) -> Double:
-    """Return the step from slice to slice, checked to be even and along the normal."""
+    """Return the step from slice to slice, after checking that it is constant and along the normal."""
     n_slices = len(positions)
     step: Double = (positions[-1] - positions[0]) / (n_slices - 1)
     spacing = float(np.linalg.norm(step))

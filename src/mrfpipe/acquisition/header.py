@@ -1,4 +1,4 @@
-"""What a raw scan's header says, whatever its format: held against the sequence that it should belong to."""
+"""The header of a raw scan of any format, and its comparison with the expected sequence."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,9 +11,9 @@ from mrfpipe.errors import InputError, MismatchError, MrfpipeError
 from mrfpipe.protocol import Sequence
 
 RADIAL_TYPES = ("radial", "goldenangle")
-"""Trajectory types of the header that are radial spokes."""
+"""Trajectory types in the header that mean radial spokes."""
 CARTESIAN_TYPES = ("cartesian", "epi")
-"""Trajectory types that are lines of a grid."""
+"""Trajectory types in the header that mean lines of a Cartesian grid."""
 
 _TIME_TOLERANCE_MS = 0.005  # half of a scanner's 10 us raster
 _FLIP_TOLERANCE_DEG = 0.01
@@ -24,39 +24,39 @@ _CURE = "use the protocol that the scan was measured with, or --trust-protocol i
 _DUMMIES = ((10.0,), (100.0,), (15.0,))  # TE, TR and flip angle that Pulseq's interpreters write
 
 Contradiction = tuple[tuple[str, ...], MrfpipeError]
-"""Fields of a header that say other than the protocol, and the error that this is unless the protocol is trusted."""
+"""Fields of a header that differ from the protocol, and the error to raise unless the protocol is trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What is used of a header, in the units of ISMRMRD."""
+    """The fields of a header that are used, in the units of ISMRMRD."""
 
     vendor: str | None = None
-    """Who made the scanner."""
+    """Manufacturer of the scanner."""
     field_strength: float | None = None
     """Static field in T."""
     protocol_name: str | None = None
-    """What the operator called the measurement."""
+    """Name that the operator gave to the measurement."""
     sequence_name: str | None = None
-    """What the scanner calls the program that measured."""
+    """Name of the sequence on the scanner."""
     trajectory: str | None = None
-    """Trajectory type, one of the words of ISMRMRD's schema; None if the file does not say."""
+    """Trajectory type in the terms of the ISMRMRD schema; None if the file does not say."""
     trajectory_unit: str | None = None
     """Declared unit of stored trajectories."""
     angle_increment_deg: float | None = None
-    """Declared angle from spoke to spoke."""
+    """Declared angle between consecutive spokes."""
     readouts_per_frame: int | None = None
-    """Declared number of consecutive readouts of a frame."""
+    """Declared number of consecutive readouts per frame."""
     readouts_per_slice: int | None = None
-    """Announced number of readouts of a slice, of files whose counters may not number them."""
+    """Declared number of readouts per slice, for files whose counters may not number the readouts."""
     n_slices: int | None = None
-    """Announced number of slices."""
+    """Declared number of slices."""
     matrix: tuple[int, int] | None = None
-    """Voxels along x and y of the image."""
+    """Number of voxels of the image along x and y."""
     fov_mm: tuple[float, float, float] | None = None
-    """Field of view of the image along x, y and the slice's normal."""
+    """Field of view of the image along x, y and the slice normal."""
     slice_thickness_mm: float | None = None
-    """Slice thickness, where it is certain that the header means that by the last of them."""
+    """Slice thickness, if it is certain that the last number of `fov_mm` is the slice thickness."""
     te_ms: tuple[float, ...] = ()
     """Echo times, as many as the header lists."""
     tr_ms: tuple[float, ...] = ()
@@ -68,15 +68,15 @@ class Header:
 
     @property
     def is_of_pulseq(self) -> bool:
-        """Whether it was written by what plays Pulseq files, which knows nothing of the sequence."""
+        """Whether the scanner's Pulseq interpreter wrote the header; it knows nothing of the sequence it plays."""
         return "pulseq" in (self.sequence_name or "").lower() or (self.te_ms, self.tr_ms, self.flip_deg) == _DUMMIES
 
     def without(self, *names: str) -> "Header":
-        """Return it with fields left unsaid."""
+        """Return the header with the named fields unset."""
         return replace(self, **{name: getattr(_UNSAID, name) for name in names})
 
     def says(self, name: str) -> str:
-        """Return what a field says, in words."""
+        """Describe the value of a field in words."""
         value = getattr(self, name)
         match name:
             case "trajectory":
@@ -103,30 +103,31 @@ _OF_THE_SEQUENCE = ("trajectory", *_OF_GEOMETRY, *_OF_READOUTS, "ti_ms")
 def believed(
     header: Header, sequence: Sequence, path: Path, *, computed: bool, trusted: bool
 ) -> tuple[Header, tuple[str, ...]]:
-    """Return what of a header can be believed, held against the sequence, and in words what is not believed.
+    """Compare a header with the sequence; return it without the fields that are not believed, and remarks on those.
 
-    What plays a Pulseq file knows nothing of it and writes a Cartesian sequence of its own. Of its header, and of a
-    scan whose protocol is derived from a Pulseq file, only lists of a value a readout are compared.
+    The Pulseq interpreter knows nothing of the sequence it plays, and describes some Cartesian sequence in the header.
+    In such a header, or if the protocol is derived from a Pulseq file, only lists with one value per readout are
+    compared.
 
     Parameters
     ----------
     header
-        As it was read.
+        Header as read.
     sequence
-        What the scan is expected to be.
+        Sequence that the scan is expected to have.
     path
         The file, for errors.
     computed
         Whether the trajectory is to be computed from the sequence.
     trusted
-        Whether the sequence is right where the header says other.
+        Whether the sequence overrides the header where they differ.
 
     Raises
     ------
     InputError
         If the scan is not radial but the sequence is, or a declared value is impossible.
     MismatchError
-        If a value is another than the sequence's; the error names the first readout that has one.
+        If a value differs from the sequence; for values per readout, the error names the first readout that differs.
     """
     remarks = []
     if header.is_of_pulseq and computed and sequence.readout.sha256 is None and not trusted:
@@ -159,8 +160,8 @@ def believed(
 
 
 def contradictions(header: Header, sequence: Sequence, path: Path, *, computed: bool) -> Iterator[Contradiction]:
-    """Hold a header against the sequence; parameters as of `believed`."""
-    # Of another type the file must store its trajectory, which is looked at.
+    """Yield the contradictions between a header and the sequence; for the parameters, see `believed`."""
+    # Type "other" is accepted unless the trajectory is to be computed: a stored trajectory is checked itself.
     is_radial = header.trajectory in {None, *RADIAL_TYPES} or (header.trajectory == "other" and not computed)
     if sequence.readout.kind == "golden-radial" and not is_radial:
         stores = ", and it stores none" if computed else ""
@@ -211,7 +212,7 @@ def _other(path: Path, found: str, expected: str | None) -> MismatchError:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trains:
-    """The trains of a file, in SI units, as far as it has them."""
+    """Flip angles, TE, TR and TI of a file in SI units, as far as the file has them."""
 
     flip: Double | None
     """Nominal flip angle in rad. Shape `(readouts)`."""
@@ -224,7 +225,7 @@ class Trains:
 
 
 def trains_of(header: Header, sequence: Sequence) -> Trains:
-    """Take the trains of a header that lists them readout by readout, or once where the sequence's are constant."""
+    """Return the trains that a header lists with one value per readout, or one value if the sequence's is constant."""
     flip = _train(header.flip_deg, np.rad2deg(sequence.flip), _FLIP_TOLERANCE_DEG)
     te = _train(header.te_ms, sequence.te * 1e3, _TIME_TOLERANCE_MS)
     tr = _train(header.tr_ms, sequence.tr * 1e3, _TIME_TOLERANCE_MS)

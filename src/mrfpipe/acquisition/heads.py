@@ -1,6 +1,7 @@
-"""What the readers of raw scans have in common: the heads of a file's acquisitions, and the file as a place of samples.
+"""Interface that all readers of raw scans share: a file with its acquisitions and their heads.
 
-The heads have the fields, flags and conventions of ISMRMRD, whatever the format of the file.
+A head is the header of one acquisition. Heads have the fields, flags and conventions of ISMRMRD, whatever the format
+of the file.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from mrfpipe.arrays import Complex, Float
 from mrfpipe.errors import InputError
 
 Heads = npt.NDArray[np.void]
-"""Heads of acquisitions in the fields of `HEAD`. Shape `(acquisitions)`."""
+"""Heads of acquisitions, with the fields of `HEAD`. Shape `(acquisitions)`."""
 
 HEAD = np.dtype(
     [
@@ -41,23 +42,23 @@ HEAD = np.dtype(
         ("set", "i8"),
     ]
 )
-"""What is used of an acquisition's head; `number` counts the acquisitions of the file from 0."""
+"""Fields of an acquisition's head that are used; `number` counts the acquisitions of the file from 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Acquisition:
-    """One acquisition: its head and what was measured."""
+    """One acquisition: its head, samples and trajectory."""
 
     head: np.void
     """Fields of `HEAD`."""
     samples: Complex
     """Measured values. Shape `(coils, samples)`."""
     trajectory: Float
-    """Stored trajectory in whatever unit the file has. Shape `(samples, dimensions)`."""
+    """Stored trajectory, in the unit of the file. Shape `(samples, dimensions)`."""
 
 
 def open_file(path: Path, kinds: str) -> BinaryIO:
-    """Open the file of a scan, which is of one of these kinds; InputError if it is not there or cannot be opened."""
+    """Open the file of a scan; `kinds` names the file types in errors. InputError if it is missing or unreadable."""
     try:
         if not path.exists():
             raise InputError(f"{path}: the file does not exist; check the path.")
@@ -73,7 +74,7 @@ class RawFile(Protocol):
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """Path of the file."""
 
     @property
     def size(self) -> int:

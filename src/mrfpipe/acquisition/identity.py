@@ -1,7 +1,7 @@
-"""Who was scanned, and when: what the header of an ISMRMRD file says of patient, study and frame of reference.
+"""Identity of the patient, study and frame of reference, from the header of an ISMRMRD file.
 
-It is read by itself and for DICOM alone: nothing else that is read from a scan holds it, so that no name, message or
-record can have it by accident. Of a Twix file it is not read.
+The identity is read separately and only to write DICOM. Nothing else that is read from a scan contains it, so it cannot
+get into file names, messages or records by accident. It is not read from Twix files.
 """
 
 import re
@@ -15,7 +15,7 @@ from mrfpipe.acquisition.ismrmrd_file import open_ismrmrd
 from mrfpipe.errors import InputError
 
 Identity = Mapping[str, str]
-"""Patient, study and frame of reference by the keywords of DICOM, written as there; without what is not known."""
+"""Values of patient, study and frame of reference by DICOM keyword, in the format of DICOM; unknown ones are absent."""
 
 
 _ELEMENTS = {
@@ -35,19 +35,19 @@ _ELEMENTS = {
     "FrameOfReferenceUID": "{*}measurementInformation/{*}frameOfReferenceUID",
     "PatientPosition": "{*}measurementInformation/{*}patientPosition",
 }
-"""Where the header has what DICOM calls so."""
+"""Element of the ISMRMRD header for each DICOM keyword."""
 
 
 def read_identity(path: str | Path) -> Identity:
-    """Read who and what a raw scan says that it is of: what its header leaves out is not there.
+    """Read the identity from the header of a raw scan; elements that the header lacks are absent.
 
-    The text of the header is taken as it stands. The schema's classes would read an accession number as a number, and
-    lose the zeros that it begins with.
+    The XML is read as text, because the classes of the ISMRMRD schema would convert an accession number to a number and
+    lose its leading zeros.
 
     Raises
     ------
     InputError
-        If the file is damaged, or has a header that is not XML.
+        If the file is damaged or its header is not XML.
     """
     path = Path(path)
     if not h5py.is_hdf5(path):
@@ -62,7 +62,7 @@ def read_identity(path: str | Path) -> Identity:
 
 
 def _written(keyword: str, text: str) -> str:
-    """Write a date or a time as DICOM does: without time zone and marks, and to 1 us."""
+    """Format a date or a time as DICOM does: without time zone and separators, and to 1 us."""
     if keyword.endswith("Date"):
         return text[:10].replace("-", "")
     return re.split("[Z+-]", text)[0].replace(":", "")[:13] if keyword.endswith("Time") else text

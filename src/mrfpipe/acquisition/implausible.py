@@ -1,21 +1,22 @@
-"""Samples that no receiver can have measured: what damage to the exponent of a number leaves behind.
+"""Detect samples that no receiver can have measured, as damage to the exponent of a number leaves behind.
 
-Samples are judged coil by coil against the others of their slice, so that neither the unit of a file nor a weak coil
-matters. The level of a coil at a place of the readout is what nine readouts in ten stay below there, or at one of
-its neighbours: damage to fewer does not move it. With C the level at the centre of k-space, a sample is
-implausible above
+Samples are compared with the others of the same coil and slice, so that neither the unit of the file nor a weak coil
+matters. The level of a coil at one position of the readout is the magnitude that nine readouts in ten stay below at
+that position, or at a neighbouring one if that is larger; damage to fewer readouts does not change it. With C the level
+at the centre of k-space, a sample is implausible if it is
 
-- 100 C. The centre adds up all magnetisation with one sign, nothing is larger but by what the signal changes along the
-  train: 1.7 times in T1-FF, and less than 60 times for 90 degrees among pulses of one;
-- or above both 0.1 C and 1000 times the level at its place. Readouts across straight edges have more than the others
-  there: without noise 70 times for a thin box, and 150 times for a comb of bars, which has most far from the centre.
+- above 100 C. At the centre, all magnetisation adds up with one sign, so a sample can only be larger because the signal
+  changes along the train: 1.7 times in T1-FF, and less than 60 times for one pulse of 90 degrees among pulses of one;
+- or above both 0.1 C and 1000 times the level at its position. Readouts across straight edges exceed the others there:
+  without noise 70 times for a thin box, and 150 times for a comb of bars, which has most of its signal far from the
+  centre.
 
-A place is one radius of k-space where the readouts are one that turns, as spokes and spirals are. Of other readouts
-only what no computation can stand is refused.
+A position of the readout is one radius in k-space if all readouts are rotations of one, as with spokes and spirals. For
+other readouts, only magnitudes that no computation can handle (`LARGEST`) are refused.
 
 The exponent of float32 is a byte, whose bits are factors of 2, 4, 16, 256, 65,536, 4e9 and more. A change by 65,536 or
-more is found wherever it matters, one by 256 only of the largest samples. Not found are smaller changes, and those
-towards zero: of a million samples they falsify one, in one frame.
+more is found wherever it matters, a change by 256 only in the largest samples. Smaller changes and changes towards zero
+are not found: they falsify one sample in a million, in one frame.
 """
 
 from collections.abc import Sequence
@@ -28,26 +29,26 @@ from mrfpipe.arrays import Complex, Double, Float
 from mrfpipe.errors import InputError
 
 LARGEST = 1e15
-"""Magnitude above which sums of squares leave the range of float32."""
+"""Largest magnitude accepted; sums of squares of larger values leave the range of float32."""
 ABOVE_CENTRE = 100.0
-"""How many times the level at the centre of k-space a sample may have."""
+"""Largest sample, in units of the level at the centre of k-space."""
 ABOVE_PLACE = 1000.0
-"""How many times the level at its place of the readout a sample may have that stands out from the slice."""
+"""Largest sample, in units of the level at its position of the readout, if it is above `STANDS_OUT`."""
 STANDS_OUT = 0.1
-"""What stands out, in units of the level at the centre."""
+"""Samples below this are not compared with the level at their position; in units of the level at the centre."""
 ABOVE_NOISE = 100.0
-"""How many times its coil's level a sample of noise may have: of a million Gaussian ones the largest has 2.4 times."""
+"""Largest noise sample, in units of the level of its coil; the largest of a million Gaussian samples is at 2.4."""
 HONEST = 0.9
-"""Share of the readouts whose samples make a level."""
+"""Share of the readouts that stay below the level."""
 NEIGHBOURS = 3
-"""Samples to either side that a level is the largest of: readouts miss the centre by different delays."""
+"""Number of samples to either side over which a level is the maximum, as readouts miss the centre by various delays."""
 
 
 def check_plausible(kspace: Complex, imaging: Heads, path: Path, *, turned: bool = True) -> None:
-    """Check the samples `(slices, coils, readouts, samples)` of all readouts, whose heads come in any order.
+    """Check the samples of all readouts, shape `(slices, coils, readouts, samples)`; heads can be in any order.
 
-    `turned` says whether the readouts are one that turns from readout to readout. InputError if a sample cannot have
-    been measured; the error names the largest of the first coil that has one.
+    `turned` says whether all readouts are rotations of one. InputError if a sample cannot have been measured; the error
+    names the largest such sample of the first coil that has one.
     """
     for s, of_slice in enumerate(kspace):
         levels = np.stack([_levels(_magnitude(of_coil)) for of_coil in of_slice])
@@ -87,28 +88,29 @@ def check_plausible_noise(noise: Sequence[Acquisition], path: Path) -> None:
 
 
 def _magnitude(samples: Complex) -> Float:
-    with np.errstate(over="ignore"):  # what overflows is infinite, and above any limit
+    with np.errstate(over="ignore"):  # overflow gives infinity, which is above any limit
         return np.abs(samples)
 
 
 def _quantile(magnitude: Float) -> Double:
-    """Return what most of the first axis stay below."""
+    """Return the quantile `HONEST` along the first axis."""
     rank = int(HONEST * (len(magnitude) - 1))
     quantile: Double = np.partition(magnitude, rank, axis=0)[rank].astype(np.float64)
     return quantile
 
 
 def _levels(magnitude: Float) -> Double:
-    """Return the level of a coil at every place of the readout, from all readouts. Shape `(samples)`."""
+    """Return the level of a coil at every position of the readout, from all readouts. Shape `(samples)`."""
     padded = np.pad(_quantile(magnitude), NEIGHBOURS)
     level: Double = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1).max(axis=1)
     return level
 
 
 def _limits(levels: Double) -> Double:
-    """Return the largest plausible magnitudes of a slice. Shape `(coils, samples)`, as the levels.
+    """Return the largest plausible magnitudes in a slice. Shape `(coils, samples)`, like the levels.
 
-    A coil that is silent in most readouts is held against the loudest one; if all are, only `LARGEST` is left.
+    For a coil that is silent in most readouts, the level of the loudest coil counts; if all are silent, only `LARGEST`
+    applies.
     """
     centre = levels.max(axis=1, keepdims=True)
     loudest = centre.max()

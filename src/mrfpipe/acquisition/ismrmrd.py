@@ -1,8 +1,8 @@
-"""Read ISMRMRD raw scans (``.h5``, ``.mrd``) of golden-angle radial MRF, and of any other that stores its trajectory.
+"""Read ISMRMRD raw scans (``.h5``, ``.mrd``) of golden-angle radial MRF, or of any MRF that stores its trajectory.
 
-One acquisition is one readout: ``idx.kspace_encode_step_1`` says which, ``idx.slice`` of which slice, whatever the
-order in the file. Noise measurements are kept apart, everything that is not for the image is left out, and of several
-repetitions the last is used.
+One acquisition is one readout: ``idx.kspace_encode_step_1`` is its number and ``idx.slice`` its slice, whatever the
+order in the file. Noise measurements are kept apart, other acquisitions that are not for the image are left out, and
+the last of several repetitions is used.
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ from mrfpipe.protocol import Sequence
 
 
 def read_ismrmrd(path: str | Path, sequence: Sequence, *, trusted: bool = False) -> RawScan:
-    """Read a raw scan of a sequence: complete and finite, its trajectory in cycles/FOV.
+    """Read a raw scan of a sequence: complete, finite, with its trajectory in cycles/FOV.
 
-    Where its header says other than the sequence, that is an error unless the sequence is trusted.
+    A header that differs from the sequence is an error, unless the sequence is trusted.
 
-    InputError if the file is missing, damaged, not ISMRMRD, not complete, or does not store a trajectory that is
-    needed; MismatchError if it is a scan of another sequence; ResourceError if it does not fit into memory.
+    InputError if the file is missing, damaged, incomplete or not ISMRMRD, or lacks a trajectory that is needed;
+    MismatchError if it is a scan of another sequence; ResourceError if it does not fit into memory.
     """
     with open_ismrmrd(Path(path)) as file:
         imaging, header = image_of(file, file.xml)
@@ -38,16 +38,17 @@ def read_ismrmrd(path: str | Path, sequence: Sequence, *, trusted: bool = False)
 
 
 def read_stream(scan: StreamedScan, sequence: Sequence, *, trusted: bool = False) -> RawScan:
-    """Read what has come of a streamed scan, as if it were a file; errors as of `read_ismrmrd`."""
+    """Read what has arrived of a streamed scan, as if it were a file; for the errors, see `read_ismrmrd`."""
     imaging, header = image_of(scan, scan.xml or b"")
     return assemble(scan, imaging, header, sequence, trusted=trusted)
 
 
 def early_slices(scan: StreamedScan, sequence: Sequence, *, trusted: bool = False) -> Iterator[RawScan]:
-    """Read the slices of a streamed scan, each as a scan of its own as soon as its readouts are there.
+    """Read the slices of a streamed scan, each as a scan of its own as soon as all its readouts have arrived.
 
-    Slices are told by their counters. One whose counters do not name its readouts is left out, whatever is wrong with
-    it: that is for `read_stream` to say. Errors as of `StreamedScan.wait` and of a header that cannot be read.
+    Slices are recognised by their counters. A slice whose counters do not number its readouts, or that is not valid, is
+    left out; `read_stream` reports what is wrong with it. Raises the errors of `StreamedScan.wait`, and InputError if
+    the header cannot be read.
     """
     done: set[int] = set()
     n, more = sequence.n_readouts, True
@@ -69,10 +70,10 @@ def early_slices(scan: StreamedScan, sequence: Sequence, *, trusted: bool = Fals
 
 
 def describe_ismrmrd(path: str | Path) -> dict[str, object]:
-    """Summarize an ISMRMRD file, of MRF or not, without reading its samples.
+    """Summarize an ISMRMRD file, whether of MRF or not, without reading its samples.
 
-    Names have their unit where there is one, and JSON can hold the values. InputError if the file is missing, damaged,
-    or not ISMRMRD.
+    The keys name the units, and the values can be written as JSON. InputError if the file is missing, damaged, or not
+    ISMRMRD.
     """
     with open_ismrmrd(Path(path)) as file:
         imaging, header = image_of(file, file.xml)
@@ -80,7 +81,7 @@ def describe_ismrmrd(path: str | Path) -> dict[str, object]:
 
 
 def image_of(file: RawFile, xml: bytes) -> tuple[Heads, Header]:
-    """Select what was measured for the image, and the header of its encoding: of several, the one not Cartesian."""
+    """Select the imaging acquisitions and the header of their encoding: if there are several, the non-Cartesian one."""
     headers = parse_headers(xml, file.path)
     imaging = imaging_of(file.heads)
     encodings = np.unique(imaging["encoding_space_ref"])

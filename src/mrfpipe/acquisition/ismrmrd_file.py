@@ -1,8 +1,8 @@
-"""The HDF5 side of an ISMRMRD file: find the scan in it, and read its header, heads and samples.
+"""Read an ISMRMRD file as HDF5: find the scan in it, and read its header, heads and samples.
 
-Every access to the file happens under `reading`, so that a damaged file ends in an `InputError` whatever is wrong with
-it. Samples are taken from the table of acquisitions directly; reading one acquisition after the other with the ismrmrd
-package takes twenty times longer.
+All access to the file is wrapped in `reading`, so that any damage to the file raises an `InputError`. Samples are read
+directly from the table of acquisitions; reading the acquisitions one by one with the ismrmrd package takes twenty times
+longer.
 """
 
 from collections.abc import Iterator
@@ -29,20 +29,20 @@ class IsmrmrdFile:
     """An open ISMRMRD file."""
 
     path: Path
-    """Where it is."""
+    """Path of the file."""
     size: int
     """Its length in bytes."""
     xml: bytes
-    """Its header."""
+    """Its XML header."""
     heads: Heads
     """Heads of all its acquisitions."""
     table: Table
-    """Where its samples are."""
+    """Table of its acquisitions, from which samples are read."""
 
     def acquisitions(self, heads: Heads) -> Iterator[Acquisition]:
         """Read the acquisitions of `heads`, in their order.
 
-        InputError if the file is damaged, or an acquisition does not hold what its head says.
+        InputError if the file is damaged, or an acquisition has another size than its head says.
         """
         for head in heads:
             with reading(self.path):
@@ -86,13 +86,13 @@ def open_ismrmrd(path: Path) -> Iterator[IsmrmrdFile]:
         finally:
             heap.close()
     finally:
-        with suppress(OSError, RuntimeError, ValueError):  # what was read is good; a damaged file may fail to close
+        with suppress(OSError, RuntimeError, ValueError):  # closing a damaged file may fail; what was read is valid
             file.close()
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn all that is raised on a damaged file into an InputError; holds nothing but access to the file."""
+    """Turn any error that a damaged file causes into an InputError; wrap only file access in it."""
     try:
         yield
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError, OverflowError) as e:
@@ -123,7 +123,7 @@ def _contents(file: h5py.File, heap: Heap, path: Path) -> IsmrmrdFile:
 
 
 def _scan_group(file: h5py.File, path: Path) -> h5py.Group:
-    """Find the group with 'xml' and 'data': 'dataset' if it is one, else the only one there is."""
+    """Find the group with 'xml' and 'data': the group 'dataset', or else the only such group."""
     names = [name for name in file if isinstance(file.get(name), h5py.Group)]
     found = [name for name in names if {"xml", "data"} <= set(file[name])]
     if "dataset" in found:
@@ -136,7 +136,7 @@ def _scan_group(file: h5py.File, path: Path) -> h5py.Group:
 
 
 def _text(dataset: Any, heap: Heap) -> bytes | None:  # noqa: ANN401 - h5py is untyped
-    """Read the first text of a dataset, whether of variable or fixed length."""
+    """Read the first string of a dataset, of variable or fixed length."""
     if not isinstance(dataset, h5py.Dataset) or h5py.check_string_dtype(dataset.dtype) is None or not dataset.size:
         return None
     is_fixed = dataset.dtype.kind == "S"
@@ -146,7 +146,7 @@ def _text(dataset: Any, heap: Heap) -> bytes | None:  # noqa: ANN401 - h5py is u
 
 
 def heads_of(stored: npt.NDArray[Any], path: Path) -> Heads:
-    """Turn heads as stored into the fields of `HEAD`."""
+    """Convert stored heads to the fields of `HEAD`."""
     heads = np.zeros(stored.size, HEAD)
     heads["number"] = np.arange(stored.size)
     for name in HEAD.names or ():
@@ -155,7 +155,7 @@ def heads_of(stored: npt.NDArray[Any], path: Path) -> Heads:
             kinds = "f" if HEAD[name].base.kind == "f" else "iu"
             if column is None or column.shape != heads[name].shape or column.dtype.kind not in kinds:
                 raise InputError(f"{path}: heads have no valid field '{name}'; convert the scan to ISMRMRD.")
-            with np.errstate(invalid="ignore"):  # what is no number is refused below
+            with np.errstate(invalid="ignore"):  # NaN and infinity are refused below
                 heads[name] = column
     if not all(np.isfinite(heads[name]).all() for name in ("position", "read_dir", "phase_dir", "slice_dir")):
         raise InputError(f"{path}: positions or directions are not finite; the file is damaged, copy it again.")

@@ -1,4 +1,4 @@
-"""The XML header of an ISMRMRD file, read into a value."""
+"""Parse the XML header of an ISMRMRD file."""
 
 import warnings
 from collections.abc import Iterable
@@ -12,9 +12,9 @@ from mrfpipe.errors import InputError
 
 
 def parse_headers(xml: bytes, path: Path) -> list[Header]:
-    """Parse the XML header of a file: what it says of each of its encodings.
+    """Parse the XML header of a file; return one header for each of its encodings.
 
-    InputError if it is not XML, not an ISMRMRD header, or has values that are none.
+    InputError if it is not XML, is not an ISMRMRD header, or has invalid values.
     """
     try:
         with warnings.catch_warnings():
@@ -60,7 +60,7 @@ def _header(document: Any, encoding: Any) -> Header:  # noqa: ANN401 - the schem
 
 
 def _parameter(description: Any, kind: str, *names: str) -> Any:  # noqa: ANN401 - the schema's classes are untyped
-    """Look a parameter up by its name, or by the one that older files have."""
+    """Look up a user parameter by its name, or by the name in older files."""
     parameters = getattr(description, kind) if description else []
     return next((p.value for p in parameters if p.name in names), None)
 

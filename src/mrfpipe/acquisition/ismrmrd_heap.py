@@ -1,9 +1,9 @@
-"""Tables of HDF5 with variable-length columns, read without the conversion of the HDF5 library.
+"""Read HDF5 tables with variable-length columns without the HDF5 library's own conversion.
 
-The library trusts the pointers of such a table: on a damaged file it takes a minute to give up, or ends the process.
-What it does is simple enough to do with checks. A row holds, for each variable-length column, a length, the address of
-a collection of the global heap and a number in it; a collection is a run of numbered objects (HDF5 File Format
-Specification, version 3.0, section III.E). It is also faster, and holds no more in memory than is asked for.
+The library trusts the pointers in such a table: on a damaged file, it takes a minute to give up or ends the process.
+Here, the same is done with checks. For each variable-length column, a row holds a length, the address of a collection
+of the global heap, and the number of an object in it; a collection is a series of numbered objects (HDF5 File Format
+Specification, version 3.0, section III.E). This is also faster, and holds no more in memory than is asked for.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 POINTER: Final = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
-"""How a row of a file points to the values of a variable-length column."""
+"""Layout of the pointer from a row to the values of a variable-length column."""
 
 _COLLECTION_HEAD = 16  # b"GCOL", version, 3 reserved, size (8)
 _OBJECT_HEAD = 16  # number (2), reference count (2), 4 reserved, size (8)
@@ -25,7 +25,7 @@ _COLLECTIONS_KEPT = 8
 class Heap:
     """Reads raw rows, and the values they point to, from an open HDF5 file.
 
-    All methods raise ValueError where the file contradicts itself, and OSError where it cannot be read.
+    All methods raise ValueError if the file contradicts itself, and OSError if it cannot be read.
     """
 
     def __init__(self, file: h5py.File, path: Path) -> None:
@@ -41,9 +41,9 @@ class Heap:
         self._stream.close()
 
     def rows(self, dataset: h5py.Dataset, row: np.dtype[Any]) -> npt.NDArray[Any] | None:
-        """Read the rows of a one-dimensional table as they lie in the file.
+        """Read the rows of a one-dimensional table as they are stored in the file.
 
-        None if they are compressed or lie in a way that only the library can read.
+        None if they are compressed or have a layout that only the library can read.
         """
         plist, n = dataset.id.get_create_plist(), int(dataset.size)
         if not self.is_plain or plist.get_nfilters() or plist.get_external_count():
@@ -63,7 +63,7 @@ class Heap:
         def note(chunk: Any) -> None:  # noqa: ANN401 - h5py has no types
             found[chunk.chunk_offset[0]] = chunk.byte_offset, chunk.size
 
-        dataset.id.chunk_iter(note)  # asking for one chunk after the other takes sixty times longer
+        dataset.id.chunk_iter(note)  # querying chunks one by one takes sixty times longer
         for start in range(0, n, n_chunk):
             offset, size = found.get(start, (None, 0))
             if offset is None or size != n_chunk * row_size:
@@ -90,7 +90,7 @@ class Heap:
         return content
 
     def _collection(self, address: int) -> dict[int, memoryview]:
-        """Read a collection of the heap; the last few are kept, as neighbouring rows share them."""
+        """Read a collection of the heap; the last few are cached, because neighbouring rows share them."""
         if address not in self._collections:
             start = self._start + address
             head = self._read(start, _COLLECTION_HEAD)
@@ -104,13 +104,13 @@ class Heap:
 
 
 def _objects(collection: memoryview) -> dict[int, memoryview]:
-    """Find the objects of a collection by their numbers; ValueError if one is too long or there twice."""
+    """Return the objects of a collection by number; ValueError if one is too long or occurs twice."""
     objects: dict[int, memoryview] = {}
     at = _COLLECTION_HEAD
     while at + _OBJECT_HEAD <= len(collection):
         number = int.from_bytes(collection[at : at + 2], "little")
         size = int.from_bytes(collection[at + 8 : at + 16], "little")
-        if number == 0:  # the free space, the last there is
+        if number == 0:  # the free space, which is always last
             break
         at += _OBJECT_HEAD
         if at + size > len(collection):

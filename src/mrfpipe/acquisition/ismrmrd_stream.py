@@ -1,9 +1,9 @@
-"""MRD streams: the messages of a client, and what has come of a scan as a file of acquisitions that still grows.
+"""MRD streams: receive the messages of a client, and present the scan so far as a file of acquisitions that grows.
 
-A message is a 16-bit number that says what it is, and a body (ISMRMRD's MRD streaming protocol): configuration, header,
-acquisitions, end. Bodies are read here and not by the `ProtocolDeserializer` of the ismrmrd package, which makes room
-for whatever an acquisition's head claims before anything can look at it, and does not read headers that end with a
-zero byte, as clients send them. All sizes are limited, and nothing is believed but what `assemble` checks.
+A message is a 16-bit number for its type, and a body (ISMRMRD's MRD streaming protocol): configuration, header,
+acquisitions, end. Bodies are not read by the `ProtocolDeserializer` of the ismrmrd package, because it allocates
+whatever size an acquisition's head claims before that can be checked, and cannot read headers that end with a zero
+byte, as clients send them. All sizes are limited here, and `assemble` checks the contents.
 """
 
 import ctypes
@@ -23,32 +23,32 @@ from mrfpipe.acquisition.ismrmrd_file import heads_of
 from mrfpipe.errors import InputError, ResourceError
 
 LONGEST_TEXT = 1 << 20
-"""Bytes of a text, such as the header: with trains of 1400 readouts it has 150 kB."""
+"""Most bytes of a text, such as the header; a header with trains of 1400 readouts has 150 kB."""
 LONGEST_ACQUISITION = 64 << 20
-"""Bytes of an acquisition: 128 coils of 65,535 samples."""
+"""Most bytes of an acquisition: 128 coils with 65,535 samples."""
 EACH = 512
-"""Bytes that a message takes beside its body."""
+"""Bytes of memory that a message takes in addition to its body."""
 _NAME = 1024
 _HEAD, _WAVEFORM = ctypes.sizeof(AcquisitionHeader), ctypes.sizeof(WaveformHeader)
 _TEXTS = {Kind.CONFIG_TEXT: "configuration", Kind.HEADER: "header", Kind.TEXT: "text"}
 
 Read = Callable[[int], bytes | bytearray]
-"""Reads so many bytes, or fewer where the stream ends; what it raises is raised by `StreamedScan.wait`."""
+"""Reads a number of bytes, or fewer if the stream ends; `StreamedScan.wait` re-raises its errors."""
 
 
 class StreamedScan:
-    """A scan as it comes: a `RawFile` of the acquisitions that are there.
+    """A scan while it arrives: a `RawFile` of the acquisitions received so far.
 
-    One thread receives; another may look at what is there, and wait for more.
+    One thread receives; another can read what has been received, and wait for more.
     """
 
     def __init__(self, name: str, most_bytes: int) -> None:
-        """Begin without anything; errors call the scan `name`, and more than `most_bytes` of it are refused."""
+        """Start empty; errors call the scan `name`, and a scan of more than `most_bytes` is refused."""
         self.path, self.size, self._most = Path(name), 0, most_bytes
         self.xml: bytes | None = None
-        """Its header, once that is there."""
+        """Its XML header, once received."""
         self.configurations: list[str] = []
-        """Texts that say how it is to be reconstructed, in their order."""
+        """Texts of the client, such as the configuration of the reconstruction, in the order received."""
         self._heads: list[bytes | bytearray] = []
         self._bodies: list[bytes | bytearray] = []
         self._changed = threading.Condition()
@@ -56,20 +56,20 @@ class StreamedScan:
         self._error: Exception | None = None
 
     def receive(self, read: Read) -> None:
-        """Take all messages until the client says that it is done; what goes wrong is raised where it is waited."""
+        """Receive all messages until the client closes the scan; errors are raised in `wait`, in the other thread."""
         error: Exception | None = None
         try:
             self._receive(read)
-        except Exception as e:  # noqa: BLE001 - of whatever kind, it is told in the other thread
+        except Exception as e:  # noqa: BLE001 - any error is raised in the other thread
             error = e
         with self._changed:
             self._error, self._ended = error, True
             self._changed.notify_all()
 
     def wait(self, n: int) -> bool:
-        """Wait until there are `n` acquisitions, and say so; if the client is done before, say that there are not.
+        """Wait for `n` acquisitions; return True once there are as many, False if the client is done before.
 
-        InputError if the stream is damaged or ends before it says so; ResourceError if the scan is too large.
+        InputError if the stream is damaged or breaks off; ResourceError if the scan is too large.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._ended or len(self._bodies) >= n)
@@ -79,12 +79,12 @@ class StreamedScan:
 
     @property
     def heads(self) -> Heads:
-        """Heads of all acquisitions that are there."""
+        """Heads of all acquisitions received so far."""
         there = self._heads[: len(self._bodies)]
         return heads_of(np.frombuffer(b"".join(there), acquisition_header_dtype), self.path)
 
     def acquisitions(self, heads: Heads) -> Iterator[Acquisition]:
-        """Give the acquisitions of `heads`, in their order."""
+        """Yield the acquisitions of `heads`, in their order."""
         for head in heads:
             n_coils, n_samples = int(head["active_channels"]), int(head["number_of_samples"])
             n_dimensions = int(head["trajectory_dimensions"])
@@ -109,7 +109,7 @@ class StreamedScan:
                 (length,) = struct.unpack("<I", self._exactly(read, 4))
                 self._check_length(f"a {_TEXTS[Kind(number)]}", length, LONGEST_TEXT)
                 self._take_text(Kind(number), self._exactly(read, length))
-            elif number == Kind.WAVEFORM:  # of no use here
+            elif number == Kind.WAVEFORM:  # not used
                 waveform = WaveformHeader.from_buffer_copy(self._exactly(read, _WAVEFORM))
                 length = 4 * waveform.channels * waveform.number_of_samples
                 self._check_length("a waveform", length, LONGEST_ACQUISITION)

@@ -1,4 +1,4 @@
-"""The table of acquisitions of an ISMRMRD file: fixed heads, and samples and trajectories of variable length."""
+"""The table of acquisitions in an ISMRMRD file: heads of fixed size, samples and trajectories of variable length."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from mrfpipe.acquisition.ismrmrd_heap import POINTER, Heap
 from mrfpipe.arrays import Float
 
 _BLOCK_ROWS = 64
-_LEAST_COMPRESSED = 1e-3  # what is left of a compressed row, at the very least
+_LEAST_COMPRESSED = 1e-3  # smallest size of a compressed row, relative to the uncompressed one
 
 
 class Table:
-    """Heads of all acquisitions, and their values when asked for.
+    """Heads of all acquisitions, and their values on demand.
 
-    All methods raise what h5py raises, and ValueError where the file contradicts itself.
+    All methods raise the errors of h5py, and ValueError if the file contradicts itself.
     """
 
     def __init__(self, dataset: h5py.Dataset, heap: Heap) -> None:
@@ -47,7 +47,7 @@ class Table:
         return np.ascontiguousarray(found, np.float32)
 
     def _all_heads(self) -> npt.NDArray[Any]:
-        """Read the heads with the library, once it is plausible that there are so many."""
+        """Read the heads with the library, after checking that their number is plausible."""
         n, stored = self._dataset.shape[0], self._dataset.id.get_storage_size()
         if n * self._dataset.dtype.itemsize * _LEAST_COMPRESSED > stored:
             raise ValueError(f"{n} rows do not fit into the file")
@@ -55,7 +55,7 @@ class Table:
         return heads
 
     def _block_row(self, number: int) -> np.void:
-        """Read a row with the library, and those behind it as they will be asked for next."""
+        """Read a row with the library, together with the following ones, which are likely to be needed next."""
         if not self._block_start <= number < self._block_start + self._block.size:
             self._block = self._dataset.fields(["traj", "data"])[number : number + _BLOCK_ROWS]
             self._block_start = number
@@ -64,14 +64,14 @@ class Table:
 
 
 def _check_apart(pointers: npt.NDArray[Any]) -> None:
-    """Raise ValueError if two rows point to the same samples, which only damage makes them do."""
+    """Raise ValueError if two rows point to the same samples, which only happens in damaged files."""
     used = pointers[pointers["length"] > 0]
     if np.unique(used[["address", "index"]]).size < used.size:
         raise ValueError("two acquisitions point to the same samples")
 
 
 def _raw_dtype(dataset: h5py.Dataset) -> np.dtype[Any]:
-    """Describe a row as it lies in the file, where columns of variable length are pointers."""
+    """Return the layout of a row in the file, where variable-length columns are pointers."""
     row = dataset.id.get_type()
     at = {name: row.get_member_index(name.encode()) for name in ("head", "traj", "data")}
     head = row.get_member_type(at["head"])

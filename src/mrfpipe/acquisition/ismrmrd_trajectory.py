@@ -1,8 +1,8 @@
-"""Trajectories stored in ISMRMRD files, turned into cycles/FOV.
+"""Convert trajectories stored in ISMRMRD files to cycles/FOV.
 
-ISMRMRD defines no unit for them. A file says which it uses in its trajectoryDescription, as a userParameterString
-``trajectory_unit``. Of a file that says nothing the unit is the one in which the trajectory is that of the Pulseq file
-that was played or, without that at hand, reaches the edge of k-space that the matrix asks for.
+ISMRMRD defines no unit for trajectories. A file can declare its unit in the trajectoryDescription, as the
+userParameterString ``trajectory_unit``. If it does not, the first unit is used in which the trajectory matches the
+Pulseq file of the scan or, without a Pulseq file, reaches the edge of k-space for the matrix.
 """
 
 from pathlib import Path
@@ -17,17 +17,17 @@ from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.protocol import Sequence
 
 CYCLES_PER_FOV = "cycles/FOV"
-"""The unit of mrfpipe and of files that declare none."""
+"""The unit of mrfpipe, and the default for files that declare none."""
 
-_AGREEMENT = 1e-3  # cycles/FOV between slices: far below what moves a voxel, far above float32 in any unit
-_LEAST_EXTENT = 0.9  # of matrix / 2: every wrong unit is far smaller, a scanner's gradient delays are not
-_MOST_EXTENT = 1.1  # of matrix / 2, for stored readouts: gradients play a little more or less than was asked for
-_FROM_PLAYED = 0.02  # of matrix / 2 by which a trajectory, corrected for gradients, may differ from the one played
-_IN_PLANE = 0.05  # cycles over the slice by which a trajectory may leave its plane
+_AGREEMENT = 1e-3  # cycles/FOV between slices: far too little to shift a voxel, far above float32 rounding in any unit
+_LEAST_EXTENT = 0.9  # of matrix / 2: a wrong unit gives far less, gradient delays do not
+_MOST_EXTENT = 1.1  # of matrix / 2, for stored readouts: real gradients differ a little from the nominal ones
+_FROM_PLAYED = 0.02  # of its extent: how much a trajectory, corrected for gradients, may differ from the nominal one
+_IN_PLANE = 0.05  # cycles over the slice thickness by which a trajectory may leave its plane
 
 
 def units(sequence: Sequence) -> dict[str, float]:
-    """List the units that can be declared, each with what one of it is in cycles/FOV."""
+    """Return the units that can be declared, with their factors to cycles/FOV."""
     return {
         CYCLES_PER_FOV: 1.0,
         "1/m": sequence.fov,
@@ -38,7 +38,7 @@ def units(sequence: Sequence) -> dict[str, float]:
 
 
 class StoredTrajectory:
-    """Collects the trajectory of all slices, which must agree, and checks it and its unit."""
+    """Collects the trajectories of all slices, which must agree, and checks them and their unit."""
 
     def __init__(
         self, header: Header, sequence: Sequence, n_samples: int, path: Path, played: Float | None = None
@@ -54,19 +54,19 @@ class StoredTrajectory:
         self.sequence, self.path = sequence, path
         self.played = played if played is not None and played.shape[1] == n_samples else None
         self.decided: str | None = None
-        """What was decided of the unit, in words, if the file does not say it."""
+        """Remark on the unit that was chosen, if the file declares none."""
         self.trajectory: Float = np.zeros((sequence.n_readouts, n_samples, 2), np.float32)
         self.seen = np.zeros(sequence.n_readouts, np.bool_)
         self._planes: list[float] = []
         self._complaints: list[tuple[float, str]] = []
 
     def add(self, acquisition: Acquisition) -> None:
-        """Take the trajectory of an acquisition, that of the first slice before those of others.
+        """Add the trajectory of an acquisition; the trajectory of the first slice takes precedence.
 
         Raises
         ------
         InputError
-            If it has not 2 or 3 dimensions, or is not finite.
+            If it does not have 2 or 3 dimensions, or is not finite.
         """
         s, readout = int(acquisition.head["slice"]), int(acquisition.head["kspace_encode_step_1"])
         where = f"{self.path}: the trajectory of slice {s}, readout {readout}"
@@ -91,14 +91,14 @@ class StoredTrajectory:
         self.seen[readout] = True
 
     def result(self) -> Float:
-        """Return the trajectory in cycles/FOV, shape `(readouts, samples, 2)`, its extent checked.
+        """Return the trajectory in cycles/FOV after checking its extent. Shape `(readouts, samples, 2)`.
 
         Raises
         ------
         InputError
-            If slices differ, or it reaches beyond the grid, or ends so far inside that its unit must be another.
+            If slices differ, or the trajectory reaches beyond the grid, or is so small that its unit must be wrong.
         MismatchError
-            If it should be one of spokes, or of a Pulseq file, and is not.
+            If it should consist of spokes, or match a Pulseq file, and does not.
         """
         if self.declared is None:
             self._decide()
@@ -118,7 +118,7 @@ class StoredTrajectory:
         return self.trajectory
 
     def _decide(self) -> None:
-        """Take the first unit that fits, where none is declared."""
+        """Choose the first unit that fits, as none is declared."""
         for name, scale in units(self.sequence).items():
             if self._fits(self.trajectory, scale):
                 self.scale = scale
@@ -127,7 +127,7 @@ class StoredTrajectory:
                 return
 
     def _fits(self, stored: Float, scale: float) -> bool:
-        """Whether a trajectory in a unit is the one that was played, or reaches as far as the matrix asks for."""
+        """Whether a trajectory with this scale matches the Pulseq file or, without one, has the right extent."""
         if self.played is not None:
             return self._from_played(stored * np.float32(scale), self.played)[0] <= self._tolerance(self.played)
         least, most = self._limits()
@@ -139,7 +139,7 @@ class StoredTrajectory:
         return float(np.hypot(stored[..., 0], stored[..., 1]).max())
 
     def _limits(self) -> tuple[float, float]:
-        """Return how far a trajectory reaches at least and at most, in cycles/FOV."""
+        """Return the smallest and the largest acceptable extent of a trajectory, in cycles/FOV."""
         edge, oversampling = self.sequence.matrix / 2, self.sequence.readout.oversampling
         if oversampling is None:
             return _LEAST_EXTENT * edge, _MOST_EXTENT * edge
@@ -149,7 +149,7 @@ class StoredTrajectory:
         return _FROM_PLAYED * float(np.abs(played).max())
 
     def _from_played(self, trajectory: Float, played: Float) -> tuple[float, int]:
-        """Return the largest distance from the trajectory that was played, and the readout that has it."""
+        """Return the largest distance from the trajectory of the Pulseq file, and the readout where it occurs."""
         away = np.abs(trajectory - played).max(axis=(1, 2))
         return float(away.max()), int(away.argmax())
 
@@ -189,7 +189,7 @@ class StoredTrajectory:
         )
 
     def _likely_unit(self, stored: float) -> str | None:
-        """Name the unit in which the stored extent would be half the matrix, if there is one."""
+        """Return the unit in which the stored extent would be half the matrix, if there is one."""
         edge = self.sequence.matrix / 2
         for name, scale in units(self.sequence).items():
             if name != (self.declared or CYCLES_PER_FOV) and abs(stored * scale / edge - 1) < 1 - _LEAST_EXTENT:

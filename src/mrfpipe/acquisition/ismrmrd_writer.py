@@ -23,10 +23,10 @@ _WRITE_ROWS = 256
 
 
 def write_ismrmrd(scan: RawScan, sequence: Sequence, path: str | Path, *, field: float = 3.0) -> None:
-    """Write a raw scan of a sequence to exactly `path`, replacing what is there; the static field is in T.
+    """Write a raw scan of a sequence to exactly `path`, replacing any file there; the static field is in T.
 
-    Trains are the scan's where it has them, the sequence's elsewhere. ValueError if scan and sequence do not fit each
-    other, or the scan does not fit the format; OSError if the file cannot be written.
+    Flip angles, TE, TR and TI are taken from the scan if it has them, and otherwise from the sequence. ValueError if
+    scan and sequence do not fit each other, or the scan does not fit the format; OSError if the file cannot be written.
     """
     _check(scan, sequence)
     stack = stack_of(scan.affine, scan.matrix, scan.n_slices)
@@ -64,14 +64,14 @@ def _check(scan: RawScan, sequence: Sequence) -> None:
 
 
 def _noise_parts(noise: Complex | None) -> list[Complex]:
-    """Cut noise samples into as many acquisitions as their 16-bit counters need."""
+    """Split noise samples into acquisitions that 16-bit counters can hold."""
     if noise is None:
         return []
     return [noise[:, i : i + _LARGEST_COUNT] for i in range(0, noise.shape[1], _LARGEST_COUNT)]
 
 
 def _rows(scan: RawScan, stack: Stack) -> Iterator[npt.NDArray[np.void]]:
-    """Make the acquisitions: noise, then slice by slice, as many at a time as are cheap to hold."""
+    """Make the acquisitions: noise first, then slice by slice, in blocks to limit memory."""
     none = np.zeros((1, 0, 0), np.float32)
     centre = int(np.hypot(scan.trajectory[..., 0], scan.trajectory[..., 1]).sum(axis=0).argmin())
     for part in _noise_parts(scan.noise):
@@ -182,5 +182,5 @@ def _encoding(scan: RawScan, sequence: Sequence, stack: Stack) -> Any:  # noqa: 
 
 
 def _listed(train: Double, scale: float) -> list[float]:
-    """Values in the header's unit, without the last digits that conversion leaves."""
+    """Return values in the unit of the header, rounded to remove the rounding errors of the conversion."""
     return [round(float(v) * scale, 9) for v in train]

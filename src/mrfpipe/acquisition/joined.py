@@ -1,7 +1,7 @@
-"""The readouts of a file whose counters do not say which is which, or that keeps a readout in several acquisitions.
+"""Sort readouts if the counters of a file do not identify them, or if a readout is split into several acquisitions.
 
-Counters are believed where they name every readout once. Where they do not, the order in the file decides, held against
-the Pulseq sequence that was played if it is at hand.
+Counters are believed if they number every readout once. Otherwise the order in the file decides; it is matched to the
+Pulseq sequence of the scan, if that is available.
 """
 
 from collections.abc import Iterator
@@ -22,18 +22,18 @@ _COUNTERS = ("slice", "repetition", "average", "kspace_encode_step_1", "kspace_e
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class JoinedFile:
-    """A file of readouts, each made of one or more acquisitions of another file."""
+    """A file of readouts, each joined from one or more acquisitions of another file."""
 
     file: RawFile
     """The other file."""
     heads: Heads
-    """Heads of the readouts, and of all that is no readout."""
+    """Heads of all acquisitions of the other file."""
     pieces: dict[int, Heads] = field(repr=False)
-    """The acquisitions that a readout is made of, by the number of its head."""
+    """Heads of the acquisitions that make up a readout, by the `number` in the head of the readout."""
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """Path of the file."""
         return self.file.path
 
     @property
@@ -42,7 +42,7 @@ class JoinedFile:
         return self.file.size
 
     def acquisitions(self, heads: Heads) -> Iterator[Acquisition]:
-        """Read readouts and join their pieces; what is no readout is read as it is."""
+        """Read readouts and join their pieces; other acquisitions are read unchanged."""
         pieces = [self.pieces.get(int(head["number"]), heads[i : i + 1]) for i, head in enumerate(heads)]
         found = self.file.acquisitions(np.concatenate([heads[:0], *pieces]))
         for head, of_readout in zip(heads, pieces, strict=True):
@@ -57,24 +57,25 @@ class JoinedFile:
 def readouts_in_order(
     file: RawFile, imaging: Heads, sequence: Sequence, header: Header, played: PulseqScan | None
 ) -> tuple[RawFile, Heads, Heads, str | None]:
-    """Find the readouts of the image among the acquisitions for it.
+    """Identify the readouts among the imaging acquisitions.
 
     Parameters
     ----------
     file
         The file.
     imaging
-        Heads of the acquisitions that are for the image, in the order in which they were measured.
+        Heads of the imaging acquisitions, in the order in which they were measured.
     sequence
-        What the scan is expected to be.
+        Sequence that the scan is expected to have.
     header
-        What of the file's header can be believed: how many slices there are, and readouts of each.
+        Fields of the file's header that are believed: the number of slices and of readouts per slice.
     played
-        What its Pulseq file says, if it is at hand.
+        The Pulseq file of the scan, if it is available.
 
     Returns
     -------
-        The file, the heads of its readouts, those of noise measurements among them, and what was decided, in words.
+        The file; the heads of its readouts; the heads of noise measurements found among the acquisitions; and a remark
+        on what was decided.
     """
     if imaging.size == 0 or _are_named_once(imaging, sequence.n_readouts):
         return file, imaging, imaging[:0], None
@@ -110,9 +111,9 @@ def _each_once(imaging: Heads, counters: tuple[str, ...]) -> bool:
 
 
 def _events_of(imaging: Heads, played: PulseqScan) -> Int | None:
-    """Return which event of the receiver each acquisition is a part of; None if they do not fit each other.
+    """Return which ADC event each acquisition belongs to; None if acquisitions and events do not match.
 
-    Acquisitions may be shorter than events, which scanners cut, and lack those that measure noise.
+    A scanner may split an event into several acquisitions, and may leave out the events that measure noise.
     """
     for kept in (np.ones(played.n_samples.size, np.bool_), played.readouts != NOISE):
         events = _fitted(imaging["number_of_samples"], played.n_samples, kept)
@@ -130,9 +131,10 @@ def _fitted(n_samples: Int, of_events: Int, kept: Bool) -> Int | None:
 
 
 def _counted(imaging: Heads, sequence: Sequence, header: Header, path: Path) -> tuple[Heads, str] | None:
-    """Count the readouts of a file whose counters do not, and say how slices were told apart.
+    """Assign numbers to the readouts by their order if the counters do not, and say how slices were told apart.
 
-    None if counters may number them, or their number does not fit; MismatchError if the header announces more or fewer.
+    None if the counters may number the readouts, or the number of readouts does not fit; MismatchError if the header
+    declares another number.
     """
     n, lines, n_slices = sequence.n_readouts, imaging["kspace_encode_step_1"], header.n_slices or 1
     announced = header.readouts_per_slice
@@ -155,7 +157,7 @@ def _counted(imaging: Heads, sequence: Sequence, header: Header, path: Path) -> 
         n_pieces = _pieces(int(sizes[0]), blocks, n_samples, sequence)
         if not n_pieces or np.ptp(sizes):
             continue
-        # Damage to a counter is no reason to go by the order: either they number nothing, or the order is theirs.
+        # A damaged counter must not switch to numbering by order: the counters must number nothing, or agree with it.
         rises = np.diff(lines[order].reshape(-1, n * n_pieces), axis=1)
         if names > n // 2 and not (rises.size and rises.min() == rises.max() > 0):
             continue
@@ -171,7 +173,7 @@ def _counted(imaging: Heads, sequence: Sequence, header: Header, path: Path) -> 
 
 
 def _pieces(n_acquisitions: int, n_slices: int, n_samples: int, sequence: Sequence) -> int:
-    """Return how many acquisitions a readout is made of, of so many slices; 0 if it cannot be known."""
+    """Return how many acquisitions make up a readout, given the number of slices; 0 if that is unknown."""
     n_readouts = sequence.n_readouts * n_slices
     if sequence.n_samples is not None:
         n_pieces = sequence.n_samples // max(n_samples, 1)
@@ -181,7 +183,7 @@ def _pieces(n_acquisitions: int, n_slices: int, n_samples: int, sequence: Sequen
 
 
 def _joined(file: RawFile, imaging: Heads) -> tuple[RawFile, Heads]:
-    """Join the acquisitions of each readout, in the order in which they come."""
+    """Join the acquisitions of each readout in their order."""
     names = imaging[list(_COUNTERS)]
     _, first, which, counts = np.unique(names, return_index=True, return_inverse=True, return_counts=True)
     readouts = imaging[np.sort(first)]

@@ -1,4 +1,4 @@
-"""Make a protocol from a Pulseq sequence (``.seq``): what is measured is taken from what the scanner plays."""
+"""Derive a protocol from the Pulseq sequence (``.seq``) that the scanner plays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ from mrfpipe.protocol import (
 )
 from mrfpipe.protocol import Sequence as Played
 
-_SAME_THICKNESS = 0.25  # relative: between what a file defines and what its pulse selects
+_SAME_THICKNESS = 0.25  # relative difference between the thickness that a file defines and that its pulse selects
 
 
 def protocol_from_pulseq(
@@ -35,21 +35,21 @@ def protocol_from_pulseq(
     soft_delays: Mapping[str, float] | None = None,
     heartbeat: float | None = None,
 ) -> Protocol:
-    """Derive a protocol.
+    """Derive a protocol from a Pulseq file.
 
-    Everything of the sequence is the file's: pulses, delays, dephasing, readouts, field of view. The matrix is what the
-    readouts resolve.
+    The whole sequence is taken from the file: pulses, delays, dephasing, readouts and field of view. The matrix follows
+    from the resolution of the readouts.
 
     Parameters
     ----------
     path
         The Pulseq file.
     searched
-        What is to be searched for.
+        Components and parameters to search for.
     soft_delays
-        Values in s of the delays that the operator sets, by name; the file's for those that are not given.
+        Durations in s of the delays that the operator sets, by name; for others, the default of the file.
     heartbeat
-        Time in s from trigger to trigger; without it a trigger comes as soon as it is waited for.
+        Time in s between triggers; without it, a trigger comes as soon as the sequence waits for one.
 
     Returns
     -------
@@ -58,9 +58,9 @@ def protocol_from_pulseq(
     Raises
     ------
     InputError
-        If the file is not Pulseq, or plays what cannot be simulated.
+        If the file is not Pulseq, or the sequence cannot be simulated.
     MismatchError
-        If the parameters are not those of the components.
+        If the parameters do not fit the components.
     ResourceError
         If pypulseq is not installed.
     """
@@ -80,7 +80,7 @@ def protocol_from_pulseq(
         history=_history(measured, sequence.blocks),
         subspace_rank=None,
     )
-    # What a protocol's file cannot say, such as echoes after the next pulse, is no sequence either.
+    # A sequence that a protocol file cannot express, such as an echo after the next pulse, is not valid either.
     return parse_protocol(protocol.toml, str(path))
 
 
@@ -101,7 +101,7 @@ def _sequence(events: Events, measured: Measured) -> Played:
 
 
 def _slice(events: Events, measured: Measured) -> tuple[float, float]:
-    """Return the slice thickness in m, and the time-bandwidth product of the excitation that selects it."""
+    """Return the slice thickness in m, and the time-bandwidth product of the slice-selective excitation."""
     pulse = max((one.pulse for one in measured.parts[0].excitations), key=lambda pulse: pulse.flip)
     defined = events.fov[2] if len(events.fov) > 2 else None
     if not pulse.gradient:
@@ -130,7 +130,7 @@ def _readout(readouts: Readouts, blocks: Sequence[Block], events: Events) -> Rea
 
 
 def _history(measured: Measured, blocks: Sequence[Block]) -> History:
-    """Return what comes before a part: the same again, the other slices, or nothing."""
+    """Return what precedes a part: a repetition of the same, the other slices, or nothing."""
     prepares = any(isinstance(block, Inversion | T2Preparation | Pulses) for block in blocks)
     n_slices = measured.n_slices
     if n_slices == 1 and len(measured.parts) > 1:
@@ -141,5 +141,5 @@ def _history(measured: Measured, blocks: Sequence[Block]) -> History:
 
 
 def _selects(measured: Measured) -> bool:
-    """Whether the preparations reach one slice only."""
+    """Whether the preparation pulses are slice-selective."""
     return all(one.pulse.gradient for one in measured.parts[0].played if not one.readouts)

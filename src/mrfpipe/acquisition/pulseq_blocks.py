@@ -1,8 +1,9 @@
-"""The pulses of a Pulseq sequence as blocks of a protocol, as far as they can be simulated.
+"""Convert the pulses of a Pulseq sequence to blocks of a protocol, as far as they can be simulated.
 
-The gradients of an interval dephase the transverse magnetisation by so many cycles over a voxel: by none, or by at
-least a full one, and then by the same in every interval of a train or by a multiple of it. Whatever else there is after
-a train or a preparation crushes, as nothing that follows refocuses it. Anything else is named by its time.
+The gradients of an interval dephase the transverse magnetisation by a number of cycles over a voxel. An interval must
+be balanced (0 cycles) or dephase by at least a full cycle; in a train without RF spoiling, all dephase by multiples of
+one moment. Any other dephasing after a train or a preparation counts as a crusher, because nothing that follows
+refocuses it. Anything else raises an error that names its time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,16 +18,16 @@ from mrfpipe.acquisition.pulseq_trains import Excited, Part
 from mrfpipe.arrays import Double, Int
 from mrfpipe.protocol import Block, Delay, Excitations, Inversion, Pulses, Spoiling, T2Preparation
 
-_BALANCED = 0.05  # cycles over a voxel: sinc of it is 0.996
-_DEPHASED = 0.95  # cycles: rounding keeps a full one from being one
-_SAME = 0.1  # cycles by which two intervals dephase alike
-_INVERTS = -0.9  # Mz that an adiabatic pulse leaves, at the most
+_BALANCED = 0.05  # cycles over a voxel up to which an interval is balanced; sinc(0.05) is 0.996
+_DEPHASED = 0.95  # cycles from which an interval is dephased; below 1 because of rounding
+_SAME = 0.1  # cycles by which two equal intervals may differ
+_INVERTS = -0.9  # largest Mz after an adiabatic pulse on resonance
 _SAME_ANGLE = np.deg2rad(1.0)
 _MOST = np.deg2rad(720.0)
 _REFOCUSES = np.deg2rad(150.0)
 _NO_PHASE = np.deg2rad(0.05)
 _CRUSHED = -1
-"""Cycles of an interval that nothing refocuses."""
+"""Number of cycles that stands for an interval that nothing refocuses."""
 
 
 def blocks_of(events: Events, part: Part, te: Double, voxel: Double) -> tuple[Block, ...]:
@@ -37,11 +38,11 @@ def blocks_of(events: Events, part: Part, te: Double, voxel: Double) -> tuple[Bl
     events
         The sequence.
     part
-        What is played for one slice.
+        The part of the sequence for one slice.
     te
         Echo time of every excitation in s. Shape `(readouts)`.
     voxel
-        Size along x, y and z in m. Shape `(3)`.
+        Voxel size along x, y and z in m. Shape `(3)`.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def _delay(duration: float) -> Delay:
 
 
 def _kinds(events: Events, played: Sequence[Excited], turns: Double) -> list[str]:
-    """Tell excitations, inversions and the pulses of preparations apart."""
+    """Classify the pulses as excitations, inversions or parts of a preparation."""
     kinds = []
     for i, one in enumerate(played):
         pulse = one.pulse
@@ -112,7 +113,7 @@ def _check_excitation(events: Events, pulse: Pulse) -> None:
 
 
 def _check_receiver(events: Events, part: Part) -> None:
-    """Check that the phase of the receiver follows that of the pulses."""
+    """Check that the receiver phase follows the phase of the pulses."""
     first = part.excitations[0]
     offset = first.readouts[0].phase - first.pulse.phase
     for one in part.excitations:
@@ -125,10 +126,10 @@ def _check_receiver(events: Events, part: Part) -> None:
 
 
 def _phases(part: Part) -> tuple[Double, float]:
-    """Find the RF spoiling, and the phases of all pulses without it, in rad.
+    """Return the phases of all pulses without RF spoiling, and the RF spoiling increment, in rad.
 
-    The increment of the quadratic phase is 0 to 2 pi, and 0 where the phase is anything else. Phases are relative to
-    the first excitation's.
+    The increment of the quadratic phase is 0 to 2 pi, and 0 if the phase is not quadratic. Phases are relative to the
+    first excitation.
     """
     read = np.array([bool(one.readouts) for one in part.played])
     phase = np.array([one.pulse.phase for one in part.played]) - part.excitations[0].pulse.phase
@@ -143,9 +144,10 @@ def _phases(part: Part) -> tuple[Double, float]:
 
 
 def _cycles(events: Events, part: Part, turns: Double, kinds: list[str], *, is_spoiled: bool) -> Int:
-    """Return by how many cycles each interval dephases: 0, a number, or `_CRUSHED`. Shape `(pulses)`.
+    """Return the number of cycles by which each interval dephases, or `_CRUSHED`. Shape `(pulses)`.
 
-    An interval next to an inversion does not matter, as nothing transverse survives it, nor one that nothing follows.
+    The dephasing next to an inversion does not matter, because no transverse magnetisation survives it; nor does that
+    of the last interval if nothing follows.
     """
     n, most = len(kinds), np.abs(turns).max(axis=1)
     following = [*kinds[1:], kinds[0] if part.end < events.duration else "inversion"]
@@ -192,7 +194,7 @@ def _written(turn: Double) -> str:
 
 
 def _preparation(events: Events, pulses: list[Pulse], phases: Double, duration: Double, cycles: Int) -> Iterator[Block]:
-    """Play pulses without readouts, or name what adiabatic ones among them prepare."""
+    """Yield the blocks for pulses without readouts; adiabatic pulses must form a known preparation."""
     modulated = [pulse.modulated for pulse in pulses]
     for pulse in pulses:
         if pulse.gradient and pulse.use not in {"excitation", "undefined"}:
@@ -212,7 +214,7 @@ def _preparation(events: Events, pulses: list[Pulse], phases: Double, duration: 
 
 
 def _adiabatic_preparation(events: Events, pulses: list[Pulse], phases: Double) -> Iterator[Block]:
-    """Name a T2 preparation: down, an even number of adiabatic refocusing pulses, and up again."""
+    """Recognise a T2 preparation: tip-down, an even number of adiabatic refocusing pulses, and tip-up."""
     down, *between, up = pulses if len(pulses) > 3 else [*pulses, *pulses, *pulses]
     turned = float(np.angle(-np.exp(1j * (phases[-1] - phases[0]))))
     is_one = (
@@ -235,7 +237,7 @@ def _adiabatic_preparation(events: Events, pulses: list[Pulse], phases: Double) 
 def _train(
     pulses: list[Pulse], phases: Double, te: Double, duration: Double, cycles: Int, increment: float
 ) -> Iterator[Block]:
-    """Play pulses with readouts; what the last waits longer than the one before is a delay."""
+    """Yield the blocks for pulses with readouts; extra time after the last pulse becomes a delay."""
     waits = max(float(duration[-1] - duration[-2]), 0.0) if len(pulses) > 1 else 0.0
     tr = duration.copy()
     tr[-1] -= waits
@@ -254,7 +256,7 @@ def _train(
 
 
 def _alike(cycles: Int) -> Iterator[tuple[slice, int, bool]]:
-    """Return runs of the same cycles, how many these are, and whether the last of them crushes, which ends one."""
+    """Yield runs of intervals with equal dephasing: their slice, the cycles, and whether a crusher ends the run."""
     first = 0
     for last in range(cycles.size):
         crushes = cycles[last] == _CRUSHED
@@ -269,6 +271,6 @@ def _flips(pulses: list[Pulse]) -> Double:
 
 
 def _rounded(times: Double) -> Double:
-    """Take off the digits that the raster of a file does not have; what lies between two microseconds goes up."""
+    """Round times to whole microseconds, halves up: files have no finer raster."""
     rounded: Double = np.floor(times * 1e6 + 0.5 + 1e-4) * 1e-6
     return np.round(rounded, 6)

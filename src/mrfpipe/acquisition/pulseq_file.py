@@ -1,4 +1,4 @@
-"""The pulses and readouts of a Pulseq file (``.seq``), as pypulseq reads and this module plays them."""
+"""Read the pulses, readouts and gradients of a Pulseq file (``.seq``) with pypulseq, and put them on one time axis."""
 
 import contextlib
 import hashlib
@@ -22,42 +22,42 @@ from mrfpipe.arrays import Double
 from mrfpipe.errors import InputError, ResourceError
 
 _LATE = 1e-6  # s by which an event may end after its block
-_SAME_BEAT = 1e-6  # of a heartbeat, by which a trigger may be late
-_MOST_SAMPLES = 10**8  # of all readouts, and of a shape: what a damaged count goes beyond
+_SAME_BEAT = 1e-6  # fraction of a heartbeat by which a trigger may be late
+_MOST_SAMPLES = 10**8  # in all readouts, and in a shape; only a damaged count exceeds it
 _WRITE = "write it with a Pulseq of 1.2 to 1.5"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Adc:
-    """One readout, an event of the receiver."""
+    """One readout (ADC event)."""
 
     start: float
-    """Of its first sample's dwell time, in s."""
+    """Start of the first sample's dwell time in s."""
     n_samples: int
-    """Samples."""
+    """Number of samples."""
     dwell: float
-    """Time a sample, in s."""
+    """Dwell time per sample in s."""
     phase: float
     """Phase of the receiver in rad."""
     frequency: float
     """Frequency offset of the receiver in Hz."""
     labels: Mapping[str, int] = field(default_factory=dict)
-    """Pulseq's labels as they stand, by name."""
+    """Values of the Pulseq labels at this readout, by name."""
 
     @property
     def times(self) -> Double:
-        """Middle of its samples in s. Shape `(samples)`."""
+        """Times of the samples (middle of the dwell time) in s. Shape `(samples)`."""
         return self.start + (np.arange(self.n_samples, dtype=np.float64) + 0.5) * self.dwell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Events:
-    """All that a sequence sends and receives, in time."""
+    """All pulses, readouts and gradients of a sequence, on one time axis."""
 
     path: Path
     """The file."""
     sha256: str
-    """Of the file."""
+    """sha256 of the file."""
     pulses: tuple[Pulse, ...]
     """Its pulses."""
     readouts: tuple[Adc, ...]
@@ -65,16 +65,16 @@ class Events:
     moments: Moments
     """Its gradients."""
     duration: float
-    """Of the whole sequence, in s."""
+    """Duration of the whole sequence in s."""
     fov: tuple[float, ...]
     """Field of view along x, y and z in m, as far as the file defines it."""
     soft_delays: tuple[tuple[str, float], ...] = ()
-    """Delays in s that were set otherwise than the file says, by name."""
+    """Soft delays in s that were set instead of the defaults of the file, by name."""
     heartbeat: float | None = None
-    """Time in s from trigger to trigger that was given, if any."""
+    """Time in s between triggers, if it was given."""
 
     def error(self, time: float, complaint: str) -> InputError:
-        """Make the error of an event, by its time in s."""
+        """Return an error that names an event by its time in s."""
         return InputError(f"{self.path}: at {time * 1e3:.3f} ms {complaint}.")
 
 
@@ -86,14 +86,14 @@ def read_events(path: Path, soft_delays: Mapping[str, float] | None = None, hear
     path
         The file.
     soft_delays
-        Values in s of the delays that the operator sets, by name; the file's for those that are not given.
+        Durations in s of the delays that the operator sets, by name; for others, the default of the file.
     heartbeat
-        Time in s from trigger to trigger; without it a trigger comes as soon as it is waited for.
+        Time in s between triggers; without it, a trigger comes as soon as the sequence waits for one.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, or not Pulseq, or has no such delay.
+        If the file is missing, damaged, or not Pulseq, or lacks one of the soft delays.
     ResourceError
         If pypulseq is not installed.
     """
@@ -122,7 +122,7 @@ def read_events(path: Path, soft_delays: Mapping[str, float] | None = None, hear
 
 
 def _reason(error: Exception) -> str:
-    """Say in words what pypulseq found, which looks events up by number, and asserts that shapes are complete."""
+    """Describe an error of pypulseq: a KeyError is a missing event, an AssertionError an incomplete shape."""
     if isinstance(error, KeyError) and error.args:
         key = error.args[0]
         return f"nothing has the number {key:g}" if isinstance(key, int | float | np.number) else f"it lacks {key}"
@@ -132,7 +132,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_signature(content: bytes, path: Path) -> None:
-    """Hold a signed file against its signature; files before Pulseq 1.4 have none."""
+    """Check the signature of a file that has one; files before Pulseq 1.4 have none."""
     signed, found, signature = content.replace(b"\r\n", b"\n").rpartition(b"\n[SIGNATURE]")
     if not found:
         return
@@ -147,7 +147,7 @@ def _check_signature(content: bytes, path: Path) -> None:
 
 
 def _read(sequence: Any, content: bytes) -> Any:  # noqa: ANN401 - pypulseq is untyped
-    """Let pypulseq read a copy that ends with an empty line; it would read a shape without one for ever."""
+    """Let pypulseq read a copy that ends with an empty line; without it, pypulseq never stops reading a last shape."""
     for count in re.findall(rb"^\s*num_samples\s+(\d+)", content, re.MULTILINE):
         if int(count) > _MOST_SAMPLES:
             raise ValueError(f"a shape of {int(count)} samples")
@@ -155,7 +155,7 @@ def _read(sequence: Any, content: bytes) -> Any:  # noqa: ANN401 - pypulseq is u
         copy.write(content.replace(b"\r\n", b"\n") + b"\n\n")
         copy.flush()
         try:
-            # What older files' pulses are for is not said; pypulseq's guess is not asked for.
+            # Older files do not state the use of a pulse; pypulseq's guess is not wanted.
             sequence.read(copy.name, detect_rf_use=False)
         except Exception as e:
             traceback.clear_frames(e.__traceback__)  # closes the file that pypulseq leaves open then
@@ -179,7 +179,7 @@ def _events(
     sha256: str,
     heartbeat: float | None,
 ) -> Events:
-    """Play a sequence block by block."""
+    """Collect the events of a sequence block by block."""
     moments, pulses, readouts, labels = Moments(), [], [], dict[str, int]()
     start, first_beat, n_samples, played = 0.0, None, 0, []
     for number, length in sequence.block_durations.items():
@@ -218,7 +218,7 @@ def _events(
 
 
 def _waits_for_trigger(block: Any) -> bool:  # noqa: ANN401 - pypulseq is untyped
-    """Whether a block waits for a heart to beat, which only blocks with triggers can."""
+    """Whether a block waits for a (cardiac) trigger."""
     return any(trigger.type == "trigger" for trigger in getattr(block, "trigger", {}).values())
 
 
@@ -240,7 +240,7 @@ def _adc(adc: Any, start: float, labels: dict[str, int]) -> Adc:  # noqa: ANN401
 
 
 def _follow(labels: dict[str, int], changes: Any) -> None:  # noqa: ANN401 - pypulseq is untyped
-    """Set and count the labels that a block changes."""
+    """Apply the label changes of a block: set or increment."""
     for change in (changes or {}).values():
         before = labels.get(change.label, 0) if change.type == "labelinc" else 0
         labels[change.label] = before + int(change.value)

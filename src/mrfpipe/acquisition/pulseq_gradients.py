@@ -1,4 +1,4 @@
-"""The gradients of a Pulseq sequence as they are played, and their moment at any time."""
+"""The gradients of a Pulseq sequence, and their zeroth moment at any time."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ AXES = ("gx", "gy", "gz")
 
 
 class Moments:
-    """The integral of the gradients since the sequence began: piecewise linear gradients, integrated exactly."""
+    """Integral of the gradients from the start of the sequence: exact for piecewise linear gradients."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[tuple[Double, Double]]] = {axis: [] for axis in AXES}
         self._made: dict[str, tuple[Double, Double, Double]] = {}
 
     def add(self, block: Any, start: float) -> float:  # noqa: ANN401 - pypulseq is untyped
-        """Take the gradients of a block that begins at a time in s; return when the last of them ends."""
+        """Add the gradients of a block that starts at a time in s; return when the last of them ends."""
         end = start
         for axis in AXES:
             gradient = getattr(block, axis)
@@ -25,7 +25,7 @@ class Moments:
                 times, values = _corners(gradient)
                 if not np.isfinite(values).all() or np.any(np.diff(times) < 0):
                     raise ValueError(f"the gradient {axis} of the block at {start * 1e3:.3f} ms is none")
-                # Before and after it there is no gradient, whatever its ends are.
+                # The gradient is 0 before and after its waveform, whatever the end values are.
                 ends = times[[0]], times[[-1]]
                 self._parts[axis].append(
                     (start + np.concatenate([ends[0], times, ends[1]]), np.concatenate([[0.0], values, [0.0]]))
@@ -45,7 +45,7 @@ class Moments:
     def _along(self, axis: str, times: Double) -> tuple[Double, Double]:
         if axis not in self._made:
             parts = self._parts[axis]
-            # A point before all others and one after them, so that every time lies between two.
+            # One point before all others and one after them, so that every time lies between two points.
             corner = np.concatenate([[-1.0], *(part[0] for part in parts), [np.inf]])
             value = np.concatenate([[0.0], *(part[1] for part in parts), [0.0]])
             moment = np.cumsum(np.diff(corner[:-1]) * (value[1:-1] + value[:-2]) / 2)
@@ -58,14 +58,14 @@ class Moments:
 
 
 def _corners(gradient: Any) -> tuple[Double, Double]:  # noqa: ANN401 - pypulseq is untyped
-    """Return times from the block's start in s, and gradients in Hz/m, between which the gradient is linear."""
+    """Return the corners of a piecewise linear gradient: times from the start of the block in s, values in Hz/m."""
     if gradient.type == "trap":
         steps = (gradient.delay, gradient.rise_time, gradient.flat_time, gradient.fall_time)
         if min(steps) < 0:
             raise ValueError("a trapezoid has a negative duration")
         return np.cumsum(steps), gradient.amplitude * np.array([0.0, 1.0, 1.0, 0.0])
     times, values = np.asarray(gradient.tt, float), np.asarray(gradient.waveform, float)
-    if gradient.time_id <= 0:  # samples in the middle of the raster, or on it and in the middle
+    if gradient.time_id <= 0:  # sampled at raster centres, or at centres and edges
         times = np.concatenate([[0.0], times, [gradient.shape_dur]])
         values = np.concatenate([[gradient.first], values, [gradient.last]])
     return gradient.delay + times, values

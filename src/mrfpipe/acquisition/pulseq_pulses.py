@@ -1,4 +1,4 @@
-"""Pulses of a Pulseq file: what each does to the magnetisation, and where."""
+"""RF pulses of a Pulseq file: their effect on the magnetisation, and the slice that they select."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,13 +9,13 @@ import numpy as np
 from mrfpipe.acquisition.pulseq_gradients import Moments
 from mrfpipe.arrays import Double
 
-_FLAT = 1e-3  # rad by which the phase of a pulse that is not modulated may change
-_PLAYED = 1e-3  # of its largest sample: what lies below has a phase of rounding
-_DIGITS = 6  # of a shape, as files have them
-_BLOCK = 1.2067  # width of the spectrum of a block pulse at half its height, times its duration
+_FLAT = 1e-3  # rad by which the phase may change in a pulse that is not phase-modulated
+_PLAYED = 1e-3  # of the largest sample; the phase of smaller samples is rounding error
+_DIGITS = 6  # decimal digits of a shape in files
+_BLOCK = 1.2067  # full width at half maximum of the spectrum of a block pulse, times its duration
 _SAME_GRADIENT = 1e-2  # relative
 _NO_GRADIENT = 10.0  # Hz/m: 0.2 uT/m
-_PADDING = 64  # of a pulse's length, to find the width of its spectrum
+_PADDING = 64  # factor of zero-padding for the width of the spectrum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,39 +23,39 @@ class Pulse:
     """One RF pulse."""
 
     time: float
-    """Of its centre, in s."""
+    """Time of its centre in s."""
     duration: float
-    """In s."""
+    """Duration in s."""
     flip: float
-    """Flip angle on resonance of a pulse that is not modulated, in rad, 0 or more."""
+    """Flip angle on resonance in rad, 0 or more; valid if the pulse is not modulated."""
     phase: float
-    """Of its axis, at its centre, in rad."""
+    """Phase of its axis at its centre in rad."""
     use: str
-    """What it is for, in Pulseq's words; 'undefined' in files older than 1.5."""
+    """Purpose of the pulse in the terms of Pulseq; 'undefined' in files older than 1.5."""
     modulated: bool
-    """Whether its phase changes while it is played, as that of an adiabatic pulse does."""
+    """Whether its phase changes during the pulse, as in an adiabatic pulse."""
     left: float
-    """What it leaves of a longitudinal magnetisation of 1, on resonance."""
+    """Mz after the pulse on resonance, starting from Mz = 1."""
     frequency: float
-    """Its frequency offset in Hz."""
+    """Frequency offset in Hz."""
     gradient: float
-    """Gradient along z while it is played in Hz/m; 0 if it is not slice-selective."""
+    """Gradient along z during the pulse in Hz/m; 0 if the pulse is not slice-selective."""
     bandwidth: float
-    """Width of its spectrum at half its height, in Hz."""
+    """Full width at half maximum of its spectrum in Hz."""
 
     @property
     def place(self) -> float | None:
-        """Centre of its slice in m along z; None if it is not slice-selective."""
+        """Position of its slice along z in m; None if it is not slice-selective."""
         return self.frequency / self.gradient if self.gradient else None
 
 
 def pulse_of(rf: Any, start: float, moments: Moments) -> Pulse:  # noqa: ANN401 - pypulseq is untyped
-    """Make a pulse of a block that begins at a time in s.
+    """Convert the RF pulse of a block that starts at a time in s.
 
     Raises
     ------
     ValueError
-        If it is no pulse, or plays with gradients that make it something else than a pulse of a slice along z.
+        If it is not a valid pulse, or the gradients during it do not select a slice along z.
     """
     begin, duration = float(start + rf.delay), float(rf.shape_dur)
     where = f"the pulse at {begin * 1e3:.3f} ms"
@@ -84,34 +84,34 @@ def pulse_of(rf: Any, start: float, moments: Moments) -> Pulse:  # noqa: ANN401 
 
 
 def _steps(rf: Any) -> Double:  # noqa: ANN401 - pypulseq is untyped
-    """Return how long each sample of a pulse is played, in s."""
+    """Return the duration of each sample of a pulse in s."""
     t = np.asarray(rf.t, float)
     if t.size == 1:
         return np.array([float(rf.shape_dur)])
     steps = np.diff(t)
     if np.any(steps <= 0):
         raise ValueError("a pulse whose time does not rise")
-    if t[0] > 0:  # samples in the middle of the raster
+    if t[0] > 0:  # sampled at raster centres
         return np.full(t.size, steps.mean())
     return np.concatenate([[steps[0]], steps[1:] + steps[:-1], [steps[-1]]]) / 2
 
 
 @lru_cache(maxsize=64)
 def _shape(values: bytes, duration: float) -> tuple[bool, float]:
-    """Return whether the phase of a shape changes, and the width of its spectrum at half its height in Hz."""
+    """Return whether the phase of a shape changes, and the full width at half maximum of its spectrum in Hz."""
     shape = np.frombuffer(values, complex)
     played = shape[np.abs(shape) > _PLAYED]
-    # Of a sinc the lobes have opposite signs, which is no modulation.
+    # The lobes of a sinc have opposite signs, which does not count as phase modulation.
     turned = np.angle((played * np.conj(played[:1])) ** 2) / 2
     spectrum = np.abs(np.fft.fft(shape, _PADDING * shape.size)) if shape.size > 2 else np.zeros(1)
-    # The spectrum of a pulse of its two corners, which is the same all the time, is known.
+    # A shape of one or two samples is a block pulse, whose spectrum is known.
     share = np.count_nonzero(spectrum >= spectrum.max() / 2) / _PADDING if spectrum.any() else _BLOCK
     return bool(turned.size and np.ptp(turned) > _FLAT), float(share / duration)
 
 
 @lru_cache(maxsize=64)
 def _left(samples: bytes, steps: bytes) -> float:
-    """Play a pulse sample by sample on resonance, as rotations by SU(2), and return Mz of a magnetisation along z."""
+    """Return Mz after a pulse on resonance, starting along z: the product of its samples as SU(2) rotations."""
     signal = np.frombuffer(samples, complex)
     half = np.pi * np.abs(signal) * np.frombuffer(steps)
     cosine, sine = np.cos(half), -1j * np.sin(half) * np.exp(1j * np.angle(signal))
@@ -122,7 +122,7 @@ def _left(samples: bytes, steps: bytes) -> float:
 
 
 def _gradient(moments: Moments, begin: float, duration: float, where: str) -> float:
-    """Return the gradient along z that is played with a pulse, which must be one and the same all the time."""
+    """Return the gradient along z during a pulse, which must be constant."""
     at = moments.gradient_at(begin + duration / 2)
     played = np.diff(moments.at(np.array([begin, begin + duration])), axis=0)[0] / duration
     if np.abs(at).max() < _NO_GRADIENT and np.abs(played).max() < _NO_GRADIENT:

@@ -1,4 +1,4 @@
-"""Where the readouts of a Pulseq sequence lie in k-space, and when each passes its centre."""
+"""Trajectory and echo times of the readouts of a Pulseq sequence."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from mrfpipe.arrays import Double
 from mrfpipe.errors import InputError
 
 _CENTRE = 1.0  # cycles/FOV within which a readout passes the centre
-_AWAY = 2.0  # cycles/FOV beyond which it has left it
+_AWAY = 2.0  # cycles/FOV beyond which it has left the centre
 _SAME = 0.01  # cycles/FOV
 _SAME_SIZE = 0.02  # relative
 _SAME_ANGLE = np.deg2rad(0.1)
 _MOST_VOXELS = 4096  # along x and along y
-_REFOCUSED = 0.1  # cycles over the slice that a readout may be off the plane kz = 0
+_REFOCUSED = 0.1  # cycles over the slice thickness by which a readout may be off the plane kz = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,34 +23,34 @@ class Spokes:
     """Readouts that are golden-angle spokes."""
 
     increment: float
-    """Angle from spoke to spoke in rad, 0 to 2 pi."""
+    """Angle between consecutive spokes in rad, 0 to 2 pi."""
     oversampling: int
-    """Samples for each voxel."""
+    """Readout oversampling: samples per voxel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Readouts:
-    """The readouts of a part, those of a pulse joined."""
+    """The readouts of a part; the ADC events of one pulse are joined to one readout."""
 
     k: Double
     """(kx, ky) of every sample in 1/m. Shape `(readouts, samples, 2)`."""
     te: Double
-    """From pulse to the centre of k-space, in s. Shape `(readouts)`."""
+    """Time from the pulse to the centre of k-space in s. Shape `(readouts)`."""
     fov: float
     """Field of view in m."""
     matrix: int
-    """Voxels along x and along y that the readouts resolve."""
+    """Number of voxels along x and along y that the readouts resolve."""
     spokes: Spokes | None
-    """What spokes they are, if they are."""
+    """Description of the spokes, if the readouts are golden-angle spokes."""
 
 
 def trajectory_of(events: Events, part: Part) -> Double:
-    """Return (kx, ky, kz) of all samples in 1/m, those of a pulse joined in time. Shape `(readouts, samples, 3)`.
+    """Return (kx, ky, kz) of all samples in 1/m; readouts of one pulse are joined. Shape `(readouts, samples, 3)`.
 
     Raises
     ------
     InputError
-        If pulses have readouts of different lengths.
+        If the number of samples differs from pulse to pulse.
     """
     excitations = part.excitations
     n = excitations[0].times.size
@@ -67,12 +67,12 @@ def trajectory_of(events: Events, part: Part) -> Double:
 
 
 def readouts_of(events: Events, part: Part, slice_thickness: float) -> Readouts:
-    """Find what the readouts of a part are.
+    """Determine trajectory, echo times and matrix of the readouts of a part.
 
     Raises
     ------
     InputError
-        If they are none that can be simulated as one echo a pulse, or the file defines no field of view.
+        If they cannot be simulated as one echo per pulse, or the file defines no field of view.
     """
     k = trajectory_of(events, part)
     if len(events.fov) < 1:
@@ -95,7 +95,7 @@ def readouts_of(events: Events, part: Part, slice_thickness: float) -> Readouts:
 
 
 def _check_one_echo(events: Events, one: Excited, radius: Double, kz: Double) -> None:
-    """Check that a readout passes the centre of k-space once, in the plane of its slice."""
+    """Check that a readout passes the centre of k-space once, and stays in the plane kz = 0."""
     first = one.readouts[0]
     for readout in one.readouts:
         if readout.frequency:
@@ -110,7 +110,7 @@ def _check_one_echo(events: Events, one: Excited, radius: Double, kz: Double) ->
         )
     near = radius <= max(_CENTRE, radius.min() + _SAME)
     away = radius > _AWAY
-    # The centre again after having been away.
+    # Count how often the readout comes back to the centre after leaving it.
     state = np.where(near, 1, np.where(away, -1, 0))
     turns = state[state != 0]
     n_echoes = int(turns[0] == 1) + int(np.count_nonzero((turns[1:] == 1) & (turns[:-1] == -1)))
@@ -128,7 +128,7 @@ def _check_one_echo(events: Events, one: Excited, radius: Double, kz: Double) ->
 
 
 def _spokes(k: Double, fov: float, excitations: tuple[Excited, ...]) -> tuple[Spokes | None, Double]:
-    """Find golden-angle spokes, and the echo times of whatever it is."""
+    """Recognise golden-angle spokes, and return the echo times of the readouts, spokes or not."""
     radius = np.hypot(k[..., 0], k[..., 1]) * fov
     after = np.array([one.times - one.pulse.time for one in excitations])
     nearest = np.argmax(radius <= radius.min(axis=1, keepdims=True) + _SAME, axis=1)
@@ -157,7 +157,7 @@ def _spokes(k: Double, fov: float, excitations: tuple[Excited, ...]) -> tuple[Sp
 
 
 def constant_increment(angle: Double) -> float | None:
-    """Increment, 0 to 2 pi, of angles that rise evenly; None if they do not."""
+    """Return the increment, 0 to 2 pi, of evenly spaced angles; None if they are not evenly spaced."""
     rough = np.angle(np.exp(1j * np.diff(angle)).mean())
     index = np.arange(angle.size)
     rest = np.unwrap(angle - rough * index - angle[0])

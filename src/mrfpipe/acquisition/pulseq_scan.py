@@ -1,4 +1,4 @@
-"""The Pulseq file that a scan was played from: which acquisition is which readout, and where its samples lie."""
+"""The Pulseq file of a scan: it identifies the readouts and gives their trajectory."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,42 +15,41 @@ from mrfpipe.errors import MismatchError
 from mrfpipe.protocol import Sequence
 
 NOISE = -1
-"""Readout of what measures noise."""
+"""Readout number that stands for a noise measurement."""
 _SAME_K = 0.1  # cycles/FOV between slices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PulseqScan:
-    """What a Pulseq file says of a scan."""
+    """ADC events and trajectory of a scan, from its Pulseq file."""
 
     n_samples: Int
-    """Samples of every readout event of the receiver, in the order in which they are played. Shape `(events)`."""
+    """Number of samples of every ADC event, in the order played. Shape `(events)`."""
     slices: Int
-    """Which slice each is of. Shape `(events)`."""
+    """Slice of every event. Shape `(events)`."""
     repetitions: Int
-    """Which repetition of its slice each is of. Shape `(events)`."""
+    """Repetition of its slice for every event. Shape `(events)`."""
     readouts: Int
-    """Which readout of the protocol each is a part of, or `NOISE`. Shape `(events)`."""
+    """Readout of the protocol that every event belongs to, or `NOISE`. Shape `(events)`."""
     trajectory: Float
     """(kx, ky) of the readouts of the last repetition in cycles/FOV. Shape `(readouts, samples, 2)`."""
     times: Float
-    """When their samples are taken, in s since their pulse. Shape `(readouts, samples)`."""
+    """Sampling times in s after the pulse. Shape `(readouts, samples)`."""
 
 
 def find_pulseq(sequence: Sequence, scan: Path) -> PulseqScan | None:
-    """Read the file that a protocol is derived from, where it lies beside the scan or in the current folder.
+    """Read the Pulseq file that a protocol was derived from, if it is in the folder of the scan or the current folder.
 
-    It is known by its content: a file of the name and with other content is not it. Its soft delays and heartbeat are
-    those that the protocol was derived with.
+    The file is recognised by name and sha256. Soft delays and heartbeat are those with which the protocol was derived.
 
     Returns
     -------
-        What it says; None if it is not there, or the protocol is not derived from one.
+        Its contents; None if the file is not found or the protocol was not derived from a Pulseq file.
 
     Raises
     ------
     MismatchError
-        If its slices have different readouts, or other numbers of them than the protocol.
+        If its slices have different readouts, or the number of readouts differs from the protocol.
     """
     readout = sequence.readout
     name, sha256 = readout.pulseq, readout.sha256

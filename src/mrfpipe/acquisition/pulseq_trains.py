@@ -1,7 +1,7 @@
-"""What a Pulseq sequence measures: its pulses with their readouts, sorted into slices and repetitions.
+"""Sort the pulses and readouts of a Pulseq sequence into slices and repetitions.
 
-Slices are told apart by the place of their pulses, slices and repetitions by the labels SLC and REP, where there are
-any. Without them, repetitions are what is played again: the same pulses at the same distances, with the same readouts.
+Slices are told apart by the slice position of their pulses and by the label SLC, repetitions by the label REP. Without
+labels, repetitions are recognised by the same pulses with the same spacing and the same readouts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,8 +17,8 @@ from mrfpipe.arrays import Double
 _SAME_TIME = 1e-5  # s: a scanner's raster
 _SAME_ANGLE = np.deg2rad(0.1)
 _SAME_PLACE = 1e-5  # m
-_NOWHERE = 1e9  # m: of pulses that select no slice
-_SAME_K = 1.0  # 1/m: a third of a cycle/FOV of the largest
+_NOWHERE = 1e9  # m: position that stands for pulses that select no slice
+_SAME_K = 1.0  # 1/m: a third of a cycle/FOV for the largest FOV
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,49 +28,49 @@ class Excited:
     pulse: Pulse
     """The pulse."""
     readouts: tuple[Adc, ...]
-    """Its readouts; none of a pulse of a preparation."""
+    """Its readouts; empty for a preparation pulse."""
     numbers: tuple[int, ...] = ()
-    """Which of the file's readouts they are."""
+    """Numbers of these readouts in the file."""
 
     @property
     def times(self) -> Double:
-        """Of all samples of its readouts, in s. Shape `(samples)`."""
+        """Times of all samples of its readouts in s. Shape `(samples)`."""
         return np.concatenate([readout.times for readout in self.readouts])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
-    """What is played for one slice, once."""
+    """One repetition of one slice."""
 
     played: tuple[Excited, ...]
-    """Its pulses in time."""
+    """Its pulses in order of time."""
     begin: float
-    """When it begins, in s."""
+    """Start in s."""
     end: float
-    """When the next part begins, or the sequence ends, in s."""
+    """Start of the next part, or end of the sequence, in s."""
     slice: int
-    """Which slice, from 0, in the order in which they are first measured."""
+    """Number of the slice, from 0, in the order of their first measurement."""
 
     @property
     def excitations(self) -> tuple[Excited, ...]:
-        """Those of its pulses that have readouts."""
+        """Its pulses that have readouts."""
         return tuple(one for one in self.played if one.readouts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
-    """A sequence, sorted."""
+    """A sequence sorted into slices and repetitions."""
 
     noise: tuple[int, ...]
-    """Which of the file's readouts measure noise: those before the first pulse, and those that are labelled so."""
+    """Numbers of the readouts that measure noise: those before the first pulse, and those with the label NOISE."""
     parts: tuple[Part, ...]
-    """Slices and repetitions in time, all alike."""
+    """Slices and repetitions, all with the same pulses and readouts."""
     interleaved: bool
-    """Whether pulses of other slices are played between those of one."""
+    """Whether the slices are interleaved, pulse by pulse."""
 
     @property
     def n_slices(self) -> int:
-        """Slices."""
+        """Number of slices."""
         return 1 + max(part.slice for part in self.parts)
 
 
@@ -80,7 +80,7 @@ def sort_events(events: Events) -> Measured:
     Raises
     ------
     InputError
-        If it has no readouts, or its slices or repetitions are not alike.
+        If it has no readouts, or its slices or repetitions differ from each other.
     """
     noise, played = _played(events)
     excitations = [one for one in played if one.readouts]
@@ -102,7 +102,7 @@ def sort_events(events: Events) -> Measured:
 
 
 def _played(events: Events) -> tuple[tuple[int, ...], tuple[Excited, ...]]:
-    """Give every pulse its readouts, and sort out those that measure noise."""
+    """Assign every readout to the pulse before it, and separate the noise measurements."""
     begins = np.array([readout.start for readout in events.readouts])
     times = np.array([pulse.time for pulse in events.pulses])
     of_pulse = np.searchsorted(times, begins, side="right") - 1
@@ -117,7 +117,7 @@ def _played(events: Events) -> tuple[tuple[int, ...], tuple[Excited, ...]]:
 
 
 def _keys(excitations: Sequence[Excited]) -> list[tuple[object, int]]:
-    """Return which slice and repetition every excitation is of."""
+    """Return the slice and repetition of every excitation."""
     places = np.array([_NOWHERE if one.pulse.place is None else one.pulse.place for one in excitations])
     different = np.unique(places)
     apart = np.diff(different, prepend=different[0]) > _SAME_PLACE
@@ -129,7 +129,7 @@ def _keys(excitations: Sequence[Excited]) -> list[tuple[object, int]]:
 def _interleaved(
     events: Events, played: Sequence[Excited], keys: Sequence[tuple[object, int]], slices: Sequence[object]
 ) -> tuple[Part, ...]:
-    """Take of every slice its own pulses, and those that reach all slices."""
+    """Collect the pulses of each interleaved slice: its own, and those that act on all slices."""
     parts = []
     which = iter(keys)
     of = [next(which)[0] if one.readouts else None for one in played]
@@ -151,7 +151,7 @@ def _one_after_the_other(
     runs: Sequence[int],
     slices: Sequence[object],
 ) -> tuple[Part, ...]:
-    """Cut where slice or repetition change, before the preparations of the next."""
+    """Split the sequence where slice or repetition change, before the preparation of the next part."""
     index = [i for i, one in enumerate(played) if one.readouts]
     firsts = np.concatenate([[0], np.cumsum(runs)[:-1]])
     begins = [0, *(index[first - 1] + 1 for first in firsts[1:].tolist())]
@@ -160,7 +160,7 @@ def _one_after_the_other(
 
 
 def _repetitions(events: Events, played: Sequence[Excited]) -> tuple[Part, ...]:
-    """Cut a sequence of one slice into what it plays again, which begins with a preparation; or leave it whole."""
+    """Split a single-slice sequence into equal repetitions that begin with a preparation, or leave it whole."""
     begins = [i for i, one in enumerate(played) if not one.readouts and (i == 0 or played[i - 1].readouts)]
     if begins and begins[0] == 0:
         for period in range(1, len(begins) // 2 + 1):
@@ -194,7 +194,7 @@ def _check_alike(events: Events, part: Part, first: Part) -> None:
 
 
 def _difference(part: Part, first: Part) -> float | None:
-    """Return the time in s of the first pulse that differs from another part's; None if there is none."""
+    """Return the time in s of the first pulse that differs between two parts; None if they agree."""
     for one, other in zip(part.played, first.played, strict=False):
         a, b = one.pulse, other.pulse
         if (
@@ -211,7 +211,7 @@ def _difference(part: Part, first: Part) -> float | None:
 
 
 def _same_phases(part: Part, first: Part) -> bool:
-    """Whether phases are another part's, but for a constant, or for a line where RF spoiling goes on."""
+    """Whether the phases of two parts agree up to a constant or, if RF spoiling continues, a linear phase."""
     phases, others = (np.array([one.pulse.phase for one in p.excitations]) for p in (part, first))
     between = np.exp(1j * (phases - others))
 
@@ -223,7 +223,7 @@ def _same_phases(part: Part, first: Part) -> bool:
 
 
 def _same_k(events: Events, part: Part, first: Part) -> bool:
-    """Whether all readouts of a part lie where those of another do."""
+    """Whether the readouts of two parts have the same positions in k-space."""
     for one, other in zip(part.excitations, first.excitations, strict=True):
         ends = [e.readouts[0].times[[0, -1]] for e in (one, other)]
         centres = [np.array([e.pulse.time]) for e in (one, other)]

@@ -1,4 +1,4 @@
-"""Raw scans of any format: the front door to the readers.
+"""Read raw scans of any supported format.
 
 A file is ISMRMRD if it is HDF5, whatever its name, and Siemens Twix if its name ends in ``.dat``.
 """
@@ -14,13 +14,13 @@ from mrfpipe.protocol import Sequence
 
 
 def read_raw(path: str | Path, sequence: Sequence, *, trusted: bool = False) -> RawScan:
-    """Read a raw scan; parameters, result and errors as of `read_ismrmrd` and `read_twix`."""
+    """Read a raw scan; for parameters, result and errors, see `read_ismrmrd` and `read_twix`."""
     path = Path(path)
     return (read_twix if _is_twix(path) else read_ismrmrd)(path, sequence, trusted=trusted)
 
 
 def describe_raw(path: str | Path) -> dict[str, object]:
-    """Summarize a raw scan without reading its samples, its format first; errors as of the describers it calls."""
+    """Summarize a raw scan, format first, without reading its samples; see `describe_ismrmrd` and `describe_twix`."""
     path = Path(path)
     if _is_twix(path):
         return {"kind": "raw scan (Siemens Twix)", **describe_twix(path)}

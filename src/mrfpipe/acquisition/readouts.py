@@ -1,7 +1,7 @@
-"""Which acquisitions of a file are the readouts of the image, and whether there is each of them once.
+"""Select the imaging readouts among the acquisitions of a file, and check that each is there exactly once.
 
-Decided on the heads alone, before any sample is read: by flags, repetition, slice and number of the readout, never by
-the order in the file.
+Only the heads are used, before any sample is read: flags, repetition, slice and number of the readout, never the order
+in the file.
 """
 
 from pathlib import Path
@@ -39,7 +39,7 @@ def noise_of(heads: Heads) -> Heads:
 
 
 def imaging_of(heads: Heads) -> Heads:
-    """Select what was measured for the image: no noise, no navigators, no calibration that is nothing else."""
+    """Select the imaging acquisitions: no noise, no navigators, no acquisitions for calibration only."""
     calibration = has_flag(heads, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) & ~has_flag(
         heads, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
     )
@@ -47,9 +47,9 @@ def imaging_of(heads: Heads) -> Heads:
 
 
 def last_repetition(imaging: Heads, path: Path) -> Heads:
-    """Select the last average of the last repetition, whose magnetization is the steadiest.
+    """Select the last average of the last repetition, where the magnetization is closest to its steady state.
 
-    InputError if it lacks a slice that earlier ones have.
+    InputError if it lacks a slice that earlier repetitions have.
     """
     order = _repetition(imaging)
     last: Heads = imaging[order == order.max()]
@@ -60,20 +60,20 @@ def last_repetition(imaging: Heads, path: Path) -> Heads:
 
 
 def n_repetitions(imaging: Heads) -> int:
-    """Count the different repetitions and averages."""
+    """Count the distinct combinations of repetition and average."""
     return int(np.unique(_repetition(imaging)).size)
 
 
 def _repetition(imaging: Heads) -> Int:
-    """Give each acquisition one number for repetition and average, rising in time."""
+    """Combine repetition and average of each acquisition into one number that increases with time."""
     numbers: Int = (imaging["repetition"] << 16) + imaging["average"]
     return numbers
 
 
 def check_alike(imaging: Heads, path: Path) -> None:
-    """Check that all acquisitions have the coils, samples and encoding of the first.
+    """Check that all acquisitions have the same coils, samples and encoding as the first, and are of a 2-D scan.
 
-    InputError if one has not; the error names the first that differs.
+    InputError if not; the error names the first acquisition that differs.
     """
     for field, what in (
         ("active_channels", "coils"),
@@ -99,9 +99,9 @@ def check_alike(imaging: Heads, path: Path) -> None:
 
 
 def check_one_way(imaging: Heads, path: Path) -> None:
-    """Check that the readouts go one way, or to and fro in turn.
+    """Check that all readouts have the same direction, or that directions alternate.
 
-    InputError if single ones are marked as reversed, which no sequence does but damage to the mark.
+    InputError if single readouts are marked as reversed, which no sequence does; the flags are damaged.
     """
     reverse, odd = has_flag(imaging, ismrmrd.ACQ_IS_REVERSE), imaging["kspace_encode_step_1"] % 2 == 1
     for group in (reverse[odd], reverse[~odd]):
@@ -113,10 +113,10 @@ def check_one_way(imaging: Heads, path: Path) -> None:
 
 
 def check_samples(imaging: Heads, sequence: Sequence, path: Path) -> int:
-    """Check that every readout keeps as many samples as the sequence has, or as the first if it does not say.
+    """Check that every readout has as many samples as the sequence, or as the first readout if that is not stated.
 
-    How many these are is returned. InputError if a readout does not keep as many as the first, discarded samples taken
-    off; MismatchError if it does not keep as many as the sequence has.
+    Discarded samples do not count. Return the number of samples. InputError if a readout differs from the first one;
+    MismatchError if a readout differs from the sequence.
     """
     kept = imaging["number_of_samples"] - imaging["discard_pre"] - imaging["discard_post"]
     n_samples = int(kept[0]) if sequence.n_samples is None else sequence.n_samples
@@ -141,8 +141,9 @@ def check_samples(imaging: Heads, sequence: Sequence, path: Path) -> int:
 def check_complete(imaging: Heads, n_readouts: int, n_slices: int | None, path: Path) -> int:
     """Check that each slice has each readout once, and return the number of slices.
 
-    `n_readouts` are those of a slice in the protocol, `n_slices` those that the file announces, if it does. InputError
-    if a readout is missing or there twice; MismatchError if all slices have the same readouts, but more or fewer.
+    `n_readouts` is the number of readouts per slice in the protocol, `n_slices` the number of slices that the file
+    declares, if any. InputError if a readout is missing or occurs twice; MismatchError if all slices have the same
+    readouts, but more or fewer than the protocol.
     """
     slices, readouts = imaging["slice"], imaging["kspace_encode_step_1"]
     present = np.unique(slices)

@@ -1,4 +1,4 @@
-"""RawScan: one scan's k-space as it was measured, before anything is done to it."""
+"""RawScan: the k-space of one scan as measured, before any processing."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, Self
@@ -10,44 +10,44 @@ from mrfpipe.arrays import Complex, Double, Float, Int, check_dtype, check_shape
 from mrfpipe.protocol import Sequence
 
 _TURNED = ("siemens",)
-"""Makers whose samples turn against the conventions here, see `RawScan.is_turned`."""
+"""Manufacturers whose samples are conjugated with respect to the conventions here, see `RawScan.is_turned`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RawScan:
     """Raw multi-coil k-space of all slices of a scan.
 
-    The trajectory is in cycles/FOV: ``|k|`` up to half the matrix. The forward model that goes with it is
+    The trajectory is in cycles/FOV, with ``|k|`` up to half the matrix. The forward model is
     ``sum over x, y of m(x, y) exp(-2 pi i (kx x + ky y) / matrix)`` with x and y counted from the centre voxel
     ``matrix // 2``, x along the columns and y along the rows of an image.
     """
 
     name: str
-    """What to call the scan: its file's stem."""
+    """Name of the scan: the stem of its file name."""
     kspace: Complex
-    """Samples, readout oversampling kept. Shape `(slices, coils, readouts, samples)`."""
+    """Samples, including readout oversampling. Shape `(slices, coils, readouts, samples)`."""
     trajectory: Float
     """Position of every sample as (kx, ky) in cycles/FOV. Shape `(readouts, samples, 2)`."""
     noise: Complex | None
-    """Samples of a measurement without signal. Shape `(coils, samples)`."""
+    """Samples of a noise scan, if there is one. Shape `(coils, samples)`."""
     affine: Double
-    """Voxel `(x, y, slice)` to RAS in mm. Shape `(4, 4)`."""
+    """Affine from voxel `(x, y, slice)` to RAS in mm. Shape `(4, 4)`."""
     matrix: int
-    """Voxels along x and along y."""
+    """Number of voxels along x and along y."""
     fov: float
     """Field of view along x and along y in m."""
     readout: Literal["golden-radial", "stored"] = "golden-radial"
-    """What the readouts are: spokes, which have a density in closed form and delays that can be seen, or whatever the
-    trajectory says."""
+    """Kind of readouts: golden-angle spokes, which have a density in closed form and show gradient delays, or any
+    others, with a stored trajectory."""
     vendor: str | None = None
-    """Who made the scanner, if the file says."""
+    """Manufacturer of the scanner, if the file says."""
     times: Float | None = None
-    """When every sample was taken, in s, from any moment of its readout's on; None if nothing says it. Shape
+    """Sampling times in s, relative to an arbitrary moment of each readout; None if unknown. Shape
     `(readouts, samples)`."""
     order: Int | None = None
-    """How many slices were measured before each, if the file says. Shape `(slices)`."""
+    """Number of slices measured before each slice, if the file says. Shape `(slices)`."""
     readouts_per_frame: int | None = None
-    """Consecutive readouts of a frame, if the file says."""
+    """Number of consecutive readouts per frame, if the file says."""
     flip: Double | None = None
     """Nominal flip angle in rad, if the file has it. Shape `(readouts)`."""
     te: Double | None = None
@@ -57,7 +57,7 @@ class RawScan:
     inversion_time: float | None = None
     """Inversion time in s, if the file has it."""
     remarks: tuple[str, ...] = ()
-    """What was decided where the file does not say it, or says what cannot be."""
+    """Decisions made where the file does not say something, or says something that cannot be right."""
 
     def __post_init__(self) -> None:
         sizes = check_shape("kspace", self.kspace, "slices coils readouts samples")
@@ -90,51 +90,51 @@ class RawScan:
         return f"<RawScan {self.name}: {size} samples, matrix {self.matrix}, FOV {self.fov * 1e3:g} mm>"
 
     def unstated(self, sequence: Sequence) -> tuple[str, ...]:
-        """Return what of a sequence the file does not list, so that nothing has held it against the protocol."""
+        """Return the sequence parameters that the file does not list, and that were not compared with the protocol."""
         missing = {"flip angles": self.flip is None, "TE": self.te is None, "TR": self.tr is None}
         missing["TI"] = self.inversion_time is None and sequence.inversion_time is not None
         return tuple(name for name, is_missing in missing.items() if is_missing)
 
     @property
     def is_turned(self) -> bool:
-        """Whether the samples are known for the conjugate of what the conventions here call the signal.
+        """Whether the vendor is known to store the complex conjugate of the signal as defined here.
 
-        Siemens' are: on them as they are, the tool of T1-FF's authors (mrftools 0.1.1) matches fat that turns by
-        ``exp(-2 pi i 396 Hz TE)``, and BIDS takes a phase that grows for a higher Larmor frequency.
+        Siemens does: to match its samples unchanged, the software of the T1-FF authors (mrftools 0.1.1) lets fat
+        precess as ``exp(-2 pi i 396 Hz TE)``, and in BIDS a growing phase means a higher Larmor frequency.
         """
         return (self.vendor or "").lower().startswith(_TURNED)
 
     def conjugated(self) -> Self:
-        """Return the scan as a receiver of the other sense has it.
+        """Return the scan as a receiver with the opposite sense of rotation measures it.
 
-        Samples are conjugated, and the trajectory is turned around with them, so that the images are conjugated where
-        they are: their phase turns the other way, and the anatomy stays.
+        The samples are conjugated and the trajectory is negated, so that the images are conjugated in place: their
+        phase changes sign, and the anatomy does not move.
         """
         noise = None if self.noise is None else self.noise.conj()
         return replace(self, kspace=self.kspace.conj(), trajectory=-self.trajectory, noise=noise)
 
     def within_matrix(self) -> Self:
-        """Return the scan without those samples of the readouts that lie beyond the matrix in any of them."""
+        """Return the scan without the sample positions that lie beyond the matrix in any readout."""
         inside = np.abs(self.trajectory).max(axis=(0, 2)) <= self.matrix / 2
         if inside.all():
             return self
         places = np.flatnonzero(inside)
-        # Next to each other they are taken without a copy.
+        # A contiguous range is taken as a slice, without a copy.
         kept = slice(places[0], places[-1] + 1) if np.ptp(places) < places.size else places
         times = None if self.times is None else self.times[:, kept]
         return replace(self, trajectory=self.trajectory[:, kept], kspace=self.kspace[..., kept], times=times)
 
     @property
     def n_slices(self) -> int:
-        """Slices of the scan."""
+        """Number of slices."""
         return int(self.kspace.shape[0])
 
     @property
     def n_coils(self) -> int:
-        """Receive coils of the scan."""
+        """Number of receive coils."""
         return int(self.kspace.shape[1])
 
     @property
     def n_readouts(self) -> int:
-        """Spokes of a slice."""
+        """Number of readouts per slice."""
         return int(self.kspace.shape[2])

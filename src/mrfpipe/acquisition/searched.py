@@ -1,6 +1,6 @@
-"""Searched: what is to be looked for in a scan whose protocol is derived from a file.
+"""Searched: components and parameters to search for with a protocol that is derived from a file.
 
-Components and grids are those of protocols that come with mrfpipe.
+Components and grids are taken from the protocols that come with mrfpipe.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,35 +15,35 @@ from mrfpipe.errors import MismatchError
 from mrfpipe.protocol import Excitations, Grid, Protocol, load_protocol
 
 Components = Literal["tissue", "water-fat"]
-_MOST_PER_FRAME = 8  # readouts of a frame that differ in nothing but their place in k-space
+_MOST_PER_FRAME = 8  # readouts per frame, which differ only in their position in k-space
 _BASES = {"tissue": ("fisp", ("T1", "T2")), "water-fat": ("t1ff", ("FF", "T1H2O", "T1fat", "df", "B1"))}
-"""The protocol whose components and grid are taken, and the parameters that are searched for unless told otherwise."""
+"""Protocol that provides components and grid, and the parameters that are searched for by default."""
 _NEEDED = {"tissue": ("T1", "T2"), "water-fat": ("FF", "T1H2O", "T1fat")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """What is to be searched for."""
+    """Components and parameters to search for."""
 
     components: Components = "tissue"
-    """What a voxel's signal is the sum of."""
+    """Components whose sum is the signal of a voxel."""
     parameters: tuple[str, ...] = ()
-    """Names of the parameters; those that the components need at least, and B1 and df at will."""
+    """Names of the parameters: at least those that the components need; B1 and df are optional. Empty: the default."""
     ranges: Mapping[str, Sequence[tuple[float, ...]]] | None = None
-    """Start, stop and step of a parameter's grid, by name, in the unit of files."""
+    """Start, stop and step of the grid of each parameter, by name, in the units of files."""
 
 
 TISSUE = Searched()
-"""T1 and T2."""
+"""The default: T1 and T2 of one tissue."""
 
 
 def base_protocol(searched: Searched) -> Protocol:
-    """Return the protocol that has the components, with a grid of what is searched for.
+    """Return the protocol with these components, and a grid of the parameters to search for.
 
     Raises
     ------
     MismatchError
-        If the parameters are not those of the components, or a range of values does not rise.
+        If the parameters do not fit the components, or a range does not increase.
     """
     base, usual = _BASES[searched.components]
     known, other = load_protocol(base), load_protocol("t1ff")
@@ -72,7 +72,7 @@ def base_protocol(searched: Searched) -> Protocol:
 
 
 def _axis(name: str, ranges: Sequence[tuple[float, ...]]) -> Double:
-    """Expand ranges; both ends are included."""
+    """Expand ranges to grid values; both ends are included."""
     parts = []
     for start, stop, step in ranges:
         if not (step > 0 and start <= stop < np.inf) or not (stop - start) / step < 1e5:
@@ -82,7 +82,7 @@ def _axis(name: str, ranges: Sequence[tuple[float, ...]]) -> Double:
 
 
 def readouts_per_frame(trains: Sequence[Excitations]) -> int:
-    """Return the most readouts of which frames can be made that have one flip angle and echo time."""
+    """Return the largest number of readouts per frame such that flip angle and TE are constant within each frame."""
     rows = [row for train in trains for row in zip(train.flip.tolist(), train.te.tolist(), strict=True)]
     lengths = np.gcd.reduce([len(list(run)) for _, run in groupby(rows)])
     return max(n for n in range(1, _MOST_PER_FRAME + 1) if lengths % n == 0)

@@ -1,7 +1,7 @@
-"""Trajectories: where the samples of every readout lie in k-space, in cycles/FOV.
+"""Trajectories: positions of the samples of every readout in k-space, in cycles/FOV.
 
-Convention of golden-angle spokes: sample j of a spoke lies at ``k = (j - samples // 2) / oversampling`` along the
-spoke's direction, so that sample ``samples // 2`` is the centre of k-space, and spoke i points along ``(cos, sin)`` of
+Convention for golden-angle spokes: sample j of a spoke lies at ``k = (j - samples // 2) / oversampling`` along the
+direction of the spoke, so that sample ``samples // 2`` is the centre of k-space. Spoke i points along ``(cos, sin)`` of
 i times the angle increment, kx first. The angle is never reset, neither between frames nor between repetitions.
 """
 
@@ -10,13 +10,13 @@ import numpy as np
 from mrfpipe.arrays import Float, check_shape
 from mrfpipe.protocol import Sequence
 
-_STRAIGHT = 1.0  # cycles/FOV that a sample may lie beside its even place: what lies nearer is not independent of it
-_OFF_CENTRE = 4.0  # cycles/FOV by which a spoke may miss the centre: late gradients miss it by a few samples
+_STRAIGHT = 1.0  # cycles/FOV by which a sample may be off a straight, even spoke; closer samples are not independent
+_OFF_CENTRE = 4.0  # cycles/FOV by which a spoke may miss the centre; late gradients miss it by a few samples
 _SAME_PLACE = 1.0  # cycles/FOV between readouts
 
 
 def golden_angle_spokes(sequence: Sequence) -> Float:
-    """Compute the trajectory of a sequence's spokes.
+    """Compute the trajectory of the golden-angle spokes of a sequence.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def golden_angle_spokes(sequence: Sequence) -> Float:
     Raises
     ------
     ValueError
-        If the sequence's readouts are stored.
+        If the readouts of the sequence are not spokes, but have a stored trajectory.
     """
     increment, oversampling = sequence.readout.angle_increment, sequence.readout.oversampling
     if increment is None or oversampling is None:
@@ -64,7 +64,7 @@ def check_spokes(trajectory: Float) -> None:
 
 
 def is_one_readout_turned(trajectory: Float) -> bool:
-    """Whether every place of the readout is as far from the centre of k-space in all readouts.
+    """Whether all readouts are rotations of one: sample j has the same distance from the centre of k-space in each.
 
     Parameters
     ----------

@@ -1,12 +1,12 @@
 """Read Siemens Twix raw scans (``.dat``; VB, and VD, VE, XA) of golden-angle radial MRF.
 
-One block is one spoke: its line counter says which, its slice counter of which slice, whatever the order in the file;
-slices are put in the order of their place along the normal. Of several measurements in a file the last is the scan, and
-of several repetitions there the last. Noise of an earlier measurement is used if the scan has none of its own.
+One block is one spoke, numbered by its line counter and its slice counter, whatever the order in the file; slices are
+sorted by their position along the normal. The last measurement in a file is the scan, and its last repetition is used.
+The noise of an earlier measurement is used if the scan has none of its own.
 
-The file holds no trajectory: it is computed from the protocol, +kx along the readout direction of the slice and +ky
-along its phase direction, as the quaternion of every spoke has them in the patient's axes. The slice's position counts
-from where the table stood, so that the table's movement is added to it.
+The file holds no trajectory. The trajectory is computed from the protocol, with +kx along the readout direction of the
+slice and +ky along its phase direction; the quaternion of every spoke gives these directions in patient coordinates.
+The slice position is relative to the table, so that the table position is added to it.
 """
 
 from pathlib import Path
@@ -25,11 +25,11 @@ _GEOMETRY = ("position", "read_dir", "phase_dir", "slice_dir")
 
 
 def read_twix(path: str | Path, sequence: Sequence, *, trusted: bool = False) -> RawScan:
-    """Read a raw scan of a sequence: complete and finite, its readout oversampling kept, its trajectory in cycles/FOV.
+    """Read a raw scan of a sequence: complete, finite, with readout oversampling, and its trajectory in cycles/FOV.
 
-    Where its header says other than the sequence, that is an error unless the sequence is trusted.
+    A header that differs from the sequence is an error, unless the sequence is trusted.
 
-    InputError if the file is missing, damaged, not Twix, not radial, or not complete; MismatchError if it is a scan of
+    InputError if the file is missing, damaged, incomplete, not Twix or not radial; MismatchError if it is a scan of
     another sequence; ResourceError if it does not fit into memory.
     """
     path = Path(path)
@@ -43,10 +43,10 @@ def read_twix(path: str | Path, sequence: Sequence, *, trusted: bool = False) ->
 
 
 def describe_twix(path: str | Path) -> dict[str, object]:
-    """Summarize a Twix file, radial or not, without reading its samples; no name of a patient is told.
+    """Summarize a Twix file, radial or not, without reading its samples; the name of the patient is not included.
 
-    Names have their unit where there is one, and JSON can hold the values. InputError if the file is missing, damaged,
-    or not Twix.
+    The keys name the units, and the values can be written as JSON. InputError if the file is missing, damaged, or not
+    Twix.
     """
     path = Path(path)
     with open_twix(path) as file:

@@ -1,10 +1,10 @@
-"""The bytes of a Siemens Twix file (``.dat``): find the measurement in it, and read its header, heads and samples.
+"""Read a Siemens Twix file (``.dat``) as bytes: find the measurement in it, and read its header, heads and samples.
 
-A file of syngo VB is one measurement: a header, then blocks. One of VD, VE or XA begins with a table of up to 64
-measurements, the last of which is the scan. A block is a head, and then the samples of every coil behind a head of its
-own (VB repeats the block's head there). The layout is that which the open readers of the format agree on. Nothing that
-a file says is followed beyond its end, so that a damaged one ends in an `InputError`; libraries raise what they raise,
-or return what they have (``benchmarks/twix_readers.py``).
+A file of syngo VB is one measurement: a header, then blocks. A file of VD, VE or XA begins with a table of up to 64
+measurements, the last of which is the scan. A block is a head, followed by the samples of every coil, each with a head
+of its own (VB repeats the head of the block there). Open-source readers of the format agree on this layout. All lengths
+and offsets are checked against the size of the file, so that a damaged file raises an `InputError`; other libraries
+raise various errors or return partial data (``benchmarks/twix_readers.py``).
 """
 
 import struct
@@ -33,19 +33,19 @@ class Measurement:
     """One measurement of a file."""
 
     start: int
-    """Where its header begins."""
+    """Byte at which its header begins."""
     end: int
-    """Where it ends."""
+    """Byte at which it ends."""
     layout: Layout
-    """How its blocks are laid out."""
+    """Layout of its blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TwixFile:
-    """An open Twix file: its last measurement, and the noise of an earlier one where that has none."""
+    """An open Twix file: its last measurement, with the noise of an earlier one if it has none of its own."""
 
     path: Path
-    """Where it is."""
+    """Path of the file."""
     size: int
     """Its length in bytes."""
     buffers: dict[str, str]
@@ -55,9 +55,9 @@ class TwixFile:
     stream: BinaryIO
     """The file."""
     layout: Layout
-    """How its blocks are laid out."""
+    """Layout of its blocks."""
     places: npt.NDArray[np.int64]
-    """Where the block of each acquisition begins. Shape `(acquisitions)`."""
+    """Byte at which the block of each acquisition begins. Shape `(acquisitions)`."""
 
     def acquisitions(self, heads: Heads) -> Iterator[Acquisition]:
         """Read the acquisitions of `heads`, in their order; InputError if the file is damaged."""
@@ -119,7 +119,7 @@ def _measurements(stream: BinaryIO, path: Path, size: int) -> list[Measurement]:
     table = _bytes(stream, path, 8, second * _ENTRY.size)
     measurements = []
     for start, length in _ENTRY.iter_unpack(table):
-        end = start + length if length else size  # some writers leave the length of the only one out
+        end = start + length if length else size  # some writers omit the length of a single measurement
         if not second * _ENTRY.size <= start < end <= size:
             raise InputError(f"{path}: a measurement ends beyond the file, which is truncated or damaged; copy again.")
         measurements.append(Measurement(start=start, end=end, layout=VD))
@@ -127,7 +127,7 @@ def _measurements(stream: BinaryIO, path: Path, size: int) -> list[Measurement]:
 
 
 def _header_length(stream: BinaryIO, path: Path, measurement: Measurement) -> tuple[int, int]:
-    """Read how long a measurement's header is, and how many buffers it has."""
+    """Read the length of a measurement's header in bytes, and its number of buffers."""
     length, n_buffers = struct.unpack("<II", _bytes(stream, path, measurement.start, 8))
     if length < 8 or measurement.start + length > measurement.end or n_buffers > _MOST_BUFFERS:
         raise InputError(f"{path}: its header is longer than the measurement, it is truncated or damaged; copy again.")
@@ -153,7 +153,7 @@ def _buffers(stream: BinaryIO, path: Path, measurement: Measurement) -> dict[str
 def _blocks(
     stream: BinaryIO, path: Path, measurement: Measurement
 ) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
-    """Read the heads of all blocks with samples, and where each begins."""
+    """Read the heads of all blocks with samples, and the byte at which each begins."""
     layout = measurement.layout
     at = measurement.start + _header_length(stream, path, measurement)[0]
     heads, places = [], []
@@ -176,7 +176,7 @@ def _blocks(
 
 
 def _with_noise(stream: BinaryIO, path: Path, measurements: list[Measurement]) -> tuple[Heads, npt.NDArray[np.int64]]:
-    """Read the heads of the last measurement, before them the nearest noise with its coils if it measured none."""
+    """Read the heads of the last measurement; if it has no noise, prepend the latest noise with the same coils."""
     blocks, places = _blocks(stream, path, measurements[-1])
     heads = heads_of(blocks)
     imaging = imaging_of(heads)

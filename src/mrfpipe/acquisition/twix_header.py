@@ -1,7 +1,7 @@
-"""The text header of a Siemens Twix file, read into a value.
+"""Parse the text header of a Siemens Twix file.
 
-Used are the protocol (the lines between the marks ``ASCCONV`` of the buffer ``MeasYaps``: times in us, angles in
-degrees, lengths in mm; what is zero is left out of them) and two parameters of the other buffers.
+The protocol (the lines between the marks ``ASCCONV`` in the buffer ``MeasYaps``: times in us, angles in degrees,
+lengths in mm; values of zero are omitted) and some parameters of the other buffers are used.
 """
 
 import re
@@ -18,25 +18,24 @@ _TRAJECTORIES = {1: "cartesian", 2: "radial", 4: "spiral", 8: "other"}
 _INVERSIONS = (1, 2)  # slice-selective, non-selective; the inversion time of any other is a relic
 _MOST_ECHOES = 128
 _THIRD_FREE = re.compile(r"T1_mapping$|.*(raFin_|T1_?MAP|MRF2D|customIR_Reco)")
-"""Protocols, by the names of their authors, whose fourth free number, counted from 0 the third, is the readouts of a
-slice; of others it is the fifth."""
+"""Names of protocols in which ``alFree[3]`` is the number of readouts per slice; in others it is ``alFree[4]``."""
 _PROTOCOL = re.compile(r"### ASCCONV BEGIN[^\n]*\n(.*?)### ASCCONV END ###", re.DOTALL)
 _LINE = re.compile(r"^[ \t]*([\w.\[\]]+)[ \t]*=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 
 
 class _Protocol:
-    """The protocol's lines, and numbers of them."""
+    """The lines of the protocol, and access to their numbers."""
 
     def __init__(self, buffers: dict[str, str], path: Path) -> None:
         found = _PROTOCOL.search(buffers.get("MeasYaps", ""))
         if found is None:
             raise InputError(f"{path}: its header has no protocol (MeasYaps); the file is damaged, copy it again.")
-        # VB spells the block of free numbers another way.
+        # VB spells the name of the block of free parameters differently.
         self.values = dict(_LINE.findall(found[1].replace("sWiPMemBlock", "sWipMemBlock")))
         self.path = path
 
     def number(self, key: str) -> float | None:
-        """Return a finite number, None if the protocol has no such line."""
+        """Return a finite number; None if the protocol has no such line."""
         value = self.values.get(key)
         if value is None:
             return None
@@ -49,20 +48,20 @@ class _Protocol:
         return number
 
     def count(self, key: str) -> int | None:
-        """Return a whole number."""
+        """Return a number, rounded to an integer; None if the protocol has no such line."""
         number = self.number(key)
         return None if number is None else round(number)
 
     def times_ms(self, key: str, n: int) -> tuple[float, ...]:
-        """Return up to `n` times in ms, as many as there are."""
+        """Return the first `n` times in ms, or as many as there are."""
         times = (self.number(f"{key}[{i}]") for i in range(n))
         return tuple(t / 1e3 for t in times if t is not None)
 
 
 def parse_twix_header(buffers: dict[str, str], path: Path) -> Header:
-    """Read what the text of the header's buffers says of the scan.
+    """Parse the text buffers of the header.
 
-    InputError if it has no protocol, or a value of it is no number.
+    InputError if there is no protocol in them, or one of its values is not a number.
     """
     protocol = _Protocol(buffers, path)
     matrix = protocol.count("sKSpace.lBaseResolution")
@@ -95,16 +94,16 @@ def parse_twix_header(buffers: dict[str, str], path: Path) -> Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwixTimes:
-    """Times in s that the sequence T1-FF keeps in the header."""
+    """Times in s that the T1-FF sequence stores in the header."""
 
     echo_spacing: float
-    """From pulse to pulse at the shortest TE."""
+    """Time from pulse to pulse (TR) at the shortest TE."""
     inversion: float
-    """From the inversion to the first pulse."""
+    """Time from the inversion to the first pulse."""
     shortest_te: float
     """Shortest TE."""
     repetition: float
-    """From inversion to inversion, recovery included."""
+    """Time from one inversion to the next, including recovery."""
 
 
 def times_of(buffers: dict[str, str], path: Path) -> TwixTimes:
@@ -129,7 +128,7 @@ def times_of(buffers: dict[str, str], path: Path) -> TwixTimes:
 
 
 def table_position_mm(buffers: dict[str, str], path: Path) -> Double:
-    """Return how far the table has moved from where the patient was landmarked, in LPS. Shape `(3)`."""
+    """Return the table position in mm relative to the landmark, in LPS. Shape `(3)`."""
     moved = [_parameter(buffers, f"lGlobalTablePos{axis}") for axis in ("Sag", "Cor", "Tra")]
     if moved[2] is None:
         moved[2] = _Protocol(buffers, path).number("lScanRegionPosTra")
@@ -137,7 +136,7 @@ def table_position_mm(buffers: dict[str, str], path: Path) -> Double:
 
 
 def _parameter(buffers: dict[str, str], name: str) -> float | None:
-    """Find a number among the parameters of the buffers that are for DICOM and for the measurement."""
+    """Find a number among the parameters of the buffers ``Dicom`` and ``Meas``."""
     pattern = re.compile(
         rf'<Param(?:Long|Double)\."{name}">\s*\{{\s*(?:<Precision>\s*\d+\s*)?(-?\d{{1,15}}(?:\.\d{{0,15}})?)\s*\}}'
     )

@@ -1,4 +1,4 @@
-"""The heads of the blocks of a Siemens Twix file (MDHs): where their fields lie, and how they become ISMRMRD heads."""
+"""Heads of the blocks in a Siemens Twix file (MDHs): their layout, and their conversion to ISMRMRD heads."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from mrfpipe.acquisition.heads import HEAD, Heads
 from mrfpipe.arrays import Double
 
 ACQEND, SYNCDATA = 1 << 0, 1 << 5
-"""Bits of a block that ends a measurement, and of one that holds no samples."""
+"""Mask bits of the block that ends a measurement, and of blocks without samples."""
 
 _FLAGS = {
     1: ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
@@ -25,9 +25,9 @@ _FLAGS = {
     44: ismrmrd.ACQ_IS_NAVIGATION_DATA,
     51: ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
 }
-"""Bits of a block's mask, counted from 0, and the flags they are in ISMRMRD, counted from 1."""
+"""Bits of a block's mask, counted from 0, and the corresponding ISMRMRD flags, counted from 1."""
 
-# Name, format, and offset in heads of VB and of VD; the counters follow one another.
+# Name, format, and offsets in heads of VB and of VD; the counters are consecutive.
 _FIELDS = (
     ("dma", "<u4", 0, 0),
     ("mask", "<u8", 20, 40),
@@ -48,17 +48,17 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How the blocks of a file are laid out."""
+    """Layout of the blocks of a file."""
 
     head: np.dtype[np.void]
-    """What a block begins with."""
+    """Head of a block."""
     scan: int
     """Bytes before the first coil."""
     coil: int
-    """Bytes before a coil's samples."""
+    """Bytes before the samples of each coil."""
 
     def block(self, n_coils: int, n_samples: int) -> int:
-        """Length of a block with samples, in bytes."""
+        """Return the length of a block with samples, in bytes."""
         return self.scan + n_coils * (self.coil + 8 * n_samples)
 
 
@@ -72,7 +72,7 @@ VD = Layout(head=_head([f[3] for f in _FIELDS], 192), scan=192, coil=32)
 
 
 def heads_of(blocks: npt.NDArray[np.void]) -> Heads:
-    """Turn the heads of blocks with samples into those of ISMRMRD; `number` counts from 0."""
+    """Convert the heads of blocks with samples to ISMRMRD heads; `number` counts from 0."""
     heads = np.zeros(blocks.size, HEAD)
     heads["number"] = np.arange(blocks.size)
     for bit, flag in _FLAGS.items():
@@ -90,7 +90,7 @@ def heads_of(blocks: npt.NDArray[np.void]) -> Heads:
         ("repetition", "repetition"),
         ("position", "position"),
     ):
-        with np.errstate(invalid="ignore"):  # what is no number is refused by the reader
+        with np.errstate(invalid="ignore"):  # NaN and infinity are refused by the reader
             heads[name] = blocks[field]
     with np.errstate(invalid="ignore", over="ignore"):
         axes = _rotations(blocks["quaternion"].astype(np.float64))
@@ -99,9 +99,9 @@ def heads_of(blocks: npt.NDArray[np.void]) -> Heads:
 
 
 def _rotations(quaternions: Double) -> Double:
-    """Rotation matrices of quaternions (w, x, y, z), shape `(n, 3, 3)`; their columns are phase, read and slice in LPS.
+    """Return rotation matrices of quaternions (w, x, y, z); columns: phase, read, slice in LPS. Shape `(n, 3, 3)`.
 
-    What is no unit quaternion gives a matrix that is no rotation, which is refused where directions are checked.
+    A quaternion that is not of unit length gives a matrix that is not a rotation; the check of directions refuses it.
     """
     w, x, y, z = quaternions.T
     rows = [

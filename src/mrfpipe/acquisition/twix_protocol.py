@@ -1,9 +1,9 @@
-"""Make a protocol from a Siemens Twix scan of T1-FF: its header has the times, in the places its authors gave them.
+"""Derive a protocol from a Siemens Twix scan of T1-FF, whose header holds the times of the sequence.
 
-Of the free numbers of a 2-D scan the first real one is the echo spacing at the shortest TE in ms and the second the
-inversion time in ms; the readouts of a slice are a whole one. What is left of the whole repetition after the train is
-recovery. The trains of flip angles and TE are in no header: they are those of the protocol that the components are
-taken from, or of a JSON file.
+In the free parameters of a 2-D scan, ``adFree[0]`` is the TR at the shortest TE in ms and ``adFree[1]`` the inversion
+time in ms; an integer is the number of readouts per slice. The rest of the repetition time after the train is recovery.
+The trains of flip angles and TE are not in the header: they are taken from the protocol that provides the components,
+or from a JSON file.
 """
 
 import json
@@ -20,35 +20,35 @@ from mrfpipe.arrays import Double
 from mrfpipe.errors import InputError, MismatchError
 from mrfpipe.protocol import Delay, Excitations, History, Inversion, Protocol
 
-_SAME_TE = 1e-5  # s: the raster of a scanner
+_SAME_TE = 1e-5  # s: raster time of the scanner
 WATER_FAT = Searched(components="water-fat")
 """The components and parameters of T1-FF."""
 
 
 def protocol_from_twix(path: str | Path, *, searched: Searched = WATER_FAT, trains: Path | None = None) -> Protocol:
-    """Derive a protocol.
+    """Derive a protocol from a Twix scan.
 
     Parameters
     ----------
     path
-        A scan.
+        A Twix scan of T1-FF.
     searched
-        What is to be searched for.
+        Components and parameters to search for.
     trains
-        JSON file with the lists `FA` in degrees and `TE` in ms, a value a spoke; `FA` may be one number for a list `B1`
-        in units of it. Without it the trains are those of T1-FF.
+        JSON file with the lists `FA` in degrees and `TE` in ms, one value per spoke; `FA` can be one number that a list
+        `B1` is multiplied by. Without it, the trains of T1-FF are used.
 
     Returns
     -------
-        The protocol, named after the file. With several slices, measured one after the other, the inversions of all
-        others come before; a single one is taken to be repeated.
+        The protocol, named after the file. Several slices are assumed to be measured one after the other, so that the
+        inversions of all other slices come before; a single slice is assumed to be measured repeatedly.
 
     Raises
     ------
     InputError
-        If a file is missing or damaged, or the header lacks a number or has one that cannot be.
+        If a file is missing or damaged, or the header lacks a number or has an impossible one.
     MismatchError
-        If header and trains do not fit each other, or the parameters are not those of the components.
+        If header and trains do not fit each other, or the parameters do not fit the components.
     """
     path = Path(path)
     known = base_protocol(searched)
@@ -114,7 +114,7 @@ def _train(flip: Double, te: Double, times: TwixTimes, like: Excitations, path: 
 
 
 def read_trains(path: Path) -> tuple[Double, Double]:
-    """Read flip angles in rad and TEs in s from a JSON file; InputError if it has none of as many spokes."""
+    """Read flip angles in rad and TEs in s from a JSON file; InputError if it has no valid trains of equal length."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         angles, shares, te_ms = (np.asarray(table.get(key, 1.0), np.float64) for key in ("FA", "B1", "TE"))

@@ -1,1 +1,1 @@
-"""Evaluation: how far maps are from a reference."""
+"""Evaluation: errors of maps with respect to a reference."""

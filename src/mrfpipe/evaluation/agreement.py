@@ -1,7 +1,7 @@
-"""Agreement: how two ways to the same maps agree over regions, as scatter and Bland-Altman plots show it.
+"""Agreement of two methods over regions, as shown in scatter and Bland-Altman plots.
 
 Section 2.6 and Fig. 4 of Balsiger et al., Med Image Anal 64:101741 (2020): a point is the mean over one region in one
-slice. Which voxels and regions count, `mrfpipe.maps.ParameterMaps` says.
+slice. `mrfpipe.maps.ParameterMaps` determines which voxels and regions count.
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from mrfpipe.maps import Labels, ParameterMaps
 from mrfpipe.quantities import Numbers
 
 COVERAGE = 1.96
-"""Standard deviations on either side of the bias that hold 95 % of normally distributed differences."""
+"""Half-width, in standard deviations, of the interval that contains 95 % of normally distributed differences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Bland-Altman statistics and regression of an estimate on its reference. What is not defined is NaN."""
+    """Bland-Altman statistics and regression of an estimate on its reference; undefined values are NaN."""
 
     n: int
-    """Pairs of values."""
+    """Number of pairs."""
     bias: float
     """Mean of estimate minus reference."""
     deviation: float
-    """Standard deviation of the differences, with n - 1."""
+    """Standard deviation of the differences, with n - 1 degrees of freedom."""
     lower: float
     """Lower 95 % limit of agreement: bias minus 1.96 deviations."""
     upper: float
@@ -36,9 +36,9 @@ class Agreement:
     slope: float
     """Slope of the regression line of the estimate on the reference."""
     intercept: float
-    """Its value where the reference is 0."""
+    """Intercept of the regression line."""
     r2: float
-    """Its coefficient of determination."""
+    """Coefficient of determination of the regression."""
 
 
 def agree(estimate: Numbers, reference: Numbers) -> Agreement:
@@ -47,12 +47,12 @@ def agree(estimate: Numbers, reference: Numbers) -> Agreement:
     Parameters
     ----------
     estimate, reference
-        The values. Equal shapes, of any kind.
+        The values, of equal but arbitrary shape.
 
     Returns
     -------
-        Bias and limits need two pairs, the regression a reference and an estimate that vary; NaN otherwise, but for the
-        bias of a single pair.
+        Statistics of the pairs. The bias needs one pair, the limits need two, and the regression needs a reference and
+        an estimate that vary; otherwise they are NaN.
 
     Raises
     ------
@@ -92,15 +92,15 @@ def region_agreement(
     Parameters
     ----------
     maps
-        The maps to judge.
+        The maps to evaluate.
     reference
-        What they are compared with.
+        The maps to compare them with.
     rois
         Labels of regions, 0 for none. Shape `(slices, y, x)`.
 
     Returns
     -------
-        Points and statistics by the parameter's name in files.
+        Points and statistics by the name of the parameter.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Bounds: what a protocol can tell of each parameter at best, as a table and a picture, before anyone scans."""
+"""Bounds: the best precision that a protocol can reach for each parameter, as a table and a picture, before a scan."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -13,27 +13,27 @@ from mrfpipe.protocol import Protocol
 
 _MOST_AXES = 3
 _N_VALUES = 25
-"""Places along an axis that are simulated."""
+"""Number of simulated values along an axis."""
 _WIDE = 20.0
-"""Values whose ends have a larger ratio are drawn as logarithms."""
+"""Ratio of largest to smallest value above which an axis is logarithmic."""
 
 Point = Mapping[str, Double]
-"""Parameters of one voxel in SI units, by name. Shape `(1)` each."""
+"""Parameter values of one voxel in SI units, by name. Shape `(1)` each."""
 
 
 def format_bounds(
     protocol: Protocol, model: SignalModel, points: Sequence[Point], given: Sequence[Collection[str]], snr: float
 ) -> str:
-    """Compute the bounds at some points, and lay them out as a table each.
+    """Compute the bounds at some points, and format a table for each.
 
     Parameters
     ----------
     protocol, model, snr
-        As for `mrfpipe.limit.bounds`.
+        See `mrfpipe.limit.bounds`.
     points
-        Where.
+        Points at which to compute the bounds.
     given
-        Parameters of each point that were asked for; the others are marked as the middle of the grid.
+        Parameters that were specified for each point; the others are marked as the middle of the grid.
     """
     sequence, found = protocol.sequence, bounds(protocol, _stacked(points), snr=snr, model=model)
     seconds, columns = sequence.duration, ("", "at", "bound", "x root second")
@@ -52,11 +52,12 @@ def format_bounds(
 def draw_bounds(
     protocol: Protocol, model: SignalModel, points: Sequence[Point], labels: Sequence[str], snr: float, path: Path
 ) -> None:
-    """Draw the bounds as a PNG, which replaces one that is there: a row a parameter, a line a point.
+    """Draw the bounds as a PNG, over any existing file: a row for each parameter, and a line for each point.
 
-    A column is an axis of the grid, along which the points are moved: the up to three that change the bounds most.
+    Each column is an axis of the grid along which the points vary; at most three are drawn, which change the bounds
+    most.
 
-    ResourceError if the disk does not take the file.
+    ResourceError if the file cannot be written to the disk.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator
@@ -72,7 +73,7 @@ def draw_bounds(
         for panel, name in zip(line, chosen, strict=True):
             moved = parameters[name]
             for number, point in enumerate(points):
-                values = found[name][bounded.name][number] * bounded.scale  # infinite ones are left out
+                values = found[name][bounded.name][number] * bounded.scale  # infinite values are not drawn
                 (drawn,) = panel.plot(axes[name] * moved.scale, values, label=labels[number])
                 at, least = point[name] * moved.scale, here[bounded.name][number] * bounded.scale
                 panel.plot(at, least, ".", color=drawn.get_color())
@@ -94,14 +95,14 @@ def draw_bounds(
 def _along(
     protocol: Protocol, model: SignalModel, points: Sequence[Point], name: str, axis: Double, snr: float
 ) -> dict[str, Double]:
-    """Compute the bounds of points that are moved along an axis, by parameter. Shape `(points, values)` each."""
+    """Compute the bounds while the points vary along an axis, by parameter. Shape `(points, values)` each."""
     at = {other: np.repeat(values, axis.size) for other, values in _stacked(points).items()}
     found = bounds(protocol, at | {name: np.tile(axis, len(points))}, snr=snr, model=model)
     return {bounded: values.reshape(len(points), -1) for bounded, values in found.items()}
 
 
 def _change(found: Mapping[str, Double]) -> float:
-    """Sum over parameters by which factor, as a logarithm, their bounds change along an axis."""
+    """Sum over parameters the logarithm of the factor by which their bounds change along an axis."""
     finite = (values[np.isfinite(values)] for values in found.values())
     return sum(float(np.ptp(np.log(values))) for values in finite if values.size)
 
@@ -116,7 +117,7 @@ def _is_wide(values: Double) -> bool:
 
 
 def _places(axis: Double) -> Double:
-    """Return places between the ends of an axis, evenly spaced as it is drawn."""
+    """Return values from end to end of an axis, evenly spaced on the linear or logarithmic scale that is drawn."""
     return (np.geomspace if _is_wide(axis) else np.linspace)(axis[0], axis[-1], _N_VALUES)
 
 

@@ -1,4 +1,4 @@
-"""Comparison: how maps agree with their reference, map by map: errors, points and lines of plots."""
+"""Comparison of maps with their reference, map by map: errors, and the points and lines of plots."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,33 +13,33 @@ from mrfpipe.maps import ParameterMaps
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
-    """One map beside its reference: its errors, and the points and lines of two plots. Values in units of files."""
+    """Comparison of one map with its reference: errors, and points and lines of two plots, in the units of files."""
 
     name: str
     """Name of the map."""
     unit: str
     """Its unit."""
     errors: Mapping[str, float]
-    """Columns of the table, in their order; NaN where a metric is not defined."""
+    """Columns of the table in their order; NaN if a metric is not defined."""
     points: str
-    """What a point is: a voxel or a region's mean."""
+    """What a point stands for: ``voxel``, or ``region`` for the mean of a region."""
     estimate: Double
-    """The map's values. Shape `(points)`."""
+    """Values of the map. Shape `(points)`."""
     reference: Double
-    """The reference's. Shape `(points)`."""
+    """Values of the reference. Shape `(points)`."""
     lines: Mapping[str, float]
     """``bias``, ``lower`` and ``upper`` limits of agreement, ``slope`` and ``intercept`` of the regression."""
 
 
 def compare(maps: ParameterMaps, reference: ParameterMaps, labels: Int | None) -> list[Comparison]:
-    """Compare every map with its reference, by the means of regions if there are any, else voxel by voxel.
+    """Compare every map with its reference: by the means of regions if there are any, otherwise voxel by voxel.
 
     Parameters
     ----------
     maps
-        The maps to judge.
+        The maps to evaluate.
     reference
-        What they are compared with.
+        The maps to compare them with.
     labels
         Labels of regions, 0 for none. Shape `(slices, y, x)`.
 

@@ -1,4 +1,4 @@
-"""Importance: how much the maps depend on each frame, found by permuting its values among voxels.
+"""Importance of each frame for the maps, measured by permuting its values among voxels.
 
 Section 3.4 of Balsiger et al., Med Image Anal 64:101741 (2020), after Breiman, Mach Learn 45:5 (2001), and Fisher et
 al., J Mach Learn Res 20:177 (2019).
@@ -28,28 +28,28 @@ def permutation_importance(
 ) -> Double:
     """Measure how much the NRMSE of each map changes when the values of one frame are permuted.
 
-    A frame's values are permuted among the voxels of the mask, over all slices, in its place in time; what normalises a
-    scan as a whole by mean and deviation does not see it.
+    The values of a frame are permuted among the voxels of the mask, over all slices; the frame keeps its position in
+    time. Normalisation of a whole scan by its mean and standard deviation is not affected.
 
     Parameters
     ----------
     series
-        A scan. Its coefficients are permuted one by one in the place of frames if it holds coefficients.
+        The frame series of a scan. If it holds coefficients, these are permuted one by one instead of frames.
     reference
-        What its maps should be.
+        The true maps.
     reconstruct
-        Makes maps of a scan. It is given several permuted copies of the scan at once, as slices of one scan, and must
-        treat every slice alike.
+        Function that makes maps from a frame series. It gets several permuted copies of the scan at once, as slices of
+        one scan, and must process all slices in the same way.
     seed
-        Decides the permutations, each frame's for itself.
+        Seed of the permutations; every frame has its own random generator.
     n_together
-        Copies that are reconstructed at once; more take more memory, and change no value.
+        Number of copies that are reconstructed at once: more need more memory, and give the same values.
     progress
         Called after every batch of copies.
 
     Returns
     -------
-        Absolute difference to the NRMSE without permutation, maps in the order of the parameters. Shape
+        Absolute difference from the NRMSE without permutation, with maps in the order of the parameters. Shape
         `(frames, maps)`.
 
     Raises
@@ -75,7 +75,7 @@ def permutation_importance(
 
 
 def permute_frame(series: FrameSeries, frame: int, random: np.random.Generator) -> Complex:
-    """Return the images of a scan with one frame's values permuted among the voxels of its mask, over all slices.
+    """Return the images of a scan with the values of one frame permuted among the voxels of the mask, over all slices.
 
     Shape `(slices, frames, y, x)`.
     """
@@ -86,7 +86,7 @@ def permute_frame(series: FrameSeries, frame: int, random: np.random.Generator) 
 
 
 def _errors(maps: ParameterMaps, reference: ParameterMaps) -> Double:
-    """NRMSE of every map of every copy of a scan, which follow each other as slices. Shape `(copies, maps)`."""
+    """Return the NRMSE of every map and copy of a scan; the copies are consecutive slices. Shape `(copies, maps)`."""
     n_slices = reference.mask.shape[0]
     errors = np.empty((maps.mask.shape[0] // n_slices, len(reference)))
     for i, parameter in enumerate(reference.parameters):

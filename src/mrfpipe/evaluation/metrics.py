@@ -1,11 +1,11 @@
-"""Metrics: how far maps are from a reference, in numbers.
+"""Metrics: errors of maps with respect to a reference.
 
-The definitions are those under which the tables of Balsiger et al., Med Image Anal 64:101741 (2020) agree with
-themselves: the NRMSE is the RMSE over the range of the reference, and the peak of the PSNR and the dynamic range of the
-SSIM are the reference's maximum.
+The definitions are the ones that make the tables of Balsiger et al., Med Image Anal 64:101741 (2020) self-consistent:
+the NRMSE is the RMSE divided by the range of the reference, and both the peak of the PSNR and the dynamic range of the
+SSIM are the maximum of the reference.
 
-A NaN in the estimate is a voxel that is missing: it has no error, but its reference value still counts toward the
-range and the maximum. Where a metric is not defined it is NaN, and its function says when.
+A NaN in the estimate is a missing voxel: it has no error, but its reference value still counts toward the range and the
+maximum. A metric that is not defined is NaN; each function says when.
 """
 
 from dataclasses import dataclass
@@ -19,54 +19,54 @@ from mrfpipe.maps import Labels, ParameterMaps
 from mrfpipe.quantities import Numbers, Parameter
 
 SSIM_WINDOW = 7
-"""Voxels along each side of the SSIM's window."""
+"""Number of voxels along each side of the SSIM window."""
 _ROUNDING = 1e-9
-"""Relative differences of means that are rounding: above that of float64 sums, below the resolution of float32 maps."""
+"""Largest relative difference that counts as rounding: above float64 sums, below the resolution of float32 maps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapError:
-    """How far one map is from its reference, in the unit of files. A metric that is not defined is NaN."""
+    """Errors of one map with respect to its reference, in the unit of files; undefined metrics are NaN."""
 
     rmse: float
-    """Root of the mean squared error, in the map's unit."""
+    """Root-mean-square error, in the unit of the map."""
     bias: float
-    """Mean of estimate minus reference, in the map's unit."""
+    """Mean of estimate minus reference, in the unit of the map."""
     nrmse: float
-    """RMSE over the range of the reference."""
+    """RMSE divided by the range of the reference."""
     psnr: float
     """Peak signal-to-noise ratio in dB; infinite without any error."""
     ssim: float
-    """Mean structural similarity inside the reference's mask, whether it counts there or not."""
+    """Mean structural similarity inside the mask of the reference, including voxels where the map does not count."""
     r2_voxels: float
     """Coefficient of determination of the linear regression over voxels."""
     r2_regions: float
-    """The same over means of regions; NaN without regions."""
+    """Coefficient of determination over the means of regions; NaN without regions."""
     n_regions: int | None
-    """Means of regions that `r2_regions` is over; None without regions."""
+    """Number of region means in `r2_regions`; None without regions."""
     n_voxels: int
-    """Voxels of the reference that count."""
+    """Number of voxels of the reference that count."""
     n_missing: int
-    """Those of them that the estimate lacks."""
+    """Number of these voxels that are missing in the estimate."""
 
 
 def evaluate(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None = None) -> dict[str, MapError]:
     """Compare maps with a reference, inside the reference's mask, in the units of files.
 
-    Which voxels and regions count, `mrfpipe.maps.ParameterMaps.compared` says, for all metrics but the SSIM.
+    For all metrics but the SSIM, `mrfpipe.maps.ParameterMaps.compared` determines which voxels and regions count.
 
     Parameters
     ----------
     maps
-        The maps to judge.
+        The maps to evaluate.
     reference
-        What they should be.
+        The true maps.
     rois
         Labels of regions, 0 for none, for R2 over their means in each slice. Shape `(slices, y, x)`.
 
     Returns
     -------
-        The errors by the parameter's name in files.
+        The errors by the name of the parameter.
 
     Raises
     ------
@@ -105,28 +105,28 @@ def _errors(estimate: Numbers, reference: Numbers) -> Double:
 
 
 def rmse(estimate: Numbers, reference: Numbers) -> float:
-    """Root of the mean squared error; NaN without any voxel to compare. Shapes are equal, of any kind."""
+    """Root-mean-square error; NaN if there is no voxel to compare. Shapes are equal but arbitrary."""
     errors = _errors(estimate, reference)
     return float(np.sqrt(np.mean(errors**2))) if errors.size else np.nan
 
 
 def bias(estimate: Numbers, reference: Numbers) -> float:
-    """Mean of estimate minus reference; NaN without any voxel to compare. Shapes are equal, of any kind."""
+    """Mean of estimate minus reference; NaN if there is no voxel to compare. Shapes are equal but arbitrary."""
     errors = _errors(estimate, reference)
     return float(np.mean(errors)) if errors.size else np.nan
 
 
 def nrmse(estimate: Numbers, reference: Numbers) -> float:
-    """RMSE over the range of the reference; NaN if the reference is constant or there is no voxel to compare."""
+    """RMSE divided by the range of the reference; NaN if the range is 0 or there is no voxel to compare."""
     error = rmse(estimate, reference)
     extent = float(np.ptp(reference)) if reference.size else 0.0
     return error / extent if extent > 0 else np.nan
 
 
 def psnr(estimate: Numbers, reference: Numbers) -> float:
-    """Maximum of the reference over the RMSE, in dB.
+    """Peak signal-to-noise ratio: the maximum of the reference divided by the RMSE, in dB.
 
-    Infinite without any error; NaN if the reference's maximum is not positive or there is no voxel to compare.
+    Infinite without any error; NaN if the maximum of the reference is not positive or there is no voxel to compare.
     """
     error = rmse(estimate, reference)
     peak = float(np.max(reference)) if reference.size else 0.0
@@ -136,21 +136,21 @@ def psnr(estimate: Numbers, reference: Numbers) -> float:
 
 
 def ssim(estimate: Numbers, reference: Numbers, mask: Bool) -> float:
-    """Mean structural similarity over the voxels of a mask, each slice on its own.
+    """Mean structural similarity over the voxels of a mask, computed slice by slice.
 
-    Windows of 7 x 7, K1 = 0.01, K2 = 0.03, and L the maximum of the reference in the mask, over all slices. Voxels
-    outside the mask and voxels that are missing are 0 in both images and do not count.
+    Windows are 7 x 7, K1 = 0.01, K2 = 0.03, and L is the maximum of the reference in the mask, over all slices. Voxels
+    outside the mask and missing voxels are set to 0 in both images and do not count.
 
     Parameters
     ----------
     estimate, reference
         Images to compare. Shape `(slices, y, x)`.
     mask
-        Where to. Shape `(slices, y, x)`.
+        Voxels to compare. Shape `(slices, y, x)`.
 
     Returns
     -------
-        At most 1; NaN if the reference's maximum is not positive, a slice is smaller than a window, or there is no
+        At most 1; NaN if the maximum of the reference is not positive, a slice is smaller than a window, or there is no
         voxel to compare.
 
     References
@@ -180,9 +180,9 @@ def ssim(estimate: Numbers, reference: Numbers, mask: Bool) -> float:
 
 
 def r2(estimate: Numbers, reference: Numbers) -> float:
-    """Coefficient of determination of the linear regression of estimate on reference, points missing left out.
+    """Coefficient of determination of the linear regression of estimate on reference, without missing points.
 
-    NaN with fewer than two points, or if either does not vary beyond rounding: no line goes through such points.
+    NaN with fewer than two points, or if estimate or reference are constant up to rounding.
     """
     _errors(estimate, reference)
     there = ~np.isnan(estimate)

@@ -1,7 +1,7 @@
-"""Panels: images in rows and columns with their colour bars, drawn by Pillow.
+"""Panels: images in rows and columns with their colour bars, drawn with Pillow.
 
-A voxel is a square of whole pixels, so that none is mixed with its neighbours. Axes of matplotlib look the same, and
-fifteen of them take longer than to match a slice.
+A voxel is a square of whole pixels, so that it is not blended with its neighbours. Matplotlib axes would look the same,
+but drawing fifteen of them takes longer than matching a slice.
 """
 
 import math
@@ -21,23 +21,23 @@ GREY = 158
 """Brightness of voxels outside the mask; no colour map passes through this grey."""
 _WHITE, _BLACK = 255, (0, 0, 0)
 _PANEL = 400
-"""Width of a panel in pixels, as nearly as whole pixels a voxel allow; so are the heights and distances below."""
+"""Width of a panel in pixels, approximately, as a voxel has whole pixels. The sizes below are in pixels, too."""
 _GAP = 48
-"""Between columns, and at the edges of the picture."""
+"""Space between columns, and at the edges of the picture."""
 _LABEL = 32
-"""For the name of a row."""
+"""Space for the name of a row."""
 _HEADING = 44
-"""For the title of a panel, and of the picture."""
+"""Space for the title of a panel, and of the picture."""
 _BAR = 14
 """Height of a colour bar, and its distance from the panel above."""
 _TICK = 5
-"""Length of the mark above a number."""
+"""Length of a tick of a colour bar."""
 _TICKS = 52
-"""For the numbers below a colour bar, and the distance from the next panel."""
+"""Space for the numbers below a colour bar, and the distance from the next panel."""
 _LARGE, SMALL = 23, 17
-"""Sizes of the letters of titles and of numbers."""
+"""Font sizes of titles and of numbers."""
 _TICK_DISTANCE = 75
-"""Between the marks of a colour bar, at least."""
+"""Smallest distance between the ticks of a colour bar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,18 +45,18 @@ class Panel:
     """An image, and how it is shown."""
 
     title: str
-    """What it is of."""
+    """Title above the image."""
     image: npt.NDArray[np.floating[Any]]
     """Its values, NaN outside the mask. Shape `(y, x)`."""
     colours: str
     """Name of the colour map."""
     window: Window
-    """The values of the first and the last colour."""
+    """Values of the first and the last colour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where panels of one size lie in a picture, in pixels from its upper left corner."""
+    """Positions of panels of one size in a picture, in pixels from its upper left corner."""
 
     zoom: int
     """Pixels along a side of a voxel."""
@@ -69,7 +69,7 @@ class Places:
 
 
 def places_of(rows: Mapping[str, Sequence[Panel]]) -> Places:
-    """Place the rows of panels of `draw_panels`."""
+    """Return the positions of the rows of panels in `draw_panels`."""
     panels = list(rows.values())
     n_y, n_x = panels[0][0].image.shape
     zoom = max(1, round(_PANEL / max(n_x, n_y / 2)))
@@ -83,15 +83,15 @@ def places_of(rows: Mapping[str, Sequence[Panel]]) -> Places:
 
 
 def _is_headed(rows: list[Sequence[Panel]], number: int) -> bool:
-    """Return whether a row has other titles than the one above."""
+    """Return whether a row needs titles, because they differ from those of the row above."""
     above = rows[number - 1] if number else []
     return [p.title for p in above] != [p.title for p in rows[number]]
 
 
 def draw_panels(rows: Mapping[str, Sequence[Panel]], *, title: str, letters: Mapping[str, str]) -> Image.Image:
-    """Draw rows of panels of one size, each row with its name at its left.
+    """Draw rows of panels of one size, with the name of each row on the left.
 
-    The first panel has letters at its left and its upper edge; a row of the titles of that above has none of its own.
+    The first panel has letters at its left and upper edges. A row with the same titles as the row above has none.
     """
     places, panels = places_of(rows), list(rows.values())
     canvas = np.full((*places.size, 3), _WHITE, np.uint8)
@@ -118,7 +118,7 @@ def draw_panels(rows: Mapping[str, Sequence[Panel]], *, title: str, letters: Map
 
 
 def coloured(panel: Panel) -> npt.NDArray[np.uint8]:
-    """Return the colours of the values of a panel. Shape `(y, x, 3)`."""
+    """Return the image of a panel in colours. Shape `(y, x, 3)`."""
     low, high = panel.window
     outside = np.isnan(panel.image)
     steps = np.where(outside, 0, (panel.image - low) / (high - low) * 256)
@@ -128,7 +128,7 @@ def coloured(panel: Panel) -> npt.NDArray[np.uint8]:
 
 
 def _write_numbers(pen: ImageDraw.ImageDraw, panel: Panel, x: int, y: int, width: int) -> None:
-    """Frame a colour bar, pointed at an end beyond which there are values, and write its numbers below."""
+    """Frame a colour bar, with a pointed end if there are values beyond it, and write the numbers below."""
     low, high = panel.window
     first, last = colours_of(panel.colours)[[0, -1]].tolist()
     left, right, below, middle = x - 1, x + width, y + _BAR, y + _BAR / 2 - 0.5
@@ -149,7 +149,7 @@ def _write_numbers(pen: ImageDraw.ImageDraw, panel: Panel, x: int, y: int, width
 
 
 def ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    """Return round numbers from `low` to `high`, about so many at most, and how they are written."""
+    """Return round numbers from `low` to `high`, about `most` at most, with their texts."""
     least = (high - low) / most
     power = 10.0 ** math.floor(math.log10(least))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * (1 - 1e-9))
@@ -159,7 +159,7 @@ def ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
 
 
 def _write_upwards(picture: Image.Image, text: str, right: tuple[int, int]) -> None:
-    """Write a text from below to above, the middle of its right edge at a place."""
+    """Write a text upwards, with the middle of its right edge at a position."""
     left, top, end, bottom = (math.ceil(edge) for edge in letters_of(_LARGE).getbbox(text))
     written = Image.new("L", (end - left, bottom - top), _WHITE)
     ImageDraw.Draw(written).text((-left, -top), text, 0, letters_of(_LARGE))
@@ -169,7 +169,7 @@ def _write_upwards(picture: Image.Image, text: str, right: tuple[int, int]) -> N
 
 @cache
 def letters_of(size: int) -> ImageFont.FreeTypeFont:
-    """Return the letters of matplotlib, which has them of many scripts."""
+    """Return matplotlib's font, which covers many scripts."""
     import matplotlib as mpl
 
     return ImageFont.truetype(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)

@@ -1,4 +1,4 @@
-"""Picture: all maps of a slice at a glance, beside their reference and the difference where there is one."""
+"""Picture: all maps of a slice at a glance, with their reference and the difference if there is one."""
 
 import math
 from base64 import b64encode
@@ -31,30 +31,30 @@ _Image = npt.NDArray[np.floating[Any]]
 _Place = tuple[int, slice, slice]
 
 _MARGIN = 0.05
-"""Shown around the mask, as a share of its larger extent."""
+"""Margin shown around the mask, as a share of its larger extent."""
 _COMPRESSION = 3
-"""Of a PNG: a higher level takes twice as long for a file that is hardly smaller."""
+"""Compression level of PNG files; a higher level takes twice as long, and the file is hardly smaller."""
 COILS_FILE = "coils.png"
 """Picture of the coil maps in a result folder."""
 _COILS_A_ROW = 8
 _COIL_STEPS = 4
-"""Every so many voxels of a coil map are shown: it is smooth."""
+"""Subsampling of a coil map, which is smooth: one in so many voxels is shown along each axis."""
 _COIL = 110
-"""Width of a coil map in pixels, as nearly as whole pixels a voxel allow."""
+"""Width of a coil map in pixels, approximately, as a voxel has whole pixels."""
 _THUMBNAIL = 160
-"""Longer side of a thumbnail in pixels, at most."""
+"""Largest length of the longer side of a thumbnail in pixels."""
 _THUMBNAIL_COLOURS = 64
-"""Fewer than a colour map has: a third of the bytes, and no difference to see at this size."""
+"""Number of colours, fewer than a colour map has: a third of the bytes, and no visible difference at this size."""
 
 
 def save_picture(picture: Image.Image, path: str | Path) -> None:
-    """Write a picture as a PNG, which replaces one that is there; ResourceError if the disk does not take the file."""
+    """Write a picture as a PNG, over any existing file; ResourceError if it cannot be written to the disk."""
     with writing(path, force=True) as partial:
         picture.save(partial, format="PNG", compress_level=_COMPRESSION)
 
 
 def coils_picture(coil_maps: Complex) -> Image.Image:
-    """Draw coil maps: brightness is the magnitude, hue the phase. Shape `(coils, y, x)`."""
+    """Draw coil sensitivity maps, shape `(coils, y, x)`: brightness is the magnitude, hue the phase."""
     small = coil_maps[:, ::_COIL_STEPS, ::_COIL_STEPS]
     zoom = max(1, round(_COIL / small.shape[2]))
     small = small.repeat(zoom, 1).repeat(zoom, 2) / (np.abs(small).max() or 1.0)
@@ -78,8 +78,8 @@ def maps_picture(
 ) -> Image.Image:
     """Draw one slice of all maps: the panels of `maps_panels`, with their colour bars.
 
-    Letters say which sides of the patient the left and the upper edge are. Above stands the title, the name of the
-    scan, with the number of the slice, counted from 1. Parameters and errors as of `maps_panels`.
+    Letters name the side of the patient at the left and upper edges. The heading is the title with the number of the
+    slice, counted from 1. For other parameters and errors, see `maps_panels`.
     """
     panels = maps_panels(maps, reference=reference, slice_index=slice_index)
     above = title and f"{title}, slice {slice_index + 1} of {len(maps.mask)}"
@@ -89,19 +89,19 @@ def maps_picture(
 def maps_panels(
     maps: ParameterMaps, *, reference: ParameterMaps | None = None, slice_index: int = 0
 ) -> dict[str, list[Panel]]:
-    """Return the panels of one slice of all maps, in rows by name, as far as the mask and a margin around it.
+    """Return the panels of one slice of all maps, in rows by name, cropped to the mask and a margin around it.
 
-    The parameters stand in a row, in the units of files. With a reference, it and the difference from it follow
-    below in the same columns; without one, M0 and match follow below.
+    The first row has the parameters in the units of files. With a reference, the rows below show the reference and the
+    difference from it, in the same columns; without one, the row below shows M0 and match.
 
     Parameters
     ----------
     maps
-        What to draw.
+        The maps to draw.
     reference
-        What the maps should be.
+        The maps to compare them with.
     slice_index
-        Which slice, counted from 0.
+        Index of the slice, from 0.
 
     Raises
     ------
@@ -128,9 +128,9 @@ def maps_panels(
 
 
 def thumbnails(maps: ParameterMaps) -> dict[str, str]:
-    """Draw the middle slice of every parameter as a small PNG, by its name, as an address that HTML can hold.
+    """Draw the middle slice of every parameter as a small PNG; return data URLs for HTML by parameter name.
 
-    A voxel is a pixel, or shares one.
+    A pixel has the colour of one voxel, or the average colour of several.
     """
     found = {}
     for name, panel in zip(maps, maps_panels(maps, slice_index=len(maps.mask) // 2)["maps"], strict=True):
@@ -142,7 +142,7 @@ def thumbnails(maps: ParameterMaps) -> dict[str, str]:
 
 
 def _around(mask: Bool) -> tuple[slice, slice]:
-    """Rows and columns of a mask and a margin around it; all where there is no mask."""
+    """Return the rows and columns of a mask with a margin around it; all if the mask is empty."""
     if not mask.any():
         return slice(None), slice(None)
     inside = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
@@ -152,7 +152,7 @@ def _around(mask: Bool) -> tuple[slice, slice]:
 
 
 def _parameters(maps: ParameterMaps, windows: Mapping[Parameter, Window], place: _Place) -> list[Panel]:
-    """Panels of parameters in windows."""
+    """Return the panels of the parameters with their windows."""
     return [
         Panel(
             title=p.heading,

@@ -1,4 +1,4 @@
-"""Region table: what maps are in regions of interest, in numbers for a spreadsheet."""
+"""Region table: statistics of maps in regions of interest, for a spreadsheet."""
 
 import csv
 import html
@@ -17,14 +17,14 @@ from mrfpipe.maps import Labels, ParameterMaps
 from mrfpipe.quantities import Numbers, Parameter, deviation_of
 
 _SHOWN = 60
-"""Rows that are shown of a table; all are written."""
+"""Most rows that are shown of a table; files get all rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionRow:
-    """One map in one region, in a slice or in all: the fields are the columns of the table.
+    """Statistics of one map in one region, in one slice or in all; the fields are the columns of the table.
 
-    Statistics are over the voxels that count, in the map's unit in files; NaN where they are not defined.
+    Statistics are over the voxels that count, in the unit of the map in files; undefined ones are NaN.
     """
 
     subject: str
@@ -32,25 +32,25 @@ class RegionRow:
     session: str
     """``ses-LABEL`` of a scan of a BIDS dataset, else empty."""
     scan: str
-    """What the scan is called."""
+    """Name of the scan."""
     slice: int | Literal["all"]
-    """Number of the slice, from 1, or all slices that the region lies in."""
+    """Number of the slice, from 1, or ``all`` for all slices of the region."""
     region: int
     """Label of the region."""
     name: str
-    """Its name."""
+    """Name of the region."""
     map: str
     """Name of the map."""
     unit: str
     """Unit of the statistics."""
     n: int
-    """Voxels that count: those of the region inside the mask in which the map's condition holds, if it has one."""
+    """Number of voxels that count: those of the region inside the mask that fulfil the condition of the map, if any."""
     n_region: int
-    """Voxels of the region."""
+    """Number of voxels in the region."""
     mean: float
     """Mean."""
     sd: float
-    """Standard deviation over the voxels, with n - 1."""
+    """Standard deviation over the voxels, with n - 1 degrees of freedom."""
     median: float
     """Median."""
     p5: float
@@ -58,33 +58,32 @@ class RegionRow:
     p95: float
     """95th percentile."""
     predicted_sd: float
-    """Mean of the standard deviations that were predicted for the voxels, if they were: of a voxel's value, not of the
-    region's mean."""
+    """Mean of the predicted standard deviations, if there are any: those of the voxels, not of the region's mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RegionTable:
-    """Rows of regions, to look at and to write."""
+    """Rows of regions, to show or write."""
 
     rows: tuple[RegionRow, ...]
-    """By scan, region, slice and map."""
+    """Rows in the order of scan, region, slice and map."""
 
     def to_csv(self, path: str | Path, *, force: bool = False) -> None:
-        """Write the table with a header line: separated by tabs if the name ends in ``.tsv``, else by commas.
+        """Write the table with a header line: separated by tabs if the name ends in ``.tsv``, otherwise by commas.
 
-        Numbers have a decimal point and seven digits, as many as maps hold; what is not defined is empty.
+        Numbers have a decimal point and seven digits, the precision of maps; undefined values are empty.
 
         Parameters
         ----------
         path
-            The file to be.
+            Path of the file.
         force
             Whether an existing file is replaced.
 
         Raises
         ------
         OutputExistsError, ResourceError
-            As `mrfpipe.files.atomic.writing`.
+            See `mrfpipe.files.atomic.writing`.
         """
         delimiter = "\t" if Path(path).suffix.lower() == ".tsv" else ","
         with writing(path, force=force) as partial, partial.open("w", encoding="utf-8", newline="") as file:
@@ -107,7 +106,7 @@ class RegionTable:
         return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>{rest}"
 
     def _shown(self) -> list[tuple[str, ...]]:
-        """Return the header and the first rows as texts, without columns that are empty."""
+        """Return the header and the first rows as texts, without empty columns."""
         lines = [_COLUMNS, *(tuple(_cell(value, 4) for value in astuple(row)) for row in self.rows[:_SHOWN])]
         return list(zip(*(column for column in zip(*lines, strict=True) if any(column[1:])), strict=True))
 
@@ -116,21 +115,21 @@ class RegionTable:
 
 
 def tabulate(maps: ParameterMaps, labels: Labels, names: Mapping[int, str], *, scan: str) -> RegionTable:
-    """Describe every map in every region, in each of its slices and in all of them.
+    """Compute the statistics of every map in every region, for each slice and for all slices.
 
-    A map is described where it counts, voxel by voxel: `mrfpipe.maps.ParameterMaps.counts`. No region is left out as a
-    whole, as it is from comparisons; `n` and `n_region` say how much of it counts.
+    Voxels count as in `mrfpipe.maps.ParameterMaps.counts`. Unlike in comparisons, no region is left out as a whole; `n`
+    and `n_region` state how many of its voxels count.
 
     Parameters
     ----------
     maps
-        What to describe.
+        The maps to describe.
     labels
         Labels of regions, 0 for none. Shape `(slices, y, x)`.
     names
         Name of every region by its label.
     scan
-        What the scan is called; its subject and session are taken from it if it is of a BIDS dataset.
+        Name of the scan; in a BIDS dataset, subject and session are taken from it.
     """
     subject, session = entities_of(scan)
     images = [(p, maps.counts(p).ravel(), maps[p.name].ravel(), _predicted(maps, p).ravel()) for p in maps.parameters]
@@ -161,7 +160,7 @@ def tabulate(maps: ParameterMaps, labels: Labels, names: Mapping[int, str], *, s
 
 
 def _predicted(maps: ParameterMaps, parameter: Parameter) -> Numbers:
-    """Return the standard deviations of a parameter, NaN if they are not known. Shape `(slices, y, x)`."""
+    """Return the predicted standard deviations of a parameter, NaN if there are none. Shape `(slices, y, x)`."""
     if maps.sd is None:
         return np.full(maps.mask.shape, np.nan, np.float32)
     return np.asarray(maps.quality_map(deviation_of(parameter)), np.float32)

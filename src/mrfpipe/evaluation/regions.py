@@ -1,4 +1,4 @@
-"""Regions: means of an estimate and its reference over regions of interest, a region being a label in one slice."""
+"""Regions: means of an estimate and its reference over regions of interest; a region is a label in one slice."""
 
 from dataclasses import dataclass
 
@@ -12,31 +12,31 @@ from mrfpipe.quantities import Parameter
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RegionMeans:
-    """The points of a scatter or Bland-Altman plot, by slice and then by label. Arrays have shape `(regions)`."""
+    """The points of a scatter or Bland-Altman plot, sorted by slice and label. Arrays have shape `(regions)`."""
 
     slice: Int
     """Number of the slice."""
     region: Int
     """Label of the region."""
     n_voxels: Int
-    """Voxels that the means are over."""
+    """Number of voxels in the means."""
     estimate: Double
-    """Mean of the estimate, in the map's unit in files."""
+    """Mean of the estimate, in the unit of the map in files."""
     reference: Double
-    """Mean of the reference, in the map's unit in files."""
+    """Mean of the reference, in the unit of the map in files."""
 
 
 def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Parameter, rois: Labels) -> RegionMeans:
-    """Average one map and its reference over the regions where it counts, voxels missing left out of both.
+    """Average one map and its reference over the regions where it counts; missing voxels are left out of both.
 
     Parameters
     ----------
     maps
-        The maps to judge.
+        The maps to evaluate.
     reference
-        What they are compared with.
+        The maps to compare them with.
     parameter
-        Which map.
+        Parameter of the map to average.
     rois
         Labels of regions, 0 for none. Shape `(slices, y, x)`.
     """
@@ -53,7 +53,7 @@ def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Param
 
 
 def check_shapes(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None) -> None:
-    """Refuse to compare what is not of one scan.
+    """Refuse to compare maps of different scans.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Sharpness: what share of a map's energy lies in its high spatial frequencies; the less, the blurrier the map.
+"""Sharpness: the share of a map's energy at high spatial frequencies; the smaller, the blurrier the map.
 
 Section 3.2 of Balsiger et al., Med Image Anal 64:101741 (2020). The threshold between low and high is a share of the
-highest frequency along an axis, half a cycle a voxel; the paper varies it, since no single one is right.
+highest frequency along an axis, half a cycle per voxel; the paper varies it, since no single value is right.
 """
 
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ from mrfpipe.arrays import Bool, Double, check_shape
 from mrfpipe.quantities import Numbers
 
 THRESHOLDS = (0.55, 0.65, 0.75, 0.85, 0.95)
-"""Shares of the highest frequency from which on frequencies count as high, those of the paper."""
+"""Thresholds of the paper, as shares of the highest frequency."""
 
 
 def high_frequency_energy(image: Numbers, mask: Bool, thresholds: Sequence[float] = THRESHOLDS) -> Double:
-    """Return the energy of high frequencies over that of all, each slice on its own.
+    """Return the energy at high frequencies divided by the total energy, slice by slice.
 
-    Energy is the sum of squared magnitudes of the slice's discrete Fourier transform, the mean included. The edge of
-    the mask has high frequencies as well: compare maps over one and the same mask.
+    Energy is the sum of squared magnitudes of the discrete Fourier transform of a slice, including the mean. The edge
+    of the mask has high frequencies, too, so compare only maps with the same mask.
 
     Parameters
     ----------
     image
         A map. Shape `(slices, y, x)`.
     mask
-        Where it counts; it is taken as 0 elsewhere and where it is NaN. Shape `(slices, y, x)`.
+        Voxels that count; all others, and NaN, are set to 0. Shape `(slices, y, x)`.
     thresholds
-        Frequencies whose distance from zero is above this share of half a cycle a voxel are high; those in the corners
-        of the spectrum are so at any threshold up to 1.
+        A frequency is high if its magnitude is above this share of half a cycle per voxel; the corners of the spectrum
+        are high for any threshold up to 1.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Table: the errors of maps for people, and for programs."""
+"""Table: the errors of maps as text for people, and as JSON for programs."""
 
 import json
 import math
@@ -15,9 +15,9 @@ _DECIMALS = {"ms": 1, "Hz": 2, "1": 4}
 
 
 def format_table(errors: Mapping[str, MapError], parameters: Sequence[Parameter]) -> str:
-    """Lay errors that `metrics.evaluate` gave out as a table, one map a row, with a line on what counts.
+    """Format the errors from `metrics.evaluate` as a table with one row per map, and a line on which voxels count.
 
-    A metric that is not defined is ``-``.
+    Undefined metrics are shown as ``-``.
     """
     n_regions = max((error.n_regions for error in errors.values() if error.n_regions is not None), default=None)
     headings = (*_HEADINGS, *(() if n_regions is None else _REGIONS), *_COUNTS)
@@ -66,12 +66,12 @@ def _align(cell: str, column: int, width: int) -> str:
 
 
 def plain(value: object) -> object:
-    """Return a value for JSON, which knows no NaN and nothing infinite: None in the place of those."""
+    """Return a value for JSON, which has no NaN or infinity: these become None."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_json(errors: Mapping[str, MapError], parameters: Sequence[Parameter]) -> str:
-    """Write errors as JSON, one object a map; a metric that is not defined, or infinite as the PSNR can be, is null."""
+    """Write errors as JSON, one object per map; undefined metrics, and an infinite PSNR, are null."""
     content = {
         p.name: {"unit": p.unit} | {key: plain(value) for key, value in asdict(errors[p.name]).items()}
         for p in parameters

@@ -1,1 +1,1 @@
-"""Files: the only place where results are read from and written to disk."""
+"""Files: the only package that reads results from disk and writes them to it."""

@@ -1,10 +1,10 @@
-"""Atomic: an output appears under its name whole, or not at all.
+"""Atomic: an output appears complete under its name, or not at all.
 
-What is written goes to a hidden name beside the output first and is renamed when it is complete, so that a run that
-fails or is killed leaves no half file under a final name and an output that was there before stays as it was.
+An output is first written under a hidden name in the same folder, and renamed when it is complete. A run that fails or
+is killed therefore leaves no partial file under the final name, and an existing output stays as it was.
 
-The hidden name belongs to one thread of one process of one host, so that two runs never write to the same one, be it on
-a disk that many hosts share. What a killed run left there is removed by the next that makes the same output.
+The hidden name is unique to one thread of one process on one host, so that two runs never write to the same file, even
+on a disk that many hosts share. Hidden files of a killed run are removed by the next run that makes the same output.
 """
 
 import errno
@@ -36,28 +36,28 @@ _CAUSES = {
 }
 _NOT_OF_THE_DISK = (BrokenPipeError, ConnectionError, TimeoutError, InterruptedError, ChildProcessError)
 _ABANDONED_S = 86400
-"""What another host has not touched for so long, in s, was left behind by a run that is no more."""
+"""Age in s after which a hidden file of another host counts as left behind by a run that has ended."""
 
 
 def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> None:
-    """Refuse an output that is there already or cannot be written, before any work is done for it.
+    """Refuse an output that already exists or cannot be written, before any work is done for it.
 
     Parameters
     ----------
     path
-        The output to be.
+        Path of the output.
     force
         Whether an existing output may be replaced.
     marker
-        If the output is a folder, a name that a folder must hold to be replaced: a folder that is something else, with
-        other people's files in it, never is.
+        If the output is a folder, the name of an entry that an existing folder must contain to be replaced. Any other
+        folder, which may hold someone's files, is never replaced unless it is empty.
 
     Raises
     ------
     OutputExistsError
         If the output exists and `force` is not given, or it is something that is never replaced.
     ResourceError
-        If the folder that is to hold the output is not one or is not writable.
+        If the parent of the output is not a folder or is not writable.
     """
     if _exists(path):
         if marker is None and not path.is_file():
@@ -73,9 +73,9 @@ def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> No
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Refuse an output that cannot be written, whether it is there already or not.
+    """Refuse an output that cannot be written, whether it exists or not.
 
-    ResourceError if the folder that is to hold the output is not one or is not writable.
+    ResourceError if the parent of the output is not a folder or is not writable.
     """
     holder = next(p for p in Path(os.path.realpath(path)).parents if _exists(p))
     if not holder.is_dir():
@@ -85,11 +85,11 @@ def refuse_unwritable(path: Path) -> None:
 
 
 def require_space(path: Path, n_bytes: int) -> None:
-    """Refuse an output that the disk has no room for.
+    """Refuse an output for which there is not enough space on the disk.
 
     For files whose writer does not survive a full disk: the HDF5 library may crash the process.
 
-    ResourceError if fewer than `n_bytes`, and a hundredth more, are free where `path` is to be.
+    ResourceError if less than `n_bytes` plus one percent is free on the disk of `path`.
     """
     holder = next(p for p in Path(os.path.realpath(path)).parents if _exists(p))
     free = shutil.disk_usage(holder).free
@@ -103,7 +103,7 @@ def require_space(path: Path, n_bytes: int) -> None:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # what cannot be looked at cannot be written either, and says so then
+    except OSError:  # a path that cannot be examined cannot be written either; writing raises the error
         return False
 
 
@@ -116,29 +116,29 @@ def _replaceable(folder: Path, marker: str) -> bool:
 
 @contextmanager
 def writing(path: str | Path, *, force: bool, marker: str | None = None) -> Iterator[Path]:
-    """Write a file, or fill a folder, under a temporary name that becomes `path` when the block ends well.
+    """Write a file, or fill a folder, under a temporary name that becomes `path` if the block ends without an error.
 
-    An existing folder is swapped out only then, whole: nothing of it remains.
+    An existing folder is only then replaced, as a whole: none of its files remain.
 
     Parameters
     ----------
     path
-        The output to be; folders missing above it are made.
+        Path of the output; missing parent folders are created.
     force
         Whether an existing output is replaced.
     marker
-        If the output is a folder, a name that an existing one must hold to be replaced.
+        If the output is a folder, the name of an entry that an existing folder must contain to be replaced.
 
     Yields
     ------
-        The path to write to, beside `path` and with its suffix; of a folder, an empty one.
+        The path to write to, in the same folder as `path` and with its suffix; for a folder, an empty one.
 
     Raises
     ------
     OutputExistsError
-        As `refuse_existing`.
+        See `refuse_existing`.
     ResourceError
-        If the disk does not take the output.
+        If the output cannot be written to the disk.
     """
     path = Path(path)
     refuse_existing(path, force=force, marker=marker)
@@ -158,7 +158,7 @@ def writing(path: str | Path, *, force: bool, marker: str | None = None) -> Iter
         if cause is None:
             raise
         raise ResourceError(f"{path} cannot be written: {cause}.") from e
-    except ResourceError as e:  # from an output written inside this one: say its final name
+    except ResourceError as e:  # raised by an output inside this one: name its final path
         raise ResourceError(str(e).replace(str(partial), str(path))) from e
     finally:
         with suppress(OSError):
@@ -166,7 +166,7 @@ def writing(path: str | Path, *, force: bool, marker: str | None = None) -> Iter
 
 
 def write_text(path: Path, text: str, *, force: bool = True) -> None:
-    """Write a text, in place of what is there unless told otherwise; errors as of `writing`."""
+    """Write a text file, by default over an existing one; for the errors, see `writing`."""
     with writing(path, force=force) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -183,7 +183,7 @@ def _split(target: Path) -> tuple[str, str]:
 
 @cache
 def _host() -> str:
-    """Name what a process id is unique in: the host and, in a container, its own processes."""
+    """Return an id of the scope in which process ids are unique: the host and, in a container, its PID namespace."""
     namespace = ""
     with suppress(OSError):
         namespace = str(Path("/proc/self/ns/pid").readlink())
@@ -191,7 +191,7 @@ def _host() -> str:
 
 
 def _remove_leftovers(target: Path, role: str) -> None:
-    """Remove what killed runs left beside an output; what a run still writes to is let be."""
+    """Remove hidden files that killed runs left beside an output; files of runs that are still active stay."""
     stem, suffix = map(re.escape, _split(target))
     hidden = re.compile(rf"\.{stem}\.([0-9a-f]{{8}})-(\d+)-(\d+)\.{role}{suffix}")
     for path in target.parent.iterdir():
@@ -201,7 +201,7 @@ def _remove_leftovers(target: Path, role: str) -> None:
 
 
 def _abandoned(path: Path, host: str, process: int, thread: int) -> bool:
-    if host == _host() and os.name == "posix":  # elsewhere there is no asking for a process without harming it
+    if host == _host() and os.name == "posix":  # only on POSIX can a process be probed without harming it
         return (process, thread) == (os.getpid(), threading.get_native_id()) or not _alive(process)
     try:
         return time.time() - path.stat().st_mtime > _ABANDONED_S
@@ -214,7 +214,7 @@ def _alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # it is someone else's, or cannot be asked
+    except (OSError, OverflowError):  # it belongs to another user, or cannot be probed
         return True
     return True
 
@@ -228,7 +228,7 @@ def _remove(path: Path) -> None:
 
 def _swap_in(partial: Path, target: Path, *, force: bool) -> None:
     if not force or not target.is_dir():
-        partial.replace(target)  # a folder that another run filled this very moment is not replaced by the system
+        partial.replace(target)  # the system does not replace a folder that another run has just filled
         return
     old = _hidden(target, "old")
     target.rename(old)
@@ -241,7 +241,7 @@ def _swap_in(partial: Path, target: Path, *, force: bool) -> None:
 
 
 def _cause(error: OSError | RuntimeError, target: Path, partial: Path) -> str | None:
-    """Say why the disk did not take the output; None if the error is about something else.
+    """Return the reason why the output could not be written; None if the error is about something else.
 
     HDF5 reports the system's error inside its own text ("file write failed: ... errno = 28"), as OSError or, from
     flush and close, as RuntimeError.

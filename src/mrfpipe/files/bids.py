@@ -1,10 +1,10 @@
-"""BIDS: parameter maps as a derivative dataset of the Brain Imaging Data Structure, one for many scans.
+"""BIDS: parameter maps as a derivative dataset of the Brain Imaging Data Structure, with one or many scans.
 
 BIDS has suffixes for T1, T2, M0, B1 and field maps (https://bids-specification.readthedocs.io, appendix on quantitative
-MRI) and prescribes their units; `mrfpipe.quantities` has them. Maps that it has none for, as the match or the grid's
-edge, are written with suffixes of our own, listed in ``.bidsignore`` so that validators pass over them.
+MRI) and prescribes their units, which are listed in `mrfpipe.quantities`. Maps without a BIDS suffix, such as match or
+grid edge, are written with suffixes of our own, which are listed in ``.bidsignore`` so that validators skip them.
 
-A scan is a folder of the dataset, ``sub-LABEL`` or ``sub-LABEL/ses-LABEL``, which holds all of its result.
+A scan is a folder of the dataset, ``sub-LABEL`` or ``sub-LABEL/ses-LABEL``, which holds the whole result.
 """
 
 import json
@@ -38,24 +38,24 @@ _IGNORED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Image:
-    """One map's place in a scan's folder."""
+    """One map, and where it is written in the folder of a scan."""
 
     values: Float | Byte
     """The map in the unit of BIDS. Shape `(slices, y, x)`."""
     folder: str
     """``anat`` or ``fmap``."""
     ending: str
-    """What follows the subject and session in the file's name."""
+    """Part of the file name after subject and session."""
     unit: str
     """Unit in BIDS."""
     description: str
-    """What it is."""
+    """Description of the map."""
     standard: bool = True
-    """Whether BIDS knows the suffix."""
+    """Whether the suffix is part of BIDS."""
 
 
 def _images(maps: ParameterMaps) -> Iterator[_Image]:
-    """Give every map its place; of several parameters of one quantity, all but the first are named."""
+    """Yield the image of every map; if several parameters have one quantity, all but the first get a ``desc`` label."""
     seen: set[str] = set()
     for p in maps.parameters:
         bids = p.quantity.bids
@@ -71,7 +71,7 @@ def _images(maps: ParameterMaps) -> Iterator[_Image]:
             unit=bids.unit,
             description=bids.description or p.title,
         )
-        if bids.suffix == "fieldmap":  # which must have a magnitude image
+        if bids.suffix == "fieldmap":  # BIDS requires a magnitude image with it
             yield _Image(values=maps.m0, folder=bids.folder, ending="magnitude", unit=M0.unit, description=M0.title)
     for quality in maps.quality:
         values = maps.quality_map(quality)
@@ -86,13 +86,13 @@ def _images(maps: ParameterMaps) -> Iterator[_Image]:
 
 
 def _unknown(suffix: str, values: Float | Byte, unit: str, title: str) -> _Image:
-    """Make the image of a map that BIDS has no suffix for."""
+    """Return the image of a map for which BIDS has no suffix."""
     description = f"{title} (the suffix {suffix} is not part of BIDS)"
     return _Image(values=values, folder="anat", ending=suffix, unit=unit, description=description, standard=False)
 
 
 def label_of(name: str) -> str:
-    """Make a BIDS label, letters and digits only, of a scan's name."""
+    """Make a BIDS label (letters and digits only) from the name of a scan."""
     return re.sub(r"[^0-9A-Za-z]", "", name) or "01"
 
 
@@ -102,23 +102,23 @@ def is_label(text: str) -> bool:
 
 
 def scan_folder(root: Path, subject: str, session: str | None = None) -> Path:
-    """Return the folder of a scan in a dataset, after a look at whether it can be written there.
+    """Return the folder of a scan in a dataset, after checking that the scan may be written there.
 
     Parameters
     ----------
     root
-        The dataset's folder, which may not exist yet.
+        Folder of the dataset, which may not exist yet.
     subject, session
         Labels; without a session, the subject has one scan.
 
     Raises
     ------
     ValueError
-        If a label has other characters than letters and digits.
+        If a label has characters other than letters and digits.
     OutputExistsError
-        If the dataset is not one of derivatives, or the subject has a scan without a session already.
+        If the dataset is not a derivative dataset, or the subject already has a scan without a session.
     InputError
-        If the dataset's description cannot be read.
+        If the description of the dataset cannot be read.
     """
     for label in (subject, session):
         if label is not None and not is_label(label):
@@ -138,12 +138,12 @@ def is_bids(folder: Path) -> bool:
 
 
 def scan_entities(folder: Path) -> str:
-    """Return what the scan of a folder is called in its files' names, such as ``sub-01_ses-a``."""
+    """Return the name of a scan as it is used in the names of its files, such as ``sub-01_ses-a``."""
     return f"{folder.parent.name}_{folder.name}" if _is_session(folder) else folder.name
 
 
 def entities_of(scan: str) -> tuple[str, str]:
-    """Return ``sub-LABEL`` and ``ses-LABEL`` of what `scan_entities` calls a scan, empty where it has none."""
+    """Split a name that `scan_entities` returned into ``sub-LABEL`` and ``ses-LABEL``; empty if missing."""
     found = re.fullmatch(r"(sub-[0-9A-Za-z]+)(?:_(ses-[0-9A-Za-z]+))?", scan)
     return (found[1], found[2] or "") if found else ("", "")
 
@@ -160,18 +160,18 @@ def save_bids(maps: ParameterMaps, folder: Path, provenance: Provenance, *, enti
     Parameters
     ----------
     maps
-        What to write.
+        The maps to write.
     folder
-        The scan's folder.
+        Folder of the scan.
     provenance
         How the maps were made.
     entities
-        What file names begin with, such as ``sub-01_ses-a``.
+        Prefix of the file names, such as ``sub-01_ses-a``.
 
     Raises
     ------
     OSError
-        If the disk does not take the files.
+        If the files cannot be written to the disk.
     """
     for image in _images(maps):
         stem = folder / image.folder / f"{entities}_{image.ending}"
@@ -181,16 +181,16 @@ def save_bids(maps: ParameterMaps, folder: Path, provenance: Provenance, *, enti
 
 
 def describe_dataset(folder: Path, maps: ParameterMaps) -> None:
-    """Write or complete the description of the dataset that a scan's folder, with these maps, belongs to.
+    """Write or extend the description of the dataset to which the folder of a scan, with these maps, belongs.
 
-    What an earlier scan or another program wrote there stays.
+    Entries that an earlier scan or another program wrote are kept.
 
     Raises
     ------
     OutputExistsError, InputError
-        As `scan_folder`.
+        See `scan_folder`.
     ResourceError
-        If the disk does not take the files.
+        If the files cannot be written to the disk.
     """
     root = folder.parent.parent if _is_session(folder) else folder.parent
     description = _description(root)
@@ -208,7 +208,7 @@ def describe_dataset(folder: Path, maps: ParameterMaps) -> None:
 
 
 def _description(root: Path) -> dict[str, object]:
-    """Read the description of a dataset of derivatives, or begin one."""
+    """Read the description of a derivative dataset, or return a new one."""
     path = root / _DESCRIPTION_FILE
     if not path.exists():
         return {"Name": "mrfpipe parameter maps", "BIDSVersion": _VERSION, "DatasetType": "derivative"}
@@ -225,7 +225,7 @@ def _description(root: Path) -> dict[str, object]:
 
 def _sidecar(provenance: Provenance, image: _Image) -> dict[str, object]:
     content = sidecar(provenance, image.unit, image.description)
-    content["Sources"] = sorted(provenance.inputs)  # BIDS wants texts
+    content["Sources"] = sorted(provenance.inputs)  # BIDS requires strings
     content["SourcesSha256"] = [provenance.inputs[path] for path in sorted(provenance.inputs)]
     content["SkullStripped"] = False
     return content

@@ -1,15 +1,15 @@
-"""DICOM: every map as a parametric map object, for viewers and archives of hospitals.
+"""DICOM: every map as a parametric map object, for the viewers and archives of hospitals.
 
-One multi-frame object and one series a map, a frame a slice; values are the 32-bit floats of the other files, in the
-same unit, which is stated by its UCUM code. Where DICOM has a code for the quantity (`mrfpipe.quantities`) it is
-stated, too. M0 is proton density times receive gain, and is not called proton density.
+Each map is one multi-frame object and one series, with one frame per slice. Values are 32-bit floats in the same unit
+as in the other files; the unit is stated by its UCUM code, and the quantity by its DICOM code if there is one
+(`mrfpipe.quantities`). M0 is proton density times receive gain, and is not called proton density.
 
-Outside the mask a map is NaN, which DICOM allows in float pixel data (PS3.5, section 8): zero would be a value, as no
-off-resonance. The window is that of the values inside.
+Outside the mask a map is NaN, which DICOM allows in float pixel data (PS3.5, section 8); zero would be a valid value,
+for example of off-resonance. The window spans the values inside the mask.
 
-Whom they are of, `mrfpipe.files.dicom_identity` says; the content is qualified as research.
+Patient and study are described in `mrfpipe.files.dicom_identity`; the content is qualified as research.
 
-The only user of highdicom, an extra: it is imported when it is asked for.
+This is the only module that needs highdicom, an optional dependency, which is imported on demand.
 """
 
 from pathlib import Path
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     import pydicom
 
 DICOM_FOLDER = "dicom"
-"""Folder of a result that the objects lie in."""
+"""Folder within a result that holds the objects."""
 
 
 def require_highdicom() -> None:
     """Raise ResourceError unless highdicom is installed."""
     try:
-        import highdicom  # noqa: F401 - to see whether it is there
+        import highdicom  # noqa: F401 - only to check that it is installed
     except ImportError as e:
         raise ResourceError("DICOM needs highdicom, which is not installed; pip install 'mrfpipe[dicom]'.") from e
 
@@ -53,24 +53,24 @@ def write_dicom(
     Parameters
     ----------
     maps
-        What to write.
+        The maps to write.
     folder
-        Where to; made if it is missing.
+        Folder to write to; created if it is missing.
     name
-        What the scan is called.
+        Name of the scan.
     provenance
         How the maps were made.
     identity
-        Whom they are of.
+        Patient, study and frame of reference.
 
     Raises
     ------
     ResourceError
         If highdicom is not installed.
     ValueError
-        If the maps' axes are not at right angles.
+        If the axes of the maps are not at right angles.
     OSError
-        If the disk does not take the files.
+        If the files cannot be written to the disk.
     """
     require_highdicom()
     folder = Path(folder)
@@ -107,7 +107,7 @@ def _parametric_map(
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[meaning(one, (low, high), 1.0, 0.0)],
         voi_lut_transformations=[
-            # The linear window of old has no width below 1.
+            # The older LINEAR window function does not allow a width below 1.
             highdicom.VOILUTTransformation(
                 decimal((low + high) / 2), decimal(high - low or 1.0), voi_lut_function="LINEAR_EXACT"
             )
@@ -120,7 +120,7 @@ def _parametric_map(
     made.update(described)
     made.Laterality = ""
     made.ImageComments = comments(one, provenance)
-    # The scan is no DICOM image: nothing is to refer to one.
+    # The scan is not a DICOM image, so nothing may refer to it as one.
     del made.ReferencedSeriesSequence
     for frame in made.PerFrameFunctionalGroupsSequence:
         if "DerivationImageSequence" in frame:
@@ -129,7 +129,7 @@ def _parametric_map(
 
 
 def plane(maps: ParameterMaps, described: "pydicom.Dataset", s: int) -> "pydicom.Dataset":
-    """Make the attributes of an MR image of a slice, but for its pixels: of whom it is, and where it lies."""
+    """Return the attributes of the MR image of a slice without its pixels: patient, study and geometry."""
     from pydicom import Dataset
 
     image, place = Dataset(), _place(maps.affine, len(maps.mask))
@@ -147,20 +147,20 @@ def plane(maps: ParameterMaps, described: "pydicom.Dataset", s: int) -> "pydicom
 
 
 def value_range(values: Float | Byte, maps: ParameterMaps) -> tuple[float, float]:
-    """Return the least and the greatest value inside the mask; 0 and 1 if there is none."""
+    """Return the smallest and the largest value inside the mask; 0 and 1 if the mask is empty."""
     inside = values[maps.mask]
     return (float(inside.min()), float(inside.max())) if inside.size else (0.0, 1.0)
 
 
 def comments(one: Parameter | Quality, provenance: Provenance) -> str:
-    """Say for people what a map is and how it was made."""
+    """Return a comment for readers: what a map is and how it was made."""
     return f"{one.title}, in {one.unit}. {provenance.method}. Protocol {provenance.protocol_name}."
 
 
 def meaning(
     one: Parameter | Quality, mapped: tuple[float, float] | tuple[int, int], slope: float, intercept: float
 ) -> "highdicom.pm.RealWorldValueMapping":
-    """Say what the numbers of a map mean that lie in the range that is mapped: its quantity and its unit."""
+    """Return the real-world value mapping of stored values in the range `mapped`: quantity, unit and scaling."""
     from highdicom.pm import RealWorldValueMapping
     from highdicom.sr import CodedConcept
 
@@ -178,10 +178,10 @@ def meaning(
 
 
 def _place(affine: Double, n_slices: int) -> dict[str, Any]:
-    """Say where the frames lie. Rows of a frame run along y and columns along x, in LPS as everything in DICOM."""
+    """Return the geometry of the frames in LPS: the row index of a frame runs along y, its column index along x."""
     import highdicom
 
-    stack = stack_of(affine, 0, n_slices)  # the first voxel in place of the centre
+    stack = stack_of(affine, 0, n_slices)  # matrix 0: positions of the first voxel instead of the centre
     along_x, along_y, _ = stack.directions
     dx, dy, _ = np.linalg.norm(affine[:3, :3], axis=0)
     return {
@@ -201,5 +201,5 @@ def _place(affine: Double, n_slices: int) -> dict[str, Any]:
 
 
 def decimal(value: float) -> float:
-    """Round to what the 16 characters of a decimal string (VR DS) hold with sign and exponent."""
+    """Round to nine digits: with sign and exponent, they fit the 16 characters of a decimal string (VR DS)."""
     return float(f"{value:.9g}") + 0.0

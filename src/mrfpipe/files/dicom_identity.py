@@ -1,9 +1,9 @@
-"""Whom a result is of, in DICOM: patient, study and frame of reference.
+"""Identity of a result in DICOM: patient, study and frame of reference.
 
-They are those of the scan's own header (`mrfpipe.acquisition.identity`), or of another DICOM image of the same
-examination; the two are not mixed. Where no patient and no study is named, the patient is called what the scan is
-called. UIDs that are not known follow from what the scan is called and its file's content: all maps of a scan belong to
-one study and one frame of reference, whatever made them. What else is not known is left empty.
+The identity is taken from the header of the scan (`mrfpipe.acquisition.identity`), or from another DICOM image of the
+same examination; the two are never mixed. If neither patient nor study is known, the patient gets the name of the scan.
+Unknown UIDs are derived from the name of the scan and the content of its file, so that all maps of a scan belong to one
+study and one frame of reference, however they were made. All other unknown attributes are left empty.
 """
 
 import json
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     import pydicom
 
 ANONYMOUS: Identity = {}
-"""Of a scan that does not say of whom it is."""
+"""Identity of a scan without information on patient and study."""
 LONG_STRING = 64
-"""Bytes of a value of VR LO, and of a component of PN."""
+"""Most bytes of a value of VR LO, and of a component of PN."""
 _DELIMITERS = str.maketrans("\\^=", "___")
 _PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 _STUDY = ("StudyInstanceUID", "StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName")
 _PLACE = ("FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition")
 _KNOWN = (*_PATIENT, *_STUDY, *_PLACE, "IssuerOfPatientID", "PatientSize", "PatientWeight", "StudyDescription")
-"""What is taken over; all but the last four must be there, if only empty."""
+"""Attributes that are copied; all but the last four are always written, empty if unknown."""
 
 
 def identity_of_scan(path: str | Path) -> Identity:
-    """Read whom a raw scan says that it is of; a frames file does not say it. Errors as of `read_identity`."""
+    """Read the identity from a raw scan; frames files hold none. For the errors, see `read_identity`."""
     return ANONYMOUS if schema_of(Path(path)) == FRAMES.name else read_identity(path)
 
 
 def identity_of_image(path: str | Path) -> Identity:
-    """Read patient, study and frame of reference of a DICOM file, of any kind of image.
+    """Read patient, study and frame of reference from a DICOM file of any kind.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is not DICOM, or is of no study.
+        If the file cannot be read, is not DICOM, or names no study.
     """
     image = _read(Path(path))
     identity = {element.keyword: str(element.value) for element in image if element.value and element.keyword in _KNOWN}
@@ -58,7 +58,7 @@ def _read(path: Path) -> "pydicom.Dataset":
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they tell the value that they are of
+            warnings.simplefilter("ignore")  # warnings would show the values
             image = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*_KNOWN])
             image.decode()
     except OSError as e:
@@ -69,7 +69,7 @@ def _read(path: Path) -> "pydicom.Dataset":
 
 
 def check_identity(identity: Identity, path: str | Path) -> None:
-    """Raise InputError if DICOM cannot hold a value; the error names file and attribute, and not the value."""
+    """Raise InputError if DICOM cannot hold a value; the error names file and attribute, but not the value."""
     from pydicom import DataElement
     from pydicom.config import RAISE
     from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -89,14 +89,14 @@ def check_identity(identity: Identity, path: str | Path) -> None:
 
 
 def describe_identity(identity: Identity, name: str, provenance: Provenance) -> "pydicom.Dataset":
-    """Make the attributes of patient, study and frame of reference of a result.
+    """Return the DICOM attributes of patient, study and frame of reference for a result.
 
     Parameters
     ----------
     identity
-        What is known of them.
+        Known values.
     name
-        What the scan is called.
+        Name of the scan.
     provenance
         How the maps were made.
     """
@@ -117,9 +117,9 @@ def describe_identity(identity: Identity, name: str, provenance: Provenance) -> 
 
 
 def holds_dicom_of(folder: Path, described: "pydicom.Dataset") -> bool:
-    """Return whether DICOM files that were written are there, and of patient, study and frame of reference described.
+    """Return whether a folder holds DICOM files with the described patient, study and frame of reference.
 
-    InputError if they cannot be read.
+    Only the first file found is read. InputError if it cannot be read.
     """
     path = next(folder.glob("*.dcm"), None)
     if path is None:
@@ -129,18 +129,18 @@ def holds_dicom_of(folder: Path, described: "pydicom.Dataset") -> bool:
 
 
 def study_uid(name: str, provenance: Provenance) -> str:
-    """Return the UID of a scan's study: of its name and its file's content, or of all inputs' if none is named so."""
+    """Derive a study UID from the name of a scan and its file's content, or all inputs if none has that name."""
     own = [sha256 for path, sha256 in provenance.inputs.items() if Path(path).name.startswith(f"{name}.")]
     return uid("study", name, *sorted(own or provenance.inputs.values()))
 
 
 def uid(*of: str) -> str:
-    """Make a UID of what it stands for, by way of a UUID (PS3.5, B.2)."""
+    """Derive a UID from texts, by way of a UUID (PS3.5, B.2)."""
     return f"2.25.{uuid5(NAMESPACE_OID, json.dumps(['mrfpipe', *of])).int}"
 
 
 def cut(text: str, n_bytes: int) -> str:
-    """Cut a text to so many bytes of UTF-8."""
+    """Truncate a text to a number of bytes in UTF-8."""
     return text.encode()[:n_bytes].decode(errors="ignore")
 
 

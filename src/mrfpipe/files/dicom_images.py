@@ -1,12 +1,12 @@
-"""DICOM for viewers that show nothing else: every slice of every map as a plain MR image, in whole numbers of 16 bits.
+"""DICOM for viewers without parametric maps: every slice of every map as a plain MR image of 16-bit integers.
 
-One series a map, a file a slice. The value is the stored number times the rescale slope plus the rescale intercept, in
-the unit of the other files; both are chosen for the values of all slices, so that a value is off by less than 1/130,000
-of their range. A map of whole numbers is kept as it is. Outside the mask lies the padding value, the least number there
-is, which no voxel inside has.
+Each map is a series, with one file per slice. The value in the unit of the other files is the stored number times the
+rescale slope plus the rescale intercept; both are chosen for all slices together, so that the rounding error of a value
+is less than 1/130,000 of their range. Maps of integers are kept as they are. Outside the mask, pixels have the padding
+value, the smallest integer, which no voxel inside has.
 
-MR images have no place for the meaning of their values, so it is added to them, as scanners do: the rescale, with the
-unit for its type, and unit and quantity by their codes, as parametric maps have them.
+MR images have no attributes for the meaning of their values. As scanners do, it is added: the rescale, with the unit as
+its type, and the codes of unit and quantity, as in parametric maps.
 """
 
 from pathlib import Path
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     import pydicom
 
 IMAGES_FOLDER = "dicom-int16"
-"""Folder of a result that the images lie in."""
+"""Folder within a result that holds the images."""
 
 _PADDING, _LARGEST = -32768, 32767
 _DIGITS = 1e-8
-"""By how much a number of nine digits may be off, relative."""
+"""Relative rounding error of a number with nine digits."""
 _FIRST_SERIES = 101
-"""Their series are counted from here, those of parametric maps from 1."""
+"""First series number; the series of parametric maps are counted from 1."""
 
 
 def write_dicom_images(
     maps: ParameterMaps, folder: str | Path, *, name: str, provenance: Provenance, identity: Identity = ANONYMOUS
 ) -> None:
-    """Write every slice of every map to ``NAME-001.dcm`` and so on; parameters and errors as of `write_dicom`."""
+    """Write every slice of every map to ``NAME-001.dcm`` and so on; for parameters and errors, see `write_dicom`."""
     require_highdicom()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,9 +62,9 @@ def write_dicom_images(
 
 
 def _rescale(values: Float | Byte, maps: ParameterMaps) -> tuple[float, float]:
-    """Return slope and intercept that spread the values inside the mask over all whole numbers but the padding.
+    """Return slope and intercept that map the values inside the mask to all integers except the padding value.
 
-    Both have nine digits. What that leaves out has room: the range is taken wider by it, and by one step.
+    Both are rounded to nine digits; the range is widened by this rounding error and by one step to allow for it.
     """
     if values.dtype == np.uint8:
         return 1.0, 0.0
@@ -74,7 +74,7 @@ def _rescale(values: Float | Byte, maps: ParameterMaps) -> tuple[float, float]:
 
 
 def _describe(image: "pydicom.Dataset", one: Parameter | Quality, provenance: Provenance) -> None:
-    """Say what a map is; how it was measured, an MR image may leave empty."""
+    """Set the attributes that describe a map; those on how it was measured may be empty in an MR image."""
     image.SeriesDescription = f"{one.name} ({one.unit})"
     image.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     image.ImageComments = comments(one, provenance)
@@ -87,10 +87,10 @@ def _describe(image: "pydicom.Dataset", one: Parameter | Quality, provenance: Pr
 
 
 def _window(image: "pydicom.Dataset", low: float, high: float) -> None:
-    """Show the values from low to high.
+    """Set the window to the values from low to high.
 
-    A width below 1 is for `LINEAR_EXACT` alone, which the viewers that this is for may not know: they get none, and
-    show the values that they find.
+    Only `LINEAR_EXACT` allows a width below 1, and simple viewers may not know it. Such maps get no window, and viewers
+    choose one from the values.
     """
     if high - low >= 1:
         image.WindowCenter, image.WindowWidth = decimal((low + high) / 2), decimal(high - low)

@@ -19,9 +19,9 @@ _GROUPS = {"entries": "entries", "offsets": "edges", "representatives": "groups 
 def save_dictionary(
     dictionary: Dictionary, path: str | Path, groups: EntryGroups | None = None, *, force: bool = False
 ) -> None:
-    """Write a dictionary, its grid's axes in file units, its protocol and, for group matching, groups of its entries.
+    """Write a dictionary with its protocol, the grid axes in file units and, for group matching, groups of its entries.
 
-    Errors as of `atomic.writing`.
+    For the errors, see `atomic.writing`.
     """
     with writing(path, force=force) as partial, creating(partial, DICTIONARY) as sink:
         sink.text("model", dictionary.model.spoiling)
@@ -43,7 +43,7 @@ def save_dictionary(
 def load_dictionary(path: str | Path) -> Dictionary:
     """Read a dictionary.
 
-    InputError if the file is missing, of another kind or damaged, or its protocol is not the one it was made for.
+    InputError if the file is missing, of another kind or damaged, or does not match its protocol.
     """
     with opening(path, DICTIONARY) as source:
         protocol = source.protocol()
@@ -67,7 +67,7 @@ def load_dictionary(path: str | Path) -> Dictionary:
 def load_groups(path: str | Path) -> EntryGroups | None:
     """Read the groups of a dictionary; None if it has none.
 
-    InputError if the file is missing, of another kind or damaged, or its groups are not of its entries.
+    InputError if the file is missing, of another kind or damaged, or its groups do not fit its entries.
     """
     with opening(path, DICTIONARY) as source:
         if not source.holds("groups"):

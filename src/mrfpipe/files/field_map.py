@@ -1,4 +1,4 @@
-"""Field maps: off-resonance of every voxel of a scan, from a result or from an image of another program."""
+"""Field maps: off-resonance in every voxel of a scan, from a result or from an image of another program."""
 
 from pathlib import Path
 
@@ -14,30 +14,31 @@ from mrfpipe.files.results import find_maps
 
 _CURE = "give one on the scan's own grid"
 _MOST = 5000.0
-"""In Hz. Fat is 440 Hz from water at 3 T: what is more than ten times that is in another unit."""
+"""Largest plausible off-resonance in Hz. At 3 T, fat is 440 Hz from water; ten times more must be in another unit."""
 
 
 def load_field_map(path: str | Path, shape: tuple[int, ...], affine: Double) -> Float:
-    """Read off-resonance in Hz for a scan, in the sense of protocols, in which a fat peak is shifted.
+    """Read the off-resonance for a scan in Hz, with the sign of protocols, in which the shifts of fat peaks are given.
 
     Parameters
     ----------
     path
-        A result with a map of off-resonance, or a NIfTI image as BIDS has them, of the offset of the Larmor frequency
-        in Hz: its sign is turned.
+        A result with an off-resonance map, or a BIDS field map (NIfTI) of the offset of the Larmor frequency in Hz,
+        whose sign is inverted.
     shape, affine
-        Of the scan: `(slices, y, x)`, and voxel `(x, y, slice)` to RAS in mm.
+        Shape `(slices, y, x)` of the scan, and its affine from voxel `(x, y, slice)` to RAS in mm.
 
     Returns
     -------
-        Finite everywhere: where the map is not, it has the value of the nearest voxel that is. Shape `(slices, y, x)`.
+        Off-resonance, finite everywhere: undefined voxels have the value of the nearest defined one. Shape
+        `(slices, y, x)`.
 
     Raises
     ------
     InputError
         If it cannot be read, or holds no off-resonance in Hz.
     MismatchError
-        If it has another shape than the scan, or lies elsewhere.
+        If its shape or position differs from the scan.
     """
     path = Path(path)
     if ".nii" in path.suffixes:

@@ -1,7 +1,8 @@
-"""Fingerprints on disk: ``fingerprints.h5``, beside the maps of a result, for its page.
+"""Fingerprints on disk: ``fingerprints.h5`` beside the maps of a result, used by its page.
 
-A measured coefficient is a whole number of steps, `STEPS` of which are a voxel's largest; the matched one is what it
-differs by, in the same steps: a good match leaves little to write, and most of it compresses.
+Measured coefficients are stored as integer steps, where `STEPS` steps are the largest coefficient of the voxel. Matched
+coefficients are stored as their difference from the measured ones in the same steps: for a good match, the differences
+are small and compress well.
 """
 
 from dataclasses import dataclass
@@ -18,28 +19,28 @@ from mrfpipe.files.source import opening
 from mrfpipe.maps import Fingerprints
 
 STEPS = 255
-"""Steps between zero and a voxel's largest coefficient: a curve of rank 12 is off by about 0.5 % of its size (root mean
-square), hardly more than the line it is drawn with, and five slices stay small enough to be sent."""
+"""Steps between zero and the largest coefficient of a voxel: the rounding error of a curve of rank 12 is about 0.5 % of
+its size (root mean square), hardly more than the width of its line, and five slices stay small enough to be sent."""
 
 _FURTHEST = 32767
-"""The largest whole number of 16 bits."""
+"""The largest 16-bit integer."""
 _Steps = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rounded:
-    """Coefficients as whole numbers of steps, real and imaginary parts side by side."""
+    """Coefficients as integer steps, with real and imaginary parts interleaved."""
 
     measured: _Steps
     """Shape `(voxels, 2 rank)`."""
     residual: _Steps
-    """Fitted less measured. Shape `(voxels, 2 rank)`."""
+    """Fitted minus measured coefficients. Shape `(voxels, 2 rank)`."""
     step: Float
-    """What a step of a voxel is worth. Shape `(voxels)`."""
+    """Size of a step in each voxel. Shape `(voxels)`."""
 
 
 def rounded(fingerprints: Fingerprints) -> Rounded:
-    """Round the measured and the fitted coefficients; rounding what was rounded changes nothing."""
+    """Round the measured and the fitted coefficients; rounding them again changes nothing."""
     measured, fitted = parts(fingerprints.measured), parts(fingerprints.fitted)
     largest = np.abs(measured).max(axis=1, initial=0)
     step = (np.where(largest > 0, largest, 1) / STEPS).astype(np.float32)
@@ -49,14 +50,14 @@ def rounded(fingerprints: Fingerprints) -> Rounded:
 
 
 def parts(signals: Complex) -> Float:
-    """Put real and imaginary parts side by side: `(n, rank)` complex to `(n, 2 rank)`."""
+    """Interleave real and imaginary parts: `(n, rank)` complex to `(n, 2 rank)`."""
     return np.ascontiguousarray(signals).view(np.float32)
 
 
 def write_fingerprints(fingerprints: Fingerprints, path: Path) -> None:
-    """Write fingerprints, rounded, to a temporary path, as part of a result that is renamed as a whole.
+    """Write rounded fingerprints to a temporary path, as part of a result that is renamed as a whole.
 
-    OSError if the disk does not take the file.
+    OSError if the file cannot be written to the disk.
     """
     steps = rounded(fingerprints)
     with creating(path, FINGERPRINTS) as sink:

@@ -23,22 +23,22 @@ _CHUNK_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramesHeader:
-    """What a frames file holds, without its images."""
+    """Contents of a frames file, without its images."""
 
     name: str
-    """The scan's name."""
+    """Name of the scan."""
     n_slices: int
-    """Slices of the scan."""
+    """Number of slices."""
     n_frames: int
-    """Frames of a slice, whether the file holds them or their coefficients."""
+    """Number of frames per slice, whether the file holds frames or coefficients."""
     rank: int | None
-    """Coefficients of a voxel; None if the file holds frames."""
+    """Number of coefficients per voxel; None if the file holds frames."""
     matrix: tuple[int, int]
-    """Voxels along y and along x."""
+    """Number of voxels along y and along x."""
     sequence_hash: str
     """Hash of the sequence that was measured."""
     protocol: Protocol
-    """What the frames were reconstructed for."""
+    """Protocol for which the frames were reconstructed."""
     provenance: Provenance
     """How they were made."""
 
@@ -51,10 +51,10 @@ def save_frames(
     provenance: Callable[[], Provenance],
     force: bool = False,
 ) -> None:
-    """Write a frame series, or its slices one after the other, and the protocol whose sequence was measured.
+    """Write a frame series, whole or slice by slice, with the protocol of the measured sequence.
 
-    `provenance` says how the series was made, and is called after the last slice. ValueError if series and protocol are
-    not of one sequence; other errors as of `atomic.writing`.
+    `provenance` returns how the series was made, and is called after the last slice. ValueError if series and protocol
+    differ in their sequence; for other errors, see `atomic.writing`.
     """
     with writing(path, force=force) as partial, creating(partial, FRAMES) as sink:
         sink.protocol(protocol)
@@ -83,29 +83,29 @@ def _check_sequence(series: FrameSeries, protocol: Protocol) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSeries:
-    """The slices of a frames file, each read when asked for."""
+    """The slices of a frames file, each read on demand."""
 
     path: Path
     """The file."""
     header: FramesHeader
-    """What it holds."""
+    """Contents of the file, without its images."""
 
     @property
     def n_slices(self) -> int:
-        """Slices of the scan."""
+        """Number of slices."""
         return self.header.n_slices
 
     @property
     def notes(self) -> dict[str, object]:
-        """What was recorded of the slices when they were made."""
+        """Notes that were recorded when the slices were made."""
         return dict(self.header.provenance.notes)
 
     @property
     def coil_maps(self) -> None:
-        """A frames file keeps none."""
+        """None: a frames file holds no coil maps."""
 
     def __iter__(self) -> Iterator[FrameSeries]:
-        """Read one slice after the other; errors as of `load_frames`."""
+        """Read one slice after the other; for the errors, see `load_frames`."""
         for s in range(self.n_slices):
             with opening(self.path, FRAMES) as source:
                 one = _read(source, self.header, slice(s, s + 1))
@@ -143,7 +143,7 @@ def _read(source: Source, header: FramesHeader, slices: slice) -> FrameSeries:
 
 
 def read_frames_header(path: str | Path) -> FramesHeader:
-    """Read what a frames file holds, leaving the images where they are; errors as of `load_frames`."""
+    """Read the contents of a frames file without its images; for the errors, see `load_frames`."""
     with opening(path, FRAMES) as source:
         return _header(source)
 

@@ -1,6 +1,6 @@
-"""Kinds: what a file is, told by its content, so that one that was not wanted is named for what it is.
+"""Kinds: recognise the kind of a file by its content, so that errors can say what an unexpected file is.
 
-Looking costs milliseconds: nothing is imported that takes long, and no more is read than a kind is told by.
+This takes milliseconds: no slow imports, and only the bytes that identify a kind are read.
 """
 
 import gzip
@@ -32,7 +32,7 @@ _VAGUE = (_UNKNOWN, _OTHER_HDF5)
 _DAMAGED = ""
 _DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 _HEAD_BYTES = 512
-"""Enough for every mark at the begin of a file that is looked for here."""
+"""Bytes read from the start of a file; enough for all signatures in `_MARKS`."""
 _MARKS = (
     (0, b"\x89HDF\r\n\x1a\n", "hdf5"),
     (0, b"PK\x03\x04", "zip"),
@@ -48,13 +48,13 @@ _MARKS = (
 
 
 def refuse_other(path: Path, *wanted: Kind, cure: str = "") -> None:
-    """Refuse a path that cannot be read, or is of another kind than those that are wanted.
+    """Refuse a path that cannot be read, or is not of one of the wanted kinds.
 
-    What is wrong inside a file is left to its reader, and so is one that nothing is known of where anyone's may be
-    wanted: a raw scan, a truth, a sequence or a protocol. The cure says what to do instead; if not given, how to get
-    one of the first kind.
+    Damage inside a file is left to its reader. So are files of unknown kind if a raw scan, a truth, a sequence or a
+    protocol is wanted, because other programs write these too. `cure` says what to do instead; by default, how to get a
+    file of the first kind.
 
-    InputError if it is not there, empty, unreadable or of another kind; the error says what it is.
+    InputError if the path is missing, empty, unreadable or of another kind; the error says what it is.
     """
     expected = f"{' or '.join(kind.noun for kind in wanted)} was expected; {cure or wanted[0].cure}"
     try:
@@ -73,7 +73,7 @@ def refuse_other(path: Path, *wanted: Kind, cure: str = "") -> None:
 
 
 def kind_of(path: Path) -> tuple[Kind | None, str]:
-    """Tell what a readable path is: its kind, None if mrfpipe reads no such, and what to call it, empty if damaged."""
+    """Return the kind of a readable path, None if mrfpipe does not read it, and its name in words, empty if damaged."""
     with suppress(*_DAMAGE):
         return _folder(path) if path.is_dir() else _file(path)
     return None, _DAMAGED
@@ -121,7 +121,7 @@ def _mark(head: bytes) -> str:
 
 
 def _is_weights(head: bytes) -> bool:
-    """Tell safetensors: the length of a JSON header, and the header."""
+    """Return whether a file is safetensors: the length of a JSON header, then the header."""
     return len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 1 << 30
 
 

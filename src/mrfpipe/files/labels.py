@@ -1,4 +1,4 @@
-"""Labels: regions that somebody drew on the maps of a scan, from a NIfTI image, and their names, from a table."""
+"""Labels: regions drawn on the maps of a scan, read from a NIfTI image, and their names, read from a table."""
 
 import csv
 import re
@@ -21,10 +21,10 @@ _ITK_SNAP = re.compile(r'\s*(\d+)\s+(?:\S+\s+){6}"(.*)"\s*')
 
 
 def load_labels(path: str | Path, maps: ParameterMaps) -> Int:
-    """Read the labels of regions, 0 for none, drawn on `maps`: a NIfTI image of whole numbers with axes (x, y, slice).
+    """Read the labels of regions drawn on `maps`, 0 for none: a NIfTI image of integers with axes (x, y, slice).
 
-    Shape `(slices, y, x)`. InputError if it is no such image, or holds no region; MismatchError if it has another shape
-    or lies elsewhere than the maps.
+    Shape `(slices, y, x)`. InputError if it is not such an image or holds no region; MismatchError if its shape or
+    position differs from the maps.
     """
     path = Path(path)
     labels = read_image(path, "the maps", maps.mask.shape, maps.affine, _CURE)
@@ -38,22 +38,22 @@ def load_labels(path: str | Path, maps: ParameterMaps) -> Int:
 
 
 def load_regions(path: str | Path, maps: ParameterMaps, names: str | Path | None = None) -> tuple[Int, dict[int, str]]:
-    """Read regions drawn on `maps` and the name of each: the labels as `load_labels` gives them, and names by number.
+    """Read the regions drawn on `maps` and their names: labels as from `load_labels`, and names by label.
 
     Parameters
     ----------
     path
         The label image.
     maps
-        What the regions were drawn on.
+        The maps on which the regions were drawn.
     names
-        A table that `load_names` reads. If not given, the one beside the image, of its name and ending in ``.tsv``,
-        ``.csv`` or ``.txt``; without any, regions are called by their numbers.
+        A table that `load_names` reads. If not given, a table beside the image with the same name and the suffix
+        ``.tsv``, ``.csv`` or ``.txt``; without such a table, regions are named by their numbers.
 
     Raises
     ------
     InputError, MismatchError
-        As `load_labels` and `load_names`, and if the table lacks the name of a region.
+        See `load_labels` and `load_names`; InputError also if the table lacks the name of a region.
     """
     path = Path(path)
     labels = load_labels(path, maps)
@@ -74,18 +74,18 @@ def tables_beside(path: Path) -> list[Path]:
 
 
 def load_names(path: Path) -> dict[int, str]:
-    """Read the names of regions by their numbers.
+    """Read the names of regions by number.
 
     Parameters
     ----------
     path
-        A table with columns ``index`` and ``name``, as BIDS has beside segmentations; one without a header, with the
-        number first and then the name; or label descriptions of ITK-SNAP. Separated by tabs, commas or semicolons.
+        A table with columns ``index`` and ``name``, as BIDS has for segmentations; a table without a header, with
+        number and name; or a label description file of ITK-SNAP. Tables are separated by tabs, commas or semicolons.
 
     Raises
     ------
     InputError
-        If it cannot be read, is something else, or names a region twice.
+        If the file cannot be read, is not such a table, or names a region twice.
     """
     cure = "a table of names has the columns index and name, or is a label description file of ITK-SNAP"
     try:

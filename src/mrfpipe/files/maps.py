@@ -22,9 +22,9 @@ def save_maps(maps: ParameterMaps, path: str | Path, provenance: Provenance, *, 
     Parameters
     ----------
     maps
-        What to write.
+        The maps to write.
     path
-        The file to be.
+        Path of the file.
     provenance
         How the maps were made.
     force
@@ -33,19 +33,19 @@ def save_maps(maps: ParameterMaps, path: str | Path, provenance: Provenance, *, 
     Raises
     ------
     OutputExistsError, ResourceError
-        As `atomic.writing`.
+        See `atomic.writing`.
     """
     with writing(path, force=force) as partial:
         write_maps(maps, partial, provenance)
 
 
 def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
-    """Write parameter maps to a temporary path, as part of something larger that is renamed as a whole.
+    """Write parameter maps to a temporary path, as part of an output that is renamed as a whole.
 
     Raises
     ------
     OSError
-        If the disk does not take the file.
+        If the file cannot be written to the disk.
     """
     with creating(path, MAPS) as sink:
         sink.text("provenance", provenance.to_json())
@@ -57,7 +57,7 @@ def write_maps(maps: ParameterMaps, path: Path, provenance: Provenance) -> None:
 
 
 def load_maps(path: str | Path) -> ParameterMaps:
-    """Read parameter maps, back in SI units.
+    """Read parameter maps, and convert them to SI units.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def load_maps(path: str | Path) -> ParameterMaps:
 
 
 def read_maps_provenance(path: str | Path) -> Provenance:
-    """Read how the maps of a file were made, leaving the maps where they are; errors as of `load_maps`."""
+    """Read the provenance of a maps file without its maps; for the errors, see `load_maps`."""
     with opening(path, MAPS) as source:
         source.shape("mask", _AXES, np.uint8)
         return source.provenance()

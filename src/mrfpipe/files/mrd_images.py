@@ -1,8 +1,8 @@
-"""MRD images: every map as images that a scanner's software takes, one a slice, and one series a map.
+"""MRD images: every map as images for the software of a scanner, one series per map and one image per slice.
 
-Values are 16-bit integers, scaled so that ``value = RescaleSlope * pixel + RescaleIntercept`` is in the unit of files:
-half a step is less than 2e-5 of what a map's values span. Pixels are 1 to 32767, and 0 where a map is not defined. What
-an image is stands in its meta attributes, by the names that Siemens' software reads.
+Pixels are 16-bit integers, scaled so that ``value = RescaleSlope * pixel + RescaleIntercept`` is in the unit of files;
+the rounding error, half a step, is less than 2e-5 of the range of a map. Pixels are 1 to 32767, and 0 where a map is
+not defined. The meta attributes describe an image, with the names that Siemens software reads.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import DEVIATION, GAP, M0, MATCH, Parameter, Quality
 
 MOST = 32767
-"""The largest pixel."""
+"""The largest pixel value."""
 
 
 def images_of(maps: ParameterMaps, method: str) -> Iterator[ismrmrd.Image]:
-    """Make the images of all maps, slice by slice; `method` says in words how the maps were made."""
+    """Yield the images of all maps, slice by slice; `method` describes in words how the maps were made."""
     stack = stack_of(maps.affine, maps.mask.shape[-1], len(maps.mask))
     voxel_mm = np.linalg.norm(maps.affine[:3, :3], axis=0)
     for series, (one, values) in enumerate(maps.images(), start=1):
@@ -41,7 +41,7 @@ def images_of(maps: ParameterMaps, method: str) -> Iterator[ismrmrd.Image]:
 
 
 def _scaling(values: Float | Byte, maps: ParameterMaps) -> tuple[float, float]:
-    """Return the value of a step and of pixel 0; a map of whole numbers keeps them."""
+    """Return the slope (value of a step) and the intercept (value of pixel 0); maps of integers have slope 1."""
     inside = values[maps.mask].astype(np.float64)
     if values.dtype == np.uint8 or not inside.size:
         return 1.0, -1.0

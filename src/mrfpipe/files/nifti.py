@@ -1,4 +1,4 @@
-"""NIfTI: an image a map, for viewers and statistics, with a JSON sidecar of how it was made; and images of others."""
+"""NIfTI: write every map as an image with a JSON sidecar, for viewers and statistics; read images of other programs."""
 
 import json
 import shlex
@@ -13,17 +13,17 @@ from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
 
 _NEAR = 0.01
-"""By how much, in parts of a voxel's smallest side, corners of two images may lie apart: NIfTI keeps affines in
-float32, and a viewer may keep them as angles."""
+"""Largest distance between corresponding corners of two images, relative to the smallest side of a voxel: NIfTI stores
+affines in float32, and viewers may store them as angles."""
 _VOXELS_AT = 352
-"""Byte at which the voxels of a NIfTI-1 file begin that has no extensions."""
+"""Byte at which the voxels begin in a NIfTI-1 file without extensions."""
 
 
 def read_image(path: Path, what: str, shape: tuple[int, ...], affine: Double, cure: str) -> Double:
-    """Read an image that somebody made for ``what``, which has this shape and affine.
+    """Read an image that must have this shape and affine, those of ``what``.
 
-    Its axes are (x, y, slice); shape `(slices, y, x)`. InputError if it is no NIfTI image, MismatchError if it has
-    another shape or lies elsewhere; errors end with the cure.
+    The axes of the file are (x, y, slice); the returned shape is `(slices, y, x)`. InputError if it is not a NIfTI
+    image, MismatchError if its shape or position differs; errors end with the cure.
     """
     import nibabel as nib
 
@@ -46,9 +46,9 @@ def read_image(path: Path, what: str, shape: tuple[int, ...], affine: Double, cu
 
 
 def check_place(path: Path, found: Double, what: str, shape: tuple[int, ...], affine: Double, cure: str) -> None:
-    """Check that an affine lies where ``what``, of this shape `(slices, y, x)` and affine, does.
+    """Check that an affine agrees with the affine of ``what``, which has shape `(slices, y, x)`.
 
-    MismatchError if corners are apart by more than a hundredth of a voxel; the error ends with the cure.
+    MismatchError if any corners are apart by more than a hundredth of a voxel; the error ends with the cure.
     """
     n_slices, n_y, n_x = shape
     corners = np.array([[x, y, s, 1] for x in (0, n_x - 1) for y in (0, n_y - 1) for s in (0, n_slices - 1)]).T
@@ -60,23 +60,23 @@ def check_place(path: Path, found: Double, what: str, shape: tuple[int, ...], af
 
 
 def save_nifti(maps: ParameterMaps, folder: str | Path, provenance: Provenance) -> None:
-    """Write every map to ``NAME.nii.gz`` with a sidecar ``NAME.json`` beside it, NaN outside the mask.
+    """Write every map to ``NAME.nii.gz``, NaN outside the mask, with a sidecar ``NAME.json``.
 
     Not atomic by itself; see `results.save_result`.
 
     Parameters
     ----------
     maps
-        What to write.
+        The maps to write.
     folder
-        Where to; made if it is missing.
+        Folder to write to; created if it is missing.
     provenance
         How the maps were made.
 
     Raises
     ------
     OSError
-        If the disk does not take the files.
+        If the files cannot be written to the disk.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,9 +93,9 @@ def write_image(values: Float | Byte, maps: ParameterMaps, path: Path) -> None:
     values
         The map. Shape `(slices, y, x)`.
     maps
-        The maps it is one of, for mask and geometry.
+        The maps to which it belongs, for mask and geometry.
     path
-        The file to be.
+        Path of the file.
     """
     import nibabel as nib
 
@@ -103,13 +103,13 @@ def write_image(values: Float | Byte, maps: ParameterMaps, path: Path) -> None:
 
 
 def label_header(maps: ParameterMaps) -> bytes:
-    """Return what a NIfTI file of labels drawn on maps begins with; voxels follow as little-endian int32, x fastest."""
+    """Return the header of a NIfTI file of labels for these maps; voxels follow as little-endian int32, x fastest."""
     file: bytes = _image(np.zeros(maps.mask.shape, np.int32), maps.affine).to_bytes()
     return file[:_VOXELS_AT]
 
 
 def _image(values: Float | ShortInt, affine: Double) -> Any:  # noqa: ANN401 - nibabel has no types
-    """Make an image with axes (x, y, slice) of values of shape `(slices, y, x)`."""
+    """Make an image with axes (x, y, slice) from values of shape `(slices, y, x)`."""
     import nibabel as nib
 
     image: Any = nib.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), affine)  # type: ignore[no-untyped-call]
@@ -120,7 +120,7 @@ def _image(values: Float | ShortInt, affine: Double) -> Any:  # noqa: ANN401 - n
 
 
 def sidecar(provenance: Provenance, unit: str, description: str) -> dict[str, object]:
-    """Say in the manner of BIDS what an image is and how it was made."""
+    """Return the content of a BIDS sidecar: what an image is and how it was made."""
     return {
         "Description": description,
         "Units": unit,
@@ -138,5 +138,5 @@ def sidecar(provenance: Provenance, unit: str, description: str) -> dict[str, ob
 
 
 def write_json(content: dict[str, object], path: Path) -> None:
-    """Write a JSON file for people and programs."""
+    """Write an indented JSON file."""
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Provenance: what a result was made from, by which command and with which software."""
+"""Provenance: the inputs, command and software that a result was made with."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ _SOFTWARE = ("mrfpipe", "numpy", "torch", "sigpy", "numba")
 
 
 def software_versions() -> dict[str, str]:
-    """Return the versions of Python, of mrfpipe and of the libraries that numbers depend on, where installed."""
+    """Return the versions of Python, mrfpipe and the installed libraries that the values of results depend on."""
     versions = {"python": platform.python_version()}
     for name in _SOFTWARE:
         try:
@@ -30,30 +30,30 @@ def software_versions() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """All that decides the values of a result: what has an equal one need not be made again.
+    """Everything that determines the values of a result; a result with an equal recipe need not be made again.
 
-    The method in words, for people, is told from the same values; nothing is read from it.
+    The description of the method in words is made from the same values, and is never parsed.
     """
 
     kind: str
-    """What was done: frames, matching or network."""
+    """Kind of processing: frames, matching or network."""
     scan: str
     """sha256 of the scan's file."""
     by: str | None
-    """sha256 of the dictionary's file or the network's folder; None if there was neither."""
+    """sha256 of the dictionary file or the network folder; None if there was neither."""
     protocol: str
     """Hash of the protocol."""
     signal_model: str | None = None
     """How the dictionary was simulated; None if there was none."""
     imaging: Mapping[str, Setting]
-    """How the raw scan became a series; empty if the scan came as a series."""
+    """Settings of the reconstruction; empty if the input was a frame series."""
     options: Mapping[str, Setting]
-    """What else was chosen."""
+    """All other settings."""
     mrfpipe: str = __version__
-    """Version that did it."""
+    """Version of mrfpipe."""
 
     def differences(self, other: "Recipe") -> list[str]:
-        """Name what is not the same in another recipe."""
+        """Return the names of the settings that differ from another recipe."""
         ours, theirs = _flat(self), _flat(other)
         return [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
 
@@ -67,7 +67,7 @@ def _flat(recipe: Recipe) -> dict[str, Setting]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """How a result came to be; written into every result."""
+    """How a result was made; written into every result."""
 
     command: list[str]
     """The command line, word by word."""
@@ -80,7 +80,7 @@ class Provenance:
     method: str
     """How the parameters were estimated, in words."""
     device: str
-    """What computed it."""
+    """Device that computed it."""
     started: str
     """Start in UTC, ISO 8601."""
     duration_s: float
@@ -90,9 +90,9 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=software_versions)
     """Version of each software."""
     notes: dict[str, object] = field(default_factory=dict)
-    """Whatever else is to be known; values that JSON can hold."""
+    """Any further notes; values that can be written as JSON."""
     recipe: Recipe | None = None
-    """What decides the values, for comparison; None in results of before there were any."""
+    """Everything that determines the values, for comparison; None in results from before recipes existed."""
 
     def to_json(self) -> str:
         """Write as JSON, keys sorted."""
@@ -100,9 +100,9 @@ class Provenance:
 
     @property
     def result_id(self) -> str:
-        """What tells the result from all others, made again by the same command: ratings name by it what they rate.
+        """Unique id of the result, even if the same command is run again; ratings refer to results by it.
 
-        A sha256 over keys that stay, so that keys which later versions add do not change it.
+        It is a sha256 over a fixed set of keys, so that keys added in later versions do not change it.
         """
         kept = (self.inputs, self.protocol_hash, self.method, self.started, self.duration_s)
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
@@ -156,7 +156,7 @@ def _require(name: str, holds: bool) -> None:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Compute the sha256 of a file, read in parts; of a folder, that over the names and sha256 of its files, sorted.
+    """Compute the sha256 of a file; for a folder, of the sorted names and sha256 of all its files.
 
     Raises
     ------
@@ -177,16 +177,16 @@ def sha256_of(path: str | Path) -> str:
 
 
 def sha256_beside(path: Path) -> Callable[[], str]:
-    """Begin `sha256_of` on a thread, beside the work on the file; what is returned waits for its result or error.
+    """Start `sha256_of` in a thread; return a function that waits for its result or error.
 
-    Nobody waits for the thread of work that fails.
+    The thread is a daemon: if the other work fails, the program does not wait for it.
     """
     future = Future[str]()
 
     def compute() -> None:
         try:
             future.set_result(sha256_of(path))
-        except Exception as e:  # noqa: BLE001 - raised where it is waited for
+        except Exception as e:  # noqa: BLE001 - raised by the function that waits
             future.set_exception(e)
 
     Thread(target=compute, daemon=True).start()

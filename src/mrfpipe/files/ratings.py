@@ -1,4 +1,4 @@
-"""Ratings: what a reader thinks of a result, as its page saves it."""
+"""Ratings: a reader's assessment of a result, as saved from its page."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,25 +12,25 @@ from mrfpipe.errors import InputError
 Verdict = Literal["pass", "doubtful", "fail", "artefact"]
 _FORMAT, _VERSION = "mrfpipe-rating", 1
 _NAMES = "*.rating*.json"
-"""Browsers number a file that is downloaded again: ``P01.rating (1).json``."""
+"""Pattern of file names; browsers number a file that is downloaded again: ``P01.rating (1).json``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rating:
-    """What a reader thinks of a result."""
+    """A reader's assessment of a result."""
 
     result: str
     """Name of the result."""
     result_id: str
-    """Which result it is, as `mrfpipe.files.provenance.Provenance.result_id` tells."""
+    """Id of the result, see `mrfpipe.files.provenance.Provenance.result_id`."""
     rating: Verdict
     """The verdict."""
     comment: str
-    """What else there is to say; may be empty."""
+    """Free text; may be empty."""
     rater: str
-    """Who rated; may be empty."""
+    """Name of the rater; may be empty."""
     date: datetime
-    """When the rating was saved, with its time zone."""
+    """Date and time of the rating, with time zone."""
 
 
 def load_rating(path: str | Path) -> Rating:
@@ -51,13 +51,13 @@ def load_rating(path: str | Path) -> Rating:
 
 
 def find_ratings(*folders: Path) -> list[Path]:
-    """Return the ratings that lie in folders, whatever numbers a browser gave them; each file once."""
+    """Return the rating files in folders, including those that a browser has numbered; each file once."""
     found = (path for folder in folders for path in sorted(folder.glob(_NAMES)) if path.is_file())
     return list({path.resolve(): path for path in found}.values())
 
 
 def newest(ratings: Iterable[Rating]) -> tuple[Rating, ...]:
-    """Return the last rating of every rater, in the order of the raters' names."""
+    """Return the latest rating of every rater, sorted by the names of the raters."""
     last = {rating.rater: rating for rating in sorted(ratings, key=lambda rating: rating.date)}
     return tuple(last[rater] for rater in sorted(last))
 

@@ -1,4 +1,4 @@
-"""Results: the folder that a scan's maps are written to, for programs, viewers and people at once."""
+"""Results: the folder with the maps of a scan, in formats for programs, viewers and people."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -22,11 +22,11 @@ from mrfpipe.files.schemas import FRAMES, schema_of
 from mrfpipe.maps import Fingerprints, ParameterMaps
 
 FINGERPRINTS_FILE = "fingerprints.h5"
-"""The file beside it with the signals that the maps were read from."""
+"""File in a result folder with the signals from which the maps were estimated."""
 
 
 def scan_name(path: str | Path) -> str:
-    """Return what a raw scan or frames file calls its scan: results are named after it.
+    """Return the name of the scan in a raw scan or frames file; results are named after it.
 
     Raises
     ------
@@ -52,37 +52,37 @@ def save_result(
     force: bool,
     extra: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write a result folder: ``maps.h5`` and the images, all or nothing.
+    """Write a result folder with ``maps.h5`` and the images: completely, or not at all.
 
     Parameters
     ----------
     folder
-        The folder to be; its name is the scan's, or that of its subject or session.
+        Path of the folder; it is named after the scan, or after its subject or session.
     maps, provenance, fingerprints
-        What to write, how it was made, and the signals of the voxels inside the mask, if they are to be kept.
+        The maps, how they were made, and optionally the signals of the voxels inside the mask.
     bids
-        Whether the folder is a scan of a BIDS derivative dataset, as `bids.scan_folder` gives it.
+        Whether the folder is a scan of a BIDS derivative dataset, as returned by `bids.scan_folder`.
     dicom
-        Whether the maps are written as DICOM parametric maps, too.
+        Whether the maps are also written as DICOM parametric maps.
     dicom_int16
-        Whether they are written as plain MR images of DICOM, too.
+        Whether the maps are also written as plain DICOM MR images.
     identity
-        Whom the maps are of, for DICOM.
+        Patient, study and frame of reference, for DICOM.
     force
         Whether an existing result is replaced.
     extra
-        Called with the unfinished folder to add files of its own, while the others are written.
+        Function that adds further files to the unfinished folder, called while the others are written.
 
     Raises
     ------
     OutputExistsError
-        If the folder exists and `force` is not given, or holds something that is not a result.
+        If the folder exists and `force` is not given, or the folder is not a result.
     ResourceError
-        If the disk does not take the files, or highdicom is needed and not installed.
+        If the files cannot be written to the disk, or highdicom is needed and not installed.
     """
     folder, name = Path(folder), scan_entities(Path(folder))
     with writing(folder, force=force, marker=MAPS_FILE) as partial:
-        with ThreadPoolExecutor() as pool:  # most of the time is compression, which lets other threads compute
+        with ThreadPoolExecutor() as pool:  # most of the time is spent in compression, which releases the GIL
             written = [pool.submit(write_maps, maps, partial / MAPS_FILE, provenance)]
             if fingerprints is not None:
                 written.append(pool.submit(write_fingerprints, fingerprints, partial / FINGERPRINTS_FILE))
@@ -103,7 +103,7 @@ def save_result(
 
 
 def find_maps(path: str | Path) -> Path:
-    """Return the maps file of a result: the file itself, that in a result folder, or that of the only result below it.
+    """Return the maps file of a result, given the file, its result folder, or a folder with only one result.
 
     Raises
     ------
@@ -128,9 +128,9 @@ def find_maps(path: str | Path) -> Path:
 
 
 def find_all_maps(path: str | Path) -> list[Path]:
-    """Return the maps files of all results of a path: those of `find_maps`, or of several results below a folder.
+    """Return the maps files of all results of a path, as `find_maps`, but for any number of results in a folder.
 
-    Below a BIDS dataset they may be of sessions.
+    In a BIDS dataset, results of sessions are found too.
 
     Raises
     ------
@@ -143,21 +143,21 @@ def find_all_maps(path: str | Path) -> list[Path]:
 
 
 def names_of(maps_files: Iterable[Path]) -> dict[Path, str]:
-    """Name results by their scans, and those of one name by the folder above, too."""
+    """Name results after their scans; if names coincide, prepend the name of the parent folder."""
     scans = {file: scan_entities(file.resolve().parent) for file in maps_files}
     count = Counter(scans.values())
     return {f: name if count[name] == 1 else f"{f.resolve().parent.parent.name}/{name}" for f, name in scans.items()}
 
 
 def find_fingerprints(maps_file: Path, maps: ParameterMaps) -> Fingerprints | None:
-    """Read the fingerprints that lie beside a maps file; None if the result keeps none.
+    """Read the fingerprints beside a maps file; None if the result has none.
 
     Raises
     ------
     InputError
         If they are damaged.
     MismatchError
-        If they are not those of as many voxels.
+        If their number differs from the number of voxels in the mask.
     """
     path = maps_file.with_name(FINGERPRINTS_FILE)
     if not path.exists():

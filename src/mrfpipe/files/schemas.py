@@ -1,4 +1,4 @@
-"""Schemas: the kinds of HDF5 files that mrfpipe writes and reads, and how to tell which one a file is."""
+"""Schemas: the kinds of HDF5 files that mrfpipe writes and reads, and how to recognise them."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ class Kind:
     """A kind of file."""
 
     noun: str
-    """What people call it."""
+    """Name in messages, with its article."""
     cure: str
     """How to get one."""
 
@@ -21,7 +21,7 @@ class Schema(Kind):
     """A kind of HDF5 file that mrfpipe writes."""
 
     name: str
-    """What the file's attribute ``schema`` says."""
+    """Value of the attribute ``schema`` of the file."""
 
 
 DICTIONARY = Schema(name="mrfpipe-dictionary/2", noun="a dictionary", cure="make one with mrfpipe simulate")
@@ -34,7 +34,7 @@ SCHEMAS = (DICTIONARY, FRAMES, FINGERPRINTS, MAPS)
 
 
 def schema_of(path: Path) -> str | None:
-    """Return the schema that a file says it has; None for a file that is not of mrfpipe, or not readable."""
+    """Return the schema that a file declares; None if it was not written by mrfpipe, or is not readable."""
     import h5py
 
     with suppress(OSError, RuntimeError, LookupError, ValueError, TypeError):
@@ -45,11 +45,11 @@ def schema_of(path: Path) -> str | None:
 
 
 def schema_in(file: Any) -> str | None:  # noqa: ANN401 - h5py has no types
-    """Return the schema that an open file says it has."""
+    """Return the schema that an open file declares."""
     value = file.attrs.get("schema")
     return as_text(value) if isinstance(value, bytes | str) else None
 
 
 def as_text(value: bytes | str) -> str:
-    """Return a text attribute as a text, whatever way it was stored."""
+    """Return a text attribute as a string, whether it was stored as bytes or as a string."""
     return value if isinstance(value, str) else bytes(value).decode()

@@ -1,7 +1,7 @@
-"""Sink: an HDF5 file of a schema that is being written.
+"""Sink: write an HDF5 file of a schema.
 
-Every file says its schema and the version that wrote it, and every dataset its unit and axes. Datasets and metadata
-carry checksums, so that a damaged file is refused and never read as other numbers.
+Every file states its schema and the version that wrote it, and every dataset its unit and axes. Datasets and metadata
+have checksums, so that a damaged file is refused instead of read with wrong numbers.
 """
 
 from collections.abc import Iterator
@@ -20,24 +20,24 @@ from mrfpipe.protocol import Protocol, parse_protocol
 from mrfpipe.version import __version__
 
 _FORMAT = ("v110", "v110")
-"""File format of HDF5 1.10: the oldest whose metadata has checksums."""
+"""File format of HDF5 1.10: the oldest with checksums for metadata."""
 _GZIP_LEVEL = 1
-"""Level 4 takes half as long again, for maps and fingerprints that are 3 and 7 % smaller."""
+"""Compression level. Level 4 takes one and a half times as long; maps are 3 % smaller, fingerprints 7 %."""
 
 
 class Sink:
-    """A file that is being written."""
+    """An HDF5 file that is being written."""
 
     def __init__(self, file: Any) -> None:  # noqa: ANN401 - h5py has no types
         self._file = file
 
     def text(self, name: str, value: str) -> None:
-        """Write an attribute that is a text."""
+        """Write a text attribute."""
         encoded = value.encode()
         self._file.attrs[name] = np.array(encoded, h5py.string_dtype("utf-8", max(1, len(encoded))))
 
     def number(self, name: str, value: float) -> None:
-        """Write an attribute that is a number."""
+        """Write a number attribute."""
         self._file.attrs[name] = np.float64(value)
 
     def array(
@@ -51,7 +51,7 @@ class Sink:
         gzip: bool = False,
         grows: bool = False,
     ) -> None:
-        """Write a dataset with its axes and unit, in one chunk unless told otherwise; it may grow along its first."""
+        """Write a dataset with axes and unit, by default in one chunk; optionally, it can grow along its first axis."""
         stored = array.view(np.uint8) if array.dtype == np.bool_ else array
         packing = {"compression": "gzip", "compression_opts": _GZIP_LEVEL, "shuffle": True} if gzip else {}
         dataset = self._file.create_dataset(
@@ -68,7 +68,7 @@ class Sink:
     def append(
         self, name: str, array: npt.NDArray[Any], axes: str, unit: str, *, chunks: tuple[int, ...], gzip: bool = False
     ) -> None:
-        """Write a dataset, or what follows along its first axis if it is there."""
+        """Write a dataset, or append to it along its first axis if it exists."""
         if name not in self._file:
             self.array(name, array, axes, unit, chunks=chunks, gzip=gzip, grows=True)
             return
@@ -78,9 +78,9 @@ class Sink:
         dataset[before:] = stored
 
     def protocol(self, protocol: Protocol) -> None:
-        """Write the protocol's text and hash.
+        """Write the text and the hash of a protocol.
 
-        ValueError if its values are none that a protocol can have, so that the file could not be read.
+        ValueError if the protocol has values that could not be read back.
         """
         try:
             readable = parse_protocol(protocol.toml, protocol.name).hash == protocol.hash
@@ -97,7 +97,7 @@ class Sink:
 def creating(path: Path, schema: Schema) -> Iterator[Sink]:
     """Create a file of a schema at a temporary path (see `atomic.writing`).
 
-    OSError if the disk does not take the file.
+    OSError if the file cannot be written to the disk.
     """
     with path.open("w+b", buffering=0) as raw:
         disk = _Disk(raw)
@@ -113,10 +113,10 @@ def creating(path: Path, schema: Schema) -> Iterator[Sink]:
 
 
 class _Disk:
-    """A file for HDF5 to write to that never fails while HDF5 is at work.
+    """A file object for HDF5 whose writes never raise errors.
 
-    A full disk, or an interrupt, in the middle of HDF5's own writing leaves it in a state in which the process crashes
-    later. So the first failure is kept for after the file is closed, and nothing is written from then on.
+    A full disk or an interrupt while HDF5 writes leaves the library in a state in which the process crashes later.
+    Therefore the first error is kept until the file is closed, and nothing is written after it.
     """
 
     def __init__(self, raw: FileIO) -> None:
@@ -153,4 +153,4 @@ class _Disk:
             return size or 0
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing, as writes are not buffered."""

@@ -1,4 +1,4 @@
-"""Source: an HDF5 file of a known schema open for reading, every value checked before it is believed."""
+"""Source: read an HDF5 file of a known schema, and check every value."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,44 +17,44 @@ from mrfpipe.files.schemas import Schema, as_text, schema_in
 from mrfpipe.protocol import Protocol, parse_protocol
 
 _DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
-"""What h5py, and the checks of what it read, raise for a file that is not what it should be."""
+"""Errors that h5py and the checks raise for an invalid file."""
 _MOST_COMPRESSION = 1100
-"""Gzip shrinks data at most 1032-fold; a dataset that claims more is not all there."""
+"""Largest compression ratio accepted. Gzip reaches at most 1032; a dataset that claims more is incomplete."""
 EVERYTHING = slice(None)
 
 
 class Source:
-    """An open file whose schema is right; hands out checked values."""
+    """An open file of the right schema, which returns checked values."""
 
     def __init__(self, file: Any, path: Path, schema: Schema) -> None:  # noqa: ANN401 - h5py has no types
         self._file, self._path, self._schema = file, path, schema
 
     def error(self, complaint: str) -> InputError:
-        """Make the error for something wrong with the file."""
+        """Return the error for a complaint about the file."""
         return InputError(f"{self._path}: {complaint}; {self._schema.cure}.")
 
     def text(self, name: str) -> str:
-        """Return an attribute that is a text."""
+        """Return a text attribute."""
         value = self._file.attrs.get(name)
         if not isinstance(value, bytes | str):
             raise self.error(f"attribute {name} is missing or no text")
         return as_text(value)
 
     def number(self, name: str) -> float:
-        """Return an attribute that is a finite number."""
+        """Return a number attribute, which must be finite."""
         value = self._file.attrs.get(name)
         if not isinstance(value, float | int | np.floating) or not np.isfinite(value):
             raise self.error(f"attribute {name} is missing or no finite number")
         return float(value)
 
     def holds(self, name: str) -> bool:
-        """Tell whether the file has a dataset, or folder of datasets, of this name."""
+        """Return whether the file has a dataset or group of this name."""
         return name in self._file
 
     def shape(
         self, name: str, axes: str, dtype: npt.DTypeLike, sizes: Mapping[str, int] | None = None
     ) -> dict[str, int]:
-        """Check a dataset against its axes and type without reading it; return the size of every axis."""
+        """Check axes and type of a dataset without reading it; return the size of every axis."""
         dataset = self._file.get(name)
         if not isinstance(dataset, h5py.Dataset):
             raise self.error(f"dataset {name} is missing")
@@ -72,7 +72,7 @@ class Source:
         sizes: Mapping[str, int] | None = None,
         part: slice = EVERYTHING,
     ) -> npt.NDArray[Any]:
-        """Read a dataset that must have these axes and this type, or a part of it along its first axis."""
+        """Read a dataset, or a part along its first axis; it must have these axes and this type."""
         self.shape(name, axes, dtype, sizes)
         dataset = self._file[name]
         array = np.empty((len(range(*part.indices(dataset.shape[0]))), *dataset.shape[1:]), dataset.dtype)
@@ -88,7 +88,7 @@ class Source:
         sizes: Mapping[str, int] | None = None,
         part: slice = EVERYTHING,
     ) -> npt.NDArray[Any]:
-        """Read a dataset as `array`, none of whose values may be infinite or NaN."""
+        """Read a dataset like `array`; all values must be finite."""
         array = self.array(name, axes, dtype, sizes, part)
         if not _is_finite(array):
             raise self.error(f"dataset {name} has values that are not finite")
@@ -102,7 +102,7 @@ class Source:
         return values.astype(np.bool_)
 
     def protocol(self) -> Protocol:
-        """Read the protocol and check that it is the one the file was made for."""
+        """Read the protocol, and check it against the hash with which the file was made."""
         text = self.text("protocol_toml")
         try:
             protocol = parse_protocol(text, "its protocol")
@@ -113,13 +113,13 @@ class Source:
         return protocol
 
     def provenance(self) -> Provenance:
-        """Read how the file came to be."""
+        """Read the provenance of the file."""
         return Provenance.from_json(self.text("provenance"))
 
 
 @contextmanager
 def opening(path: str | Path, schema: Schema) -> Iterator[Source]:
-    """Open a file of a schema for reading; whatever is found wrong with it inside the block is an InputError.
+    """Open a file of a schema for reading; errors that its contents cause inside the block become InputErrors.
 
     InputError if the file is missing, of another kind, truncated, damaged or inconsistent.
     """
@@ -137,7 +137,7 @@ def opening(path: str | Path, schema: Schema) -> Iterator[Source]:
 
 
 def _is_finite(array: npt.NDArray[Any]) -> bool:
-    """Return whether all values are finite: their sum is not if one is not, and takes a quarter of the time."""
+    """Return whether all values are finite. A finite sum shows it, in a quarter of the time of checking each value."""
     with np.errstate(over="ignore", invalid="ignore"):
         is_finite = bool(np.isfinite(array.sum()))
     return is_finite or all(np.all(np.isfinite(part)) for part in array)  # the sum of finite values may overflow

@@ -1,4 +1,4 @@
-"""Truth: the maps of a phantom beside its scan, ``NAME.truth.npz``; and references, what maps are compared with."""
+"""Truth: the true maps of a phantom beside its scan, ``NAME.truth.npz``; and references to compare maps with."""
 
 import zipfile
 import zlib
@@ -19,14 +19,14 @@ _DAMAGE = (OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, 
 
 
 def truth_arrays(maps: ParameterMaps, rois: Byte) -> dict[str, npt.NDArray[np.generic]]:
-    """Name a truth's arrays as files do: `mask`, the maps in the units of files, `roi`, and what the maps are of.
+    """Return the arrays of a truth by their names in files: `mask`, maps in the units of files, `roi`, `parameters`.
 
     Parameters
     ----------
     maps
         The truth.
     rois
-        Number of the region of interest, from 1, or 0. Shape `(slices, y, x)`.
+        Number of the region of interest from 1, or 0 for none. Shape `(slices, y, x)`.
 
     Returns
     -------
@@ -44,17 +44,17 @@ def save_truth(maps: ParameterMaps, rois: Byte, path: str | Path) -> None:
 
 
 def truth_path(path: str | Path) -> Path:
-    """Return where the truth of a phantom's raw scan or frames lies, if it is one: beside it, as ``NAME.truth.npz``."""
+    """Return the path of the truth for a phantom's raw scan or frames: ``NAME.truth.npz`` in the same folder."""
     return Path(path).with_name(f"{scan_name(path)}.truth.npz")
 
 
 def load_truth(path: str | Path, parameters: tuple[Parameter, ...]) -> ParameterMaps | None:
-    """Return the truth, of these parameters unless it says of what, that lies beside a raw scan or frames file, if any.
+    """Return the truth beside a raw scan or frames file, if any; `parameters` apply if it does not state its own.
 
     Raises
     ------
     InputError
-        If there is one that cannot be read.
+        If the truth cannot be read.
     """
     truth = truth_path(path)
     return load_reference(truth, parameters)[0] if truth.exists() else None
@@ -68,20 +68,20 @@ def load_reference(
     Parameters
     ----------
     path
-        A result folder, a maps file, or a truth ``.npz`` with the arrays ``mask``, one a parameter by its name in the
-        unit of files, and perhaps ``roi``, each `(slices, y, x)`, or `(y, x)` for a single slice.
+        A result folder, a maps file, or a truth ``.npz`` with the arrays ``mask``, one map per parameter by name in the
+        units of files, and optionally ``roi``. Shape `(slices, y, x)`, or `(y, x)` for a single slice.
     parameters
-        What a truth has maps of, if it does not say so itself.
+        Parameters of a truth that does not state its own.
 
     Returns
     -------
-        The maps, in SI units, and the labels of regions, `(slices, y, x)`, if the file has any. A truth says nothing of
-        M0, its phase, match, the grid's edge and geometry: these are 1, 0, 1, 0 and the identity.
+        The maps in SI units, and the labels of regions, shape `(slices, y, x)`, if the file has any. A truth does not
+        contain M0, its phase, match, grid edge and geometry: these are 1, 0, 1, 0 and the identity.
 
     Raises
     ------
     InputError
-        If the file does not exist, or it is of another kind, damaged, or not finite inside its mask.
+        If the file is missing, of another kind, damaged, or not finite inside its mask.
     """
     path = Path(path)
     if path.suffix == ".npz":
@@ -140,7 +140,7 @@ def _layout(parameters: tuple[Parameter, ...]) -> str:
 def _read(
     path: Path, parameters: tuple[Parameter, ...] | None
 ) -> tuple[tuple[Parameter, ...], dict[str, npt.NDArray[np.generic]]]:
-    """Read what a truth is of, and its arrays."""
+    """Read the parameters of a truth and its arrays."""
     layout = _layout(parameters or ())
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

@@ -1,7 +1,7 @@
-"""Protocol: what is measured, in what, and what is searched for, read from TOML.
+"""Protocol: the sequence, the components of the signal and the parameters to estimate, read from TOML.
 
-Every number of a protocol is written once, in its TOML file (``dictionaries/*.toml`` or the user's own). Units stand in
-the key names there and are turned into SI in `mrfpipe.protocol.read` and nowhere else.
+Every number of a protocol is defined once, in its TOML file (``dictionaries/*.toml`` or the user's own). The names of
+keys contain the units; only `mrfpipe.protocol.read` converts them to SI units.
 """
 
 from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Pulses, Readout, Spoiling, T2Preparation

@@ -1,4 +1,4 @@
-"""Blocks: what a pulse sequence is made of, and the readout that every excitation has."""
+"""Blocks: the elements of a pulse sequence, and the readout after every excitation."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,12 +10,12 @@ from mrfpipe.arrays import Double, check_shape, frozen
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inversion:
-    """Turns the longitudinal magnetisation over and crushes the transverse; takes no time."""
+    """Inverts the longitudinal magnetisation and crushes the transverse; takes no time."""
 
     efficiency: float = 1.0
     """Mz becomes ``-efficiency Mz``: 1 for a full inversion, 0 for a saturation."""
     scales_with_b1: bool = False
-    """Whether it is a pulse of ``180 B1`` degrees, as a hard pulse is, and not adiabatic: Mz becomes
+    """Whether the flip angle is ``180 B1`` degrees, as for a hard pulse, and not adiabatic: Mz becomes
     ``efficiency cos(180 B1) Mz``."""
 
     def __post_init__(self) -> None:
@@ -27,11 +27,11 @@ class Inversion:
 class T2Preparation:
     """Lets the longitudinal magnetisation decay with T2 for its duration, and crushes the transverse.
 
-    Its pulses are taken to be perfect: Mz becomes ``exp(-duration / T2) Mz``.
+    Its pulses are assumed to be perfect: Mz becomes ``exp(-duration / T2) Mz``.
     """
 
     duration: float
-    """From tip-down to tip-up, in s."""
+    """Time from tip-down to tip-up in s."""
 
     def __post_init__(self) -> None:
         _check_duration(self.duration)
@@ -39,10 +39,10 @@ class T2Preparation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delay:
-    """Waits; gradients play nothing."""
+    """Waits, without gradients."""
 
     duration: float
-    """In s."""
+    """Duration in s."""
 
     def __post_init__(self) -> None:
         _check_duration(self.duration)
@@ -55,17 +55,18 @@ class Spoiling:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pulses:
-    """Pulses without readouts, as they are played: those of a preparation, between which there is transverse signal.
+    """Pulses without readouts, such as a preparation; transverse magnetisation evolves between them.
 
-    What they leave of it is not crushed; a block `Spoiling` after them does that. They reach all slices.
+    Transverse magnetisation that is left after them is not crushed; add a block `Spoiling` for that. The pulses are not
+    slice-selective.
     """
 
     flip: Double
     """Nominal flip angle in rad. Shape `(pulses)`."""
     phase: Double
-    """Phase of the pulse in rad, in the frame of the phases of `Excitations`. Shape `(pulses)`."""
+    """Phase of the pulse in rad, in the same frame as in `Excitations`. Shape `(pulses)`."""
     duration: Double
-    """From the pulse to the next, or to the end of the block, in s. Shape `(pulses)`."""
+    """Time from the pulse to the next, or to the end of the block, in s. Shape `(pulses)`."""
     dephasing: int = 0
     """Cycles by which the gradients dephase the transverse magnetisation over a voxel after each pulse."""
 
@@ -81,10 +82,10 @@ class Pulses:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Excitations:
-    """A train of pulses with a readout each: excitation by `flip`, echo `te` after it, the next `tr` after it.
+    """A train of pulses, each with a readout: excitation by `flip`, echo after `te`, next pulse after `tr`.
 
     The phase of pulse n, counted over the whole sequence, is ``phase + n (n + 1) / 2 rf_spoiling_increment``; the
-    receiver follows it.
+    receiver phase follows it.
     """
 
     flip: Double
@@ -110,7 +111,7 @@ class Excitations:
             raise ValueError("Every echo time must lie between its pulse and the next, and every angle be finite.")
 
     def continues(self, other: "Block") -> bool:
-        """Return whether this train goes on as another one, which it follows."""
+        """Return whether this train continues another one, which it follows, with the same spoiling and dephasing."""
         return (
             isinstance(other, Excitations)
             and self.rf_spoiling_increment == other.rf_spoiling_increment
@@ -128,25 +129,25 @@ Block = Inversion | T2Preparation | Pulses | Delay | Spoiling | Excitations
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readout:
-    """Where the samples of an excitation lie in k-space."""
+    """The readout after every excitation: its trajectory in k-space."""
 
     kind: Literal["golden-radial", "stored"]
-    """``golden-radial`` for spokes through the centre that turn by one angle from readout to readout; ``stored`` for a
-    trajectory that the scan brings along, or the Pulseq file that was played."""
+    """``golden-radial``: spokes through the centre that rotate by a constant angle from readout to readout.
+    ``stored``: the trajectory is stored in the scan, or follows from its Pulseq file."""
     readouts_per_frame: int
-    """Consecutive readouts that make one frame."""
+    """Number of consecutive readouts per frame."""
     angle_increment: float | None = None
-    """Angle from spoke to spoke, in rad, never reset."""
+    """Angle between consecutive spokes in rad, never reset."""
     oversampling: int | None = None
-    """Samples of a spoke for each voxel of the matrix."""
+    """Readout oversampling: samples of a spoke per voxel of the matrix."""
     pulseq: str | None = None
-    """Name of the Pulseq file that was played, if it is known."""
+    """Name of the Pulseq file of the sequence, if it is known."""
     sha256: str | None = None
-    """Of that file."""
+    """sha256 of the Pulseq file."""
     soft_delays: tuple[tuple[str, float], ...] = ()
-    """Its delays that were set otherwise than it says, by name, in s."""
+    """Soft delays in s that were set instead of the defaults of the Pulseq file, by name."""
     heartbeat: float | None = None
-    """Time in s from one of its triggers to the next; None if they come as soon as they are waited for."""
+    """Time in s between its triggers; None if a trigger comes as soon as the sequence waits for one."""
 
     def __post_init__(self) -> None:
         computed = self.angle_increment is not None and self.oversampling is not None

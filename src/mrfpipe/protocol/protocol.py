@@ -55,9 +55,9 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grid(Mapping[str, Double]):
-    """The values of every parameter, in SI units, by name; each axis rises.
+    """Values of every parameter in SI units, by name, in increasing order.
 
-    Entries are numbered over the axes in order, the last varying fastest.
+    Entries are the combinations of all values, numbered with the last axis varying fastest.
     """
 
     axes: Mapping[str, Double]
@@ -129,7 +129,7 @@ class Protocol:
                 raise ValueError(f"Grid axis {p.name} must lie from {low:g} to {high:g} {p.unit}.")
 
     def _check_use(self) -> None:
-        """Refuse parameters that no signal depends on, or too many of one kind."""
+        """Refuse parameters that no signal depends on, parameters that do not exist, and two of one kind."""
         of_components = [name for component in self.components for name in component.parameters]
         used = {*of_components, self.share, self.off_resonance, self.b1}
         for p in self.parameters:
@@ -177,5 +177,5 @@ class Protocol:
 
     @property
     def hash(self) -> str:
-        """sha256 of all values and parameter names; other names and comments are left out."""
+        """sha256 of all values that determine the fingerprints, and the names of parameters and components."""
         return sha256_of(*self.sequence.tables, *searched_tables(self))

@@ -1,4 +1,4 @@
-"""A protocol read from a TOML file: keys are checked, units become SI, and a complaint names its key."""
+"""Read a protocol from a TOML file: keys are checked, units are converted to SI, and errors name the key."""
 
 import csv
 import tomllib
@@ -21,13 +21,13 @@ _OLD = "is of an older mrfpipe; write it again as docs/your-protocol.md says, fr
 
 
 def built_in_protocols() -> list[str]:
-    """Names of the protocols that come with mrfpipe."""
+    """Return the names of the protocols that come with mrfpipe."""
     files = resources.files("mrfpipe.dictionaries").iterdir()
     return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
 
 
 def load_protocol(protocol: str | Path) -> Protocol:
-    """Read a protocol from a TOML file, or by the name of one that comes with mrfpipe.
+    """Read a protocol from a TOML file, or one that comes with mrfpipe by its name.
 
     Raises
     ------
@@ -48,21 +48,21 @@ def load_protocol(protocol: str | Path) -> Protocol:
 
 
 def parse_protocol(text: str, source: str, *, folder: Path | None = None) -> Protocol:
-    """Make a protocol from TOML text.
+    """Parse a protocol from TOML text.
 
     Parameters
     ----------
     text
-        What a protocol's file holds.
+        Content of a protocol file.
     source
-        Where the text is from, for errors.
+        Origin of the text, for errors.
     folder
-        Where files lie that the protocol names; without it, it must name none.
+        Folder of the files that the protocol refers to; without it, the protocol must not refer to any.
 
     Raises
     ------
     InputError
-        As `load_protocol`.
+        See `load_protocol`.
     """
     try:
         tree = tomllib.loads(text)
@@ -179,7 +179,7 @@ def _pulses(table: Table) -> Pulses:
 
 
 def _as_many(table: Table, what: str, count: int, *columns: Double) -> tuple[Double, ...]:
-    """Repeat columns of one value as often as others have values, or as `count` says, which is 0 if it is not known."""
+    """Repeat columns of one value to the length of the others, or to `count` values; 0 means that it is not given."""
     sizes = {column.size for column in columns if column.size > 1} | ({count} if count else set())
     if len(sizes) > 1:
         raise table.error(what, f"have columns of {' and '.join(map(str, sorted(sizes)))} values")
@@ -190,7 +190,7 @@ def _as_many(table: Table, what: str, count: int, *columns: Double) -> tuple[Dou
 
 
 def _train(table: Table, columns: Table, count: int) -> Excitations:
-    """Make a train of columns of one value or as many as there are readouts."""
+    """Make a train from columns with one value in total or one value per readout."""
     flip = columns.number_or_list("flip_deg", 0, 360)
     te = columns.number_or_list("te_ms", 0, np.inf)
     tr = columns.number_or_list("tr_ms", 0, np.inf)
@@ -212,7 +212,7 @@ def _train(table: Table, columns: Table, count: int) -> Excitations:
 
 
 def _columns(table: Table, folder: Path | None) -> dict[str, list[float]]:
-    """Read a file of comma-separated values whose first line names its columns."""
+    """Read a CSV file whose first line names the columns."""
     name = table.text("file")
     if folder is None:
         raise table.error("file", f"= {name!r} cannot be found from here; give the numbers as lists")

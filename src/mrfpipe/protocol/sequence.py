@@ -1,4 +1,4 @@
-"""Sequence: what is measured, as blocks in the order in which the scanner plays them, with readouts and geometry."""
+"""Sequence: blocks in the order in which the scanner plays them, with readout and geometry."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,11 +12,11 @@ from mrfpipe.protocol.blocks import Block, Delay, Excitations, Inversion, Pulses
 from mrfpipe.protocol.write import sequence_tables
 
 FORM = "mrfpipe protocol, canonical form 1"
-"""Hashed with every protocol; another form of what is hashed gets another number."""
+"""Hashed with every protocol; a change of the hashed text needs a new number here."""
 
 
 def sha256_of(*tables: str) -> str:
-    """Return the sha256 of tables in the canonical form, which leaves defaults out."""
+    """Return the sha256 of tables in the canonical form, which omits defaults."""
     return hashlib.sha256("\n".join([FORM, *tables]).encode()).hexdigest()
 
 
@@ -24,17 +24,18 @@ def sha256_of(*tables: str) -> str:
 class Sequence:
     """The pulse sequence of one slice.
 
-    Trains that follow each other with nothing between are one, so that it does not matter how a file cuts them.
+    Consecutive trains with the same spoiling and dephasing are joined, so that it does not matter how a file splits
+    them.
     """
 
     blocks: tuple[Block, ...]
-    """In order."""
+    """Blocks in the order in which they are played."""
     readout: Readout
-    """Of every excitation."""
+    """Readout of every excitation."""
     matrix: int
-    """Voxels along x and along y."""
+    """Number of voxels along x and along y."""
     fov: float
-    """Field of view along x and along y, in m."""
+    """Field of view along x and along y in m."""
     slice_thickness: float
     """Slice thickness in m."""
     excitation_time_bandwidth: float
@@ -53,8 +54,8 @@ class Sequence:
         return tuple(block for block in self.blocks if isinstance(block, Excitations))
 
     def with_blocks(self, kind: type[Block], **changes: float | bool | Double) -> "Sequence":
-        """Return the sequence with these changes to every block of a kind, as `dataclasses.replace` makes them."""
-        changed: Any = changes  # what a block of this kind has is known when it is made
+        """Return the sequence with these fields changed, as by `dataclasses.replace`, in every block of a kind."""
+        changed: Any = changes  # the block checks its fields when it is made
         blocks = (replace(block, **changed) if isinstance(block, kind) else block for block in self.blocks)
         return replace(self, blocks=tuple(blocks))
 
@@ -75,27 +76,27 @@ class Sequence:
 
     @property
     def n_readouts(self) -> int:
-        """Readouts of the whole sequence."""
+        """Number of readouts in the whole sequence."""
         return sum(train.flip.size for train in self.trains)
 
     @property
     def readouts_per_frame(self) -> int:
-        """Consecutive readouts that make one frame."""
+        """Number of consecutive readouts per frame."""
         return self.readout.readouts_per_frame
 
     @property
     def n_frames(self) -> int:
-        """Frames of the whole sequence."""
+        """Number of frames in the whole sequence."""
         return self.n_readouts // self.readouts_per_frame
 
     @property
     def n_samples(self) -> int | None:
-        """Samples of a readout; None if the trajectory is the scan's."""
+        """Number of samples per readout; None if the trajectory is stored, and not computed from the sequence."""
         return None if self.readout.oversampling is None else self.matrix * self.readout.oversampling
 
     @property
     def inversion_time(self) -> float | None:
-        """From the last inversion before the first excitation to that, in s; None if there is none."""
+        """Time in s from the last inversion before the first excitation to that excitation; None without inversion."""
         waited, found = 0.0, None
         for block in self.blocks:
             if isinstance(block, Excitations):
@@ -110,24 +111,24 @@ class Sequence:
 
     @cached_property
     def tables(self) -> tuple[str, ...]:
-        """All values in the canonical form, written once: it takes long, and every slice is asked for its hash."""
+        """All values in the canonical form; cached, because writing is slow and every slice needs the hash."""
         return tuple(sequence_tables(self))
 
     @property
     def hash(self) -> str:
-        """sha256 over all values: frames and dictionaries of one sequence share it, whatever their grid."""
+        """sha256 of all values, which frames and dictionaries of one sequence share, whatever the grid."""
         return sha256_of(*self.tables)
 
     @property
     def duration(self) -> float:
-        """Of all blocks, in s."""
+        """Duration of all blocks in s."""
         waits = sum(block.duration for block in self.blocks if isinstance(block, Delay | T2Preparation))
         pulses = sum(float(block.duration.sum()) for block in self.blocks if isinstance(block, Pulses))
         return waits + pulses + float(self.tr.sum())
 
 
 def _joined(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
-    """Join trains that go on as the one before."""
+    """Join trains with the trains that they continue."""
     joined: list[Block] = []
     for block in blocks:
         last = joined[-1] if joined else None

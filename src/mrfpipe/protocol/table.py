@@ -1,4 +1,4 @@
-"""A TOML table that hands out checked values and names the key in every complaint."""
+"""A TOML table that returns checked values, and names the key in every error."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,24 +10,24 @@ from mrfpipe.errors import InputError
 
 
 class Table:
-    """A table of a file, `source`, at a path of keys that ends with a dot."""
+    """A table of the file `source`, at `path`: the keys that lead to it, each followed by a dot."""
 
     def __init__(self, values: Mapping[str, Any], source: str, path: str) -> None:
         self.values, self.source, self.path = values, source, path
         self.seen: set[str] = set()
 
     def error(self, key: str, complaint: str) -> InputError:
-        """Make the error of a key."""
+        """Return the error for a key."""
         return InputError(f"{self.source}: {self.path}{key} {complaint}.")
 
-    def take(self, key: str) -> Any:  # noqa: ANN401 - TOML values are what they are until checked
-        """Return the value of a key that must be there."""
+    def take(self, key: str) -> Any:  # noqa: ANN401 - TOML values have any type until checked
+        """Return the value of a required key."""
         if not self.has(key):
             raise self.error(key, "is missing")
         return self.values[key]
 
     def has(self, key: str) -> bool:
-        """Return whether a key is there; it is known then."""
+        """Return whether a key exists, and remember it as a known key."""
         self.seen.add(key)
         return key in self.values
 
@@ -41,21 +41,21 @@ class Table:
         return value
 
     def choice(self, key: str, choices: Iterable[str]) -> str:
-        """Return one of some texts."""
+        """Return a text that must be one of the choices."""
         value = self.text(key)
         if value not in choices:
             raise self.error(key, f"must be one of {', '.join(choices)}, not {value!r}")
         return value
 
     def table(self, key: str) -> "Table":
-        """Return a table in this one."""
+        """Return a table inside this one."""
         value = self.take(key)
         if not isinstance(value, dict):
             raise self.error(key, f"must be a table [{key}], not {value!r}")
         return Table(value, self.source, f"{self.path}{key}.")
 
     def tables(self, key: str) -> "list[Table]":
-        """Return one or more tables of the same name."""
+        """Return the tables of an array of tables, at least one."""
         value = self.take(key)
         if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
             raise self.error(key, f"must be one or more tables [[{self.path}{key}]]")
@@ -83,7 +83,7 @@ class Table:
         return float(value)
 
     def count(self, key: str, least: int = 1, default: int | None = None) -> int:
-        """Return a whole number."""
+        """Return an integer of at least `least`."""
         if default is not None and not self.has(key):
             return default
         value = self.take(key)
@@ -101,7 +101,7 @@ class Table:
         return value
 
     def number_or_list(self, key: str, least: float, most: float, default: float | None = None) -> Double:
-        """Return numbers within bounds, one of its own for every readout or a single one for all. Shape `(numbers)`."""
+        """Return numbers within bounds, from a list or a single number. Shape `(numbers)`."""
         if default is not None and not self.has(key):
             return np.array([default])
         value = self.take(key)
@@ -135,7 +135,7 @@ class Table:
         return np.array(axis)
 
     def refuse_unknown(self) -> None:
-        """Refuse keys that nobody has asked for."""
+        """Refuse keys that have not been looked up."""
         unknown = sorted(set(self.values) - self.seen)
         if unknown:
             raise self.error(unknown[0], f"is not known here; known are {', '.join(sorted(self.seen))}")

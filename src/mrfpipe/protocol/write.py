@@ -1,7 +1,7 @@
-"""A protocol as TOML, written from its values: what `mrfpipe.protocol.read` reads back as the same protocol.
+"""Write a protocol as TOML, so that `mrfpipe.protocol.read` reads back the same protocol.
 
-Defaults are left out and numbers are as short as their hash allows, so that 4.63 ms, kept as 0.00463 s, is written
-4.63. The same text is what a protocol's hash is of.
+Defaults are omitted, and numbers are as short as possible without changing the hash: 4.63 ms, stored as 0.00463 s, is
+written as 4.63. The hash of a protocol is computed from the same text.
 """
 
 import json
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from mrfpipe.protocol.sequence import Sequence
 
 HASHED_DECIMALS = 12
-"""Decimals, in SI units, that a protocol's hash looks at."""
+"""Number of decimals, in SI units, that the hash of a protocol depends on."""
 _EVEN = 1e-6
-"""Share of a step by which the steps of a range may differ."""
+"""Largest difference between the steps of a range, relative to the step."""
 _MOST_RUNS = 24
-"""A train of more plateaus than this is written as lists."""
+"""Largest number of plateaus in a train that is written as one table per plateau; longer trains are lists."""
 _A_LINE = 12
-"""Numbers of a list in a line."""
+"""Numbers of a list per line."""
 
 Lines = list[str]
 
 
 def write_toml(protocol: "Protocol") -> str:
-    """Write the text of a protocol's file."""
+    """Return the text of a protocol file."""
     lines = [f"name = {json.dumps(protocol.name)}"]
     if protocol.description:
         lines.append(f"description = {json.dumps(protocol.description)}")
@@ -45,7 +45,7 @@ def write_toml(protocol: "Protocol") -> str:
 
 
 def sequence_tables(sequence: "Sequence", *, described: bool = False) -> Lines:
-    """Write the tables of what is measured; how a Pulseq file is found and played only if it is to be described."""
+    """Write the tables of the sequence; with `described`, also name, soft delays and heartbeat of its Pulseq file."""
     readout = sequence.readout
     geometry = [
         "[geometry]",
@@ -73,7 +73,7 @@ def sequence_tables(sequence: "Sequence", *, described: bool = False) -> Lines:
 
 
 def _block(block: Block) -> Iterator[Lines]:
-    """Write a block, a train in as many tables as it has plateaus."""
+    """Write a block; a train of few plateaus takes one table for each."""
     match block:
         case Inversion():
             efficiency = [f"efficiency = {_number(block.efficiency, PLAIN)}"] if block.efficiency != 1 else []
@@ -125,7 +125,7 @@ def _train(train: Excitations) -> Iterator[Lines]:
 
 
 def _list(values: Lines) -> str:
-    """Write a list, or one number if all are the same beside other lists."""
+    """Write a list, or a single number if all values are equal."""
     if len(set(values)) == 1:
         return values[0]
     rows = [", ".join(values[i : i + _A_LINE]) for i in range(0, len(values), _A_LINE)]
@@ -133,7 +133,7 @@ def _list(values: Lines) -> str:
 
 
 def searched_tables(protocol: "Protocol", *, described: bool = False) -> Lines:
-    """Write the tables of history, parameters and components, with what does not count for their values if asked."""
+    """Write history, parameters, components and field; with `described`, also titles, conditions and weights."""
     history = protocol.history
     kind = [] if history.kind == "repeated" else ["[history]", f'kind = "{history.kind}"']
     if history.kind == "multislice":
@@ -176,7 +176,7 @@ def _component(component: "Component", share: str | None) -> Lines:
 
 
 def _ranges(axis: Double, unit: "Unit") -> str:
-    """Write an axis as ranges [start, stop, step]; a value that is in no run of even steps is a range by itself."""
+    """Write an axis as ranges [start, stop, step]; a value outside any run of even steps is a range by itself."""
     runs: list[list[float]] = []
     for value in axis.tolist():
         run = runs[-1] if runs else []
@@ -200,12 +200,12 @@ def _range(run: list[float], unit: "Unit") -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """How a number is written in a file, and read back as `mrfpipe.protocol` reads it."""
+    """Conversion of numbers to the unit of files, and back as `mrfpipe.protocol.read` does it."""
 
     write: Callable[[float], float]
     """From SI to the unit of files."""
     read: Callable[[float], float]
-    """Back."""
+    """From the unit of files to SI."""
 
 
 PLAIN = Unit(write=float, read=float)
@@ -214,7 +214,7 @@ DEGREES = Unit(write=lambda value: float(np.rad2deg(value)), read=lambda value: 
 
 
 def _number(value: float, unit: Unit) -> str:
-    """Write a number with no more digits than it takes to read back the same."""
+    """Write a number with as few digits as needed to read back the same value."""
     written = unit.write(value)
     shorter = (f"{written:.{digits}g}" for digits in range(6, 17))
     return next((text for text in shorter if _same(unit.read(float(text)), value)), repr(written))

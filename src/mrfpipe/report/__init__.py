@@ -1,1 +1,1 @@
-"""Report: one page that shows a result to people, and opens without a network."""
+"""Report: one HTML page that shows a result, and opens without a network."""

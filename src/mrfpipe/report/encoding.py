@@ -1,4 +1,4 @@
-"""Encoding: arrays as text that a page can hold, and read back with what every browser has."""
+"""Encoding: arrays as text in an HTML page, which any browser can decode."""
 
 import base64
 import zlib
@@ -11,31 +11,31 @@ import numpy.typing as npt
 from mrfpipe.arrays import Double
 
 LEVELS = 65535
-"""Steps between the smallest and the largest value of a map; one more value than steps fits 16 bits."""
+"""Number of steps between the smallest and the largest value of a map: the largest 16-bit number."""
 
 _GZIP = 31
-"""What zlib calls its format."""
+"""Value of ``wbits`` for which zlib writes gzip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quantised:
-    """Values as whole numbers: ``offset + scale * numbers`` is within `precision` of them."""
+    """Values as integers: ``offset + scale * numbers`` is within `precision` of the values."""
 
     numbers: npt.NDArray[np.uint16]
     """Shape `(voxels)`."""
     scale: float
-    """What a step is worth."""
+    """Size of a step."""
     offset: float
     """The smallest value."""
 
     @property
     def precision(self) -> float:
-        """Half a step: by how much a value may be off."""
+        """Largest rounding error: half a step."""
         return self.scale / 2
 
 
 def quantise(values: npt.NDArray[np.floating[Any]]) -> Quantised:
-    """Spread 16 bits over the range of finite values. Shape `(voxels)`; ValueError if a value is not finite."""
+    """Quantise values, shape `(voxels)`, to 16 bits over their range; ValueError if a value is not finite."""
     wide: Double = values.astype(np.float64)
     if not np.all(np.isfinite(wide)):
         raise ValueError("Values to quantise must be finite.")
@@ -46,11 +46,11 @@ def quantise(values: npt.NDArray[np.floating[Any]]) -> Quantised:
 
 
 def pack(array: npt.NDArray[Any]) -> str:
-    """Write an array's little-endian bytes in gzip in base64.
+    """Encode the little-endian bytes of an array with gzip and base64.
 
-    The bytes are written significance by significance, the lowest of all numbers first: those high bytes that are
-    nearly always the same then take nearly no room. For bytes and booleans this changes nothing. Of repetitions only
-    runs of a byte are looked for: measured values have no others, and the search takes three times as long.
+    Bytes are grouped by significance, first the lowest bytes of all numbers: high bytes, which are nearly always equal,
+    then compress to almost nothing. For bytes and booleans this changes nothing. Gzip only looks for runs of equal
+    bytes, because measured values have no other repetitions, and searching for these takes three times as long.
     """
     little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
     planes = little.reshape(-1).view(np.uint8).reshape(-1, little.dtype.itemsize).T

@@ -1,4 +1,4 @@
-"""Findings: the numbers that say how good a result is, each with what it means and what is normal."""
+"""Findings: numbers that describe the quality of a result, with their meaning and normal values."""
 
 from collections.abc import Iterator, Mapping
 
@@ -28,11 +28,11 @@ _MEANINGS = {
     "coil with many times the noise of the others, or with none, may be broken.",
     "virtual coils": "Coils are combined into fewer virtual ones to save time. Normal: 95 % of the signal or more.",
 }
-"""What each number means, and what is normal."""
+"""Meaning and normal values of each number."""
 
 
 def findings(maps: ParameterMaps, provenance: Provenance) -> list[tuple[str, str, str]]:
-    """Return the numbers there are: what each is, its value and its meaning; none if the mask is empty."""
+    """Return name, value and meaning of the available numbers; none if the mask is empty."""
     if not maps.mask.any():
         return []
     found = [*_of_maps(maps), *_of_scan(provenance.notes)]

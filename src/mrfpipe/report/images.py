@@ -1,4 +1,4 @@
-"""Images: the maps of a result as a page shows them."""
+"""Images: the maps of a result, encoded for a page."""
 
 import base64
 import math
@@ -33,13 +33,13 @@ class _Image:
     values: _Values
     window: Window
     bits: tuple[str, ...] = ()
-    """What the bits of the values mean, if they are no numbers."""
+    """Meaning of each bit, if the values are bit fields."""
     digits: int = 4
-    """Digits that are read out."""
+    """Number of digits shown for a voxel."""
     cyclic: bool = False
-    """Whether the window's two ends are one value, as of an angle."""
+    """Whether both ends of the window are the same value, as for an angle."""
     factor: float = 1.0
-    """From the unit of files, which values and window are in, to the one that is shown."""
+    """Factor from the unit of files, in which values and window are given, to the unit shown."""
     quality: bool = False
     """Whether it is a quality map."""
 
@@ -64,10 +64,10 @@ class _Image:
 
 
 def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict[str, Any]]:
-    """Prepare for a page the maps of parameters, each with its truth if there is one, and the quality maps.
+    """Encode the parameter maps, each with its truth if there is one, and the quality maps for a page.
 
-    Values are those inside the mask, slice by slice and row by row, in the units of `shown`. Windows are those of the
-    protocol, or else fit the truth, if there is one.
+    Only values inside the mask are encoded, slice by slice and row by row, in the units of `shown`. Windows come from
+    the protocol, or otherwise from the truth, if there is one.
     """
     images = []
     for p in maps.parameters:
@@ -82,12 +82,12 @@ def encode_images(maps: ParameterMaps, truth: ParameterMaps | None) -> list[dict
 
 
 def shown(p: Parameter) -> tuple[float, str]:
-    """Return the factor from the unit of files to the one that a page shows, and the latter: fractions are in %."""
+    """Return the factor from the unit of files to the unit on a page, and that unit: fat fractions are in %."""
     return (100.0, "%") if p.quantity == FAT_FRACTION else (1.0, p.unit)
 
 
 def colour_tables(images: list[dict[str, Any]]) -> dict[str, str]:
-    """Return the 256 colours, three bytes each in base64, of every colour map that `images` name."""
+    """Return the 256 colours of every colour map in `images`, with three bytes per colour in base64."""
     names = {i["colours"] for i in images} | {i["difference"]["colours"] for i in images if "difference" in i}
     return {name: base64.b64encode(colours_of(name).tobytes()).decode("ascii") for name in sorted(names)}
 
@@ -106,7 +106,7 @@ def _parameter(maps: ParameterMaps, p: Parameter, window: Window) -> _Image:
 
 
 def _counting(maps: ParameterMaps, p: Parameter) -> dict[str, str]:
-    """Say where a map counts: in words, and voxel by voxel inside the mask."""
+    """Return where a map counts: the rule in words, and a flag for every voxel inside the mask."""
     rule, (factor, unit) = maps.counting_rule(p), shown(p)
     if maps.sd is not None and factor != 1:
         rule = f"its standard deviation is at most {factor * p.quantity.largest_sd:g} {unit}"

@@ -1,4 +1,4 @@
-"""Methods: how a result was made, as a paragraph for a paper, with its references."""
+"""Methods: a paragraph for a paper on how a result was made, with references."""
 
 from collections.abc import Callable, Iterator
 
@@ -25,7 +25,7 @@ _ZHANG = "Zhang et al., Magn Reson Med 73:655 (2015)"
 _ZHAO = "Zhao et al., Magn Reson Med 79:933 (2018)"
 
 _SEQUENCES = {"t1ff": _MARTY, "t1ff-small": _MARTY, "fisp": _SCHAUMAN, "fisp-spiral": _SCHAUMAN}
-"""Where the sequences of the included protocols are from."""
+"""References for the sequences of the included protocols."""
 _COIL_MAPS = {"centre": ("the centre of k-space",), "espirit": ("ESPIRiT", _UECKER), "jsense": ("JSENSE", _YING)}
 _MODELS = {"spoiled": "ideal spoiling", "epg": "extended phase graphs", "bloch": "isochromat Bloch simulation"}
 _LIBRARIES = {"sigpy": _ONG, "finufft": _BARNETT, "torch": _BARNETT}
@@ -35,11 +35,11 @@ _SEARCHES = {
     "brute": ("an exhaustive search for the best entry",),
 }
 _Cite = Callable[..., str]
-"""Gives the numbers of references, in order of their first citation, as ``" [1, 2]"``."""
+"""Returns the numbers of references, in the order of first citation, as ``" [1, 2]"``."""
 
 
 def methods(maps: ParameterMaps, provenance: Provenance) -> str:
-    """Describe how maps were made: a paragraph, and the list of its references, as plain text."""
+    """Describe how maps were made, as plain text: a paragraph and its list of references."""
     cited: list[str] = []
 
     def cite(*works: str) -> str:
@@ -70,7 +70,7 @@ def _sentences(maps: ParameterMaps, made: Provenance, cite: _Cite) -> Iterator[s
 
 
 def _of_images(made: Provenance, recipe: Recipe, cite: _Cite) -> Iterator[str]:
-    """Say how the raw scan became images; of a scan that came as images, what was noted of it."""
+    """Describe how images were reconstructed from the raw scan; if the input was images, use their notes."""
     how, notes = recipe.imaging, made.notes
     if notes.get("gradient_delays_corrected") is not None:
         found = "and corrected" if notes["gradient_delays_corrected"] else "and found too small to correct"

@@ -1,4 +1,4 @@
-"""Notebook: maps as a table of small pictures and key numbers, shown where a result is the last line of a cell."""
+"""Notebook: maps as a table of small pictures and key numbers, shown if a result is the last line of a cell."""
 
 import html
 
@@ -14,14 +14,14 @@ _STYLE = "image-rendering: pixelated; width: 150px"
 
 
 def as_html(maps: ParameterMaps, *, name: str) -> str:
-    """Show maps as a table: the middle slice, and the mean and the 5 to 95 % range over all voxels where a map counts.
+    """Return an HTML table of maps: the middle slice, and mean and 5 to 95 % range of all voxels where a map counts.
 
-    Colours span the range that the protocol searches, if the maps state it.
+    Colours span the search range of the protocol, if the maps state it.
     """
     rows = tabulate(maps, maps.mask.astype(np.int32), {1: name}, scan=name).rows
     pictures = thumbnails(maps)
     lines: dict[str, list[str]] = {key: [] for key in ("", "middle slice", "mean", "5 to 95 %", "mean SD", "voxels")}
-    for row in rows[-len(maps) :]:  # those of all slices
+    for row in rows[-len(maps) :]:  # the rows for all slices
         factor, unit = shown(maps.parameter(row.map))
         low, mean, high, sd = (short(factor * v) for v in (row.p5, row.mean, row.p95, row.predicted_sd))
         lines[""].append(html.escape(row.map if unit == "1" else f"{row.map} ({unit})"))

@@ -1,4 +1,4 @@
-"""Overview: the results of a cohort in one table, as a page for the browser or for a spreadsheet."""
+"""Overview: the results of a cohort in one table, as an HTML page or for a spreadsheet."""
 
 import csv
 import html
@@ -21,30 +21,30 @@ from mrfpipe.report.page import as_script
 from mrfpipe.report.summary import FAR, FEWEST, Figure, Outlier, Summary, find_outliers, short
 
 _VERDICTS = ("fail", "artefact", "doubtful", "pass")
-"""In the order in which they are sorted; what is not rated comes last."""
+"""Order in which ratings are sorted; results without a rating come last."""
 
 
 def render_overview(results: Sequence[Summary], *, page: Path) -> str:
-    """Show results as one page for a browser: a table for each set of parameters, which its headings sort.
+    """Render results as one HTML page, with a table for each protocol and set of parameters; headings sort a table.
 
     Parameters
     ----------
     results
-        What to show.
+        The results to show.
     page
-        The page to be; links to the pages of the results are relative to it.
+        Path of the page; links to the pages of the results are relative to it.
     """
     groups = _groups(results)
     tables = "\n".join(_table(group, found, page.parent, headed=len(groups) > 1) for group, found in groups)
     filled = {"css": _resource("overview.css"), "js": _resource("overview.js"), "tables": tables}
     filled |= {"summary": html.escape(_counted(groups)), "rule": html.escape(_RULE)}
     filled |= {"data": as_script({"table": overview_table(results, "\t")})}
-    # In one pass, so that what files say is never taken for a place to fill in.
+    # All placeholders are replaced in one pass, so that text from files is never taken for a placeholder.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], _resource("overview.html"))
 
 
 def overview_table(results: Sequence[Summary], delimiter: str) -> str:
-    """Write the key numbers, in the units of files, ratings and remarks of results as a table with a header line."""
+    """Write key numbers in the units of files, ratings and remarks of results as a table with a header line."""
     units = {name: figure.unit for result in results for name, figure in result.figures.items()}
     headings = [name if unit == "1" else f"{name} ({unit})" for name, unit in units.items()]
     text = io.StringIO()
@@ -68,7 +68,7 @@ _RULE = (
 
 
 def _groups(results: Sequence[Summary]) -> list[_Group]:
-    """Put results of one protocol and one set of maps together, with their outliers."""
+    """Group results by protocol and set of parameters, and find the outliers of each group."""
     groups: dict[tuple[str, tuple[Parameter, ...]], list[Summary]] = {}
     for result in results:
         groups.setdefault((result.protocol, result.parameters), []).append(result)
@@ -103,7 +103,7 @@ def _table(group: list[Summary], found: list[list[Outlier]], folder: Path, *, he
 
 
 def _window(group: list[Summary], p: Parameter) -> str:
-    """Say which values the colours of a map span, if they do so in all results."""
+    """Describe the range of the colours of a map, if it is the same in all results."""
     windows = {result.windows[p.name] for result in group}
     if len(windows) > 1:
         return "colours by result"
@@ -132,7 +132,7 @@ def _row(result: Summary, outliers: list[Outlier], folder: Path) -> str:
 
 
 def _numbers(result: Summary, p: Parameter, far: set[str]) -> Iterator[str]:
-    """Write a map's mean, standard deviation and share at grid limit, those that are outliers marked."""
+    """Write mean, standard deviation and share at the grid limit of a map, with outliers marked."""
     figures = result.figures
     yield _marked(f"<b>{_number(figures[p.name])}</b>", p.name in far)
     if (sd := f"{p.name}_sd") in figures:
@@ -151,7 +151,7 @@ def _cell(value: float, inner: str, kind: str = "number") -> str:
 
 
 def _rated(ratings: Sequence[Rating]) -> str:
-    """Write ratings, to be sorted by the worst."""
+    """Write ratings; the cell is sorted by the worst of them."""
     if not ratings:
         return _cell(len(_VERDICTS), "not rated", "rating")
     said = "".join(
@@ -176,7 +176,7 @@ def _number(figure: Figure) -> str:
 
 
 def _exact(figure: Figure | None) -> str:
-    """Seven digits, as many as maps hold; empty if it is not defined."""
+    """Write a number with seven digits, the precision of maps; empty if it is not defined."""
     return "" if figure is None or math.isnan(figure.value) else f"{figure.value:.7g}"
 
 

@@ -1,4 +1,4 @@
-"""Page: ``report.html``, all of a result in one file that opens in a browser without a network."""
+"""Page: ``report.html``, a whole result in one file that opens in a browser without a network."""
 
 import html
 import json
@@ -33,7 +33,7 @@ from mrfpipe.report.quality import account, warnings_of
 
 REPORT_FILE = "report.html"
 RESULT_AND_TRUTH = ("result", "truth")
-"""What the two sets of maps are called unless told otherwise."""
+"""Default names of the two sets of maps."""
 _SCRIPTS = (
     "values",
     "nifti",
@@ -47,13 +47,13 @@ _SCRIPTS = (
     "quality",
     "page",
 )
-"""The page's script in parts, the one that starts it last."""
+"""Parts of the page's script; the last one starts it."""
 MOST_POINTS = 3000
-"""Points of a plot; more would only blacken it."""
+"""Largest number of points in a plot; more would only blacken it."""
 
 
 def write_report(path: str | Path, page: str) -> None:
-    """Write what `render` returns, over a page that is there; ResourceError if the disk does not take the file."""
+    """Write a page from `render`, over any existing file; ResourceError if it cannot be written to the disk."""
     with writing(path, force=True) as partial:
         partial.write_text(page, encoding="utf-8")
 
@@ -70,33 +70,33 @@ def render(
     region_names: Mapping[int, str] = MappingProxyType({}),
     coils: Path | None = None,
 ) -> str:
-    """Show a result as one page for a browser.
+    """Render a result as one HTML page.
 
     Parameters
     ----------
     maps
-        What to show.
+        The maps to show.
     provenance
         How the maps were made.
     title
-        What to call the result.
+        Title of the page.
     truth
-        What the maps should be: the page then shows it, the difference and how they agree, too.
+        The true maps, if known: the page also shows them, the difference and the agreement.
     names
-        What to call maps and truth.
+        Names of maps and truth.
     fingerprints
-        Signals of the voxels inside the mask, shown when a voxel is chosen.
+        Signals of the voxels inside the mask, shown when a voxel is selected.
     labels
-        Regions to begin with, 0 for none. Shape `(slices, y, x)`.
+        Labels of initial regions, 0 for none. Shape `(slices, y, x)`.
     region_names
-        Names of regions by their labels.
+        Names of regions by label.
     coils
-        A picture of the coil maps, PNG.
+        A picture (PNG) of the coil sensitivity maps.
 
     Raises
     ------
     MismatchError
-        If truth or labels differ in shape.
+        If truth or labels differ from the maps in shape.
     ValueError
         If the fingerprints do not fit the maps.
     """
@@ -108,7 +108,7 @@ def render(
     spacing = np.linalg.norm(maps.affine[:3, :2], axis=0)
     data = {
         "title": title,
-        "id": provenance.result_id if names == RESULT_AND_TRUTH else None,  # a comparison is no result to rate
+        "id": provenance.result_id if names == RESULT_AND_TRUTH else None,  # a comparison cannot be rated
         "names": names,
         "shape": maps.mask.shape,
         "spacing": [float(spacing[1] or 1), float(spacing[0] or 1)],
@@ -130,34 +130,34 @@ def render(
     }
     filled = {"css": _resource("page.css"), "js": script()}
     filled |= {"title": html.escape(title), "data": as_script(data)}
-    # In one pass, so that what files say is never taken for a place to fill in.
+    # All placeholders are replaced in one pass, so that text from files is never taken for a placeholder.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], _resource("page.html"))
 
 
 def script() -> str:
-    """Join the page's script from its parts, which see each other's names."""
+    """Return the page's script, joined from its parts, which share one scope."""
     return "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)
 
 
 def as_script(data: dict[str, Any]) -> str:
-    """Write JSON that no HTML parser takes for markup, whatever its texts say."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # ASCII: other letters are escaped as well
+    """Write JSON that no HTML parser takes for markup, whatever texts it contains."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # ASCII: json escapes all other characters
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def encode_labels(labels: Int, names: Mapping[int, str]) -> dict[str, Any]:
-    """Prepare regions for a page: their labels and names, and the label of every voxel."""
+    """Encode regions for a page: their labels and names, and the label of every voxel."""
     numbers: list[int] = np.unique(labels[labels != 0]).tolist()
     named = [names.get(number, f"region {number}") for number in numbers]
     return {"numbers": numbers, "names": named, "voxels": pack(labels.astype(np.int32))}
 
 
 def encode_fingerprints(fingerprints: Fingerprints, mask: Bool) -> dict[str, Any]:
-    """Prepare the fingerprints of the mask's voxels for a page, rounded as `mrfpipe.files.fingerprints` does.
+    """Encode the fingerprints of the voxels in the mask for a page, rounded as in `mrfpipe.files.fingerprints`.
 
-    The steps' worth is left out: curves are drawn to fill the plot.
+    The size of the steps is left out, because curves are scaled to fill the plot.
 
-    ValueError if there are not as many as voxels in the mask.
+    ValueError if their number differs from the number of voxels in the mask.
     """
     check_shape("measured", fingerprints.measured, f"{int(mask.sum())} rank")
     steps = rounded(fingerprints)
@@ -173,7 +173,7 @@ def encode_fingerprints(fingerprints: Fingerprints, mask: Bool) -> dict[str, Any
 
 
 def encode_comparison(comparison: Comparison) -> dict[str, Any]:
-    """Prepare the comparison of a map for a page: of many points, some evenly spread over the image."""
+    """Encode the comparison of a map for a page; if there are too many points, every nth one."""
     every = max(1, math.ceil(comparison.estimate.size / MOST_POINTS))
     return {
         "name": comparison.name,
@@ -188,7 +188,7 @@ def encode_comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def _encoded(comparison: Comparison, maps: ParameterMaps) -> dict[str, Any]:
-    """Prepare the comparison of a map in the unit in which the page shows it."""
+    """Encode the comparison of a map in the unit shown on the page."""
     factor, unit = shown(maps.parameter(comparison.name))
     in_unit = ("RMSE", "bias", "limits of agreement, lower", "upper", "lower", "intercept")
     errors, lines = (

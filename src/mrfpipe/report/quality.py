@@ -1,6 +1,6 @@
-"""Quality: the warnings and the provenance that the page of a result shows.
+"""Quality: the warnings and the provenance on the page of a result.
 
-A warning is of something that the reader can look into or change, and says what to do.
+A warning is about something that the reader can examine or change, and says what to do.
 """
 
 from collections.abc import Mapping
@@ -15,28 +15,30 @@ from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import Parameter
 
 DOUBT = "doubt"
-"""Name of the note on why the maps may be wrong: a signal model that explains the scan better, or a network that
-matching contradicts."""
+"""Name of the note on why the maps may be wrong: a signal model that explains the scan better, or disagreement between
+network and matching."""
 _NEIGHBOURHOOD = 7
-"""Voxels along a side of a neighbourhood: noise drives single voxels to an end, a true value beyond it drives all."""
+"""Side of a neighbourhood in voxels. Noise drives single voxels to an end of the grid; a true value beyond the grid
+drives the whole neighbourhood there."""
 _MUCH_AT_END = 0.1
-"""Share of neighbourhoods at an end of a grid that is worth a warning. Aliasing alone, of eight spokes a frame, makes
-at most 0.034 of one map, less of all others, in phantoms of five regions of the body."""
+"""Share of neighbourhoods at an end of a grid from which a warning is given. In phantoms of five regions of the body,
+aliasing alone, with eight spokes per frame, causes at most 0.034 in one map, and less in all others."""
 _LEAST_EXPLAINED = 1 / 3
-"""Share of a signal's energy that a fingerprint should explain. Of mere noise, in a basis of 12, the best of all
-fingerprints explains 0.21; of signals with the aliasing of eight spokes a frame 0.5 to 0.8."""
+"""Smallest share of the signal energy that a fingerprint should explain. In a basis of 12, the best fingerprint
+explains 0.21 of pure noise, and 0.5 to 0.8 of signals with the aliasing of eight spokes per frame."""
 _GOOD_MATCH = 0.9
 _FAR = 2.0
-"""Times the scan's median deviation. Noise and aliasing are alike everywhere: in the some ten complex dimensions that a
-fingerprint leaves of a basis they scatter by a fifth, and twice the median is beyond all but 0.006 of the voxels."""
+"""A voxel is far from its fingerprint if its deviation is this many times the median of the scan. Noise and aliasing
+are similar everywhere: in the about ten complex dimensions of a basis that a fingerprint leaves, they scatter by a
+fifth, and only 0.006 of the voxels are beyond twice the median."""
 _MUCH_FAR = 0.02
-"""Share of voxels so far from their fingerprint that is worth a warning."""
+"""Share of voxels far from their fingerprint from which a warning is given."""
 _ENOUGH_ENERGY = 0.95
-"""Share of the signal that virtual coils should keep."""
+"""Smallest share of the signal that virtual coils should retain."""
 
 
 def edge_shares(maps: ParameterMaps) -> dict[str, float]:
-    """Return the share of voxels at an end of each parameter's grid, of those where it counts, by its name."""
+    """Return, by parameter name, the share of voxels at an end of the grid, among those where the parameter counts."""
     both = {p.name: (maps.counts(p), maps.at_edge(p)) for p in maps.parameters}
     return {name: float(np.mean(at_end[counts])) if counts.any() else 0.0 for name, (counts, at_end) in both.items()}
 
@@ -44,7 +46,8 @@ def edge_shares(maps: ParameterMaps) -> dict[str, float]:
 def warnings_of(maps: ParameterMaps, provenance: Provenance) -> list[str]:
     """Return the warnings about a result, each as a sentence.
 
-    Effects of undersampling alone are not warned of: they lower the match and scatter the estimates in every scan.
+    There are no warnings about effects of undersampling alone, which lowers the match and scatters the estimates in
+    every scan.
     """
     if not maps.mask.any():
         return ["The mask is empty: there are no maps to show."]
@@ -61,9 +64,9 @@ def warnings_of(maps: ParameterMaps, provenance: Provenance) -> list[str]:
 
 
 def _crowded_ends(maps: ParameterMaps, p: Parameter) -> dict[float, float]:
-    """Return, by the value at an end, the share of voxels that have most of their neighbourhood there.
+    """Return, for each end of the grid, the share of voxels with most of their neighbourhood at that end.
 
-    Only where the parameter counts, of voxels and of neighbours.
+    Only voxels and neighbours where the parameter counts are considered. The keys are the values at the ends.
     """
     counts = maps.counts(p)
     at_end, values = counts & maps.at_edge(p), maps[p.name]
@@ -77,7 +80,7 @@ def _crowded_ends(maps: ParameterMaps, p: Parameter) -> dict[float, float]:
 
 
 def _neighbours(chosen: Bool) -> Double:
-    """Count the chosen voxels in the neighbourhood of every voxel, in its slice. Shape `(slices, y, x)`."""
+    """Count the chosen voxels in the neighbourhood of every voxel within its slice. Shape `(slices, y, x)`."""
     share = uniform_filter(chosen.astype(np.float64), (0, _NEIGHBOURHOOD, _NEIGHBOURHOOD), mode="constant")
     found: Double = np.rint(_NEIGHBOURHOOD**2 * share)
     return found
@@ -102,7 +105,7 @@ def _of_match(maps: ParameterMaps) -> list[str]:
 
 
 def share_far(maps: ParameterMaps) -> float:
-    """Return the share of voxels that match badly and differ from their fingerprint more than is usual in the scan."""
+    """Return the share of voxels with a poor match that deviate from their fingerprint more than usual in the scan."""
     match, scale = (values[maps.mask].astype(np.float64) for values in (maps.match, maps.m0))
     deviation = scale * np.sqrt(1 - np.minimum(match, 1) ** 2) / np.maximum(match, np.finfo(np.float32).tiny)
     return float(np.mean((match < _GOOD_MATCH) & (deviation > _FAR * np.median(deviation))))

@@ -1,4 +1,4 @@
-"""Summary: the key numbers of a result, and those in which it departs from the other results of a cohort."""
+"""Summary: the key numbers of a result, and the outliers among them with respect to a cohort."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +21,11 @@ from mrfpipe.report.quality import edge_shares, warnings_of
 FAR = 3.5
 """Robust z beyond which a number is an outlier: Iglewicz and Hoaglin, How to Detect and Handle Outliers (1993)."""
 FEWEST = 5
-"""Results without which nothing is called an outlier."""
+"""Smallest number of results in which outliers are marked."""
 _SHARES_SPREAD = 1.0
-"""Least spread of shares at the grid limit, in %: most scans may have none, and a few voxels are no reason to look."""
+"""Smallest spread of the shares at the grid limit, in %: most scans may have none, and a few voxels do not matter."""
 _GAUSSIAN = 1.4826
-"""Standard deviation over median absolute deviation of a Gaussian."""
+"""Ratio of standard deviation to median absolute deviation of a Gaussian."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,65 +33,65 @@ class Figure:
     """A key number of a result."""
 
     title: str
-    """What it is."""
+    """Description."""
     unit: str
-    """Its unit: that of the map in files, ``1`` if it has none, or ``%``."""
+    """Unit: the unit of the map in files, ``1`` if it has none, or ``%``."""
     shown: tuple[float, str] = (1.0, "1")
-    """Factor from this unit to the one that is shown, and the latter."""
+    """Factor from this unit to the unit that is shown, and that unit."""
     value: float
-    """The number, NaN if it is not defined."""
+    """The number; NaN if it is not defined."""
     worse: Literal["either", "high", "low"]
-    """Which way it must depart to be an outlier."""
+    """Direction in which a deviation makes an outlier."""
     digits: int = 3
-    """Digits that are shown."""
+    """Number of digits shown."""
     least_spread: float = 0.0
-    """Standard deviation over a cohort that is assumed at least."""
+    """Smallest standard deviation to assume over a cohort."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Summary:
-    """What an overview shows of a result."""
+    """Summary of a result for an overview."""
 
     name: str
-    """What it is called."""
+    """Name of the result."""
     page: Path
-    """Its page, which may not be there."""
+    """Path of its page, which may not exist."""
     result_id: str
-    """What ratings know it by."""
+    """Id of the result in ratings."""
     protocol: str
     """Name of the protocol."""
     parameters: tuple[Parameter, ...]
-    """What was mapped."""
+    """Parameters that were mapped."""
     figures: Mapping[str, Figure]
-    """Key numbers by the names of columns."""
+    """Key numbers by column name."""
     warnings: tuple[str, ...]
-    """The warnings of its page."""
+    """Warnings on its page."""
     windows: Mapping[str, Window]
-    """The values of the first and the last colour of every parameter's map, by name."""
+    """Values of the first and the last colour of every parameter map, by name."""
     thumbnails: Mapping[str, str]
-    """Address of a small picture of every parameter's map, by name."""
+    """Data URL of a small picture of every parameter map, by name."""
     ratings: tuple[Rating, ...] = ()
-    """The last rating of every rater."""
+    """The latest rating of every rater."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlier:
-    """A number in which a result departs from a cohort."""
+    """A key number in which a result deviates from a cohort."""
 
     column: str
-    """Which of its numbers."""
+    """Column of the number."""
     figure: Figure
     """The number."""
     median: float
-    """The cohort's median."""
+    """Median of the cohort."""
     z: float
-    """How far it is from the median, in standard deviations as the median absolute deviation gives them."""
+    """Robust z: the distance from the median in standard deviations, estimated by the median absolute deviation."""
 
 
 def summarise(
     maps: ParameterMaps, provenance: Provenance, *, name: str, page: Path, ratings: tuple[Rating, ...] = ()
 ) -> Summary:
-    """Find the key numbers and the thumbnails, of the middle slice, of a result."""
+    """Summarise a result: compute its key numbers, warnings, and thumbnails of the middle slice."""
     return Summary(
         name=name,
         page=page,
@@ -130,10 +130,10 @@ def _mean(values: npt.NDArray[np.floating[Any]]) -> float:
 
 
 def find_outliers(results: Sequence[Summary]) -> list[list[Outlier]]:
-    """Return the outliers of every result among results of one protocol; none of fewer than `FEWEST`.
+    """Return the outliers of every result among results of one protocol; none with fewer than `FEWEST` results.
 
-    A number that half of the results or more have in common spreads by nothing; unless it has a least spread, it has no
-    outliers.
+    If at least half of the results share the same value, the spread is 0; such a number has no outliers, unless a
+    smallest spread is set.
     """
     found: list[list[Outlier]] = [[] for _ in results]
     for column in dict.fromkeys(name for result in results for name in result.figures):
@@ -156,7 +156,7 @@ def find_outliers(results: Sequence[Summary]) -> list[list[Outlier]]:
 
 
 def short(value: float, digits: int = 3) -> str:
-    """Write a number in a few digits, those before the decimal point all."""
+    """Write a number with a few significant digits, but all digits before the decimal point."""
     if isnan(value):
         return "\N{EN DASH}"
     text = f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"

@@ -9,7 +9,7 @@ from mrfpipe.physics.variants import Setting
 from mrfpipe.quantities import Parameter
 
 DECIMALS = {"1": 3, "ms": 0, "Hz": 1}
-"""Of changes of maps, by the unit of these."""
+"""Number of decimals for changes of maps, by unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -29,7 +29,7 @@ class Check:
 
     def over_noise(self, one: Explained) -> float:
         """Return the median residual in units of the noise; 1 if noise is all that is left."""
-        # Of 2 rank real numbers, a fit explains one a parameter, and the two of the scale.
+        # The fit of 2 rank real numbers takes one degree of freedom per parameter and two for the complex scale.
         free = self.rank - (len(one.parameters) + 2) / 2
         return float(np.sqrt(np.median(one.residual) / max(free, 0.5)))
 
@@ -49,11 +49,11 @@ class Check:
         return "\n".join(lines)
 
     def _instead(self, one: Explained) -> tuple[Setting, ...]:
-        """Return what a variant has set otherwise than the best."""
+        """Return the settings in which a variant differs from the best one."""
         return one.variant.since(self.verdict.best.variant)
 
     def _table(self) -> list[str]:
-        """Write what every other variant is worse by, and what it would change in the maps."""
+        """Write by how much every other variant is worse, and how it would change the maps."""
         best, assumed = self.verdict.best, self.verdict.assumed
         rows = {", ".join(setting.name for setting in self._instead(one)): one for one in self.verdict.others}
         if self.verdict.changes:
@@ -71,7 +71,7 @@ class Check:
 
 
 def best_line(verdict: Verdict) -> str:
-    """Say in a line which variant explains a scan best, how it is set, and what the maps change by."""
+    """Summarise in one line which variant explains a scan best, its settings, and the changes of the maps."""
     if not verdict.changes:
         if any(verdict.best.margin(one) < 0 for one in verdict.others):
             return "No variant explains the scan clearly better than the protocol."

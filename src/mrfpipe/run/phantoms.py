@@ -22,8 +22,9 @@ from mrfpipe.run.card import card
 from mrfpipe.run.examples import Source, kept_examples, people
 from mrfpipe.run.held_out import Scans, Score, held_out_scans, measure
 
-MOST_HELD_OUT = 8
-"""Other phantoms that the training is watched by, and as many that the network is scored on, at most."""
+MOST_WATCHED, MOST_SCORED = 24, 8
+"""Most validation phantoms, which scale the standard deviations of the network, and most testing phantoms. Scans differ in
+how well a fit knows its errors, so that the scale needs many."""
 CARD = "README.md"
 """Name of the card in the folder of a network."""
 
@@ -66,14 +67,15 @@ class PhantomTrainingJob:
             self._drop()
         preset = CORRECTING[self.preset]
         preset = preset if self.n_epochs is None else replace(preset, n_epochs=self.n_epochs)
-        n_others = max(2, min(MOST_HELD_OUT, self.n_phantoms // 8))
+        n_watched = max(2, min(MOST_WATCHED, self.n_phantoms // 4))
+        n_scored = max(2, min(MOST_SCORED, self.n_phantoms // 8))
         with stage(progress, "simulate"):
             dictionary = build_dictionary(self.protocol, model=self.signal_model, device=self.device)
             scanner = SimulatedScanner.of(dictionary, self.device, Imaging(recon="subspace").nufft, seed=self.seed)
         source = Source(scanner, dictionary, self.device, self.seed)
         subjects = [
             *people(self.n_phantoms, "training", self.seed),
-            *people(n_others, "validation", self.seed),
+            *people(n_watched, "validation", self.seed),
         ]
         processes = 1 if self.device.type == "cpu" else os.cpu_count() or 1
         examples = kept_examples(source, subjects, self._scans, processes, progress("phantoms"))
@@ -92,10 +94,10 @@ class PhantomTrainingJob:
         )
         with writing(self.target, force=self.force, marker=DESCRIPTION_FILE) as partial:
             save_model(model, partial)
-        testing = people(n_others, "testing", self.seed)
+        testing = people(n_scored, "testing", self.seed)
         scans = held_out_scans(testing, self.protocol, self.signal_model, self.seed)
-        scores = measure(model, dictionary, _told(scans, n_others, progress("test")), self.device)
-        (self.target / CARD).write_text(card(model, self.protocol, scores, n_others), encoding="utf-8")
+        scores = measure(model, dictionary, _told(scans, n_scored, progress("test")), self.device)
+        (self.target / CARD).write_text(card(model, self.protocol, scores, n_scored), encoding="utf-8")
         self._drop()
         return model, scores
 
