@@ -51,7 +51,7 @@ def command(  # all commands have settings
     region_names: dict[int, str] = {}
     if roi is not None:
         labels, region_names = load_regions(roi, maps)
-    if second.suffix != ".npz":  # a truth does not say where it lies
+    if second.suffix != ".npz":  # an .npz file with the truth does not contain its position
         check_place(second, reference.affine, "the maps", maps.mask.shape, maps.affine, "compare results of one scan")
     provenance = read_maps_provenance(maps_file)
     against = f"{second}, sha256 {sha256_of(second if second.suffix == '.npz' else find_maps(second))}"
