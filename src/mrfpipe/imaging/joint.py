@@ -72,7 +72,7 @@ def joint_maps(equations: Equations, dictionary: Dictionary, start: Double, imag
 
     Returns
     -------
-        Parameters of the voxels in the mask.
+        Parameters of the voxels in the mask, with their standard deviations.
     """
     n_leading, rank = check_shape("images", images, "leading y x")["leading"], len(equations.right)
     box, inside = equations.box, mask[equations.box]

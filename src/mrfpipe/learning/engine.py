@@ -108,7 +108,8 @@ def _run_epoch(run: Run) -> None:
         with run.autocast:
             estimate = run.network(batch.frames)
         error = squared_error(estimate, batch, counts)
-        # Each process differentiates its share of the mean over the whole batch; summed, the gradients are that of it.
+        # Each process differentiates its share of the mean over the whole batch; the sum of all gradients is that of
+        # the mean.
         (error / n.clamp(min=1)).backward()  # type: ignore[no-untyped-call]
         team.add_gradients(run.network)
         state.optimiser.step()
