@@ -1,19 +1,19 @@
-"""FISP from raw scan to maps, beside mrpro (https://pypi.org/project/mrpro): errors, time and memory of both.
+"""FISP from raw scan to maps, compared with mrpro (https://pypi.org/project/mrpro): errors, time and memory of both.
 
     python benchmarks/beside_mrpro.py [SCAN.h5 PROTOCOL.toml]
 
-Needs mrpro in the same environment (`pip install mrpro finufft`). Without a scan the spheres are drawn and scanned by
-the spirals of a protocol like `fisp-spiral` with a coarser grid. A scan is one of the train of `fisp`, which is
-mrpro's `NeuroMRF`, by any trajectory that it brings along, with its truth beside it, as `tests/independent/brains.py`
+Needs mrpro in the same environment (`pip install mrpro finufft`). Without a scan, a phantom of spheres is scanned with
+the spirals of a protocol like `fisp-spiral` with a coarser grid. SCAN.h5 must have the train of `fisp`, which is
+mrpro's `NeuroMRF`, with any trajectory stored in the file, and its truth beside it, as `tests/independent/brains.py`
 writes them.
 
-Both read the same file, simulate the same grid, reconstruct as many coefficients with as many iterations of conjugate
-gradients on Toeplitz kernels, and match. mrfpipe does so without denoising its coefficients, as mrpro has none, and
-then with it, and refines. The compilation of its kernels, kept on disk from then on, is left out. mrpro does it with
-its own parts: density by Voronoi cells, coil maps by Walsh's method, `PCACompressionOp`,
-`NonUniformFastFourierOp.toeplitz`, `cg`, `DictionaryMatchOp`. Each runs in a process of its own, so that peak memory
-is its own, imports included. Scores are of the voxels of the truth with T2 below 300 ms: the norm of the error over
-the norm of the truth.
+Both packages read the same file, simulate the same grid, reconstruct the same number of coefficients with the same
+number of conjugate-gradient iterations on Toeplitz kernels, and match. mrfpipe does so first without denoising its
+coefficients, since mrpro does not denoise, and then with denoising and refinement. The compilation of its kernels,
+which are kept on disk from then on, is not timed. mrpro uses its own components: density by Voronoi cells, coil maps by
+Walsh's method, `PCACompressionOp`, `NonUniformFastFourierOp.toeplitz`, `cg`, `DictionaryMatchOp`. Each package runs in
+a separate process, so that peak memory, including imports, can be compared. Scores are the norm of the error divided by
+the norm of the truth, over voxels whose true T2 is below 300 ms.
 """
 
 import re
@@ -50,13 +50,13 @@ from mrfpipe.protocol import Delay, Grid, Protocol, load_protocol
 
 RANK = 8
 LONGEST_T2 = 0.3
-"""In s; longer ones are fluid, which 500 readouts of 12 ms hardly tell apart."""
+"""Largest T2 that is scored, in s; longer ones are fluid, which 500 readouts of 12 ms hardly distinguish."""
 MATCHED_AT_ONCE = 2_048
-"""Voxels that mrpro compares with all entries at a time, which bounds its memory."""
+"""Number of voxels that mrpro compares with all entries at once, which limits its memory."""
 SIMULATED_AT_ONCE = 8_192
 SCORED = ("T1", "T2")
 Result = tuple[dict[str, float], float, dict[str, dict[str, Float]]]
-"""Seconds of every stage, peak memory in GB, and the maps of every way of matching, of the voxels of the mask."""
+"""Duration of every stage in s, peak memory in GB, and the maps of every way of matching for the voxels of the mask."""
 COARSER = {
     "T1": "[[100, 500, 20], [550, 2000, 50], [2100, 4000, 100]]",
     "T2": "[[10, 100, 5], [110, 300, 10]]",
@@ -78,7 +78,7 @@ def spheres_scan(folder: Path) -> tuple[Path, Path]:
 
 
 def by_mrfpipe(raw: Path, protocol: Protocol, mask: Bool) -> Result:
-    """Map the scan by matching the images of `--recon subspace --nufft finufft`, on the grid and refined."""
+    """Map the scan by matching the images of `--recon subspace --nufft finufft`, on the grid and with refinement."""
     stages = Stages()
     few = Grid(axes={name: axis[:: axis.size // 4] for name, axis in protocol.grid.items()})
     small = build_dictionary(replace(protocol, grid=few), model=signal_model(protocol), rank=RANK)  # compiles
@@ -107,7 +107,7 @@ def by_mrfpipe(raw: Path, protocol: Protocol, mask: Bool) -> Result:
 
 
 def by_mrpro(raw: Path, protocol: Protocol, mask: Bool) -> Result:
-    """Map the scan with mrpro's parts, all of them as they come."""
+    """Map the scan with mrpro's components and their default settings."""
     import mrpro
     from einops import rearrange
 
@@ -149,7 +149,7 @@ def by_mrpro(raw: Path, protocol: Protocol, mask: Bool) -> Result:
 
 
 def main() -> None:
-    """Run both, one after the other, and print them side by side."""
+    """Run both packages, one after the other, and print the results side by side."""
     with tempfile.TemporaryDirectory() as folder:
         raw, toml = map(Path, sys.argv[1:3]) if len(sys.argv) > 1 else spheres_scan(Path(folder))
         protocol = load_protocol(toml)
@@ -172,7 +172,7 @@ def main() -> None:
 
 
 def scores(maps: Mapping[str, Float], truth: ParameterMaps) -> dict[str, float]:
-    """Norm of the error over that of the truth, where T2 is below `LONGEST_T2`."""
+    """Return the norm of the error divided by that of the truth, where T2 is below `LONGEST_T2`."""
     true = {name: truth.si[name][truth.mask] for name in SCORED}
     some = true["T2"] < LONGEST_T2
     return {n: float(np.linalg.norm((maps[n] - true[n])[some]) / np.linalg.norm(true[n][some])) for n in SCORED}

@@ -1,11 +1,11 @@
-"""Whole commands: seconds of the science, and of what a user waits for beside it.
+"""Whole commands: time spent on the computation of maps, and on everything else that a user waits for.
 
     python benchmarks/commands.py [SCAN.h5]
 
-Beside are imports, checksums, pictures, page and files; of ready frames reading and checking them, too. Of a raw scan
-reading it is counted with its images. Without a scan a phantom of five slices and 12 coils is made first. Every command
-runs once before it is timed, so that its kernels are compiled and its files are in memory. CPU time is that of all
-threads, which other programs make longer by less than the time that passes.
+Everything else includes imports, checksums, pictures, page and files, and for a frames file also reading and checking
+it. For a raw scan, the time of reading it is included in that of its images. Without a scan, a phantom of five slices
+and 12 coils is made first. Every command runs once before it is timed, so that its kernels are compiled and its files
+are in memory. CPU time is the sum over all threads; other programs prolong it less than the elapsed time.
 """
 
 import os
@@ -22,7 +22,7 @@ from mrfpipe.files.maps import read_maps_provenance
 
 
 def run(*words: str | Path) -> tuple[float, float, float]:
-    """Run a command in a process of its own; return the seconds that passed, its CPU time and its peak memory in GB."""
+    """Run a command in a separate process; return elapsed time and CPU time in s, and peak memory in GB."""
     began = time.perf_counter()
     code = "from mrfpipe.cli import main; main()"
     started = subprocess.Popen(
@@ -37,7 +37,7 @@ def run(*words: str | Path) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    """Time the commands and print what they took."""
+    """Time the commands and print the results."""
     rows, memory = {}, {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

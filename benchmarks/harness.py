@@ -1,7 +1,7 @@
-"""What all benchmarks share: a stopwatch a stage, peak memory, the machine they ran on, and how results are printed.
+"""Functions that all benchmarks share: timing of stages, peak memory, a description of the machine, and the report.
 
-Times on shared machines wander; compare ratios within one run. A table for people comes first; the last line of the
-output is one JSON document for machines.
+Times on shared machines vary; compare ratios within one run. The output starts with a readable table; its last line is
+one JSON document for programs.
 """
 
 import json
@@ -17,21 +17,21 @@ from pathlib import Path
 
 
 class Stages:
-    """Seconds of every named stage, in the order in which they ran."""
+    """Durations in s of named stages, in the order in which they ran."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def time(self, name: str) -> Iterator[None]:
-        """Take the time of a block."""
+        """Measure the duration of a block."""
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 def peak_memory_gb() -> float:
-    """Most memory that this process has held so far, imports included."""
+    """Return the peak memory of this process so far in GB, including imports."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 

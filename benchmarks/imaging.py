@@ -1,13 +1,14 @@
-"""Imaging: raw k-space to frames or a subspace with either NUFFT, and how far transforms, maps and delays are off.
+"""Imaging: raw k-space to frames or a subspace with either NUFFT, and the errors of transforms, coil maps and delays.
 
     python benchmarks/imaging.py [SCAN.h5] [--slices 5] [--coils 12]
 
-Without a scan the phantom's scanner makes one (a minute). Imports and compilation are left out of the times. Transforms
-are compared with the exact sum at some of the voxels and samples, coil maps with the scanner's own (phantom only): root
-mean square of what differs between unit vectors, up to their phase, within tissue.
+Without a scan, one is simulated from a phantom (a minute). Imports and compilation are not timed. Transforms are
+compared with the exact sum at some of the voxels and samples. Coil maps are compared with the scanner's own (phantom
+only): the root mean square difference of unit vectors, up to their phase, within tissue.
 
-The ceiling: a frame of 12 coils takes 12 FFTs of 440 x 440, 12 x 5 x 440^2 x log2(440^2) = 0.2 Gflop, and 5600 samples
-are put on 16 grid points of each coil, 9 Mflop in 1.1 million scattered writes, which cost as much as the FFTs.
+The theoretical limit: a frame of 12 coils takes 12 FFTs of 440 x 440, 12 x 5 x 440^2 x log2(440^2) = 0.2 Gflop, and
+5600 samples are spread to 16 grid points for each coil, 9 Mflop in 1.1 million scattered writes, which cost as much as
+the FFTs.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from mrfpipe.phantom.scanner import coil_maps, scan
 from mrfpipe.protocol import Protocol, Sequence, load_protocol
 
 N_LOOKED_AT = 1_500
-"""Voxels, and samples, at which transforms are compared with the exact sum."""
+"""Number of voxels, and of samples, at which transforms are compared with the exact sum."""
 
 
 def make_scan(protocol: Protocol, n_slices: int, n_coils: int) -> tuple[RawScan, Bool]:
@@ -45,12 +46,12 @@ def make_scan(protocol: Protocol, n_slices: int, n_coils: int) -> tuple[RawScan,
 
 
 def backends() -> list[Backend]:
-    """Return those that are installed."""
+    """Return the NUFFTs that are installed."""
     return [name for name in get_args(Backend) if importlib.util.find_spec(name)]
 
 
 def transform_errors(raw: RawScan, sequence: Sequence, backend: Backend) -> tuple[float, float]:
-    """Relative errors of the forward and the adjoint transform of a frame's random data, beside the exact sums."""
+    """Return relative errors of forward and adjoint transform for random data of a frame, against the exact sums."""
     rng, n = np.random.default_rng(0), raw.matrix
     trajectory = raw.trajectory[: sequence.readouts_per_frame]
     k = trajectory.reshape(-1, 2).astype(np.float64)
@@ -68,14 +69,14 @@ def transform_errors(raw: RawScan, sequence: Sequence, backend: Backend) -> tupl
 
 
 def map_error(maps: Complex, mask: Bool) -> float:
-    """Root mean square distance of maps from the scanner's, as unit vectors up to their phase, within tissue."""
+    """Return the root mean square distance of coil maps from the scanner's in tissue, as unit vectors up to phase."""
     true = coil_maps(len(maps), maps.shape[-1])
     alike = np.abs(np.sum(maps.conj() * true, axis=0) / np.linalg.norm(true, axis=0))[mask]
     return float(np.sqrt(np.mean(np.maximum(0, 2 - 2 * alike))))
 
 
 def time_subspace(raw: RawScan, protocol: Protocol, backend: Backend, stages: Stages) -> float:
-    """Reconstruct the first two slices by subspace; return the time of the second, which needs no kernels."""
+    """Reconstruct the first two slices in a subspace; return the time of the second, which reuses the kernels."""
     two = replace(raw, kspace=raw.kspace[:2], order=None)
     basis = build_dictionary(protocol, rank=protocol.subspace_rank).subspace
     imaging = Imaging(recon="subspace", backend=backend, correct_delays=False)

@@ -1,15 +1,16 @@
-"""Matching: time, agreement with brute force and error against the truth of every method, beside torchsim's matcher.
+"""Matching: time, agreement with brute force and error of every method, compared with torchsim's matcher.
 
     python benchmarks/match.py [FRAMES.h5] [--device cpu|cuda] [--groups DICT.h5] [--figure FIGURE.png]
 
-Without frames those of a phantom are simulated. FRAMES.truth.npz beside the frames gives the truth. DICT.h5 is a
-dictionary made with `mrfpipe simulate t1ff --groups`, for group matching. Everything runs once on few voxels before it
-is timed. Exact matching takes all voxels, several times; brute force, ours and torchsim's
-(https://pypi.org/project/torchsim, `DictionaryMatcher` on the same compressed entries), as many as it does in seconds.
+Without FRAMES.h5, the frames of a phantom are simulated. FRAMES.truth.npz beside the frames contains the truth. DICT.h5
+is a dictionary made with `mrfpipe simulate t1ff --groups`, for group matching. Everything runs once on a few voxels
+before it is timed. Exact matching is run on all voxels, several times. Brute force, ours and torchsim's
+(https://pypi.org/project/torchsim, `DictionaryMatcher` on the same compressed entries), is run on as many voxels as
+take seconds.
 
-The count: brute force makes and compares 7,182,000 entries of rank 12, 8 operations each, 0.7 Gflop a voxel. The bounds
-of exact matching take 375 groups x 7 dimensions x 12 x 8 operations, and of about ten groups that are then visited each
-takes 122 x 12 x 8 for the inner products and 20 for each of 912 pairs: 0.55 Mflop a voxel.
+Operation counts: brute force computes and compares 7,182,000 entries of rank 12, 8 operations each, 0.7 Gflop per
+voxel. The bounds of exact matching take 375 groups x 7 dimensions x 12 x 8 operations; each of the about ten groups
+that are then visited takes 122 x 12 x 8 for the inner products and 20 for each of 912 pairs: 0.55 Mflop per voxel.
 """
 
 import argparse
@@ -38,16 +39,16 @@ from mrfpipe.physics.simulate import fingerprints
 from mrfpipe.protocol import Protocol, load_protocol
 
 N_BRUTE = 200
-"""Voxels of brute force, spread over the slice."""
+"""Number of voxels for brute force, spread over the slice."""
 NOISE = 0.4
-"""Of a phantom's frames, real and imaginary part, relative to the mean signal."""
+"""Noise in real and imaginary part of a phantom's frames, relative to the mean signal."""
 RANKS = (8, 12, 20)
 KEPT = (0.001, 0.002, 0.005, 0.01, 0.02)
-"""Shares of groups kept."""
+"""Fractions of groups that group matching keeps."""
 
 
 def milliseconds_a_voxel(work: Callable[[], object], n_voxels: int, runs: int) -> float:
-    """Time of the fastest of several runs."""
+    """Return the time per voxel in ms of the fastest of several runs."""
     seconds = []
     for _ in range(runs):
         start = time.perf_counter()
@@ -57,7 +58,7 @@ def milliseconds_a_voxel(work: Callable[[], object], n_voxels: int, runs: int) -
 
 
 def phantom_frames(protocol: Protocol, n_slices: int = 1) -> tuple[FrameSeries, ParameterMaps]:
-    """Simulate the frames of a phantom, with noise of as much as undersampling leaves in them; no NUFFT is needed."""
+    """Simulate the frames of a phantom with as much noise as undersampling artefacts would cause; needs no NUFFT."""
     sequence, rng = protocol.sequence, np.random.default_rng(0)
     maps = thigh(matrix=sequence.matrix, fov=sequence.fov, n_slices=n_slices, slice_spacing=0.012, seed=3).maps
     images = np.zeros((n_slices, sequence.n_frames, *maps.mask.shape[1:]), np.complex64)
@@ -72,7 +73,7 @@ def phantom_frames(protocol: Protocol, n_slices: int = 1) -> tuple[FrameSeries, 
 
 
 def every_entry(dictionary: Dictionary) -> torch.Tensor:
-    """All entries, for a matcher that knows no components. Shape `(entries, rank)`."""
+    """Return all entries, for a matcher without signal components. Shape `(entries, rank)`."""
     entries = torch.empty((dictionary.n_entries, dictionary.rank), dtype=torch.complex64)
     for start in range(0, dictionary.n_entries, 1 << 20):
         numbers = np.arange(start, min(start + (1 << 20), dictionary.n_entries))
@@ -81,7 +82,7 @@ def every_entry(dictionary: Dictionary) -> torch.Tensor:
 
 
 def by_torchsim(signals: Complex, dictionary: Dictionary) -> float | None:
-    """Milliseconds a voxel of torchsim's brute force; None without torchsim."""
+    """Return the time per voxel of torchsim's brute force in ms; None if torchsim is not installed."""
     try:
         from torchsim.estimators import DictionaryMatcher
     except ImportError:
@@ -102,7 +103,7 @@ class Comparison:
         self.t1_errors: dict[str, float] = {}
 
     def error(self, name: str, dictionary: Dictionary, entries: Int, *, refined: bool = False) -> None:
-        """Note the RMSE of all maps that entries of the first slice's voxels give."""
+        """Record the RMSE of all maps, given the matched entries of the first slice's voxels."""
         if self.truth is None:
             return
         coefficients = dictionary.compress(self.signals)
@@ -145,7 +146,7 @@ class Comparison:
         self.facts["exact_over_torchsim"] = round(taken / self.rows[f"exact, rank {dictionary.rank}"])
 
     def refinement(self, dictionary: Dictionary) -> None:
-        """Time what refinement adds to exact matching."""
+        """Measure the time that refinement adds to exact matching."""
         coefficients = dictionary.compress(self.signals)
         entries = match_exact(coefficients, dictionary).entry
         refine(coefficients[:8], entries[:8], dictionary)
@@ -155,7 +156,7 @@ class Comparison:
         self.error(name, dictionary, entries, refined=True)
 
     def group(self, dictionary: Dictionary, groups: EntryGroups) -> None:
-        """Time group matching for several shares of groups kept, and count where it finds the best score."""
+        """Time group matching for several fractions of kept groups, and count how often it finds the best score."""
         coefficients = dictionary.compress(self.signals)
         best = match_exact(coefficients, dictionary).score
         match_group(coefficients[:64], dictionary, groups)
@@ -168,7 +169,7 @@ class Comparison:
             self.error(name, dictionary, found.entry)
 
     def draw(self, path: Path) -> None:
-        """Draw time against error; brute force finds what exact matching finds."""
+        """Plot time against error; brute force has the same error as exact matching."""
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
         for name, taken in self.rows.items():

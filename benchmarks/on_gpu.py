@@ -1,15 +1,16 @@
-"""Everything that a GPU computes, beside the same machine's CPU and the physical limit, a line a result as it comes.
+"""Everything that a GPU computes, compared with the CPU of the same machine and the theoretical limit.
 
     python benchmarks/on_gpu.py [--device cuda|cpu] [--small]
 
-Frames are a phantom's, simulated, so that nothing but torch, numba-cuda, scipy, h5py and scikit-image is needed; images
-of a raw scan are left out where finufft or ismrmrd is missing. `--small` rehearses the run on a small grid and a small
-matrix; `--device cpu` without a GPU. The last line is all of it as JSON.
+Frames are simulated from a phantom, so that only torch, numba-cuda, scipy, h5py and scikit-image are needed; images of
+a raw scan are left out where finufft or ismrmrd is missing. `--small` tests the run on a small grid and a small matrix,
+`--device cpu` without a GPU. Every result is printed as it comes; the last line has all of them as JSON.
 
-Limits: a multiply-add counts as two operations. Phase graphs take 42 operations an order and repetition time, 64 orders
-and 2800 pulses for a signal of T1-FF; exact matching 0.55 Mflop and brute force 0.7 Gflop a voxel (`match.py` counts
-them); an iteration of the subspace 2 x coils x rank FFTs of 700 x 700 and rank^2 products a frequency and coil; the
-paper's network 10 Mflop a voxel. The rates they are divided by are measured first, on large products and a large copy.
+Limits: a multiply-add counts as two operations. Phase graphs take 42 operations per order and repetition time, with 64
+orders and 2800 pulses for a signal of T1-FF; exact matching takes 0.55 Mflop and brute force 0.7 Gflop per voxel (see
+`match.py`); an iteration of the subspace takes 2 x coils x rank FFTs of 700 x 700, and rank^2 products per frequency
+and coil; the paper's network takes 10 Mflop per voxel. They are divided by rates that are measured first, on large
+matrix products and a large copy.
 """
 
 import argparse
@@ -51,20 +52,20 @@ CPU = torch.device("cpu")
 
 
 class Results:
-    """Prints every figure as it comes and keeps it for the end."""
+    """Prints every result as it comes and keeps it for the end."""
 
     def __init__(self) -> None:
         self.rows: dict[str, float] = {}
         self.start = time.perf_counter()
 
     def add(self, name: str, value: float, unit: str) -> None:
-        """Print and keep a figure, with the seconds since the start."""
+        """Print and keep a result, with the seconds since the start."""
         self.rows[f"{name} ({unit})"] = float(f"{value:.4g}")
         print(f"{time.perf_counter() - self.start:6.1f}  {name:58} {value:12.4g} {unit}", flush=True)
 
 
 def seconds(work: Callable[[], object], runs: int = 1) -> float:
-    """Take the time of the fastest of several runs, the device's work included; nothing is run before."""
+    """Return the duration in s of the fastest of several runs, including the device's work, without a warm-up run."""
     taken = []
     for _ in range(runs):
         start = time.perf_counter()
@@ -76,7 +77,7 @@ def seconds(work: Callable[[], object], runs: int = 1) -> float:
 
 
 def rates(device: torch.device, results: Results) -> None:
-    """Measure what the device reaches: a copy, and products in the precisions that mrfpipe computes in."""
+    """Measure the rates that the device reaches for a copy, and for products in the precisions that mrfpipe uses."""
     n = 8192 if device.type == "cuda" else 1024
     source = torch.randn(n * n * 4, device=device)
     target = torch.empty_like(source)
@@ -91,7 +92,7 @@ def rates(device: torch.device, results: Results) -> None:
 
 
 def simulation(protocol: Protocol, device: torch.device, results: Results) -> None:
-    """Time the component signals of the whole grid by every model, and beside them the CPU's where those are fast."""
+    """Time the component signals of the whole grid for every model, also on the CPU for models that are fast there."""
     few = load_protocol("t1ff-small")
     for spoiling in MODELS:
         simulate = partial(component_signals, model=SignalModel(spoiling=spoiling))
@@ -104,7 +105,7 @@ def simulation(protocol: Protocol, device: torch.device, results: Results) -> No
 
 
 def matching(dictionary: Dictionary, series: FrameSeries, device: torch.device, results: Results) -> None:
-    """Time exact, brute and group matching of all voxels, and compare them with the CPU's."""
+    """Time exact, brute-force and group matching of all voxels, and compare with the CPU."""
     images = np.moveaxis(series.images, 1, 0)
     signals = np.ascontiguousarray(dictionary.compress(np.ascontiguousarray(images[:, series.mask].T)))
     results.add("voxels", len(signals), "")
@@ -131,7 +132,7 @@ def matching(dictionary: Dictionary, series: FrameSeries, device: torch.device, 
 
 
 def inference(protocol: Protocol, series: FrameSeries, device: torch.device, results: Results) -> None:
-    """Time the networks on all slices, with what is around them and alone on slices as large as a pair of thighs."""
+    """Time whole estimations by the networks on all slices, and the networks alone on slices as large as two thighs."""
     for name, (model, precision) in networks(protocol, series).items():
         one = replace(series, images=series.images[:1], mask=series.mask[:1])
         estimate = partial(reconstruct, model=model, protocol=protocol, device=device, precision=precision)
@@ -155,7 +156,7 @@ def _each(network: torch.nn.Module, slices: torch.Tensor) -> None:
 
 
 def images(protocol: Protocol, dictionary: Dictionary, device: torch.device, results: Results) -> None:
-    """Time what makes images of a raw scan: frames, subspace and joint, stage by stage and slice by slice."""
+    """Time the reconstruction of a raw scan as frames, subspace and joint, stage by stage and slice by slice."""
     try:
         from mrfpipe.phantom.scanner import scan
     except ImportError as e:
@@ -171,7 +172,7 @@ def images(protocol: Protocol, dictionary: Dictionary, device: torch.device, res
 
 
 def subspace(raw: "RawScan", protocol: Protocol, device: torch.device, results: Results) -> None:
-    """Time a slice of subspace images, stage by stage, and compare it with the CPU's."""
+    """Time the subspace reconstruction of a slice, stage by stage, and compare its images with the CPU's."""
     from mrfpipe.imaging.coils import estimate_coil_maps
     from mrfpipe.imaging.density import weights_of
     from mrfpipe.imaging.lowrank import denoise_low_rank
@@ -207,14 +208,14 @@ def subspace(raw: "RawScan", protocol: Protocol, device: torch.device, results: 
 
 
 def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """Return the norm of a difference over that of the second."""
+    """Return the norm of the difference divided by the norm of the second tensor."""
     return float(torch.linalg.vector_norm(ours.cpu() - theirs) / torch.linalg.vector_norm(theirs))
 
 
 def slices(raw: "RawScan", dictionary: Dictionary, device: torch.device, results: Results) -> None:
-    """Time slices as commands make them, from raw samples with coil maps to images, and to maps if they are joint.
+    """Time slices as the commands process them, from raw samples, with coil maps, to images, or to maps if joint.
 
-    The first of a kind, with what all share, is apart from the next.
+    The first slice of each kind, which includes work that all slices share, is timed separately from the next.
     """
     from mrfpipe.imaging.choices import Imaging
     from mrfpipe.imaging.reconstruction import Reconstruction
@@ -244,19 +245,19 @@ def slices(raw: "RawScan", dictionary: Dictionary, device: torch.device, results
 
 
 def forget_peak(device: torch.device) -> None:
-    """Let the peak of the GPU's memory start anew."""
+    """Reset the peak of the GPU's memory."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def add_peak(name: str, device: torch.device, results: Results) -> None:
-    """Note how much of the GPU's memory tensors have held at most."""
+    """Record the peak memory of tensors on the GPU."""
     if device.type == "cuda":
         results.add(f"{name}, memory of the GPU at its peak", torch.cuda.max_memory_allocated(device) / 1e9, "GB")
 
 
 def main() -> None:
-    """Run all of it on a device."""
+    """Run all benchmarks on a device."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
     parser.add_argument("--small", action="store_true")
@@ -276,7 +277,7 @@ def main() -> None:
     ):
         try:
             part()
-        except Exception as e:  # noqa: BLE001 - what breaks must not keep the rest from running
+        except Exception as e:  # noqa: BLE001 - a failure must not prevent the other benchmarks
             print(f"  failed: {type(e).__name__}: {e}", flush=True)
     print(json.dumps({"device": name, "rows": results.rows, **machine()}))
 

@@ -2,11 +2,11 @@
 
     python benchmarks/raw_to_maps.py [SCAN.h5]
 
-Without a scan a phantom of one slice and 8 coils is made first. Imports and compilation are left out of the times: each
-kernel runs once on a small problem before. Peak memory is of the whole process, imports included.
+Without a scan, a phantom of one slice and 8 coils is made first. Imports and compilation are not timed: each kernel
+runs once on a small problem before. Peak memory is that of the whole process, including imports.
 
-The ceiling of the matching: the bounds of 375 groups take 375 x 7 dimensions x 12 x 8 operations a voxel, ten visited
-groups 10 x (122 x 12 x 8 + 912 x 20), together 0.55 Mflop. Visiting all groups would take 11 Mflop.
+The theoretical limit of matching: the bounds of 375 groups take 375 x 7 dimensions x 12 x 8 operations per voxel, ten
+visited groups 10 x (122 x 12 x 8 + 912 x 20), together 0.55 Mflop. Visiting all groups would take 11 Mflop.
 """
 
 import sys

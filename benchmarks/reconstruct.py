@@ -1,19 +1,19 @@
-"""Raw scan to maps by matching and by networks, stage by stage, in one run; every path starts from the same frames.
+"""Raw scan to maps by matching and by networks, stage by stage, in one run; all methods start from the same frames.
 
     python benchmarks/reconstruct.py [SCAN.h5] [--device cpu|cuda] [--groups DICT.h5]
 
-Without a scan a phantom of one slice and 8 coils is made first; where sigpy or ismrmrd is missing, as on a bare GPU
-machine, its frames are simulated, and the first two stages left out. DICT.h5 is a dictionary made with `mrfpipe
-simulate t1ff --groups`, for group matching.
+Without a scan, a phantom of one slice and 8 coils is made first; where sigpy or ismrmrd is missing, for example on a
+bare GPU machine, its frames are simulated and the first two stages are left out. DICT.h5 is a dictionary made with
+`mrfpipe simulate t1ff --groups`, for group matching.
 
 The networks are the architecture of preset `paper`, 5 million parameters over 350 channels, in float32 and in bfloat16,
-and that of preset `small` on rank-16 coefficients; weights are random, as times do not depend on them, and the one that
-ships, if it does. A network's time holds encoding or scaling, the network, and the simulation of every voxel's
-fingerprint for M0 and match. Imports and compilation are left out: everything runs on a small problem before. Brute
-force runs on few voxels, spread over the slice, and is scaled to all. Where `--device` is cuda, the scan is still read
-and gridded on the CPU.
+and that of preset `small` on rank-16 coefficients, both with random weights, since times do not depend on them; and the
+bundled network, if there is one. A network's time includes encoding or scaling, the network, and the simulation of
+every voxel's fingerprint for M0 and match. Imports and compilation are not timed: everything runs on a small problem
+before. Brute force runs on a few voxels, spread over the slice, and its time is scaled to all voxels. With `--device
+cuda`, the scan is still read and gridded on the CPU.
 
-The ceiling of the paper's network: 10 Mflop a voxel, two for every weight.
+The theoretical limit of the paper's network: 10 Mflop per voxel, two operations for every weight.
 """
 
 import argparse
@@ -42,11 +42,11 @@ from mrfpipe.matching.match import match_series
 from mrfpipe.protocol import Protocol, load_protocol
 
 N_BRUTE = 100
-"""Voxels of brute force."""
+"""Number of voxels for brute force."""
 
 
 def frames_of(path: Path | None, protocol: Protocol, stages: Stages) -> FrameSeries:
-    """Read a scan, or a phantom's, and reconstruct its frames."""
+    """Read a scan, or simulate one of a phantom, and reconstruct its frames."""
     try:
         from raw_to_maps import compile_kernels, make_scan
 
@@ -67,7 +67,7 @@ def frames_of(path: Path | None, protocol: Protocol, stages: Stages) -> FrameSer
 
 
 def untrained(preset: str, protocol: Protocol, encoding: Encoding | None) -> TrainedModel:
-    """Make a preset's network with random weights."""
+    """Build a preset's network with random weights."""
     architecture = PRESETS[preset].architecture(protocol.sequence.n_frames, len(protocol.parameters))
     network = initial_network(architecture, torch.Generator().manual_seed(0)).eval()
     return TrainedModel(
@@ -83,7 +83,7 @@ def untrained(preset: str, protocol: Protocol, encoding: Encoding | None) -> Tra
 
 
 def networks(protocol: Protocol, series: FrameSeries) -> dict[str, tuple[TrainedModel, Precision]]:
-    """Return the networks to time, by what they are called."""
+    """Return the networks to time, by name."""
     encoding = Encoding.of(build_dictionary(protocol, rank=16).basis, [series])
     paper, small = untrained("paper", protocol, None), untrained("small", protocol, encoding)
     found: dict[str, tuple[TrainedModel, Precision]] = {
@@ -100,7 +100,7 @@ def networks(protocol: Protocol, series: FrameSeries) -> dict[str, tuple[Trained
 
 
 def corner(series: FrameSeries) -> FrameSeries:
-    """Keep few voxels of a series, to run everything once."""
+    """Return a few voxels of a series, for the warm-up run."""
     mask = np.zeros_like(series.mask[:1])
     y, x = np.argwhere(series.mask[0])[series.mask[0].sum() // 2]
     mask[0, y - 8 : y + 8, x - 8 : x + 8] = True
@@ -129,7 +129,7 @@ def by_matching(
 
 
 def main() -> None:
-    """Time the paths and print them."""
+    """Time all methods and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("scan", nargs="?", type=Path)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")

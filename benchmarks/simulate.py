@@ -1,14 +1,15 @@
-"""Signals per second of every signal model, beside torchsim's phase graphs on the same signals in the same run.
+"""Signals per second of every signal model, compared with torchsim's phase graphs on the same signals in the same run.
 
     python benchmarks/simulate.py [--device cpu|cuda]
 
-Water and fat signals of the whole T1-FF grid, 1400 pulses, two repetitions. Each function runs once on few signals
-before it is timed, so that imports and compilation are left out; of several runs the fastest counts, as the machine is
-shared. torchsim follows a fixed number of states; mrfpipe's `epg` as many as can still add 1e-5 to an echo.
+The signals are those of water and fat on the whole T1-FF grid, 1400 pulses, two repetitions. Each function runs once on
+a few signals before it is timed, so that imports and compilation are not included. The fastest of several runs counts,
+since the machine is shared. torchsim follows a fixed number of states; mrfpipe's `epg` follows as many as can still add
+1e-5 to an echo.
 
-The ceiling of `epg`: a pulse, relaxation, precession and dephasing take 42 operations an order and repetition time (20
-for the transverse states, 10 for the longitudinal, 12 for the turns). A run that follows exactly 32 orders gives the
-rate, to compare with that of multiply-adds on numbers that never leave the registers.
+The theoretical limit of `epg`: a pulse, relaxation, precession and dephasing take 42 operations per order and
+repetition time (20 for the transverse states, 10 for the longitudinal, 12 for the rotations). A run that follows
+exactly 32 orders gives the rate, which is compared with that of multiply-adds on numbers in registers.
 """
 
 import argparse
@@ -27,14 +28,14 @@ from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
 from mrfpipe.protocol import Protocol, load_protocol
 
 OPERATIONS = 42
-"""Of an order in a repetition time."""
+"""Operations per order and repetition time."""
 FIXED_ORDERS = 32
 N_COMPARED = 2048
-"""Signals that torchsim simulates, drawn from the grid's water."""
+"""Number of signals that torchsim simulates, drawn from the water signals of the grid."""
 
 
 def fastest(work: Callable[[], object], runs: int = 3) -> float:
-    """Seconds of the fastest of several runs."""
+    """Return the duration in s of the fastest of several runs."""
     seconds = []
     for _ in range(runs):
         start = time.perf_counter()
@@ -45,7 +46,7 @@ def fastest(work: Callable[[], object], runs: int = 3) -> float:
 
 @njit(parallel=True, fastmath=True)
 def _multiply_adds(sums: np.ndarray, n: int) -> None:
-    """Run n multiply-adds on every number of 8 vectors of 16 a thread, all in registers."""
+    """Run n multiply-adds on every number of 8 vectors of 16 per thread, all in registers."""
     for thread in prange(sums.shape[0]):
         x = np.full(128, np.float32(1.0))
         a, b = np.float32(0.999), np.float32(1e-3)
@@ -56,14 +57,14 @@ def _multiply_adds(sums: np.ndarray, n: int) -> None:
 
 
 def peak_rate() -> float:
-    """Single-precision operations per second of all cores."""
+    """Return the single-precision operations per second of all cores."""
     sums, n = np.zeros(torch.get_num_threads()), 2_000_000
     _multiply_adds(sums, 10)
     return 2 * 128 * sums.size * n / fastest(lambda: _multiply_adds(sums, n))
 
 
 def some_signals(protocol: Protocol) -> dict[str, np.ndarray]:
-    """Water signals drawn from the grid."""
+    """Draw the parameters of water signals from the grid."""
     axes, rng = [protocol.grid[name] for name in ("T1H2O", "B1", "df")], np.random.default_rng(0)
     shape = [axis.size for axis in axes]
     order = np.sort(rng.choice(int(np.prod(shape)), N_COMPARED, replace=False))
@@ -72,7 +73,7 @@ def some_signals(protocol: Protocol) -> dict[str, np.ndarray]:
 
 
 def beside_torchsim(protocol: Protocol) -> tuple[dict[str, float], dict[str, object]]:
-    """Signals per second of both packages on the same signals, and how far apart they are."""
+    """Return signals per second of both packages on the same signals, and the difference of their results."""
     values = some_signals(protocol)
     readout = replace(protocol.sequence.readout, readouts_per_frame=1)
     sequence, history = replace(protocol.sequence, readout=readout), protocol.history
@@ -109,13 +110,13 @@ def beside_torchsim(protocol: Protocol) -> tuple[dict[str, float], dict[str, obj
 
 
 def main() -> None:
-    """Time the models on a device and print them."""
+    """Time the models on a device and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     device = torch.device(parser.parse_args().device)
     protocol, small = load_protocol("t1ff"), load_protocol("t1ff-small")
     sizes = {name: axis.size for name, axis in protocol.grid.items()}
-    # What the whole set takes apart: a water signal has one part, a fat signal six peaks.
+    # Simulated signals of the whole set: a water signal has one spectral peak, a fat signal six.
     n_t1 = sizes["T1H2O"] + sizes["T1fat"] * protocol.components[1].shifts.size
     n_simulated = n_t1 * sizes["B1"] * sizes["df"]
     seconds, rates = {}, {}

@@ -1,12 +1,13 @@
-"""What off-resonance during spirals costs, and what its correction leaves: errors of T1 and T2.
+"""Errors of T1 and T2 from off-resonance during spirals, without and with correction.
 
     python benchmarks/spiral_off_resonance.py PROTOCOL.toml STILL.h5 [OFF.h5 ...]
 
-Scans are of spirals from the centre of k-space, with their truth beside them, as `tests/independent/brains.py` writes
-them. STILL is on resonance: off-resonance that is the same everywhere turns its samples by the time since the spiral
-began, and what 50 Hz do in 6 ms, 100 Hz do in 3 ms. No correction can do much better than at 0 Hz. An OFF.h5 was
-scanned with off-resonance that changes from place to place, and has its field map, OFF.field.nii.gz, beside it: it is
-mapped with and without, and with its sign turned. Subspace, refined; counted are the truth's voxels of T2 below 300 ms.
+Scans have spirals that start in the centre of k-space, and their truth beside them, as `tests/independent/brains.py`
+writes them. STILL.h5 is on resonance: spatially constant off-resonance is simulated by rotating the phase of its
+samples in proportion to the time since the start of the spiral; 50 Hz in 6 ms has the same effect as 100 Hz in 3 ms. No
+correction can be much better than the result at 0 Hz. Each OFF.h5 was scanned with spatially varying off-resonance and
+has its field map, OFF.field.nii.gz, beside it; it is mapped without the field map, with it, and with its sign inverted.
+Maps are from subspace reconstruction and refined matching; voxels whose true T2 is below 300 ms count.
 """
 
 import sys
@@ -30,14 +31,14 @@ from mrfpipe.matching.match import match_series
 from mrfpipe.protocol import load_protocol
 
 OFF_RESONANCES = (0.0, 25.0, 50.0, 100.0)
-"""In Hz."""
+"""Simulated off-resonance in Hz."""
 LONGEST_T2 = 0.3
-"""In s."""
+"""Largest T2 of voxels that count, in s."""
 SUBSPACE = Imaging(recon="subspace", backend="finufft")
 
 
 def errors(scan: RawScan, field: Float | None, dictionary: Dictionary, truth: ParameterMaps) -> dict[str, float]:
-    """Map a scan; norm, median and mean of its errors of T1 and T2 in per cent."""
+    """Map a scan; return norm, median and mean of its errors of T1 and T2 in per cent."""
     made = Reconstruction(scan, dictionary.protocol.sequence, SUBSPACE, basis=dictionary.subspace, field=field)
     maps, _ = match_series(replace(made.series(), mask=truth.mask), dictionary)
     counts, found = truth.mask & (truth.si["T2"] < LONGEST_T2), dict[str, float]()
@@ -59,7 +60,7 @@ def known(raw: Path, dictionary: Dictionary) -> tuple[RawScan, ParameterMaps]:
 
 
 def main() -> None:
-    """Map all scans, and print the errors."""
+    """Map all scans and print the errors."""
     dictionary, rows, stages = mrf.simulate(load_protocol(sys.argv[1])), dict[str, float](), Stages()
 
     def add(name: str, scan: RawScan, field: Float | None, truth: ParameterMaps) -> None:

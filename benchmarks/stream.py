@@ -1,14 +1,14 @@
-"""A scan streamed to the server at the pace of a scanner: when its last map arrives after its last readout.
+"""A scan streamed to the server at the pace of a scanner: the time from the last readout to the last map.
 
     python benchmarks/stream.py [SCAN.h5] [--seconds 50] [--dictionary DICT.h5] [-- OPTIONS OF mrfpipe serve]
 
-Without a scan a phantom of five slices and 8 coils is made first, without a dictionary the server maps by the network
-that ships. The readouts are sent evenly over the time that the slices take to measure, of T1-FF about 10 s each. The
-server is a process of its own, started and warmed up before by a scan of one slice; its peak memory is of that process,
-imports included.
+Without a scan, a phantom of five slices and 8 coils is made first; without a dictionary, the server uses the bundled
+network. The readouts are sent evenly over the time that the slices take to measure, about 10 s each with T1-FF. The
+server is a separate process, started before and warmed up with a scan of one slice; peak memory is that of this
+process, including imports.
 
-What must come after the last readout: the frames of the last slice and its maps. All others can be made before, where
-the machine keeps pace.
+Only the frames and maps of the last slice must be computed after the last readout. Those of all other slices can be
+finished before, if the machine keeps pace.
 """
 
 import argparse
@@ -42,20 +42,20 @@ def make_scan(path: Path, n_slices: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streamed:
-    """What became of a scan."""
+    """Timing of a streamed scan."""
 
     waited: float
     """Seconds from the last readout to the last map."""
     during: float
-    """Seconds of processors that the server took until the last readout."""
+    """CPU time in s that the server used until the last readout."""
     after: float
-    """Seconds of processors that it took from then on: what is left of a machine that others use as well."""
+    """CPU time in s that it used after that, which depends less on other programs on a shared machine."""
     n_images: int
-    """Images that came back."""
+    """Number of images that were returned."""
 
 
 def stream(path: Path, port: int, seconds: float, server: int) -> Streamed:
-    """Send a scan in this time to a server of this process number, and wait for its maps."""
+    """Send a scan within `seconds` to the server with process ID `server`, and wait for its maps."""
     arrived: list[float] = []
 
     def receive() -> None:
@@ -93,13 +93,13 @@ def stream(path: Path, port: int, seconds: float, server: int) -> Streamed:
 
 
 def processor_seconds(process: int) -> float:
-    """Seconds that a process has kept processors busy."""
+    """Return the CPU time of a process in s."""
     user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory_gb(process: int) -> float:
-    """Most memory that a process has held so far."""
+    """Return the peak memory of a process so far in GB."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e9
@@ -107,7 +107,7 @@ def peak_memory_gb(process: int) -> float:
 
 
 def main() -> None:
-    """Start a server, stream to it and print what came of it."""
+    """Start a server, stream to it and print the results."""
     parser = argparse.ArgumentParser()
     parser.add_argument("scan", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=50.0)

@@ -1,12 +1,12 @@
-"""Subspace settings: the rank, the iterations and the blocks of the denoising that give the best maps of phantoms.
+"""Subspace settings: rank, number of iterations and block size of the denoising that give the best maps of phantoms.
 
     python benchmarks/subspace_settings.py [REGION...]
 
-The rank of the protocols of T1-FF, and `N_ITERATIONS` and `BLOCK` of `mrfpipe.imaging`, were chosen by what it prints.
-The phantoms are persons of the cohort whose network ships not, one a region of the body, each scanned twice: with the
-scanner's usual noise and with four times as much. Every setting is matched by the very dictionary that it goes with,
-refined, in the same voxels. Two hours on two cores, most of it for the iterations of high ranks; coil maps, mask and
-delays have no part in it but for the maps, which are estimated once a scan.
+The rank of the T1-FF protocols, and `N_ITERATIONS` and `BLOCK` of `mrfpipe.imaging`, were chosen from its results. The
+phantoms are persons of a cohort that the bundled networks were not trained on, one per region of the body, each scanned
+twice: with the scanner's usual noise and with four times as much. Every setting is matched, with refinement, with a
+dictionary of its rank, in the same voxels. It takes two hours on two cores, mostly for the iterations of high ranks.
+Coil maps are estimated once per scan; estimates of mask and delays are not used.
 """
 
 import argparse
@@ -37,18 +37,18 @@ from mrfpipe.phantom.truth import PARAMETERS, Phantom
 from mrfpipe.protocol import load_protocol
 
 COHORT = 11
-"""Seed; no other."""
+"""Seed of the cohort, used nowhere else."""
 RANKS = (5, 6, 8, 10, 12)
 ITERATIONS = (8, 16, 24, 32)
 BLOCKS = (0, 4, 5, 7)
-"""Voxels along a block; 0 for no denoising."""
+"""Side lengths of a block in voxels; 0 for no denoising."""
 SNRS = (4000.0, 1000.0)
 EVERY = 17
-"""One voxel of the mask in so many is matched."""
+"""Every 17th voxel of the mask is matched."""
 REGIONS = ("thigh", "shoulder", "leg", "pelvis")
 
 Setting = tuple[int, int, int]
-"""Rank, iterations and block."""
+"""Rank, number of iterations and block size."""
 
 
 def subjects() -> dict[str, Subject]:
@@ -76,14 +76,14 @@ def equations(raw: RawScan, dictionary: Dictionary, kernels: Tensor) -> tuple[Te
 
 
 def solutions(coils: Tensor, right: Tensor, kernels: Tensor, rank: int) -> Iterator[tuple[int, Tensor]]:
-    """Give the leading coefficients after each of `ITERATIONS`; their equations are part of those of a higher rank."""
+    """Yield the leading coefficients after each of `ITERATIONS`; their equations are part of those of a higher rank."""
     operator = partial(apply_normal, maps=coils, kernels=kernels[:rank, :rank].contiguous())
     found = islice(conjugate_gradients(operator, right[:rank]), max(ITERATIONS))
     return ((n, solution) for n, solution in enumerate(found, start=1) if n in ITERATIONS)
 
 
 def errors(coefficients: Tensor, dictionary: Dictionary, phantom: Phantom) -> list[float]:
-    """RMSE of every refined map, where it counts, over some voxels of the phantom."""
+    """Return the RMSE of every refined map, where it counts, over some voxels of the phantom."""
     truth = phantom.maps
     mask = np.zeros_like(truth.mask)
     mask.ravel()[np.flatnonzero(truth.mask)[::EVERY]] = True
@@ -101,7 +101,7 @@ def errors(coefficients: Tensor, dictionary: Dictionary, phantom: Phantom) -> li
 
 
 def compared(tables: dict[str, dict[Setting, list[float]]]) -> dict[Setting, float]:
-    """Mean, over scans and maps, of the logarithm of RMSE over that of the best setting, as a factor; best first."""
+    """Return the geometric mean, over scans and maps, of the RMSE relative to the best setting; best setting first."""
     settings = list(next(iter(tables.values())))
     logarithms: Float = np.log([[table[setting] for setting in settings] for table in tables.values()])
     behind = np.exp((logarithms - logarithms.min(axis=1, keepdims=True)).mean(axis=(0, 2)))
@@ -109,7 +109,7 @@ def compared(tables: dict[str, dict[Setting, list[float]]]) -> dict[Setting, flo
 
 
 def print_table(tables: dict[str, dict[Setting, list[float]]], title: str, settings: list[Setting]) -> None:
-    """Print the factors of some settings, over all scans and scan by scan."""
+    """Print the factors of some settings, over all scans and for each scan."""
     print(f"{title}\n  rank iterations block   all  " + " ".join(f"{name:>13}" for name in tables))
     alone = {name: compared({name: table}) for name, table in tables.items()}
     together = compared(tables)

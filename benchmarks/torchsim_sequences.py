@@ -1,7 +1,8 @@
-"""Sequences of mrfpipe played by torchsim (https://pypi.org/project/torchsim), to compare with.
+"""Sequences of mrfpipe simulated with torchsim (https://pypi.org/project/torchsim), for comparison.
 
-torchsim precesses clockwise with positive off-resonance and reads the transverse magnetisation along another axis:
-its signals for RF phases of the opposite sign are ours conjugated, up to a factor of i.
+In torchsim, magnetisation precesses clockwise with positive off-resonance, and the transverse magnetisation is read
+along another axis: its signals for RF phases of the opposite sign are the complex conjugates of ours, up to a factor of
+i.
 """
 
 from typing import Any
@@ -42,7 +43,7 @@ class Unbalanced(Simulator):
 
 
 class Ideal(Unbalanced):
-    """The same, ideally spoiled after every echo."""
+    """The same sequences with ideal spoiling after every echo."""
 
     model = SpinPhysics(properties={"T1": "t1_ms", "T2": "t2_ms", "B1": "b1", "B0": "b0_hz"}, operators=SPOILED)
 

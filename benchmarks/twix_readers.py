@@ -1,10 +1,10 @@
-"""Readers of Siemens Twix files beside each other: what they make of damage, and how long they take.
+"""Comparison of readers of Siemens Twix files: how they handle damaged files, and how fast they are.
 
-``python benchmarks/twix_readers.py [--files N]``; needs twixtools, and turbotwix if that is to be compared, too.
+``python benchmarks/twix_readers.py [--files N]``; needs twixtools, and turbotwix if it is to be compared, too.
 
-Each damaged file has a few bytes flipped, bits of its start flipped, a run overwritten or swapped with another, or is
-cut. A reader refuses it, or gives the samples that lie where those of the spokes do in the whole file, or else is wrong
-without a word.
+Each damaged file has a few bytes flipped, bits of its start flipped, a run of bytes overwritten or swapped with
+another, or is truncated. A reader either refuses the file, or returns the samples that are in the place of the spokes
+of the intact file, or silently returns something else.
 """
 
 import argparse
@@ -37,12 +37,12 @@ from twixtools.mdb import Mdb_local
 
 Spokes = dict[tuple[int, int], Complex]
 """Samples by the counters of slice and line."""
-SLOW = 20.0  # s, until which a reader must have ended
+SLOW = 20.0  # s, time limit of a reader
 MEMORY = 6 << 30
 
 
 def by_bytes(path: Path) -> Spokes:
-    """Read by mrfpipe, without its checks of what was read."""
+    """Read with mrfpipe, without its checks of the data."""
     with open_twix(path) as file:
         imaging: Heads = imaging_of(file.heads)
         found = file.acquisitions(imaging)
@@ -52,13 +52,13 @@ def by_bytes(path: Path) -> Spokes:
 
 
 def by_mrfpipe(path: Path) -> Spokes:
-    """Read by mrfpipe."""
+    """Read with mrfpipe."""
     kspace = read_twix(path, small_sequence()).kspace
     return {(s, i): kspace[PLACES[s], :, i] for s in range(len(kspace)) for i in range(kspace.shape[2])}
 
 
 def by_twixtools(path: Path) -> Spokes:
-    """Read by twixtools."""
+    """Read with twixtools."""
     import twixtools
 
     (*_, last) = twixtools.read_twix(str(path), parse_pmu=False, parse_geometry=False, verbose=False)
@@ -66,7 +66,7 @@ def by_twixtools(path: Path) -> Spokes:
 
 
 def by_turbotwix(path: Path) -> Spokes:
-    """Read by turbotwix."""
+    """Read with turbotwix."""
     import turbotwix
 
     with turbotwix.open_twix(str(path)) as file:
@@ -85,7 +85,7 @@ READERS: dict[str, Callable[[Path], Spokes]] = {
 
 
 def outcome(read: Callable[[Path], Spokes], path: Path, expected: Complex) -> str:
-    """Say what a reader makes of a file whose spokes hold this. Shape `(slices, coils, readouts, samples)`."""
+    """Describe the result of reading a file with these expected samples. Shape `(slices, coils, readouts, samples)`."""
     signal.setitimer(signal.ITIMER_REAL, SLOW)
     try:
         found = read(path)
@@ -107,7 +107,7 @@ def outcome(read: Callable[[Path], Spokes], path: Path, expected: Complex) -> st
 
 
 def damage(readers: dict[str, Callable[[Path], Spokes]], n_files: int, folder: Path) -> dict[str, dict[str, int]]:
-    """Count what the readers make of damaged files, half VD, half VB."""
+    """Count the outcomes of reading damaged files, half of them VD, half VB."""
     scan, counts = twix_scan(), {name: collections.Counter[str]() for name in readers}
     whole = [write(folder / f"{i}.dat", scan).read_bytes() for i, write in enumerate((write_whole, write_vb_file))]
     places = [places_of_samples(content, scan) for content in whole]
@@ -132,7 +132,7 @@ def seconds(readers: dict[str, Callable[[Path], Spokes]], folder: Path) -> dict[
     path = write_file(folder / "long.dat", blocks, header=header_bytes({"sSliceArray.lSize": 1}))
     taken = {}
     for name, read in readers.items():
-        if name == "mrfpipe":  # it wants a scan of the small sequence
+        if name == "mrfpipe":  # it needs a scan of the small sequence
             continue
         times = []
         for _ in range(3):

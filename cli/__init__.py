@@ -1,4 +1,4 @@
-"""The command line: one file a command, thin; everything heavy is imported when a command runs."""
+"""The command line: one thin module per command; heavy libraries are imported only when a command runs."""
 
 import atexit
 import gc
@@ -12,11 +12,11 @@ import click
 
 from mrfpipe.errors import MrfpipeError, ResourceError
 
-# Threads that wait for others sleep. Spinning, which OpenMP does unless told otherwise before it is loaded, costs a
+# Let waiting threads sleep. By default, unless told otherwise before it is loaded, OpenMP lets them spin, which costs a
 # shared machine most of its time: training a small network beside another program took ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# The memory of a process that ends is given back as a whole; to look for garbage in it takes most of a second.
+# At exit, the memory of the process is returned as a whole; collecting garbage before would take most of a second.
 atexit.register(gc.freeze)
 
 COMMANDS = {
@@ -41,7 +41,7 @@ COMMANDS = {
     "info": "Describe a file.",
     "doctor": "List the resources of this machine and the resulting defaults.",
 }
-"""In the order of a study; each is the function `command` of the module of its name."""
+"""Commands in the order in which a study uses them; each is the function `command` of the module of the same name."""
 
 INTERRUPTED = 130
 VERBOSE = "mrfpipe.verbose"
@@ -49,7 +49,7 @@ VERBOSE = "mrfpipe.verbose"
 
 
 class Commands(click.Group):
-    """Loads a command when it is called, and turns errors into one line and an exit code."""
+    """Imports a command when it is called, and turns errors into one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of a study."""
@@ -68,7 +68,7 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
-        """Run a command; say what went wrong in one line, with a traceback only if asked for by -v."""
+        """Run a command; report an error in one line, with a traceback only with -v."""
         try:
             return super().invoke(ctx)
         except MrfpipeError as e:
@@ -81,13 +81,13 @@ class Commands(click.Group):
 
 
 def fail(ctx: click.Context, error: MrfpipeError) -> NoReturn:
-    """Say what went wrong and exit with its code."""
+    """Report an error and exit with its code."""
     complain(ctx, error)
     ctx.exit(error.exit_code)
 
 
 def complain(ctx: click.Context, error: MrfpipeError) -> None:
-    """Say what went wrong in one line, with a traceback only if asked for by -v."""
+    """Report an error in one line, with a traceback only with -v."""
     if ctx.meta.get(VERBOSE):
         traceback.print_exception(error, file=sys.stderr)
     click.echo(f"mrfpipe: {' '.join(str(error).split())}", err=True)

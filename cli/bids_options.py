@@ -11,17 +11,17 @@ import click
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What --bids, --subject and --session say: which folder a scan's result is."""
+    """Values of --bids, --subject and --session, which determine the folder of a scan's result."""
 
     bids: bool
     """Whether results are scans of a BIDS dataset."""
     subject: str | None
-    """Label of the only scan's subject; None to make labels of the scans' names."""
+    """Label of the subject if there is only one scan; None to derive labels from the scans' names."""
     session: str | None
-    """Label of the session of all scans; None if subjects have one scan each."""
+    """Label of the session of all scans; None if each subject has one scan."""
 
     def check(self, inputs: Sequence[Path]) -> None:
-        """Refuse one subject for several scans."""
+        """Refuse a subject label that is given for several scans."""
         if self.subject is not None and len(set(inputs)) > 1:
             raise click.UsageError(
                 "--subject names the subject of one scan; leave it out for several, whose names become the subjects."
@@ -37,7 +37,7 @@ class Layout:
 
 
 def bids_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of BIDS; it is called with the `layout` made of them."""
+    """Add the BIDS options to a command, which receives them as `layout`."""
 
     @click.option("--bids", is_flag=True, help="Write OUT as a BIDS derivative dataset with one subject per scan.")
     @click.option(

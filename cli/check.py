@@ -1,4 +1,4 @@
-"""``mrfpipe check``: what a scan says of the signal model."""
+"""``mrfpipe check``: tests the assumptions of the signal model on a scan."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

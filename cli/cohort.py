@@ -45,7 +45,7 @@ def command(
         cohort = draw_cohort(subjects, seed=settings.seed)
     table, rows = folder / "cohort.csv", cohort.csv()
     known = table.read_text(encoding="utf-8") if table.exists() else ""
-    if not known.startswith(rows):  # those of more subjects, whose scans are there, stay
+    if not known.startswith(rows):  # rows of further subjects, whose scans exist, are kept
         if not rows.startswith(known) and not settings.force:
             raise OutputExistsError(f"{table} lists other subjects; choose another folder, or replace it with --force.")
         write_text(table, rows)
@@ -68,7 +68,7 @@ def command(
 
 
 def _is_made(path: Path, protocol: "Protocol", slices: int, coils: int) -> bool:
-    """Return whether the scan is there; OutputExistsError if it has other slices, coils, readouts or matrix."""
+    """Return whether the scan exists; OutputExistsError if it has other slices, coils, readouts or matrix."""
     from mrfpipe.acquisition.raw import describe_raw
     from mrfpipe.errors import OutputExistsError
 

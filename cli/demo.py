@@ -1,4 +1,4 @@
-"""``mrfpipe demo``: the whole way on a phantom, each step a command that can be typed."""
+"""``mrfpipe demo``: the whole pipeline on a phantom, where each step is a command that can be typed."""
 
 import shlex
 from pathlib import Path
@@ -40,7 +40,7 @@ def command(settings: Settings, output: Path) -> None:
 
 
 def _run(settings: Settings, *words: object) -> None:
-    """Run a command line as if it were typed, and print it first; stop the demo where it fails."""
+    """Print a command line and run it as if it were typed; stop the demo if it fails."""
     line = [str(word) for word in words]
     click.echo(f"\n$ mrfpipe {shlex.join(line)}")
     options = ["--quiet"] if settings.verbosity < 0 else ["--verbose"] * settings.verbosity

@@ -1,4 +1,4 @@
-"""The options of commands that write maps as DICOM, too."""
+"""The options of commands that also write maps as DICOM."""
 
 import functools
 import re
@@ -16,22 +16,22 @@ from .paths import Input
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dicom:
-    """What --dicom, --dicom-int16 and --like say."""
+    """Values of --dicom, --dicom-int16 and --like."""
 
     dicom: bool
-    """Whether the maps are written as parametric maps."""
+    """Whether the maps are also written as parametric maps."""
     dicom_int16: bool
-    """Whether they are written as plain MR images."""
+    """Whether the maps are also written as plain MR images."""
     like: Path | None
     """The image that patient and study are taken from; None to take them from the scan."""
 
     def check(self, inputs: Sequence[Path]) -> None:
-        """Refuse the patient of one scan for several."""
+        """Refuse to use the patient of one image for several scans."""
         if self.like is not None and len(set(inputs)) > 1:
             raise click.UsageError("--like names the patient of one scan; call the command once per scan.")
 
     def unnamed(self, command: list[str]) -> list[str]:
-        """Return a command line to record, without the image's path: folders of images are called by patients."""
+        """Return the command line to record, without the path of the image, which may contain the patient's name."""
         is_path = [False, *(word == "--like" for word in command)]
         return [
             "REFERENCE.dcm" if hidden else re.sub("^--like=.*", "--like=REFERENCE.dcm", word, flags=re.DOTALL)
@@ -40,7 +40,7 @@ class Dicom:
 
 
 def dicom_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of DICOM; it is called with the `images` made of them."""
+    """Add the DICOM options to a command, which receives them as `images`."""
 
     @click.option("--dicom", is_flag=True, help="Also write the maps as DICOM parametric maps; needs mrfpipe[dicom].")
     @click.option(

@@ -1,4 +1,4 @@
-"""``mrfpipe doctor``: what this machine has, and what would be chosen on it."""
+"""``mrfpipe doctor``: describes this machine, and the defaults that commands choose on it."""
 
 import json
 import os
@@ -22,7 +22,7 @@ OPTIONAL = {
     "pypulseq": "protocols from Pulseq files; pip install 'mrfpipe[pulseq]'",
     "onnx": "export; pip install 'mrfpipe[onnx]'",
 }
-"""What mrfpipe can do without, by module: what for, and how to get it."""
+"""Optional dependencies by module: what they are for, and how to install them."""
 
 Report = dict[str, dict[str, str]]
 
@@ -61,7 +61,7 @@ def _machine() -> dict[str, str]:
 
     from mrfpipe.arrays import available_memory
 
-    # A container or a queue may give a process fewer cores than there are.
+    # A container or a batch system may give a process fewer cores than the machine has.
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found = [torch.cuda.get_device_properties(n) for n in range(torch.cuda.device_count())]
     gpus = [f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB" for gpu in found]
@@ -74,7 +74,7 @@ def _machine() -> dict[str, str]:
 
 
 def _built_for() -> str:
-    """Say whether this torch could use an NVIDIA GPU at all."""
+    """Return whether this build of torch could use an NVIDIA GPU at all."""
     import torch
 
     return f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built for the CPU"
@@ -100,7 +100,7 @@ def _optional() -> dict[str, str]:
 
 
 def _chosen(device: "torch.device") -> dict[str, str]:
-    """Say what commands choose unless they are told otherwise."""
+    """Return what commands choose by default."""
     from mrfpipe.imaging.choices import Imaging
     from mrfpipe.learning.training import resolve_precision
     from mrfpipe.matching.match import default_memory

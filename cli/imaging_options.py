@@ -14,12 +14,12 @@ from .options import INPUT, Settings
 
 
 def imaging_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that is called with its settings the options of reconstruction, and `imaging` made of them."""
+    """Add the options of reconstruction to a command, which receives them as `imaging` in addition to its settings."""
     return _recon_option(field_map_option(scan_options(command)))
 
 
 def _absolute(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
-    """Return a path that does not depend on the folder that a worker was started in."""
+    """Make a path absolute, so that it does not depend on the folder in which a worker was started."""
     return path and path.absolute()
 
 
@@ -60,9 +60,9 @@ frames_option = click.option(
 
 
 def scan_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the same options but --recon and --field-map, which are not for all.
+    """Add the same options to a command, except for --recon and --field-map, which not all commands have.
 
-    They have the names of the fields of `Imaging`.
+    The options have the names of the fields of `Imaging`.
     """
 
     @click.option(

@@ -1,4 +1,4 @@
-"""``mrfpipe info``: what a file is."""
+"""``mrfpipe info``: describes a file."""
 
 from collections.abc import Callable, Mapping
 from itertools import groupby
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mrfpipe.protocol import Block, Readout
 
 MOST_PLATEAUS = 8
-"""Runs of equal values of a sequence that are written one by one."""
+"""Largest number of runs of equal values of a sequence that are listed individually."""
 
 
 @click.command()
@@ -32,7 +32,7 @@ def command(settings: Settings, path: Path) -> None:  # noqa: ARG001 - all comma
 
 
 def _text(value: object) -> str:
-    """Write a value for people: lists without brackets, yes and no, a dash for what the file does not say."""
+    """Format a value for users: lists without brackets, yes and no, and a dash for a value that the file lacks."""
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     if isinstance(value, bool) or value is None:
@@ -117,12 +117,12 @@ def _readout(readout: "Readout") -> str:
 
 
 def _time(parameter: str | float) -> str:
-    """Name a parameter, or a constant in ms."""
+    """Return the name of a parameter, or a constant time in ms."""
     return parameter if isinstance(parameter, str) else f"{1e3 * parameter:g} ms"
 
 
 def _plateaus(values: "Double", unit: str) -> str:
-    """Write values of readout after readout as those that follow each other and how often, and of many their range."""
+    """Format the values of all readouts as runs of equal values with their lengths, or as a range if there are many."""
     import numpy as np
 
     texts = [f"{value:.6g}" for value in values]

@@ -1,4 +1,4 @@
-"""``mrfpipe limit``: what a protocol can tell of each parameter at best."""
+"""``mrfpipe limit``: how precisely a protocol can determine each parameter at best."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ _FORM = "NAME=VALUE,..."
 
 
 def _points(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[dict[str, float]]:  # noqa: ARG001 - click's
-    """Read points such as ``T1H2O=1400,FF=0.2``; one of no values if there are none."""
+    """Parse points such as ``T1H2O=1400,FF=0.2``; without any, return one point without values."""
     points = []
     for text in texts or ("",):
         pairs = [item.partition("=") for item in text.split(",") if item]

@@ -1,4 +1,4 @@
-"""What `match` and `reconstruct` do with their scans: they differ in what makes the maps."""
+"""Code that `match` and `reconstruct` share; they differ only in whether a dictionary or a network makes the maps."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,8 +38,8 @@ def map_all(
 ) -> None:
     """Make the maps of all scans, here or on a cluster.
 
-    What makes them is named by a path that means the same where the work is done, and `given` is that path as it was
-    given, if one was: a wrong one is refused once, not scan by scan.
+    `by` names the dictionary or network by a path that is also valid on the workers. `given` is the path as the user
+    gave it, if any; it is checked here, so that a wrong one is refused once instead of for every scan.
     """
     with settings.loading():
         from mrfpipe.files.dicom import require_highdicom
@@ -51,7 +51,7 @@ def map_all(
 
     layout.check(scans.readable)
     images.check(scans.readable)
-    if (images.dicom or images.dicom_int16) and not where.scheduler:  # on a cluster it is the workers' to have
+    if (images.dicom or images.dicom_int16) and not where.scheduler:  # on a cluster, the workers need it
         require_highdicom()
     device = where.device(settings)
     folders = targets(scans, lambda name: layout.folder(where.path(output), name))

@@ -1,4 +1,4 @@
-"""The options every command has, the settings they make, and what a command tells while it works.
+"""The options that every command has, the settings made from them, and the output of a command while it works.
 
 Results go to standard output; messages and progress go to standard error, progress only if that is a terminal.
 """
@@ -30,7 +30,7 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the common options say."""
+    """Values of the common options."""
 
     device_name: str
     """auto, cpu, cuda or cuda:N."""
@@ -49,7 +49,7 @@ class Settings:
         return ["mrfpipe", *sys.argv[1:]]
 
     def device(self) -> "torch.device":
-        """Find the device asked for, and say which one `auto` chose."""
+        """Return the requested device, and report which one `auto` chose."""
         from mrfpipe.arrays import resolve_device
 
         device = resolve_device(self.device_name)
@@ -64,10 +64,10 @@ class Settings:
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Tell that the block imports what takes seconds, and do so without the garbage collector.
+        """Report that the block imports libraries, which takes seconds, and run it without the garbage collector.
 
-        An import makes objects by the hundred thousand and no garbage. The collector would look through them again and
-        again, meanwhile and later.
+        Imports create hundreds of thousands of objects and no garbage. The collector would search these objects
+        repeatedly, during the imports and later.
         """
         from mrfpipe.progress import stage
 
@@ -80,7 +80,7 @@ class Settings:
             gc.enable()
 
     def progress(self, stage: str) -> "Steps":
-        """Return what is called with the steps done and all steps of a stage; draws a bar on a terminal."""
+        """Return a callback for the numbers of finished and of all steps of a stage; on a terminal it draws a bar."""
         if self.verbosity < 0 or not sys.stderr.isatty():
             return lambda done, total: None  # noqa: ARG005 - nothing to draw
         bar = tqdm(desc=stage, file=sys.stderr, leave=False, dynamic_ncols=True)
@@ -95,9 +95,9 @@ class Settings:
 
 
 def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callable[..., None]:
-    """Give a command the options that all have; it is called with their `Settings` first.
+    """Add the common options to a command, which receives them as `Settings` in its first argument.
 
-    --force and --verbose are eager, known when the paths of a command are looked at.
+    --force and --verbose are eager, so that they are known when the paths of a command are checked.
     """
 
     @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Device to compute on. [default: auto]")
@@ -140,7 +140,7 @@ def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callabl
 
 
 def _note_verbose(ctx: click.Context, param: click.Parameter, verbose: bool) -> bool:  # noqa: ARG001 - click's signature
-    """Let the group know before anything can go wrong."""
+    """Tell the group about --verbose before any error can occur."""
     ctx.meta[VERBOSE] = verbose
     return verbose
 
@@ -161,24 +161,24 @@ class Number(click.FloatRange):
 
 
 INPUT = click.Path(path_type=Path)
-"""A path to read from or write to; whether it can be is found out, with its own exit code, where that happens."""
+"""A path to read from or write to; it is checked, with a specific exit code, only when it is read or written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """What --scheduler says: on which machines many scans are worked on."""
+    """Value of --scheduler: the machines on which many scans are processed."""
 
     scheduler: str | None
     """Address of a Dask cluster's scheduler; None for this machine."""
     batch: str
-    """What this call is known by on the cluster; empty on this machine."""
+    """Identifier of this call on the cluster; empty on this machine."""
 
     def path(self, path: Path) -> Path:
-        """Return a path that does not depend on the folder that a worker was started in."""
+        """Return a path that is independent of the folder in which a worker was started."""
         return path.absolute() if self.scheduler else path
 
     def device(self, settings: Settings) -> str:
-        """Find the device to compute on; which one `auto` is on a cluster is for the worker to find."""
+        """Return the device to compute on; on a cluster, each worker resolves `auto` itself."""
         return settings.device_name if self.scheduler else str(settings.device())
 
 
@@ -196,4 +196,4 @@ scheduler_option = click.option(
     "it with --nthreads 1, and limit it with --threads where several share a machine. Needs mrfpipe[cluster]. "
     "[default: this machine, one scan after the other]",
 )
-"""Where to run, for commands that take many scans; gives the command a `Where`."""
+"""Option --scheduler for commands that take many scans; the command receives a `Where`."""

@@ -1,4 +1,4 @@
-"""What a command does with its scans: where their results go, what it tells of each, and how it ends."""
+"""Results of a command that takes scans: their paths, the messages about each scan, and the exit code."""
 
 import os
 from collections import Counter
@@ -18,11 +18,11 @@ from .paths import Scans
 
 
 def targets(scans: Scans, place: Callable[[str], Path]) -> dict[Path, Path]:
-    """Return where the result of every scan goes, by its name; those that have none fail.
+    """Return the path of every scan's result, derived from the scan's name; scans without a valid name fail.
 
-    Scans of one name are told apart by the folders they lie in: ``a/scan.h5`` and ``b/scan.h5`` are a-scan and b-scan.
+    Scans with the same name are distinguished by their folders: ``a/scan.h5`` and ``b/scan.h5`` are a-scan and b-scan.
 
-    MismatchError if two scans would share a result.
+    MismatchError if two scans would have the same result path.
     """
     names: dict[Path, str] = {}
     for path in scans.readable:
@@ -40,7 +40,7 @@ def targets(scans: Scans, place: Callable[[str], Path]) -> dict[Path, Path]:
 
 
 def _told_apart(names: Mapping[Path, str]) -> dict[Path, str]:
-    """Put the fewest folders before names that are not the only ones of their kind; what lies together stays so."""
+    """Prefix names that are not unique with as few folders as possible, equally many for all scans of one name."""
     told = dict(names)
     folders = {path: Path(os.path.abspath(path)).parent.parts[1:] for path in names}  # noqa: PTH100 - no links followed
     for name in set(names.values()):
@@ -54,9 +54,9 @@ def _told_apart(names: Mapping[Path, str]) -> dict[Path, str]:
 
 
 def do_all(jobs: Sequence[Job], scans: Scans, settings: Settings, scheduler: str | None) -> None:
-    """Do jobs, here or on the cluster of a scheduler, and tell what becomes of each scan.
+    """Run jobs, on this machine or on the cluster of a scheduler, and report the outcome of each scan.
 
-    Exits with an error at the end if any failed, now or before.
+    Exits with an error at the end if any scan failed, in a job or before.
     """
     n_scans = len(jobs) + len(scans.failed)
     states: Counter[str] = Counter()

@@ -1,6 +1,6 @@
-"""The paths and protocols of a command line, looked at while it is read.
+"""The paths and protocols of a command line, which are checked while it is parsed.
 
-What is not there, in the way or of another kind is refused before a command imports what takes seconds.
+A file that is missing, would be overwritten or is of another kind is refused before a command spends time on imports.
 """
 
 import os
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
 
 RESULT_FIRST = "give the result first, then the reference"
-"""What to do about a truth where a result is wanted."""
+"""Advice if a truth is given where a result is expected."""
 _PROTOCOLS = "mrfpipe.protocols"
-"""Key under which a command keeps the files that its protocols were read from."""
+"""Key under which a command keeps the paths of the files that its protocols were read from."""
 
 
 class Input(click.Path):
-    """A path to read that must be of one of some kinds."""
+    """A path to read, which must be of one of the given kinds."""
 
     def __init__(self, *kinds: Kind, cure: str = "") -> None:
         super().__init__(path_type=Path)
         self.kinds, self.cure = kinds, cure
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401
-        """Return the path if it can be what is wanted."""
+        """Return the path if it can be of one of the kinds."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         refuse_other(path, *self.kinds, cure=self.cure)
         return path
 
 
 class Output(click.Path):
-    """A file to write, or a folder that its marker tells from others; one that is there wants --force."""
+    """A file to write, or a folder that is recognised by its marker; replacing an existing one needs --force."""
 
     def __init__(self, marker: str | None = None) -> None:
         super().__init__(path_type=Path)
@@ -59,7 +59,7 @@ class Output(click.Path):
 
 
 class Place(click.Path):
-    """Where results go, which may be there: what is done is not made again."""
+    """Place for results, which may exist: finished results are not made again."""
 
     def __init__(self, *, folder: bool) -> None:
         super().__init__(path_type=Path)
@@ -78,7 +78,7 @@ class Place(click.Path):
 
 
 def named_protocol(name: "str | Protocol") -> "Protocol":
-    """Read a protocol, by the name of one that comes with mrfpipe or from a TOML file."""
+    """Read a built-in protocol by its name, or a protocol from a TOML file."""
     from mrfpipe.protocol import Protocol, built_in_protocols, load_protocol
 
     if isinstance(name, Protocol):
@@ -107,20 +107,20 @@ dictionary_option = click.option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scans:
-    """The scans of a command that takes many: one that fails is told at once and does not stop the others."""
+    """The scans of a command that takes many: a failing scan is reported at once and does not stop the others."""
 
     readable: list[Path] = field(default_factory=list)
-    """Those to work on, each once."""
+    """Scans to process, each once."""
     failed: dict[Path, int] = field(default_factory=dict)
-    """Exit code of each that failed."""
+    """Exit code of each scan that failed."""
 
     def fail(self, path: Path, error: MrfpipeError) -> None:
-        """Tell why a scan fails, and keep it in mind."""
+        """Report why a scan fails, and remember its exit code."""
         complain(click.get_current_context(), error)
         self.failed[path] = error.exit_code
 
     def conclude(self, states: Counter[str], say: Callable[[str], None]) -> None:
-        """Say in a line how many scans came to what, if there were several, and exit as the failures ask for."""
+        """Report in one line how many of several scans had which outcome; exit with the code of failures, if any."""
         tally = f"{states['done']} done, {states['skipped']} skipped, {len(self.failed)} failed"
         several = states.total() + len(self.failed) > 1
         if self.failed:
@@ -133,11 +133,11 @@ class Scans:
 
 
 def scans_argument(metavar: str, *kinds: Kind) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the argument `scans`: many of some kinds, of which it gets those that it can work on."""
+    """Add the argument `scans` to a command: many scans of the given kinds, of which it receives the usable ones."""
 
     def look(ctx: click.Context, param: click.Parameter, paths: tuple[Path, ...]) -> Scans:  # noqa: ARG001 - click's
         scans = Scans()
-        if ctx.resilient_parsing:  # a shell completes the line, nobody is to be told anything
+        if ctx.resilient_parsing:  # the shell completes the line, so nothing must be printed
             return scans
         for path in dict.fromkeys(paths):
             try:
@@ -181,4 +181,4 @@ def _paths_in(values: Iterable[object]) -> Iterator[Path]:
 
 
 SCAN = (RAW, FRAMES)
-"""What a scan may be: measured, or a series already."""
+"""Kinds of scans: a raw scan, or a series of frames."""

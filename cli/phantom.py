@@ -1,4 +1,4 @@
-"""``mrfpipe phantom``: a raw scan whose truth is known."""
+"""``mrfpipe phantom``: a simulated raw scan with known truth."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,12 +67,12 @@ def command(
 
 
 def truth_beside(path: Path) -> Path:
-    """Return where the truth of a phantom's raw scan lies."""
+    """Return the path of the truth of a phantom's raw scan."""
     return path.with_name(f"{path.stem}.truth.npz")
 
 
 def write_scan(path: Path, phantom: "Phantom", raw: "RawScan", protocol: "Protocol", *, force: bool) -> None:
-    """Write a phantom's raw scan, its truth beside it first: who finds a scan finds its truth."""
+    """Write a phantom's raw scan, after the truth beside it, so that no scan exists without its truth."""
     from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
     from mrfpipe.files.atomic import require_space, writing
     from mrfpipe.files.truth import save_truth

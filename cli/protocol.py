@@ -1,4 +1,4 @@
-"""``mrfpipe protocol``: a Pulseq sequence, or a scan of T1-FF, to a protocol."""
+"""``mrfpipe protocol``: turns a Pulseq sequence, or a scan of T1-FF, into a protocol."""
 
 from collections.abc import Callable
 from pathlib import Path

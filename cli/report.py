@@ -1,4 +1,4 @@
-"""``mrfpipe report``: a result as a page for the browser, or many as one overview."""
+"""``mrfpipe report``: a result as a page for the browser, or many results as one overview."""
 
 from collections import Counter
 from pathlib import Path
@@ -112,7 +112,7 @@ def _write_page(settings: Settings, result: Path, reference: Path | None, roi: P
 
 
 def _write_overview(settings: Settings, paths: tuple[Path, ...], output: Path, folder: Path | None) -> None:
-    """Write the overview of results; what cannot be read does not stop the others."""
+    """Write the overview of results; a result that cannot be read does not stop the others."""
     from mrfpipe.files.results import find_all_maps, names_of
 
     scans, maps_files = Scans(), list[Path]()

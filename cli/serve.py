@@ -1,4 +1,4 @@
-"""``mrfpipe serve``: maps of scans while they are measured."""
+"""``mrfpipe serve``: makes maps of scans while they are measured."""
 
 import socket
 from pathlib import Path
@@ -96,7 +96,7 @@ def command(
 
 
 def _named(by: dict[Path, MapsBy]) -> dict[str, "Mapper"]:
-    """Read what makes maps, and name each by its file or folder."""
+    """Read dictionaries or networks, and name each by its file or folder."""
     from mrfpipe.run.by import load_mapper
 
     named: dict[str, Mapper] = {}

@@ -31,7 +31,7 @@ Example: mrfpipe study spoiling -o spoiling
 
 
 def _refuse_outputs(ctx: click.Context, param: click.Parameter, folder: Path) -> Path:  # noqa: ARG001 - click's signature
-    """Refuse what is there already; NAME and --force are eager, known when the folder is looked at."""
+    """Refuse existing outputs; NAME and --force are eager, so that they are known when the folder is checked."""
     refuse_outputs(ctx.params["name"], folder, force=ctx.params["force"])
     return folder
 

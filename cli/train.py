@@ -1,4 +1,4 @@
-"""``mrfpipe train``: scans whose maps are known, or a protocol alone, to a network."""
+"""``mrfpipe train``: trains a network on scans whose maps are known, or on phantoms from a protocol alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -201,7 +201,7 @@ def _resumable(checkpoint: Path) -> Iterator[None]:
 
 
 def _refuse_beside_phantoms(context: click.Context) -> None:
-    """Refuse the options that are about scans at hand, and presets of networks that do not correct matched maps."""
+    """Refuse options that concern existing scans, and presets of networks that do not correct matched maps."""
     for name in ("labels", "dictionary", "validate", "precision", "trust_protocol", "board"):
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
             raise click.UsageError(f"--{name.replace('_', '-')} is for DATA, not for --phantoms.")

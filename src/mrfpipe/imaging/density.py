@@ -1,9 +1,10 @@
 """Density compensation: the area of k-space each sample stands for.
 
-Weights are areas in (cycles/FOV)^2 over the matrix squared, so that the adjoint NUFFT of weighted, fully sampled data
-is the image itself. They are of all readouts together, those of frames, too: a frame's few readouts by themselves would
-give the gaps between them no weight, and the mean of such frames would not be the image. Of spirals whose turns lay 19
-cycles/FOV apart it lacked half of it, and a fifth of the voxels had the fingerprint of their neighbours.
+Weights are areas in (cycles/FOV)^2 divided by the matrix squared, so that the adjoint NUFFT of weighted, fully sampled
+data is the image itself. They are computed from all readouts together, even for single frames: computed from the few
+readouts of a frame alone, they would not account for the gaps between these, and the mean of the frames would not be
+the image. With spirals whose turns were 19 cycles/FOV apart, that mean lacked half of the image, and a fifth of the
+voxels had the fingerprint of their neighbours.
 """
 
 from collections.abc import Callable
@@ -16,13 +17,13 @@ from mrfpipe.arrays import Float, check_shape
 from mrfpipe.imaging.nufft import cell_sums
 
 Weights = Callable[[Float, int], Float]
-"""What computes the weights of a trajectory for a matrix."""
+"""Function that computes the weights of a trajectory for a matrix."""
 N_ITERATIONS = 10
 _LEAST_STEP = 1e-3  # cycles/FOV
 
 
 def weights_of(readout: Literal["golden-radial", "stored"]) -> Weights:
-    """Return what computes the weights of such readouts: the ramp of spokes, or an iteration."""
+    """Return the function that computes the weights of a kind of readouts: the ramp for spokes, else an iteration."""
     return ramp_weights if readout == "golden-radial" else iterated_weights
 
 
@@ -47,7 +48,7 @@ def ramp_weights(trajectory: Float, matrix: int) -> Float:
     Raises
     ------
     ValueError
-        If the readouts are no such spokes.
+        If the readouts are not evenly spread straight spokes.
     """
     n_readouts = check_shape("trajectory", trajectory, "readouts samples 2")["readouts"]
     check_spokes(trajectory)
@@ -66,15 +67,15 @@ def ramp_weights(trajectory: Float, matrix: int) -> Float:
 def iterated_weights(trajectory: Float, matrix: int) -> Float:
     """Compute the area of every sample of any trajectory, after Pipe and Menon, Magn Reson Med 41:179 (1999).
 
-    Weights, at first the distance from sample to sample of a readout, are divided by what they sum to around their
-    sample, again and again, until that is about 1. Samples with gaps around them, wider than a cycle/FOV, stand for a
-    cell of that size and no more. Those at the edge of k-space, which have neighbours on one side only, stand for about
-    twice their area.
+    Weights start as the distances between neighbouring samples of a readout. They are then repeatedly divided by the
+    sum of the weights around their sample, until that sum is about 1. Samples surrounded by gaps wider than a cycle/FOV
+    stand for a cell of that size and no more. Samples at the edge of k-space, which have neighbours on one side only,
+    stand for about twice their area.
 
     Parameters
     ----------
     trajectory, matrix
-        As for `ramp_weights`, whose unit the weights have.
+        As for `ramp_weights`; the weights have the same unit.
     """
     check_shape("trajectory", trajectory, "readouts samples 2")
     steps = np.gradient(trajectory, axis=1)

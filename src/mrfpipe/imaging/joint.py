@@ -1,21 +1,23 @@
 """Joint reconstruction: the parameters of all voxels at once, from all samples of a slice.
 
-A subspace reconstruction solves for more numbers than a voxel has parameters, and stops early, before the noise of them
-all drowns the detail. Here the unknowns are the parameters theta and the complex scale of every voxel themselves. From
-maps that are nearly right the signals are linearised, ``x(theta) = x_0 + J (theta - theta_0)`` with x the coefficients
-of a voxel, and the normal equations of all samples are solved by preconditioned conjugate gradients::
+A subspace reconstruction solves for more coefficients than a voxel has parameters, and must stop early, before noise
+drowns the detail. Here the unknowns are the parameters theta and the complex scale of every voxel. The signals are
+linearised around maps that are nearly right, ``x(theta) = x_0 + J (theta - theta_0)`` with x the coefficients of a
+voxel, and the normal equations of all samples are solved by preconditioned conjugate gradients::
 
     (J' N J / v + P) theta = J' (b - N x_0 + N J theta_0) / v
 
-N sums what the coils sample of coefficient images back into coefficients, b does so with the samples themselves
-(`Equations`). The preconditioner is each voxel's own block of J' J / v + P. The basis vectors have one value per
-frame, or one per readout, to model how signals recover within a frame.
+N is the normal operator, which samples coefficient images with all coils and applies the adjoint to the samples; b is
+the adjoint applied to the measured samples (`Equations`). The preconditioner is the block of J' J / v + P that belongs
+to each voxel. The basis vectors have one value per frame, or one per readout, to model how signals recover within a
+frame.
 
-P is the prior's precision: neighbouring voxels differ by no more than the scan itself tells (`smoothness`). v is the
-variance of the noise per real number, for which stands what no parameters can explain (`unexplained`): maps of a scan
-that is noisy, or undersampled, or not what the model says become smoother. Nothing is chosen for a single parameter.
+P is the precision of the prior: how much neighbouring voxels may differ is learned from the scan itself (`smoothness`).
+v is the noise variance per real number, estimated from the residual that no parameters can explain (`unexplained`): a
+scan that is noisy, undersampled or poorly described by the model gets smoother maps. No setting is chosen for a single
+parameter.
 
-The conjugate gradients start from the maps that are most probable if N is the identity, as which it was approximated to
+The conjugate gradients start from the maps that are most probable if N is approximated by the identity, as it is to
 learn the smoothness.
 """
 
@@ -33,43 +35,44 @@ from mrfpipe.imaging.smoothness import learn
 from mrfpipe.interpolation import Numbers, interpolated
 
 N_ITERATIONS = 4
-"""Iterations of conjugate gradients. On phantoms of thigh and leg errors change by at most 3 % from 4 to 6."""
+"""Iterations of conjugate gradients. On phantoms of thigh and leg, errors change by at most 3 % from 4 to 6."""
 WEAKEST = 1.0
-"""Precision of a parameter around its start, in units of its range: it holds what nothing else tells."""
+"""Prior precision of a parameter around its start, in units of its range, for parameters the data do not determine."""
 SCALE_TRUST = 1e3
-"""How far a voxel's scale may go, as a share of itself: anywhere."""
+"""Prior standard deviation of a voxel's scale, relative to the scale: so large that the scale is free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class JointMaps:
-    """The parameters of the voxels of a slice, and how well each voxel determines them."""
+    """The parameters of the voxels of a slice and their standard deviations."""
 
     parameters: Double
-    """In SI units. Shape `(voxels, parameters)`."""
+    """Parameters in SI units. Shape `(voxels, parameters)`."""
     deviations: Double
-    """Standard deviation of each parameter, in SI units, if the neighbouring voxels were known: by the variance that
-    stands for the noise, and by the smoothness that was learned. Shape `(voxels, parameters)`."""
+    """Standard deviation of each parameter, in SI units, given its neighbouring voxels, from the noise variance v and
+    the learned smoothness. Shape `(voxels, parameters)`."""
 
 
 def joint_maps(equations: Equations, dictionary: Dictionary, start: Double, images: Complex, mask: Bool) -> JointMaps:
-    """Take a step from the maps of a slice to those that explain all of its samples best.
+    """Take one step from the starting maps of a slice towards those that explain all of its samples best.
 
     Parameters
     ----------
     equations
-        Of the slice, in a basis of frames or of readouts.
+        Normal equations of the slice, in a basis of frames or of readouts.
     dictionary
-        In as many basis vectors as the equations have.
+        Dictionary in as many basis vectors as the equations have.
     start
-        Parameters of the voxels of the mask, in SI units, in the order of the grid. Shape `(voxels, parameters)`.
+        Starting parameters of the voxels in the mask, in SI units, in the order of the grid. Shape `(voxels,
+        parameters)`.
     images
-        Coefficients that they were estimated from, in the leading basis vectors. Shape `(leading, y, x)`.
+        Coefficients that `start` was estimated from, in the leading basis vectors. Shape `(leading, y, x)`.
     mask
-        Voxels that have parameters. Shape `(y, x)`.
+        Voxels whose parameters are fitted. Shape `(y, x)`.
 
     Returns
     -------
-        What is found in the voxels of the mask.
+        Parameters of the voxels in the mask, with their standard deviations.
     """
     n_leading, rank = check_shape("images", images, "leading y x")["leading"], len(equations.right)
     box, inside = equations.box, mask[equations.box]
@@ -83,7 +86,8 @@ def joint_maps(equations: Equations, dictionary: Dictionary, start: Double, imag
     jacobian = scaled_jacobian(signals, slopes, scale, spans)
     here = torch.from_numpy(full).to(equations.right.device)
     residual: Complex = (equations.right - equations.normal(here)).cpu().numpy()[:, inside].T
-    # No less than the receivers' noise: with few coefficients, steps explain all of a residual. And not below rounding.
+    # At least the noise of the receivers, since with few coefficients a step explains the whole residual; and at least
+    # rounding errors.
     rounding = float(np.finfo(np.float32).eps ** 2 * np.mean(np.abs(full[:, inside]) ** 2))
     deviation = np.float32(np.sqrt(max(unexplained(jacobian, residual), equations.noise, rounding) / 2))
     step, left = _step(equations, jacobian / deviation, residual / deviation, (start - low) / spans, inside)
@@ -91,10 +95,10 @@ def joint_maps(equations: Equations, dictionary: Dictionary, start: Double, imag
 
 
 def unexplained(jacobian: Complex, residual: Complex) -> float:
-    """Return the variance of what no step explains, of a coefficient: the part of the residual that is normal to J.
+    """Return the variance per coefficient of the residual that no step explains, its part orthogonal to J.
 
-    It is told from the median over the voxels, and that of white noise where the model is right. Shapes `(voxels,
-    unknowns, rank)` and `(voxels, rank)`.
+    It is estimated from the median over the voxels. Where the model is right, it is the variance of white noise. Shapes
+    `(voxels, unknowns, rank)` and `(voxels, rank)`.
     """
     rows = np.concatenate([jacobian.real, jacobian.imag], axis=2).astype(np.float64)
     left = np.concatenate([residual.real, residual.imag], axis=1).astype(np.float64)
@@ -113,10 +117,10 @@ def _scale(signals: Numbers, measured: Complex) -> Numbers:
 
 
 def scaled_jacobian(signals: Numbers, slopes: Numbers, scale: Numbers, spans: Double) -> Complex:
-    """Return the slopes of scaled signals along every parameter, each in units of its span, and along their scale.
+    """Return the derivatives of scaled signals with respect to every parameter, in units of its span, and to the scale.
 
-    The last two are along the scale's real and imaginary part, as shares of the scale. Shape `(voxels, parameters + 2,
-    rank)`.
+    The last two are with respect to real and imaginary part of the scale's relative change. Shape `(voxels, parameters
+    + 2, rank)`.
     """
     scaled = scale[:, None] * signals
     along = scale[:, None, None] * slopes * spans[:, None]
@@ -127,19 +131,19 @@ def scaled_jacobian(signals: Numbers, slopes: Numbers, scale: Numbers, spans: Do
 def _step(
     equations: Equations, jacobian: Complex, residual: Complex, start: Double, mask: Bool
 ) -> tuple[Double, Double]:
-    """Return the step of the parameters and their deviations, as shares of their ranges. Shape `(voxels, parameters)`.
+    """Return the step of the parameters and their standard deviations, as fractions of their ranges.
 
-    Jacobian and residual are over the deviation of the noise, of shapes `(voxels, unknowns, rank)` and `(voxels,
-    rank)`.
+    Both have shape `(voxels, parameters)`. Jacobian and residual are divided by the standard deviation of the noise;
+    their shapes are `(voxels, unknowns, rank)` and `(voxels, rank)`.
     """
     n, maps, left = start.shape[1], torch.from_numpy(start), torch.from_numpy(residual)
-    # Complex numbers as pairs of real ones, of which J is real. Shape (voxels, unknowns, 2 rank).
+    # With complex numbers as pairs of real numbers, J is real. Shape (voxels, unknowns, 2 rank).
     slopes = torch.view_as_real(torch.from_numpy(jacobian)).flatten(2)
     weakest = torch.tensor([WEAKEST] * n + [1 / SCALE_TRUST**2] * 2, dtype=maps.dtype)
-    # In double precision, or rounding would outweigh what is weakest where there is little noise.
+    # In double precision, or rounding would outweigh the weakest precisions where there is little noise.
     blocks = torch.bmm(slopes.double(), slopes.double().mT) + torch.diag(weakest)
     gradient = _back(slopes, left).double()
-    # Of the parameters alone, whatever the scale is.
+    # Information about the parameters alone, with the scale eliminated (Schur complement).
     of_scale = torch.linalg.solve(blocks[:, n:, n:], blocks[:, n:, :n]).mT
     information = blocks[:, :n, :n] - torch.bmm(of_scale, blocks[:, n:, :n])
     likely, smooth = learn(maps, information, gradient[:, :n] - times(of_scale, gradient[:, n:]), mask)

@@ -1,8 +1,9 @@
 """Architecture: the layers of a network, computed from a receptive field and a budget of parameters.
 
-Algorithm 1 of Balsiger et al., Med Image Anal 64:101741 (2020), with three misprints put right: the indicator of Eq. 3
-is ``i <= N_LT mod N_B``, as the paper's own example needs; the search compares distances to the budget with distances;
-and it goes on to the last number of channels that fits, where the printed loop ends on the plateau below C_T,stop.
+Algorithm 1 of Balsiger et al., Med Image Anal 64:101741 (2020), with three misprints corrected: the indicator of Eq. 3
+is ``i <= N_LT mod N_B``, as the paper's own example requires; the search compares distances to the budget with each
+other; and it continues to the last number of channels that fits, where the printed loop ends on the plateau below
+C_T,stop.
 """
 
 from bisect import bisect_left
@@ -12,23 +13,23 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """Temporal and spatial blocks in turn, then one linear 1 x 1 convolution. The tuples have one value a block.
+    """Alternating temporal and spatial blocks, then one linear 1 x 1 convolution. Tuples have one value per block.
 
-    A receptive field of 1 has one temporal block, and a 1 x 1 convolution in the spatial block's place.
+    A receptive field of 1 has one temporal block, followed by a 1 x 1 convolution instead of a spatial block.
     """
 
     receptive_field: int
     """Voxels along y and along x that one voxel of the output depends on; odd."""
     n_inputs: int
-    """Channels of the input: two a frame."""
+    """Channels of the input: two per frame."""
     n_outputs: int
-    """Channels of the output: one a map."""
+    """Channels of the output: one per map."""
     layers: tuple[int, ...]
     """Layers of each temporal block (L)."""
     temporal_channels: tuple[int, ...]
     """Channels that each layer of a temporal block adds (C_T)."""
     spatial_channels: tuple[int, ...]
-    """Channels that each spatial block gives (C_S)."""
+    """Output channels of each spatial block (C_S)."""
 
     def __post_init__(self) -> None:
         _check_receptive_field(self.receptive_field)
@@ -45,22 +46,22 @@ class Architecture:
 
     @property
     def margin(self) -> int:
-        """Voxels that the output lacks on every side of the input."""
+        """Voxels by which the output is smaller than the input on every side."""
         return (self.receptive_field - 1) // 2
 
     @property
     def spatial_kernel(self) -> int:
-        """Voxels along either side of a spatial block's convolution."""
+        """Side length in voxels of a spatial block's kernel."""
         return 3 if self.receptive_field > 1 else 1
 
     @property
     def n_nonlinearities(self) -> int:
-        """Convolutions that a ReLU follows: all but the last."""
+        """Convolutions that are followed by a ReLU: all but the last."""
         return sum(self.layers) + len(self.spatial_channels)
 
     @property
     def n_parameters(self) -> int:
-        """Weights and biases of all convolutions; those of batch normalisation do not count."""
+        """Number of weights and biases of all convolutions, without those of batch normalisation."""
         return sum(kernel**2 * n_in * n_out + n_out for kernel, n_in, n_out in self.convolutions())
 
     def convolutions(self) -> Iterator[tuple[int, int, int]]:
@@ -92,16 +93,16 @@ def build_architecture(
     Parameters
     ----------
     receptive_field, n_inputs, n_outputs
-        As of `Architecture`.
+        As in `Architecture`.
     n_parameters, n_nonlinearities, spatial_stop, spatial_step, temporal_stop, temporal_step
-        As of `mrfpipe.learning.presets.Preset`; one non-linearity is a spatial block's, the others are shared out among
-        the temporal blocks.
+        As in `mrfpipe.learning.presets.Preset`; each spatial block has one non-linearity, and the others are
+        distributed over the temporal blocks.
 
     Raises
     ------
     ValueError
-        If the receptive field is not odd, the non-linearities do not give every block a layer, or the least number of
-        parameters is beyond the budget.
+        If the receptive field is not odd, there are too few non-linearities to give every block a layer, or even the
+        smallest network has more parameters than the budget.
     """
     _check_receptive_field(receptive_field)
     n_blocks = _count_blocks(receptive_field)
@@ -138,8 +139,8 @@ def _closest(least: Architecture, n_parameters: int, temporal_step: int) -> Arch
         channels = tuple(max(start - i * temporal_step, stop) for i in range(len(least.layers)))
         return replace(least, temporal_channels=channels)
 
-    # The number rises with the start from `stop` on, and below it Eq. 5 changes nothing: bisection finds the two starts
-    # around the budget that the paper's search finds step by step.
+    # From `stop` on, the number of parameters rises with the start; below it, Eq. 5 changes nothing. So bisection finds
+    # the two starts on either side of the budget that the paper's search finds step by step.
     above = stop
     while widened(above).n_parameters < n_parameters:
         above *= 2
@@ -155,5 +156,5 @@ def _check_receptive_field(receptive_field: int) -> None:
 
 
 def _count_blocks(receptive_field: int) -> int:
-    """Temporal blocks, and as many spatial ones."""
+    """Return the number of temporal blocks, which is also the number of spatial blocks."""
     return max(1, (receptive_field - 1) // 2)

@@ -1,7 +1,7 @@
-"""Checkpoint: the whole state of a training in one file, so that it goes on after an interruption as if there was none.
+"""Checkpoint: the whole state of a training in one file, from which an interrupted training continues unchanged.
 
-A safetensors file: weights and the optimiser's moments as tensors, everything else as JSON in the file's header. No
-random state is kept, since seed and epoch decide all random choices.
+It is a safetensors file: weights and the optimiser's moments are tensors, everything else is JSON in the file's header.
+No random state is stored, since seed and epoch determine all random choices.
 """
 
 import json
@@ -21,29 +21,29 @@ SCHEMA = "mrfpipe-checkpoint/1"
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class TrainingState:
-    """What changes from epoch to epoch."""
+    """The part of a training that changes from epoch to epoch."""
 
     network: MapNetwork
     """The network as it is now."""
     optimiser: torch.optim.Adam
     """Its optimiser, with the moments of every parameter."""
     losses: list[float] = field(default_factory=list)
-    """Training loss of every epoch done."""
+    """Training loss of every finished epoch."""
     validation_losses: list[float] = field(default_factory=list)
-    """Validation loss of every epoch done, if there is validation data."""
+    """Validation loss of every finished epoch, if there is validation data."""
     best: dict[str, Tensor] = field(default_factory=dict)
-    """The network's tensors after the epoch of the least validation loss, if there is validation data."""
+    """The network's tensors after the epoch with the largest mean explained variance of the validation data, if any."""
 
     @property
     def epoch(self) -> int:
-        """Number of epochs done."""
+        """Number of finished epochs."""
         return len(self.losses)
 
 
 def save_checkpoint(path: Path, state: TrainingState, settings: Mapping[str, Any]) -> None:
-    """Write the state of a training; an older checkpoint is replaced only when the new one is whole.
+    """Write the state of a training; an older checkpoint is replaced only when the new one is complete.
 
-    Settings are what the training was asked to do, as plain values.
+    `settings` describe, as plain values, what is trained and how.
     """
     from safetensors.torch import save_file
 
@@ -63,11 +63,12 @@ def save_checkpoint(path: Path, state: TrainingState, settings: Mapping[str, Any
 
 
 def load_checkpoint(path: Path, state: TrainingState, settings: Mapping[str, Any]) -> None:
-    """Put a training into the state that `save_checkpoint` wrote.
+    """Restore the state of a training that `save_checkpoint` wrote.
 
-    The state, of a new training, is changed in place; settings must be what the checkpoint was written with.
+    `state` is the state of a new training and is changed in place; `settings` must equal those the checkpoint was
+    written with.
 
-    InputError if the file is damaged or is not a checkpoint; MismatchError if the checkpoint is of another training.
+    InputError if the file is damaged or is not a checkpoint; MismatchError if it belongs to another training.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -105,7 +106,7 @@ def _restore(state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
     moments: dict[int, dict[str, Tensor]] = {}
     for index, parameter in enumerate(state.network.parameters()):
         stored = _below(tensors, f"optimiser.{index}.")
-        # In the parameter's memory order, since sums taken in another order would round differently.
+        # In the memory order of the parameter, because sums in another order would round differently.
         averages = {name: torch.empty_like(parameter).copy_(stored[name]) for name in ("exp_avg", "exp_avg_sq")}
         moments[index] = {"step": stored["step"].clone(), **averages}
     groups = state.optimiser.state_dict()["param_groups"]

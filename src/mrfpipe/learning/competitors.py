@@ -1,9 +1,9 @@
 """Competitors: the four published networks that Balsiger et al., Med Image Anal 64:101741 (2020) compare theirs with.
 
-Section 2.6 and Table 3 of that paper say what is known of them as they were compared; where they leave a number open,
-the one chosen is in the docstring. Three read every fingerprint for itself, the fourth is a U-Net over features of
-fingerprints. All read and give patches as a `MapNetwork` does, with `n_inputs` channels, two a frame or coefficient, to
-`n_outputs`, and none normalises batches.
+Section 2.6 and Table 3 of that paper describe the networks as they were compared; where these leave a number open, the
+docstring states the number chosen here. Three networks read each fingerprint separately; the fourth is a U-Net on
+features of fingerprints. All map patches to patches as a `MapNetwork` does, from `n_inputs` channels, two per frame or
+coefficient, to `n_outputs`. None uses batch normalisation.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ from mrfpipe.learning.network import MapNetwork, initialise
 
 
 class CohenNetwork(MapNetwork):
-    """Two hidden layers of 300 over a fingerprint; Cohen et al., Magn Reson Med 80:885 (2018).
+    """Two hidden layers of 300 neurons that read one fingerprint; Cohen et al., Magn Reson Med 80:885 (2018).
 
-    Fully connected layers over a fingerprint are 1 x 1 convolutions over a patch.
+    Layers that are fully connected over a fingerprint are 1 x 1 convolutions over a patch.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
@@ -37,7 +37,7 @@ class HoppeNetwork(MapNetwork):
     """Four convolutions along time; Hoppe et al., Stud Health Technol Inform 243:202 (2017).
 
     Real and imaginary part are two channels. Three convolutions of five points, each with a stride of three, have 30,
-    60 and 120 channels, which gives the published 0.05 million parameters; the fourth spans the time that is left.
+    60 and 120 channels, which gives the published 0.05 million parameters; the fourth spans all remaining time points.
     """
 
     CHANNELS = (2, 30, 60, 120)
@@ -59,7 +59,7 @@ class HoppeNetwork(MapNetwork):
 class OksuzNetwork(MapNetwork):
     """A gated recurrent unit of 100 neurons along time; Oksuz et al., ISBI, 1537 (2019).
 
-    It reads real and imaginary part of a frame a step; one linear layer reads its outputs of all steps.
+    It reads the real and imaginary part of one frame per step; one linear layer reads the outputs of all steps.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
@@ -74,7 +74,7 @@ class OksuzNetwork(MapNetwork):
 
 
 class FeatureNetwork(MapNetwork):
-    """The first stage of Fang et al.: 64 features of a fingerprint by two dense layers, and maps from them."""
+    """The first stage of Fang et al.: two dense layers compute 64 features of a fingerprint, and maps from these."""
 
     N_FEATURES = 64
 
@@ -91,11 +91,12 @@ class FeatureNetwork(MapNetwork):
 class FangNetwork(MapNetwork):
     """Features of fingerprints, then a U-Net with two poolings; Fang et al., IEEE Trans Med Imaging 38:2364 (2019).
 
-    The first stage's features go through 1, 2 and 4 convolutions of 3 x 3 at full, half and quarter resolution and
-    then, joined with what came down at that resolution, through 1 at half and 2 at full, the last of them linear;
-    between them maximum pooling and transposed convolutions of 2 x 2. With 74, 148 and 296 channels this gives what is
-    published: a receptive field of 54 x 54, 11 non-linearities with the two of the features, and 3.84 million
-    parameters. Convolutions are padded with zeros, as published, so that estimates near a patch's border differ.
+    The features of the first stage pass through 1, 2 and 4 convolutions of 3 x 3 at full, half and quarter resolution.
+    On the way up they are concatenated with the features of the way down at the same resolution and pass through 1
+    convolution at half and 2 at full resolution, the last of which is linear. Resolutions are connected by maximum
+    pooling and transposed convolutions of 2 x 2. With 74, 148 and 296 channels, this gives the published numbers: a
+    receptive field of 54 x 54, 11 non-linearities including the two of the features, and 3.84 million parameters.
+    Convolutions are padded with zeros, as published, so that estimates near a patch's border differ.
     """
 
     WIDTH = 74
@@ -132,14 +133,14 @@ class FangNetwork(MapNetwork):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Competitor:
-    """A published network for so many inputs and outputs: what `Architecture` is for the proposed one."""
+    """A published network with given numbers of inputs and outputs: what `Architecture` is for the proposed network."""
 
     name: str
     """Its name in `NETWORKS`."""
     n_inputs: int
-    """Channels of the input: two a frame or coefficient."""
+    """Channels of the input: two per frame or coefficient."""
     n_outputs: int
-    """Channels of the output: one a map."""
+    """Channels of the output: one per map."""
 
     def __post_init__(self) -> None:
         if self.name not in NETWORKS:
@@ -157,27 +158,27 @@ class Competitor:
 
     @property
     def margin(self) -> int:
-        """Voxels that the output lacks on every side of the input: none, as convolutions are padded."""
+        """Voxels by which the output is smaller than the input on every side: none, as convolutions are padded."""
         return 0
 
     @property
     def n_parameters(self) -> int:
-        """Weights and biases."""
+        """Number of weights and biases."""
         return sum(parameter.numel() for parameter in self.build("meta").parameters())
 
     @property
     def n_nonlinearities(self) -> int:
-        """Layers that a non-linearity belongs to; a recurrent unit is one."""
+        """Number of layers with a non-linearity; a recurrent unit counts as one."""
         return sum(isinstance(module, nn.ReLU | nn.GRU) for module in self.build("meta").modules())
 
     def build(self, device: torch.device | str = "cpu") -> MapNetwork:
-        """Make the network with weights that are not set; ``meta`` makes none."""
+        """Build the network with uninitialised weights; on device ``meta`` no weights are allocated."""
         with torch.device("meta"):
             network = NETWORKS[self.name](self.n_inputs, self.n_outputs)
         return network if str(device) == "meta" else network.to_empty(device=device)
 
     def initial(self, generator: torch.Generator) -> MapNetwork:
-        """Make the network with random weights that the generator alone decides, as `initial_network`."""
+        """Build the network with random weights that depend on the generator alone, as `initial_network` does."""
         network = self.build()
         initialise(network, generator)
         return network
@@ -190,11 +191,11 @@ NETWORKS: dict[str, Callable[[int, int], MapNetwork]] = {
     "fang-features": FeatureNetwork,
     "fang": FangNetwork,
 }
-"""The published networks, and the first stage of one, by name."""
+"""The published networks, and the first stage of Fang et al., by name."""
 
 
 def _features(n_inputs: int, n_features: int) -> nn.Sequential:
-    """Two layers that are fully connected over time, the same for every voxel."""
+    """Build two layers that are fully connected over time and shared by all voxels."""
     return nn.Sequential(nn.Conv2d(n_inputs, n_features, 1), nn.ReLU(), nn.Conv2d(n_features, n_features, 1), nn.ReLU())
 
 
@@ -205,11 +206,11 @@ def _convolutions(n_in: int, n_out: int, n_layers: int) -> nn.Sequential:
 
 
 def _fingerprints(frames: Tensor) -> Tensor:
-    """Order patches `(batch, 2 frames, y, x)` by fingerprint, `(batch y x, 2, frames)`."""
+    """Reshape patches `(batch, 2 frames, y, x)` to one row per fingerprint, `(batch y x, 2, frames)`."""
     return frames.movedim(1, -1).reshape(-1, 2, frames.shape[1] // 2)
 
 
 def _as_patches(values: Tensor, frames: Tensor) -> Tensor:
-    """Order values of fingerprints `(batch y x, maps)` as the patches they came from, `(batch, maps, y, x)`."""
+    """Reshape values of fingerprints `(batch y x, maps)` to the patches they came from, `(batch, maps, y, x)`."""
     batch, _, n_y, n_x = frames.shape
     return values.reshape(batch, n_y, n_x, -1).movedim(-1, 1)

@@ -1,9 +1,9 @@
-"""Correction: training a network to correct the maps that a fit to the samples has found (`mrfpipe.imaging.joint`).
+"""Correction: training a network to correct the maps that were fitted to the samples (`mrfpipe.imaging.joint`).
 
-It reads the coefficients of a neighbourhood, the fitted maps and their deviations. It gives what is to be added to each
-map, and the ratio of the standard deviation that is left to that of the fit: a fit knows the noise of a scan and how
-smooth its maps are, but neither lost detail nor what is wrong with its prior. Seed and epoch decide every random
-choice, so that a training goes on from its checkpoint as if it had not been interrupted.
+The network reads the coefficients of a neighbourhood, the fitted maps and their standard deviations. It estimates a
+correction that is added to each map, and the ratio of the remaining standard deviation to that of the fit: a fit knows
+the noise of a scan and how smooth its maps are, but neither the detail it lost nor the errors of its prior. Seed and
+epoch determine every random choice, so that a training continues from its checkpoint as if it had not been interrupted.
 """
 
 import json
@@ -37,31 +37,32 @@ from mrfpipe.progress import Epochs
 from mrfpipe.protocol import Protocol
 
 FIRST_STEPS = 200
-"""In which the learning rate rises: the first gradients of an untrained network would throw it far."""
+"""Steps of warm-up of the learning rate: the first gradients of an untrained network would throw it far off."""
 LIKELIHOOD = 0.1
 """Weight of the standard deviations in the loss."""
 LEAST_AND_MOST = (-4.0, 6.0)
-"""Logarithms of standard deviations that a network may learn, over those of the fit."""
+"""Range of the logarithm of the ratio between a learned standard deviation and that of the fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Example:
-    """A scan and what is to be learned from it."""
+    """A scan with its fitted and its true maps, to learn from."""
 
     coefficients: Tensor
-    """Directions of the coefficients, see `Encoding`, zero outside the body. Shape `(rank, y, x)`."""
+    """Coefficients of unit norm and without phase (see `Encoding`), zero outside the body. Shape `(rank, y, x)`."""
     fitted: Tensor
-    """Maps that the fit has found, scaled to 0..1, zero outside the body. Shape `(maps, y, x)`."""
+    """Fitted maps, scaled to 0..1, zero outside the body. Shape `(maps, y, x)`."""
     log_sd: Tensor
-    """Logarithms of their deviations, as shares of the ranges, zero outside the body. Shape `(maps, y, x)`."""
+    """Logarithms of the standard deviations of the fitted maps, as fractions of the ranges, zero outside the body.
+    Shape `(maps, y, x)`."""
     maps: Tensor
-    """True maps, scaled alike. Shape `(maps, y, x)`."""
+    """True maps, scaled to 0..1. Shape `(maps, y, x)`."""
     precision: Tensor
-    """One over the squared error that would be fair, 0 outside the body. Shape `(maps, y, x)`."""
+    """Reciprocal of the squared error that is to be expected, 0 outside the body. Shape `(maps, y, x)`."""
 
     @property
     def inside(self) -> Tensor:
-        """Where the body is. Shape `(y, x)`."""
+        """Mask of the body. Shape `(y, x)`."""
         return self.precision[0] > 0
 
     def on(self, device: torch.device) -> "Example":
@@ -69,7 +70,7 @@ class Example:
         return Example(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
     def save(self, path: Path) -> None:
-        """Write it to a file, which is there when it is whole."""
+        """Write the example to a file, which appears only when it is complete."""
         from safetensors.torch import save_file
 
         temporary = path.with_name(f".{path.name}.part")
@@ -94,15 +95,15 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sheet:
-    """An example as patches are cut from it, with so much of nothing around it that every patch lies within."""
+    """An example prepared for cutting patches, zero-padded so that every patch lies within it."""
 
     read: Tensor
-    """What the network reads. Shape `(channels, y, x)`."""
+    """Input of the network. Shape `(channels, y, x)`."""
     aims: Tensor
-    """What it is to correct, the precision of every map, and the logarithm of its deviation over the scale of the
-    corrections. Shape `(3 maps, y, x)`."""
+    """Errors to be corrected, the precision of every map, and the logarithm of the ratio between the standard deviation
+    of the fit and the scale of the corrections. Shape `(3 maps, y, x)`."""
     voxels: Int
-    """The voxels of the body. Shape `(voxels, 2 (y, x))`."""
+    """Indices of the voxels of the body. Shape `(voxels, 2 (y, x))`."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -114,27 +115,27 @@ class Training:
     examples: InitVar[Sequence[Example]]
     """Scans to learn from."""
     held_out: Sequence[Example]
-    """Those that tell how the training goes, on the training's device."""
+    """Scans that monitor the training, on the training's device."""
     encoding: Encoding
-    """Standardises the directions of coefficients."""
+    """Standardises the normalised coefficients."""
     scale: Tensor
-    """Root mean square error of the fits, which corrections are scaled by. Shape `(maps, 1, 1)`."""
+    """Root mean square error of the fits: the unit of the corrections. Shape `(maps, 1, 1)`."""
     scaling: MapScaling
-    """Of the maps."""
+    """Scales the maps to 0..1."""
     seed: int
     sheets: Sequence[Sheet] = field(init=False)
 
     def __post_init__(self, examples: Sequence[Example]) -> None:
-        """Lay out the scans."""
+        """Prepare the scans for cutting patches."""
         self.sheets = [self._sheet(example.on(self.scale.device)) for example in examples]
 
     @property
     def n_steps(self) -> int:
-        """Steps of an epoch: as many as there are scans."""
+        """Steps per epoch: as many as there are scans."""
         return len(self.sheets)
 
     def batch(self, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Cut patches around drawn voxels: what the network reads, and aims as of a `Sheet`."""
+        """Cut patches around randomly drawn voxels: the input of the network, and the `aims` of the `Sheet`."""
         size, read, aims = self.preset.patch_size, [], []
         wide = size + 2 * self.network.margin
         for _ in range(self.preset.batch_size):
@@ -153,7 +154,10 @@ class Training:
         )
 
     def shown(self, example: Example) -> Tensor:
-        """Lay out standardised directions, fitted maps and deviations, zero outside the body: `(channels, y, x)`."""
+        """Stack standardised coefficients, fitted maps and their standard deviations, zero outside the body.
+
+        Shape `(channels, y, x)`.
+        """
         mean, deviation = (
             torch.from_numpy(values.copy()).to(example.coefficients.device)[:, None, None]
             for values in (self.encoding.mean, self.encoding.deviation)
@@ -163,20 +167,20 @@ class Training:
         return channels * example.inside
 
     def aims(self, example: Example) -> Tensor:
-        """Lay out what a `Sheet` says of the aims. Shape `(3 maps, y, x)`."""
+        """Stack the aims that `Sheet` describes. Shape `(3 maps, y, x)`."""
         errors = (example.maps - example.fitted) / self.scale
         return torch.cat([errors, example.precision, example.log_sd - self.scale.log()])
 
     def run(
         self, settings: Mapping[str, Any], progress: Epochs | None, checkpoint: Path | None, log: Path | None
     ) -> list[float]:
-        """Train from where the checkpoint has come to; return the loss of every epoch."""
+        """Train from the checkpoint, if there is one, to the last epoch; return the loss of every epoch."""
         preset, device = self.preset, self.scale.device
         optimiser, on_gpu = torch.optim.Adam(self.network.parameters(), lr=preset.learning_rate), device.type == "cuda"
         state = TrainingState(network=self.network, optimiser=optimiser)
         if checkpoint is not None and checkpoint.exists():
             load_checkpoint(checkpoint, state, settings)
-        # Not bfloat16: its 8 bits are as coarse as the errors that are to be corrected.
+        # Not bfloat16: its 8 bits are as coarse as the errors to be corrected.
         autocast, scaler = torch.autocast(device.type, torch.float16, enabled=on_gpu), GradScaler(enabled=on_gpu)
         with exact_float32(), Journal(log, n_done=state.epoch) as journal:
             while state.epoch < preset.n_epochs:
@@ -220,11 +224,11 @@ class Training:
 
     @torch.inference_mode()
     def errors(self) -> dict[str, dict[str, float]]:
-        """Compare the held-out maps with those of the fits, and their errors with the standard deviations.
+        """Compare the network's errors on the held-out scans with those of the fits and with its standard deviations.
 
-        `ratio` is the root mean square error of the network over that of the fits, weighted by precision; `spread` is
-        the median error over the standard deviation where the map counts, 1 for normal errors. The network is left in
-        evaluation mode.
+        `ratio` is the root mean square error of the network divided by that of the fits, weighted by precision.
+        `spread` is the median of absolute error over standard deviation where the map counts, scaled to be 1 for normal
+        errors. The network is left in evaluation mode.
         """
         self.network.eval()
         margin, names = self.network.margin, [parameter.name for parameter in self.scaling.parameters]
@@ -263,22 +267,22 @@ def train_corrections(
     Parameters
     ----------
     examples
-        What to learn from.
+        Scans to learn from.
     held_out
-        Other scans, which tell how the training goes and scale the standard deviations, map by map.
+        Other scans, which monitor the training and from which the standard deviations are rescaled, map by map.
     basis
-        Of the coefficients. Shape `(frames, rank)`.
+        Temporal basis of the coefficients. Shape `(frames, rank)`.
     preset
         The network and how it is trained. An epoch has as many steps as there are examples.
     protocol, signal_model
-        What was scanned, and how its signals were simulated.
+        Protocol of the scans, and the model their signals were simulated with.
     device, seed, progress, checkpoint, log
         As for `mrfpipe.learning.training.train`.
 
     Raises
     ------
     MismatchError, InputError
-        If the checkpoint is of another training or damaged, or the loss is not finite any more.
+        If the checkpoint belongs to another training or is damaged, or the loss becomes infinite or NaN.
     """
     n_maps = len(protocol.parameters)
     directions = [example.coefficients[:, example.inside].cpu().numpy() for example in examples]
@@ -326,7 +330,7 @@ def train_corrections(
 
 
 def _finished(training: Training, spread: Mapping[str, float]) -> FingerprintNetwork:
-    """Work the scale of the corrections, and how far deviations are off, into the last layer."""
+    """Fold the scale of the corrections, and the rescaling of the standard deviations, into the last layer."""
     network = training.network.cpu().requires_grad_(requires_grad=False).eval()
     scale, output, n_maps = training.scale.cpu()[:, 0, 0], network.output, len(training.scaling.parameters)
     output.weight[:n_maps] *= scale[:, None, None, None]
@@ -337,27 +341,28 @@ def _finished(training: Training, spread: Mapping[str, float]) -> FingerprintNet
 
 
 def fit_errors(examples: Sequence[Example]) -> Tensor:
-    """Root mean square errors of fitted maps, scaled to 0..1, weighted by precision. Shape `(maps, 1, 1)`."""
+    """Return root mean square errors of fitted maps, scaled to 0..1, weighted by precision. Shape `(maps, 1, 1)`."""
     squares = torch.stack([((e.maps - e.fitted) ** 2 * e.precision).sum(dim=(1, 2)) for e in examples])
     weights = torch.stack([e.precision.sum(dim=(1, 2)) for e in examples])
     return (squares.sum(0) / weights.sum(0)).sqrt().clamp(min=1e-6)[:, None, None]
 
 
 def loss_of(estimate: Tensor, aims: Tensor) -> Tensor:
-    """Judge corrections in units of what would be fair, and how well the network knows what they leave.
+    """Return the loss: remaining errors in units of those to be expected, and how well the network predicts them.
 
     Parameters
     ----------
     estimate
-        Corrections, then the logarithms of the standard deviations that are left, over those of the fit, which are
-        learned by the likelihood of what is left; the corrections do not see them. Shape `(patches, 2 maps, y, x)`.
+        Corrections, then the logarithms of the ratio between the remaining standard deviation and that of the fit. The
+        latter are learned from the likelihood of the remaining errors, from which no gradient flows into the
+        corrections. Shape `(patches, 2 maps, y, x)`.
     aims
-        As of a `Sheet`. Shape `(patches, 3 maps, y, x)`.
+        As in `Sheet`. Shape `(patches, 3 maps, y, x)`.
     """
     (correction, log_ratio), (errors, precision, log_sd) = estimate.float().chunk(2, dim=1), aims.chunk(3, dim=1)
     error, deviation = correction - errors, log_sd + log_ratio.clamp(*LEAST_AND_MOST)
     inside = (precision > 0).float()
     fair = (error.square() * precision).sum(dim=(0, 2, 3)) / inside.sum(dim=(0, 2, 3))
     likelihood = 0.5 * (error.detach() * torch.exp(-deviation)).square() + deviation
-    # The logarithm lets every map count alike, whatever its errors are: their shares of the gradient are relative.
+    # The logarithm makes gradients relative, so that every map counts equally, however large its errors are.
     return fair.clamp(min=1e-12).log().sum() + LIKELIHOOD * (likelihood * inside).sum() / inside.sum()

@@ -1,8 +1,8 @@
-"""Distributed training: several processes, one GPU each, that act on every batch as one process would.
+"""Distributed training: several processes, one GPU each, that train on every batch as one process would.
 
-``torchrun`` starts the processes. Each cuts its share of every batch; sums that make the loss, the gradients and the
-statistics of batch normalisation are taken over all shares, so that the global batch and its update are those of a
-single process, and results agree up to rounding.
+``torchrun`` starts the processes. Each cuts its share of every batch. The sums in the loss, the gradients and the
+statistics of batch normalisation run over all shares, so that the global batch and its update are those of a single
+process, and results agree up to rounding.
 """
 
 import os
@@ -17,10 +17,10 @@ from torch import Tensor, distributed, nn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Team:
-    """The processes that train one network; by default this one alone."""
+    """The processes that train one network together; by default this process alone."""
 
     rank: int = 0
-    """Number of this process; number 0 leads, which is to write files and to tell the user."""
+    """Number of this process; process 0 is the leader, which writes files and reports to the user."""
     size: int = 1
     """Number of all processes."""
 
@@ -41,19 +41,19 @@ class Team:
             gradient.copy_(values.view_as(gradient))
 
     def wait(self) -> None:
-        """Wait until the whole team is here."""
+        """Wait until all processes of the team have arrived here."""
         if self.size > 1:
             distributed.barrier()
 
 
 def is_leader() -> bool:
-    """Tell whether this process is the one of its team that writes files; alone it always is."""
+    """Return whether this process is the one of its team that writes files; a single process always is."""
     return int(os.environ.get("RANK", "0")) == 0 if distributed.is_torchelastic_launched() else True
 
 
 @contextmanager
 def joined_team(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
-    """Join the team that ``torchrun`` started, if any, and give the device of this process: the GPU of its number."""
+    """Join the team that ``torchrun`` started, if any; yield it and the device of this process: the GPU of its rank."""
     if not distributed.is_torchelastic_launched():
         yield Team(), device
         return
@@ -74,7 +74,7 @@ class TeamBatchNorm(nn.BatchNorm2d):
     """Batch normalisation whose mean and variance are those of the whole team's batch."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - its name in torch
-        """Normalise, in training by the whole batch's statistics. Shape `(batch, channels, y, x)`."""
+        """Normalise, in training by the statistics of the whole batch. Shape `(batch, channels, y, x)`."""
         if not self.training:
             return super().forward(input)
         values = input.float()
@@ -84,7 +84,7 @@ class TeamBatchNorm(nn.BatchNorm2d):
         centred = values - mean.view(columns)
         variance = _sum_over_team(centred.square().sum(axes)) / n
         with torch.no_grad():
-            # There are running statistics and a momentum: `normalise_as_team` finds no other layers.
+            # Running statistics and a momentum exist in all layers that `normalise_as_team` changes.
             momentum, n_tracked = cast("float", self.momentum), cast("Tensor", self.num_batches_tracked)
             cast("Tensor", self.running_mean).lerp_(mean, momentum)
             cast("Tensor", self.running_var).lerp_(variance * (n / (n - 1)), momentum)
@@ -94,14 +94,14 @@ class TeamBatchNorm(nn.BatchNorm2d):
 
 
 def normalise_as_team(network: nn.Module) -> None:
-    """Make every batch normalisation of a network a `TeamBatchNorm`; its tensors stay what and where they are."""
+    """Turn every batch normalisation of a network into a `TeamBatchNorm`; its tensors stay as they are."""
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = TeamBatchNorm
 
 
 def _sum_over_team(values: Tensor) -> Tensor:
-    """Sum over the team; the gradient of a value is the sum of what all members' losses owe it."""
+    """Sum over the team; the gradient of a value is the sum of the gradients of all members' losses."""
     total: Tensor = _TeamSum.apply(values)  # type: ignore[no-untyped-call]
     return total
 

@@ -1,12 +1,12 @@
-"""Encoding: frames as a small network reads them, a few numbers a voxel instead of all frames.
+"""Encoding: the input of a small network, a few numbers per voxel instead of all frames.
 
-A large network that is trained for long may read the frames as they are (Balsiger et al., 2020). One that is trained
-for minutes learns faster from what frames say of the parameters: each voxel is compressed to its coefficients in the
-dictionary's basis, unless it comes as coefficients, and loses its phase and its length, which do not depend on the
-parameters. Every coefficient is brought to about mean 0 and deviation 1, by the same numbers for all scans: what a
-patient is made of does not matter.
+A large network that is trained for long may read the frames as they are (Balsiger et al., 2020). A network that is
+trained for minutes learns faster from the part of the signal that depends on the parameters. So each voxel is
+compressed to its coefficients in the dictionary's basis, unless it is given as coefficients, and its phase and norm,
+which do not depend on the parameters, are removed. Every coefficient is then standardised to about mean 0 and standard
+deviation 1 with the same numbers for all scans, whatever the tissue of the patient.
 
-A network that corrects fitted maps reads them beside the coefficients, with their deviations (`fit_channels`).
+A network that corrects fitted maps reads these maps and their standard deviations, too (`fit_channels`).
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ class Encoding:
 
     @classmethod
     def of(cls, basis: Complex, scans: Sequence[FrameSeries]) -> "Encoding":
-        """Measure mean and deviation over all voxels of the masks of some scans."""
+        """Measure mean and standard deviation over all voxels in the masks of some scans."""
         parts = [
             _directions(_projection(basis, scan), scan.images[s][:, scan.mask[s]])
             for scan in scans
@@ -57,16 +57,16 @@ class Encoding:
 
     @classmethod
     def measured(cls, basis: Complex, parts: Complex) -> "Encoding":
-        """Measure mean and deviation over directions `(rank, voxels)`, as `directions` gives them."""
+        """Measure mean and standard deviation of what `directions` returns for voxels. Shape `(rank, voxels)`."""
         mean = parts.mean(axis=1)
         deviation = np.sqrt(np.mean(np.abs(parts - mean[:, None]) ** 2, axis=1) / 2)
         deviation = np.where(deviation > 0, deviation, 1).astype(np.float32)
         return cls(basis=basis, mean=mean.astype(np.complex64), deviation=deviation)
 
     def encode(self, series: FrameSeries) -> FrameSeries:
-        """Put standardised coefficients in the place of images, `(slices, rank, y, x)`, zero outside the mask.
+        """Replace the images by standardised coefficients `(slices, rank, y, x)`, zero outside the mask.
 
-        Errors as of `check_frames`.
+        Raises the errors of `check_frames`.
         """
         check_frames(series)
         images = np.zeros((series.n_slices, self.mean.size, *series.mask.shape[1:]), np.complex64)
@@ -78,7 +78,7 @@ class Encoding:
 
 
 def _projection(basis: Complex, series: FrameSeries) -> Complex:
-    """Return what turns the images of a series into coefficients in the basis. Shape `(rank, frames or rank)`."""
+    """Return the matrix that turns a series' images into coefficients in the basis. Shape `(rank, frames or rank)`."""
     projection: Complex = basis.conj().T if series.basis is None else basis.conj().T @ series.basis
     return projection
 
@@ -89,7 +89,7 @@ def _directions(projection: Complex, signals: Complex) -> Complex:
 
 
 def directions(coefficients: Tensor) -> Tensor:
-    """Take from the coefficients of voxels what says nothing of the parameters, their phase and their unit.
+    """Remove phase and norm, which do not depend on the parameters, from the coefficients of voxels.
 
     Returns
     -------
@@ -101,9 +101,9 @@ def directions(coefficients: Tensor) -> Tensor:
 
 
 def fit_channels(maps: Tensor, log_sd: Tensor) -> Tensor:
-    """Lay out fitted maps, and the logarithms of their deviations, in numbers of about -1 to 1.
+    """Turn fitted maps and the logarithms of their standard deviations into channels of about -1 to 1.
 
-    Maps are scaled to 0..1, deviations to shares of the same ranges, of which the least is about exp(-10). Shape `(...,
-    maps, y, x)` each, of the channels `(..., 2 maps, y, x)`.
+    Maps are scaled to 0..1, standard deviations are fractions of the same ranges, the smallest about exp(-10). Both
+    have shape `(..., maps, y, x)`, the channels have shape `(..., 2 maps, y, x)`.
     """
     return torch.cat([2 * maps - 1, 1 + log_sd / 5], dim=-3)

@@ -1,4 +1,4 @@
-"""Engine: the epochs of a training, one after the other, from wherever it stands."""
+"""Engine: runs the remaining epochs of a training."""
 
 import copy
 import math
@@ -26,7 +26,7 @@ from mrfpipe.progress import Epochs
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Run:
-    """One training: what it works with, and what it has reached."""
+    """One training: its data, settings and state."""
 
     state: TrainingState
     network: MapNetwork
@@ -41,7 +41,7 @@ class Run:
 
 
 def learning_rate(preset: Preset, progress: float) -> float:
-    """Adam's learning rate when a share `progress`, 0 to 1, of the training is done."""
+    """Return Adam's learning rate when a fraction `progress`, 0 to 1, of the training is done."""
     fall = preset.learning_rate - preset.final_learning_rate
     return preset.final_learning_rate + fall * (1 + math.cos(math.pi * progress)) / 2
 
@@ -53,7 +53,7 @@ def run_epochs(
     checkpoint: Path | None,
     records: tuple[Path | None, Path | None],
 ) -> None:
-    """Train until all epochs are done, and put the best weights into the network if there is validation data."""
+    """Train until all epochs are done; with validation data, load the best weights into the network at the end."""
     state, leads = run.state, run.team.rank == 0
     log, board = records if leads else (None, None)
     with exact_float32(), Journal(log, board, n_done=state.epoch) as journal:
@@ -66,7 +66,7 @@ def run_epochs(
             _run_epoch(run)
             found = None if run.held_out is None else _keep_best(run, run.held_out)
             run.durations.append(time.monotonic() - started)
-            # The log first: a line too many is dropped when the training is taken up again.
+            # The log comes first: a surplus line is dropped when the training is resumed.
             journal.write(_entry(run, found))
             if checkpoint is not None and leads:
                 save_checkpoint(checkpoint, state, settings)
@@ -78,7 +78,7 @@ def run_epochs(
 
 
 def _run_epoch(run: Run) -> None:
-    """Go through the data once and note the mean loss over all that counts."""
+    """Train on all data once and record the mean loss over all voxels and maps that count."""
     state, preset, team = run.state, run.preset, run.team
     positions = run.data.positions(np.random.default_rng([run.seed, state.epoch]))
     n_steps = math.ceil(len(positions) / preset.batch_size)
@@ -108,7 +108,8 @@ def _run_epoch(run: Run) -> None:
         with run.autocast:
             estimate = run.network(batch.frames)
         error = squared_error(estimate, batch, counts)
-        # Every process's share of the mean over the whole batch: their gradients add up to that of the mean.
+        # Each process differentiates its share of the mean over the whole batch; the sum of all gradients is that of
+        # the mean.
         (error / n.clamp(min=1)).backward()  # type: ignore[no-untyped-call]
         team.add_gradients(run.network)
         state.optimiser.step()
@@ -136,7 +137,7 @@ def _fit(run: Run, network: MapNetwork, held_out: TrainingData) -> Validation:
 
 
 def _keep_best(run: Run, held_out: TrainingData) -> Validation:
-    """Validate the network and keep its weights if none before explained more."""
+    """Validate the network and keep its weights if no earlier epoch explained more variance."""
     found = _fit(run, run.network, held_out)
     run.state.validation_losses.append(found.loss)
     if found.score >= run.best:

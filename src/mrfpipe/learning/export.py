@@ -1,7 +1,7 @@
 """Export: a trained model as one ONNX graph, from a scan's images to its maps, for machines without torch.
 
-The graph holds all that is between images and maps: encoding or normalisation, the network with its batch
-normalisations folded, and the units of the maps. So it needs nothing beside it.
+The graph contains every step from images to maps: encoding or normalisation, the network with its batch normalisations
+folded into the convolutions, and the conversion to the units of the maps. It needs no other file.
 """
 
 import json
@@ -25,7 +25,7 @@ OUTPUT = "maps"
 
 
 class Estimator(nn.Module):
-    """From images to maps: `reconstruct` without tiles, as one differentiable function of tensors."""
+    """Estimates maps from images: `reconstruct` without tiles, as one differentiable function of tensors."""
 
     def __init__(self, model: TrainedModel) -> None:
         super().__init__()
@@ -49,9 +49,9 @@ class Estimator(nn.Module):
     def forward(
         self, images: Tensor, mask: Tensor, fitted: Tensor | None = None, deviations: Tensor | None = None
     ) -> Tensor:
-        """Estimate the maps from what `export_onnx` describes. Shape `(slices, maps, y, x)`.
+        """Estimate the maps from the inputs that `export_onnx` describes. Shape `(slices, maps, y, x)`.
 
-        In the units of files, clipped to the ranges of training; to be ignored outside the mask.
+        Maps are in the units of files and clipped to the ranges of the training; values outside the mask mean nothing.
         """
         shown = self.prepare(images, mask)
         if fitted is None or deviations is None:
@@ -66,7 +66,10 @@ class Estimator(nn.Module):
 
 
 class Normalise(nn.Module):
-    """Frames of mean 0 and deviation 1 over the mask of all slices, real and imaginary parts apart."""
+    """Normalises frames to mean 0 and standard deviation 1 over the mask of all slices.
+
+    Real and imaginary parts are normalised separately.
+    """
 
     def forward(self, images: Tensor, mask: Tensor) -> Tensor:
         """Normalise the slices of one scan. Shape `(slices, 2 frames, y, x)`."""
@@ -80,9 +83,9 @@ class Normalise(nn.Module):
 
 
 class Encode(nn.Module):
-    """An `Encoding`: standardised coefficients without phase and length, zero outside the mask.
+    """An `Encoding` as a module: standardised coefficients without phase and norm, zero outside the mask.
 
-    It projects frames, or else reads coefficients in the encoding's own basis.
+    It projects frames onto the basis, or else reads coefficients in the encoding's own basis.
     """
 
     def __init__(self, encoding: Encoding, *, projects: bool) -> None:
@@ -107,7 +110,7 @@ class Encode(nn.Module):
         first_real, first_imag = real[:, :1], imag[:, :1]
         first = torch.sqrt(first_real.square() + first_imag.square())
         norm = torch.sqrt(coefficients.square().sum(dim=1, keepdim=True))
-        # Where there is no signal the directions are zero; where the first coefficient is, its phase is.
+        # Without signal, all coefficients stay zero; if only the first coefficient is zero, its phase is taken as zero.
         safe = torch.where(first > 0, first, torch.ones_like(first))
         cosine = torch.where(first > 0, first_real / safe, torch.ones_like(first))
         sine = first_imag / safe
@@ -119,13 +122,13 @@ class Encode(nn.Module):
 def export_onnx(model: TrainedModel, path: Path) -> None:
     """Write a model as an ONNX graph; ResourceError if ONNX is not installed.
 
-    The inputs are ``images``, `(slices, 2 frames, y, x)`, real parts of all frames, then imaginary ones, in any unit,
-    and ``mask``, `(slices, 1, y, x)`, 1 inside tissue; the output is ``maps``, `(slices, maps, y, x)`; all are float32,
-    of any number of slices and any size. A model that learned from coefficients reads those in its own basis in the
-    place of frames. One without encoding normalises by the mean and deviation of what it is given: give it all slices
-    of a scan at once. One that corrects maps has two more inputs, ``fitted`` and ``deviations``: what
-    `mrfpipe.matching.joint.fitted` finds, in the units of ``maps``. The graph's metadata name maps, units, ranges,
-    sequence, protocol and signal model.
+    The inputs are ``images``, `(slices, 2 frames, y, x)`, the real parts of all frames followed by the imaginary parts,
+    in any unit, and ``mask``, `(slices, 1, y, x)`, 1 inside tissue. The output is ``maps``, `(slices, maps, y, x)`. All
+    are float32, with any number of slices and any size. A model that was trained on coefficients reads coefficients in
+    its own basis instead of frames. A model without encoding normalises by the mean and standard deviation of its
+    input, so it must be given all slices of a scan at once. A model that corrects maps has two more inputs, ``fitted``
+    and ``deviations``: the results of `mrfpipe.matching.joint.fitted` in the units of ``maps``. The graph's metadata
+    name maps, units, ranges, sequence, protocol and signal model.
     """
     try:
         import onnx
@@ -137,14 +140,14 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
         channels = 2 * len(model.encoding.basis)
     else:
         channels = model.architecture.n_inputs if model.encoding is None else 2 * model.encoding.mean.size
-    # Tensors of their own, as a graph has one input for what is the same.
+    # Separate tensors, because the graph would merge inputs that are the same tensor.
     fitted = [torch.ones(2, len(model.scaling.parameters), 24, 20) for _ in range(2 * model.corrects)]
     example = torch.ones(2, channels, 24, 20), torch.ones(2, 1, 24, 20), *fitted
     slices, height, width = torch.export.Dim("slices"), torch.export.Dim("y"), torch.export.Dim("x")
     sizes = {0: slices, 2: height, 3: width}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, of what it is about to change
+        warnings.simplefilter("ignore")  # torch's own deprecation warnings
         program = torch.onnx.export(
             estimator,
             example,

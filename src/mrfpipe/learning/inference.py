@@ -1,4 +1,4 @@
-"""Inference: the maps of a scan by a trained network, slice by slice, and how well its frames agree with them."""
+"""Inference: a trained network estimates the maps of a scan slice by slice; frames are compared with simulations."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Protocol
 
 Precision = Literal["float32", "bfloat16"]
-"""What all layers but the last compute in. float32 gives the same maps on every machine but for its rounding (GPUs
-are kept from TF32); bfloat16 made the network of preset ``paper`` 1.7 times as fast on a CPU that multiplies in it.
-With random weights it then erred by 0.03 % to 0.6 % of a map's range in the mean, RMS, and by 4 % at most."""
+"""Precision of all layers but the last. float32 gives the same maps on every machine up to rounding (TF32 is switched
+off on GPUs). bfloat16 made the network of preset ``paper`` 1.7 times as fast on a CPU with bfloat16 arithmetic. With
+random weights its RMS error was 0.03 % to 0.6 % of a map's range, and its largest error 4 %."""
 
 TILE_SIZE = 192
-"""Most voxels of the maps along either side of a tile: bounds the memory, changes no value. A thigh fits into one."""
+"""Largest side of a tile in voxels of the maps: limits the memory and changes no value. A thigh fits into one tile."""
 
 
 def reconstruct(
@@ -51,49 +51,51 @@ def reconstruct(
     progress: Steps = UNTOLD,
     tile_size: int = TILE_SIZE,
 ) -> tuple[ParameterMaps, Fingerprints]:
-    """Estimate the maps of a scan, and put the fingerprints simulated at them beside the measured ones.
+    """Estimate the maps of a scan; return them with the measured fingerprints and those simulated from the maps.
 
     Parameters
     ----------
     series
-        The scan's frames, or their coefficients if the network was trained on coefficients, of all slices; or of one
-        slice after the other, so that the images of all need not be in memory at once. A network without an encoding
-        reads frames that are scaled by the mean and deviation of the whole scan: for it slices are gone through twice.
+        The scan's frames, or its coefficients if the network was trained on coefficients: all slices, or one slice
+        after the other, so that not all images need to be in memory at once. A network without an encoding reads
+        frames that are normalised by the mean and standard deviation of the whole scan, which needs two passes over the
+        slices.
     model
         A network trained for the scan's sequence.
     protocol
-        Simulates, by the model's signal model, the fingerprints that `ParameterMaps.match`, `m0` and `phase` compare
-        the frames with.
+        Protocol from which, with the model's signal model, fingerprints are simulated. `ParameterMaps.match`, `m0` and
+        `phase` compare the frames with these.
     device
-        Where the network runs.
+        Device the network runs on.
     fit
-        Fits the maps of a slice to its samples, for a network that corrects such maps.
+        Fits the maps of a slice to its samples; needed by a network that corrects such maps.
     dictionary
-        Of the protocol, by the model's signal model: coefficients of fingerprints are interpolated in it, which takes a
-        fifth of the time of simulating them. Without one they are simulated.
+        Dictionary of the protocol and the model's signal model. If given, coefficients of fingerprints are interpolated
+        in it, which takes a fifth of the time of simulating them; otherwise they are simulated.
     precision
-        What it computes in; see `Precision`.
+        Precision of the network; see `Precision`.
     progress
-        Called after every slice; of all there are as many as `series` says, by its length if it comes slice by slice.
+        Called after every slice. The number of slices is taken from `series`, or from its length if it is iterated
+        slice by slice.
     tile_size
-        Most voxels of the maps along either side of a tile.
+        Largest side of a tile in voxels of the maps.
 
     Returns
     -------
-        Maps clipped to the ranges the network was trained for. Voxels outside the scan's mask or without any signal are
-        NaN and outside the maps' mask. And their fingerprints: coefficients in the scan's own basis if it has one, else
-        in one that holds the fingerprints of the protocol's ranges; noise and aliasing beyond it are gone.
+        Maps clipped to the ranges the network was trained for; voxels outside the scan's mask or without any signal are
+        NaN and outside the maps' mask. Fingerprints as coefficients in the scan's own basis if it has one, otherwise in
+        a basis that spans the fingerprints of the protocol's ranges and so removes noise and aliasing outside it.
 
     Raises
     ------
     MismatchError
-        If scan, model and protocol are not of one sequence, or the model was trained on the other kind of images.
+        If scan, model and protocol belong to different sequences, or the model was trained on the other kind of images.
     InputError
         If frames or maps are not finite, or there is no signal inside the mask.
     ResourceError
-        If the device lacks the precision.
+        If the device does not support the precision.
     ValueError
-        If slices that are to be gone through twice come from an iterator, or a network that corrects maps has none.
+        If slices that need two passes come from an iterator, or a network that corrects maps is given no `fit`.
     """
     n_slices = series.n_slices if isinstance(series, FrameSeries) else length_hint(series)
     if model.encoding is None and isinstance(series, Iterator):
@@ -163,7 +165,7 @@ def _ready(model: TrainedModel, device: torch.device, precision: Precision) -> M
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Run:
-    """What all slices of a scan have in common."""
+    """Settings that all slices of a scan share."""
 
     network: MapNetwork
     model: TrainedModel
@@ -174,14 +176,17 @@ class _Run:
     def tiles(self, mask: Bool) -> list[Tile]:
         architecture = self.model.architecture
         if architecture.receptive_field > 2 * architecture.margin + 1:
-            # What a network pads itself would show at the borders of tiles.
+            # Zero padding inside the network would show at the borders of tiles.
             return [Tile(y=slice(0, mask.shape[0]), x=slice(0, mask.shape[1]))]
         return cover(mask, self.tile_size, architecture.margin)
 
     def estimate(
         self, one: FrameSeries, scaling: SignalScaling, mask: Bool, fitted: tuple[Float, Float] | None
     ) -> tuple[Float, Float | None]:
-        """Estimate the maps of a slice, NaN where no tile is, and their deviations if known. Shape `(maps, y, x)`."""
+        """Estimate the maps of a slice, NaN outside all tiles, and their standard deviations if the network corrects.
+
+        Shape `(maps, y, x)`.
+        """
         maps = np.full((len(self.model.scaling.parameters), *mask.shape), np.nan, np.float32)
         deviations = None if fitted is None else maps.copy()
         if not mask.any():
@@ -214,7 +219,10 @@ class _Run:
 
 
 def _fitted(found: JointMaps, scaling: MapScaling, mask: Bool) -> tuple[Float, Float]:
-    """Scale the maps of a slice to 0..1; with the logarithms of their deviations. Shape `(maps, y, x)`, 0 outside."""
+    """Return the maps of a slice scaled to 0..1 and the logarithms of their standard deviations, 0 outside the mask.
+
+    Shape `(maps, y, x)` each.
+    """
     maps, log_sd = np.zeros((2, len(scaling.parameters), *mask.shape), np.float32)
     maps[:, mask] = scaling.to_unit(found.parameters.T)
     log_sd[:, mask] = np.log(scaling.to_shares(found.deviations.T))
@@ -255,9 +263,10 @@ def _check_fit(series: FrameSeries, model: TrainedModel, protocol: Protocol) -> 
 def _finish(
     one: FrameSeries, model: TrainedModel, protocol: Protocol, dictionary: Dictionary | None, maps: Float, mask: Bool
 ) -> tuple[dict[str, npt.NDArray[Any]], Complex]:
-    """Blank a slice outside its mask, mark the ends of the ranges and compare the frames with the fingerprints.
+    """Set a slice to NaN outside its mask, flag values at the ends of the ranges, and compare frames with fingerprints.
 
-    Returns the maps, and the fingerprints as frames or coefficients, as the series has them. Shape `(voxels, frames)`.
+    Returns the maps, and the simulated fingerprints as frames or coefficients, like the series. Shape `(voxels,
+    frames)`.
     """
     if not np.all(np.isfinite(maps[:, mask])):
         raise InputError(f"The model's maps of {one.name} are not finite; train the model again.")

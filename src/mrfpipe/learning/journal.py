@@ -1,4 +1,4 @@
-"""Journal: what every epoch of a training brought, as lines of JSON and, on request, for TensorBoard."""
+"""Journal: the results of every epoch of a training, as lines of JSON and, on request, for TensorBoard."""
 
 import json
 import math
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """Keeps a record of a training while it runs; a context manager, which closes it.
+    """Records a training while it runs; a context manager that closes the record at the end.
 
-    A line of JSON an epoch goes to the log, if there is one, and the same to the folder `board` for TensorBoard. Lines
-    that the log has of epochs after `n_done` are dropped: they are of a run that was killed before it could keep their
-    weights. InputError if the log is there and is not one; ResourceError if it cannot be written, or TensorBoard is
-    asked for and not installed.
+    Every epoch is written as one line of JSON to `log`, if given, and to the folder `board` for TensorBoard, if given.
+    Lines that an existing log has for epochs after `n_done` are dropped: they come from a run that was killed before
+    it saved the weights of these epochs. InputError if the existing file is not such a log; ResourceError if it cannot
+    be written, or TensorBoard is requested but not installed.
     """
 
     def __init__(self, log: Path | None, board: Path | None = None, *, n_done: int = 0) -> None:
@@ -41,7 +41,7 @@ class Journal:
             self._board.close()
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """Note an epoch: its number as ``epoch``, numbers by name, and groups of them. NaN is written as null."""
+        """Write an epoch: its number as ``epoch``, and named numbers or groups of them. NaN is written as null."""
         if self._log is not None:
             with _writing(self._log), self._log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_plain(entry), allow_nan=False) + "\n")
@@ -61,7 +61,7 @@ def _writing(log: Path) -> Iterator[None]:
 
 
 def _lines(log: Path, n_done: int) -> list[str]:
-    """Lines of epochs that are done; the last one may be torn."""
+    """Return the complete lines of the first `n_done` epochs; the last line of the file may be incomplete."""
     kept = []
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):

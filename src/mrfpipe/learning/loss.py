@@ -1,4 +1,4 @@
-"""Loss: the squared errors that a training makes small, over the voxels where a map counts."""
+"""Loss: the squared errors that a training minimises, over the voxels where a map counts."""
 
 import torch
 from torch import Tensor
@@ -8,10 +8,11 @@ from mrfpipe.learning.scaling import MapScaling
 
 
 def counting(batch: Batch, scaling: MapScaling, *, only_where_counts: bool = False, weighted: bool = False) -> Tensor:
-    """Tell how much every map counts: only in the foreground, so that the air a patch holds does not dilute the error.
+    """Return the weight of every map in every voxel. Shape `(patches, maps, y, x)`.
 
-    As published, maps count everywhere and all alike; or only where their parameter does, and as much as it declares.
-    The weight where a map counts, 0 elsewhere. Shape `(patches, maps, y, x)`.
+    The weight is 0 outside the foreground, so that air in a patch does not dilute the error. By default, as published,
+    all maps have weight 1 in the whole foreground. With `only_where_counts`, a map has weight 0 where its parameter's
+    condition does not hold; with `weighted`, its weight is the one its parameter declares.
     """
     counts = judged(batch, scaling) if only_where_counts else batch.foreground.expand_as(batch.maps)
     if weighted:
@@ -21,7 +22,7 @@ def counting(batch: Batch, scaling: MapScaling, *, only_where_counts: bool = Fal
 
 
 def judged(batch: Batch, scaling: MapScaling) -> Tensor:
-    """Tell where every map is compared with its reference, by its parameter's condition: 1 there, 0 elsewhere.
+    """Return 1 where a map is compared with its reference, according to its parameter's condition, and 0 elsewhere.
 
     Shape `(patches, maps, y, x)`.
     """
@@ -29,5 +30,5 @@ def judged(batch: Batch, scaling: MapScaling) -> Tensor:
 
 
 def squared_error(estimate: Tensor, batch: Batch, counts: Tensor) -> Tensor:
-    """Sum the squared errors of the maps by how much they count, in float32 whatever the estimate is in."""
+    """Sum the squared errors of the maps, weighted by `counts`, in float32 whatever the precision of the estimate."""
     return torch.sum((estimate.float() - batch.maps).square() * counts)

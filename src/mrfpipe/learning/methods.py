@@ -1,8 +1,8 @@
 """Methods: the proposed network and the published ones it is compared with, each with its training, by name.
 
-Section 2.6 of Balsiger et al., Med Image Anal 64:101741 (2020): batches of 100 fingerprints for what reads them one by
-one, and 25 epochs, or 75 for the two stages of Fang et al. The paper chooses each learning rate from 0.01, 0.001 and
-0.0001 by the validation scans; that of a preset here is 0.001 and can be replaced.
+Section 2.6 of Balsiger et al., Med Image Anal 64:101741 (2020): networks that read single fingerprints are trained on
+batches of 100 fingerprints for 25 epochs, the two stages of Fang et al. for 75 epochs each. The paper chooses each
+learning rate from 0.01, 0.001 and 0.0001 by the validation scans; in the presets here it is 0.001 and can be replaced.
 """
 
 from collections.abc import Sequence
@@ -40,11 +40,11 @@ METHODS: dict[str, tuple[Preset, ...]] = {
     "oksuz": (_by_fingerprint("oksuz", 118_705, 25),),
     "fang": (
         _by_fingerprint("fang-features", 26_949, 75),
-        # Patches must be larger than the receptive field, or padding reaches every voxel of them.
+        # Patches must be larger than the receptive field, or padding affects all of their voxels.
         Preset(name="fang", network="fang", receptive_field=54, n_parameters=3_842_069, patch_size=64),
     ),
 }
-"""The stages of every method's training, first to last, as in the paper."""
+"""The stages in which each method is trained, in order, as in the paper."""
 
 
 def train_stages(
@@ -63,15 +63,15 @@ def train_stages(
     log: Path | None = None,
     board: Path | None = None,
 ) -> TrainedModel:
-    """Train a method stage by stage; each but the first begins with the features of the one before, and goes on.
+    """Train a method stage by stage; each stage starts from the feature layers of the one before.
 
     Parameters
     ----------
     stages
-        The stages, of `METHODS` or changed by ``dataclasses.replace``.
+        The stages, from `METHODS` or changed by ``dataclasses.replace``.
     series, labels, protocol, signal_model, device, seed, progress, checkpoint, validation, precision, log, board
-        As for `train`. Files of an earlier stage have its preset's name appended to theirs; with the checkpoints an
-        interrupted training goes on in the stage it had come to.
+        As for `train`. Files of all stages but the last have the name of the stage's preset appended. With checkpoints,
+        an interrupted training continues in the stage it had reached.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def train_stages(
     Raises
     ------
     MismatchError, InputError, ResourceError
-        As `train`.
+        As for `train`.
     """
 
     def of_stage(path: Path | None, preset: Preset) -> Path | None:

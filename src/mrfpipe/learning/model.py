@@ -1,6 +1,6 @@
-"""TrainedModel: a network with all that is needed to use it, and its folder on disk.
+"""TrainedModel: a network with everything that is needed to use it, and its folder on disk.
 
-The folder holds ``model.safetensors`` (the weights) and ``model.json`` (everything else). Reading it executes nothing.
+The folder holds ``model.safetensors`` (the weights) and ``model.json`` (everything else). Reading it runs no code.
 """
 
 import json
@@ -32,34 +32,35 @@ SCHEMA = "mrfpipe-model/4"
 WEIGHTS_FILE = "model.safetensors"
 CPU = torch.device("cpu")
 ENCODING = "encoding."
-"""Begins the names of the tensors of the encoding, if frames are encoded; complex ones have their parts last."""
+"""Prefix of the names of the encoding's tensors; real and imaginary parts of complex tensors are their last axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainedModel:
-    """A network in evaluation mode, and what it was made for."""
+    """A network in evaluation mode, with the sequence, protocol and signal model it was trained for."""
 
     network: MapNetwork
     """The network with its weights."""
     architecture: Architecture | Competitor
-    """Its layers, or which of the published networks it is."""
+    """Layers of the network, or the name of a published network."""
     scaling: MapScaling
-    """Turns its output into maps."""
+    """Turns the network's output into maps."""
     encoding: Encoding | None
-    """Turns frames into what it reads; None if it reads the frames."""
+    """Turns frames into the network's input; None if it reads the frames themselves."""
     sequence_hash: str
-    """Hash of the sequence whose frames it reads."""
+    """Hash of the sequence whose frames the network reads."""
     protocol_hash: str
-    """Hash of the protocol it was trained with."""
+    """Hash of the protocol the network was trained with."""
     protocol_toml: str
     """Text of that protocol's file."""
     signal_model: SignalModel = SPOILED
-    """How the signals are simulated that its maps mean: those of its labels' dictionary, or of a phantom's scans."""
+    """Signal model that defines the maps: that of the dictionary its labels come from, or of the phantoms' scans."""
     corrects: bool = False
-    """Whether it reads fitted maps and their deviations, beside coefficients, and gives what is to be added to the
-    maps, and the logarithms of the standard deviations that are left, over those of the fit."""
+    """Whether the network corrects fitted maps: it then reads these maps and their standard deviations in addition to
+    coefficients, and returns the corrections, and the logarithms of the ratio between the remaining standard deviations
+    and those of the fit."""
     record: Mapping[str, Any]
-    """How it was trained; plain values, as JSON has them."""
+    """How the network was trained, in plain values that JSON can hold."""
 
     def __repr__(self) -> str:
         n_parameters = f"{self.architecture.n_parameters:,} parameters"
@@ -67,27 +68,27 @@ class TrainedModel:
 
     @property
     def reads(self) -> Kind:
-        """What it was trained on, and reads: frames, or coefficients of a subspace reconstruction."""
+        """Kind of images it was trained on and reads: frames, or coefficients of a subspace reconstruction."""
         return "coefficients" if self.record.get("input") == "coefficients" else "frames"
 
 
 def save_model(model: TrainedModel, folder: str | Path, *, half: bool = False) -> None:
-    """Write a model into a folder, which is made if it is not there.
+    """Write a model into a folder, which is created if it does not exist.
 
     Parameters
     ----------
     model
-        What to write.
+        Model to write.
     folder
-        Where to.
+        Folder to write to.
     half
-        Whether to round the kernels to float16, half the size. Biases, and what batches are normalised by, which may
-        leave float16's range, stay as they are.
+        Whether to round the kernels to float16, which halves the size. Biases and the tensors of batch normalisation,
+        which may exceed the range of float16, stay as they are.
 
     Raises
     ------
     InputError
-        If a kernel leaves the range of float16.
+        If a kernel exceeds the range of float16.
     """
     from safetensors.torch import save_file
 
@@ -129,17 +130,17 @@ def _halved(name: str, tensor: Tensor) -> Tensor:
 
 
 def _is_kernel(tensor: Tensor) -> bool:
-    """Tell the weights of convolutions and the like, nearly all there are, from biases and normalisations."""
+    """Return whether a tensor is the weight of a layer, as most values are, not a bias or part of a normalisation."""
     return tensor.ndim > 1
 
 
 def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
-    """Read a model that `save_model` wrote; kernels of float16 become float32.
+    """Read a model that `save_model` wrote; float16 kernels are converted to float32.
 
     Raises
     ------
     InputError
-        If a file is missing or damaged, is of another kind or schema, or its tensors do not fit its architecture.
+        If a file is missing, damaged or of another kind or schema, or the tensors do not fit the architecture.
     """
     folder = Path(folder)
     path = folder / DESCRIPTION_FILE
@@ -179,7 +180,7 @@ def load_model(folder: str | Path, device: torch.device = CPU) -> TrainedModel:
 
 
 def _check_digest(path: Path, digest: str) -> None:
-    """Refuse weights that changed since they were written; what was written before digests were has none."""
+    """Refuse weights that changed since they were written; models from before digests were introduced have none."""
     with path.open("rb") as file:
         if digest and file_digest(file, "sha256").hexdigest() != digest:
             raise InputError(f"{path} is not what was written with {DESCRIPTION_FILE}; copy the model's folder again.")
@@ -203,14 +204,14 @@ def _read_description(path: Path) -> dict[str, Any]:
 
 
 def _typed(value: object, kind: type[T]) -> T:
-    """Return a value of a file if it is of that kind, and of no other."""
+    """Return a value of a file if its type is exactly `kind`."""
     if type(value) is not kind:
         raise TypeError(f"{value!r:.40} is not of type {kind.__name__}")
     return value
 
 
 def _architecture(values: Mapping[str, Any], n_maps: int, *, corrects: bool) -> Architecture | Competitor:
-    """Make what reads pairs of parts, and of maps and deviations if it corrects them, and gives so many maps."""
+    """Build the described architecture; check that it reads pairs of channels and has outputs for `n_maps` maps."""
 
     def counts(value: object) -> tuple[int, ...]:
         return tuple(_typed(one, int) for one in _typed(value, list))
@@ -245,7 +246,7 @@ def _signal_model(values: object) -> SignalModel:
 def _read_weights(
     path: Path, architecture: Architecture | Competitor, n_coefficients: int
 ) -> tuple[MapNetwork, Encoding | None]:
-    """Read the weights of an architecture and its encoding; nothing is allocated before names and shapes fit."""
+    """Read the weights of an architecture and its encoding; memory is allocated only when names and shapes fit."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -277,14 +278,14 @@ def _skeleton(path: Path, architecture: Architecture | Competitor) -> MapNetwork
         if isinstance(architecture, Architecture):
             return FingerprintNetwork(architecture, "meta")
         return architecture.build("meta")
-    except (TypeError, RuntimeError, OverflowError) as e:  # torch cannot even count so many
+    except (TypeError, RuntimeError, OverflowError) as e:  # more values than torch counts
         raise InputError(
             f"{path} cannot hold layers of the size that {DESCRIPTION_FILE} describes; train again."
         ) from e
 
 
 def _may_hold(shapes: Mapping[str, tuple[int, ...]], architecture: Architecture) -> bool:
-    """Tell whether tensors may be an architecture's, before as many layers are made as a damaged file asks for."""
+    """Return whether tensors may belong to an architecture, before layers that a damaged file describes are built."""
     n_convolutions = sum(len(shape) == 4 for shape in shapes.values())
     n_values = sum(math.prod(shape) for shape in shapes.values())
     return n_convolutions == architecture.n_nonlinearities + 1 and n_values >= architecture.n_parameters

@@ -1,8 +1,8 @@
 """FingerprintNetwork: the convolutional network that turns a neighbourhood of fingerprints into maps.
 
-Every layer is convolution, ReLU, batch normalisation, in this order. A temporal block (1 x 1 convolutions) hands on its
-input together with the output of each of its layers; a spatial block is one valid 3 x 3 convolution; the last 1 x 1
-convolution is linear. Balsiger et al., Med Image Anal 64:101741 (2020), section 2.3.
+Every layer consists of convolution, ReLU and batch normalisation, in this order. A temporal block (1 x 1 convolutions)
+passes on its input together with the output of each of its layers; a spatial block is one valid 3 x 3 convolution; the
+last 1 x 1 convolution is linear. Balsiger et al., Med Image Anal 64:101741 (2020), section 2.3.
 """
 
 import copy
@@ -18,20 +18,20 @@ from mrfpipe.learning.architecture import Architecture
 class MapNetwork(nn.Module):
     """Any network that turns patches of fingerprints into patches of maps, scaled to 0..1.
 
-    It reads `(batch, inputs, y, x)`, normalised real parts of all frames, then imaginary parts (or those of
-    coefficients), and gives `(batch, maps, y - 2 margin, x - 2 margin)`.
+    It reads `(batch, inputs, y, x)`, the normalised real parts of all frames or coefficients followed by the imaginary
+    parts, and returns `(batch, maps, y - 2 margin, x - 2 margin)`.
     """
 
     margin: int = 0
-    """Voxels that the output lacks on every side of the input."""
+    """Voxels by which the output is smaller than the input on every side."""
     output: nn.Conv2d | nn.Conv1d | nn.Linear
     """The last layer, which is linear."""
 
     def finish(self, features: Tensor) -> Tensor:
-        """Apply the last layer in the precision of its weights, float32, whatever the others compute in.
+        """Apply the last layer in the precision of its weights, float32, whatever the precision of the other layers.
 
-        bfloat16 has 128 values between 0.25 and 0.5: maps would come in steps, and a training would see no smaller
-        errors.
+        bfloat16 has only 128 values between 0.25 and 0.5: maps would be quantised, and a training could not see errors
+        smaller than these steps.
         """
         with torch.autocast(features.device.type, enabled=False):
             values: Tensor = self.output(features.to(self.output.weight.dtype))
@@ -39,21 +39,24 @@ class MapNetwork(nn.Module):
 
 
 class TemporalBlock(nn.Module):
-    """Dense block of 1 x 1 convolutions, features of each fingerprint for itself; each adds `growth` channels."""
+    """Dense block of 1 x 1 convolutions: features of each fingerprint alone; each layer adds `growth` channels."""
 
     def __init__(self, n_in: int, growth: int, n_layers: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(_layer(n_in + i * growth, growth, 1) for i in range(n_layers))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the input and what every layer made of all before it. Shape `(batch, channels, y, x)`."""
+        """Return the input and the outputs of all layers, each of which reads all before it.
+
+        Shape `(batch, channels, y, x)`.
+        """
         for layer in self.layers:
             features = torch.cat([features, layer(features)], dim=1)
         return features
 
 
 class FingerprintNetwork(MapNetwork):
-    """The network of an `Architecture`, its parameters made on a device; ``meta`` makes none."""
+    """The network of an `Architecture`; its parameters are created on `device`, with ``meta`` not allocated at all."""
 
     def __init__(self, architecture: Architecture, device: torch.device | str = "cpu") -> None:
         super().__init__()
@@ -77,9 +80,9 @@ class FingerprintNetwork(MapNetwork):
 
 
 def initial_network(architecture: Architecture, generator: torch.Generator) -> FingerprintNetwork:
-    """Make a network with random weights (He's uniform distribution) and biases of zero.
+    """Build a network with random weights (He's uniform distribution) and biases of zero.
 
-    The generator alone decides the weights; torch's global random state is neither used nor changed.
+    The weights depend on the generator alone; torch's global random state is neither used nor changed.
     """
     network = FingerprintNetwork(architecture, "meta").to_empty(device="cpu")
     initialise(network, generator)
@@ -89,7 +92,8 @@ def initial_network(architecture: Architecture, generator: torch.Generator) -> F
 def initialise(network: MapNetwork, generator: torch.Generator) -> None:
     """Give a network on the CPU the random weights that `initial_network` describes.
 
-    A gated recurrent unit gets what torch gives it: weights and biases uniform within 1 over the root of its units.
+    A gated recurrent unit is initialised as in torch: weights and biases are uniform within 1 over the square root of
+    the number of its units.
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -106,25 +110,25 @@ def initialise(network: MapNetwork, generator: torch.Generator) -> None:
 
 
 def _fan_in(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> int:
-    """Values that one value of a layer's output is a sum of."""
+    """Return the number of input values that are summed into one value of a layer's output."""
     if isinstance(layer, nn.ConvTranspose2d):
-        return layer.in_channels  # as wide as its stride: the windows of its inputs do not overlap
+        return layer.in_channels  # the kernel is as wide as the stride, so windows do not overlap
     return layer.weight[0].numel()
 
 
 def settle(network: MapNetwork) -> None:
-    """Let batch normalisations use their running statistics, which then stay as they are, while all else trains on."""
+    """Let batch normalisations use and keep their running statistics, while everything else continues to train."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
 
 
 def folded(network: MapNetwork) -> MapNetwork:
-    """Copy a network for estimation, batch normalisations of a `FingerprintNetwork` worked into its convolutions.
+    """Copy a network for estimation; in a `FingerprintNetwork`, batch normalisations are folded into the convolutions.
 
-    Normalising by running statistics is a scale and a shift a channel. What a layer gives is read by convolutions
-    alone, and none of them pads, so that the scale goes into their weights and the shift into their biases: exact but
-    for rounding. Every voxel is then written once a layer and not twice.
+    Normalisation by running statistics scales and shifts each channel. The output of a layer is read only by
+    convolutions without padding, so the scale can go into their weights and the shift into their biases, exactly up to
+    rounding. Every voxel is then written once per layer instead of twice.
     """
     copied = copy.deepcopy(network).eval()
     if not isinstance(copied, FingerprintNetwork):
@@ -145,7 +149,7 @@ def folded(network: MapNetwork) -> MapNetwork:
 
 
 def _fold(layer: nn.Sequential, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Work what precedes into a layer's convolution, take its normalisation out and return that as scale and shift."""
+    """Fold the preceding scale and shift into a layer's convolution; replace its normalisation by those it returns."""
     convolution, normalisation = cast("nn.Conv2d", layer[0]), cast("nn.BatchNorm2d", layer[2])
     _absorb(convolution, scale, shift)
     mean, variance = cast("Tensor", normalisation.running_mean), cast("Tensor", normalisation.running_var)
@@ -155,7 +159,7 @@ def _fold(layer: nn.Sequential, scale: Tensor, shift: Tensor) -> tuple[Tensor, T
 
 
 def _absorb(convolution: nn.Conv2d, scale: Tensor, shift: Tensor) -> None:
-    """Let a convolution read channels that are yet to be scaled and shifted."""
+    """Change a convolution so that it scales and shifts its input channels itself."""
     weight, bias = convolution.weight.double(), cast("Tensor", convolution.bias).double()
     shifted = (weight * shift.reshape(1, -1, 1, 1)).sum(dim=(1, 2, 3))
     convolution.weight.copy_(weight * scale.reshape(1, -1, 1, 1))

@@ -17,12 +17,12 @@ from mrfpipe.learning.scaling import MapScaling, SignalScaling
 from mrfpipe.maps import ParameterMaps
 
 BATCHES_AHEAD = 4
-"""Batches that are cut while the network is busy, each in a thread of its own."""
+"""Number of batches that are cut ahead while the network is busy, each in its own thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where a patch of the maps lies."""
+    """Position of a patch of the maps."""
 
     scan: int
     """Number of the scan."""
@@ -46,7 +46,7 @@ class Batch:
     """1 where the maps count, 0 elsewhere. Shape `(patches, 1, y, x)`."""
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on a device, frames in the memory order that convolutions are fastest in."""
+        """Return the batch on a device, with frames in the memory order in which convolutions are fastest."""
         return Batch(
             frames=self.frames.to(device, memory_format=torch.channels_last),
             maps=self.maps.to(device),
@@ -60,7 +60,7 @@ class TrainingData:
     Parameters
     ----------
     series
-        The scans; may read them when indexed.
+        The scans; they may be read lazily, when they are indexed.
     labels
         The maps of each scan.
     map_scaling
@@ -68,9 +68,9 @@ class TrainingData:
     patch_size
         Voxels along y and along x of a patch of the maps.
     receptive_field
-        That of the network; decides the margin of the frames.
+        Receptive field of the network, which determines the margin of the frames.
     scale
-        Normalises the frames of a scan.
+        Returns the normalisation of a scan's frames.
 
     Raises
     ------
@@ -110,10 +110,10 @@ class TrainingData:
             self.foregrounds.append(foreground)
 
     def positions(self, random: np.random.Generator | None = None) -> list[Position]:
-        """Lay a grid of patches over every slice and keep those that hold foreground: each of its voxels is in one.
+        """Lay a grid of patches over every slice and keep those with foreground; every foreground voxel is in one.
 
-        A generator shifts every slice's grid and shuffles the patches; without it grids start at the first voxel, in
-        order.
+        With a generator, the grid of every slice is shifted and the patches are shuffled; without, grids start at the
+        first voxel and patches are in order.
         """
         positions = []
         for scan, foreground in enumerate(self.foregrounds):
@@ -163,9 +163,10 @@ class TrainingData:
         )
 
     def batches(self, positions: Sequence[Position], batch_size: int, share: slice = slice(None)) -> Iterator[Batch]:
-        """Cut patches in order, at most `batch_size` at once and a few batches ahead.
+        """Cut patches in order, at most `batch_size` per batch and a few batches ahead.
 
-        Batches are of even size, since batch normalisation makes much of a small rest. Of each only `share` is cut.
+        Batches have nearly equal sizes, since batch normalisation would overrate a small last batch. Only `share` of
+        each batch is cut.
         """
         n_batches = -(-len(positions) // batch_size)
         ends = iter([len(positions) * (i + 1) // n_batches for i in range(n_batches)])

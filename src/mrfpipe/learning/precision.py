@@ -1,4 +1,4 @@
-"""Precision: float32 that is float32 on every device, for training and estimation alike."""
+"""Precision: true float32 arithmetic on every device, for training and estimation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ import torch
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Let networks compute in float32 where they say so, and the same way every time.
+    """Within this context, float32 layers compute in true float32 and with deterministic algorithms.
 
-    Unless told otherwise, cuDNN rounds what convolutions and recurrent units multiply to TF32, 11 bits, on GPUs of the
-    Ampere generation and later, and takes whatever algorithm is fastest. What the caller had set is restored.
+    By default, cuDNN rounds the factors in convolutions and recurrent units to TF32, 11 bits, on GPUs of the Ampere
+    generation and later, and picks whichever algorithm is fastest. The caller's settings are restored at the end.
     """
     products = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")

@@ -1,4 +1,4 @@
-"""Presets: what makes a training, by name."""
+"""Presets: networks and the settings of their training, by name."""
 
 from dataclasses import dataclass, replace
 
@@ -17,49 +17,49 @@ class Preset:
     n_parameters: int
     """Budget of weights and biases."""
     n_nonlinearities: int = 21
-    """Convolutions that a ReLU follows."""
+    """Convolutions that are followed by a ReLU."""
     spatial_stop: int = 64
     """Channels of the last spatial block."""
     spatial_step: int = 32
     """How many fewer channels each spatial block has than the one before."""
     temporal_stop: int = 32
-    """Least channels of a temporal block's layers."""
+    """Smallest number of channels of a temporal block's layers."""
     temporal_step: int = 32
     """How many fewer channels each temporal block has than the one before."""
     rank: int | None = None
-    """Coefficients in the dictionary's basis that frames are encoded as; None for the frames themselves."""
+    """Number of coefficients in the dictionary's basis that encode the frames; None to read the frames themselves."""
     patch_size: int = 32
     """Voxels along y and along x of a patch of the maps."""
     batch_size: int = 20
-    """Patches a step."""
+    """Patches per step."""
     n_epochs: int = 75
-    """How often the training data is gone through."""
+    """Number of passes over the training data."""
     learning_rate: float = 1e-3
     """Adam's learning rate at the start."""
     final_learning_rate: float = 1e-3
-    """Adam's learning rate at the end; it falls along half a cosine if it differs from that at the start."""
+    """Adam's learning rate at the end; between start and end it falls along half a cosine."""
     weighted: bool = False
-    """Whether the squared error of each map, scaled to 0..1, weighs as the protocol says; False, as published, for all
-    alike."""
+    """Whether the squared error of each map, scaled to 0..1, has the weight that the protocol declares; if False, as
+    published, all maps have equal weight."""
     settled: float = 0.0
-    """Share of the epochs, the last ones, in which batch normalisation uses its running mean and deviation, as
-    estimation does; 0, as published, for none. Until then the mean of the batch is taken out of every batch, and with
-    it some of the level of maps that hardly vary within one, as df and B1."""
+    """Fraction of the epochs, at the end, in which batch normalisation uses its running mean and standard deviation, as
+    it does for estimation; 0, as published, for none. Before that, the mean of each batch is subtracted, and with it
+    part of the level of maps that hardly vary within a batch, such as df and B1."""
     network: str = "proposed"
-    """``proposed``, or one of `NETWORKS`, of which receptive field, budget, non-linearities, stops and steps above do
-    not hold."""
+    """``proposed``, or one of `NETWORKS`, whose layers do not depend on the receptive field, budget, non-linearities,
+    stops and steps above."""
     only_where_counts: bool = False
-    """Whether each map is learned only where its parameter counts; False, as published, for everywhere."""
+    """Whether each map is learned only where its parameter counts; if False, as published, everywhere."""
 
     def architecture(self, n_frames: int, n_maps: int) -> Architecture | Competitor:
-        """Build the architecture from so many frames, encoded if the preset says so, to so many maps."""
+        """Build the architecture for a number of frames, which the preset may encode, and a number of maps."""
         if self.network != "proposed":
             n_values = n_frames if self.rank is None else self.rank
             return Competitor(name=self.network, n_inputs=2 * n_values, n_outputs=n_maps)
         return self.proposed(2 * (n_frames if self.rank is None else self.rank), n_maps)
 
     def proposed(self, n_inputs: int, n_outputs: int) -> Architecture:
-        """Build the proposed architecture with so many channels in and out."""
+        """Build the proposed architecture for given numbers of input and output channels."""
         return build_architecture(
             receptive_field=self.receptive_field,
             n_parameters=self.n_parameters,
@@ -87,21 +87,21 @@ PRESETS = {
             temporal_stop=16,
             temporal_step=16,
             rank=16,
-            # Batch normalisation takes the mean out of a batch: patches must be small and many, or maps that hardly
-            # vary within a patch, as df and B1, lose their level.
+            # Batch normalisation subtracts the mean of a batch: a batch needs many small patches, or maps that hardly
+            # vary within a patch, such as df and B1, lose their level.
             patch_size=8,
             batch_size=64,
             n_epochs=90,
             learning_rate=5e-3,
             final_learning_rate=2e-5,
-            # The weights that protocols here have were set by hand by how the maps of small phantoms came out: no
-            # comparison with other networks may use them.
+            # The weights in the protocols were set by hand according to results on small phantoms, so they must not be
+            # used in comparisons with other networks.
             weighted=True,
             settled=0.3,
         ),
     )
 }
-"""By name: ``paper``, the network of Balsiger et al. (2020), which wants a GPU, and ``small``, minutes on a CPU."""
+"""By name: ``paper``, the network of Balsiger et al. (2020), needs a GPU; ``small`` trains in minutes on a CPU."""
 
 _LARGE = Preset(
     name="large",
@@ -131,6 +131,6 @@ CORRECTING = {
         n_epochs=64,
     ),
 }
-"""Networks that correct matched maps, by name; an epoch has as many steps as there are scans. ``small`` is the
-bundled network for raw scans and meant for a CPU: 48 epochs on 32 phantoms of FISP took 13 minutes on two cores.
-``large`` needs a GPU."""
+"""Networks that correct matched maps, by name; an epoch has as many steps as there are scans. ``small``, the bundled
+network for raw scans, is meant for a CPU: 48 epochs on 32 phantoms of FISP took 13 minutes on two cores. ``large``
+needs a GPU."""

@@ -1,7 +1,7 @@
-"""Scaling: frames of mean 0 and deviation 1 go into a network, maps from 0 to 1 come out.
+"""Scaling: networks read frames of mean 0 and standard deviation 1 and return maps from 0 to 1.
 
-Section 2.5 of Balsiger et al., Med Image Anal 64:101741 (2020): frames are normalised scan by scan, maps by the ends of
-the grid.
+Section 2.5 of Balsiger et al., Med Image Anal 64:101741 (2020): frames are normalised scan by scan, maps by the limits
+of the dictionary's grid.
 """
 
 import math
@@ -22,7 +22,7 @@ from mrfpipe.quantities import Parameter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalScaling:
-    """Mean and standard deviation that are taken out of a scan's frames, real and imaginary part apart."""
+    """Mean and standard deviation that normalise a scan's frames, separately for real and imaginary part."""
 
     mean_real: float
     """Mean of the real parts."""
@@ -35,12 +35,12 @@ class SignalScaling:
 
     @classmethod
     def of(cls, series: FrameSeries | Iterable[FrameSeries]) -> "SignalScaling":
-        """Measure a scan: two means and two deviations, each over the voxels of the mask in all slices and all frames.
+        """Measure the means and standard deviations of a scan over the voxels of the mask in all slices and frames.
 
-        Air does not count, so that the numbers do not depend on how much of it the field of view holds. The slices of a
-        scan may come together or one after the other.
+        Air is excluded, so that the numbers do not depend on how much air is in the field of view. The slices of a scan
+        may be given together or one after the other.
 
-        InputError if a frame is not finite somewhere, the mask is empty, or there is no signal in it.
+        InputError if a frame is not finite everywhere, the mask is empty, or there is no signal in it.
         """
         count, sums, squares, name, number = 0, np.zeros(2), np.zeros(2), "The scan", 1
         for part in [series] if isinstance(series, FrameSeries) else series:
@@ -60,10 +60,11 @@ class SignalScaling:
         return cls(mean_real=float(mean[0]), std_real=float(std[0]), mean_imag=float(mean[1]), std_imag=float(std[1]))
 
     def window(self, frames: Complex, y: int, x: int, height: int, width: int) -> Float:
-        """Cut a window out of a slice `(frames, y, x)` and normalise it; where it reaches over the border it is zero.
+        """Cut a window out of a slice `(frames, y, x)` and normalise it; outside the slice it is zero.
 
-        Zero is the mean after normalisation. Training and inference both pad so, which makes an estimate independent of
-        the window it was made in. Real parts of all frames, then imaginary parts. Shape `(2 frames, height, width)`.
+        Zero is the mean after normalisation. Training and inference pad in the same way, so that an estimate does not
+        depend on the window. The real parts of all frames come first, then the imaginary parts. Shape `(2 frames,
+        height, width)`.
         """
         n_frames, n_y, n_x = frames.shape
         window = np.zeros((2 * n_frames, height, width), np.float32)
@@ -77,7 +78,7 @@ class SignalScaling:
 
 
 def cut(maps: Float, y: int, x: int, height: int, width: int) -> Float:
-    """Cut a window out of maps `(maps, y, x)`; where it reaches over the border it is zero."""
+    """Cut a window out of maps `(maps, y, x)`; outside the slice it is zero."""
     (n_y, n_x), ends = maps.shape[1:], (y + height, x + width)
     over = [(max(-start, 0), max(end - n, 0)) for start, end, n in zip((y, x), ends, (n_y, n_x), strict=True)]
     window: Float = np.pad(maps[:, max(y, 0) : ends[0], max(x, 0) : ends[1]], [(0, 0), *over])
@@ -85,38 +86,38 @@ def cut(maps: Float, y: int, x: int, height: int, width: int) -> Float:
 
 
 UNSCALED = SignalScaling(mean_real=0.0, std_real=1.0, mean_imag=0.0, std_imag=1.0)
-"""For frames that are encoded, and so standardised already."""
+"""For encoded frames, which are standardised already."""
 
 
 def check_frames(series: FrameSeries) -> None:
-    """Check that a network can read a scan; InputError if a frame is not finite somewhere, or the mask is empty."""
+    """Check that a network can read a scan; InputError if a frame is not finite everywhere or the mask is empty."""
     check_finite(series)
     if not series.mask.any():
         raise no_voxel(series.name)
 
 
 def check_finite(series: FrameSeries, first: int = 1) -> None:
-    """Raise InputError if a frame is not finite somewhere; the first slice has this number in the scan."""
+    """Raise InputError if a frame is not finite everywhere; `first` is the number of the first slice in the scan."""
     for number, frames in enumerate(series.images, start=first):
         if not np.all(np.isfinite(frames)):
             raise InputError(f"{series.name}: the frames of slice {number} are not finite; reconstruct them again.")
 
 
 def no_voxel(name: str) -> InputError:
-    """Make the error of a scan whose mask is empty."""
+    """Return the error for a scan whose mask is empty."""
     return InputError(f"{name}: the mask holds no voxel; there is nothing to reconstruct.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapScaling:
-    """The ends between which each map is scaled to 0..1, in SI units and in the order of the parameters."""
+    """The range in SI units that is scaled to 0..1, for each map in the order of the parameters."""
 
     parameters: tuple[Parameter, ...]
-    """What the maps are of."""
+    """Parameters that are mapped."""
     low: tuple[float, ...]
-    """Becomes 0."""
+    """Values that become 0."""
     high: tuple[float, ...]
-    """Becomes 1."""
+    """Values that become 1."""
 
     def __post_init__(self) -> None:
         if not len(self.low) == len(self.high) == len(self.parameters):
@@ -127,7 +128,7 @@ class MapScaling:
 
     @classmethod
     def of(cls, protocol: Protocol) -> "MapScaling":
-        """Take the least and the largest value of every axis of a protocol's grid."""
+        """Use the smallest and largest value of every axis of a protocol's grid."""
         axes = protocol.grid.values()
         return cls(
             parameters=protocol.parameters,
@@ -136,7 +137,7 @@ class MapScaling:
         )
 
     def to_unit(self, maps: npt.NDArray[np.floating]) -> Float:
-        """Scale maps in SI units to 0..1, a range of one value to 0. Shape `(maps, ...)`."""
+        """Scale maps in SI units to 0..1; a map whose range is a single value becomes 0. Shape `(maps, ...)`."""
         low, span = self._columns(maps.ndim)
         unit: Float = ((maps - low) / np.where(span > 0, span, 1)).astype(np.float32)
         return unit
@@ -148,18 +149,18 @@ class MapScaling:
         return physical
 
     def to_shares(self, deviations: npt.NDArray[np.floating]) -> Float:
-        """Scale deviations of maps in SI units to shares of the ranges. Shape `(maps, ...)`."""
+        """Convert standard deviations of maps from SI units to fractions of the ranges. Shape `(maps, ...)`."""
         span = self._columns(deviations.ndim)[1]
         shares: Float = (deviations / np.where(span > 0, span, 1)).astype(np.float32)
         return shares
 
     def spans(self, shares: npt.NDArray[np.floating]) -> Float:
-        """Scale shares of the ranges, as deviations of scaled maps are, to SI units. Shape `(maps, ...)`."""
+        """Convert standard deviations of scaled maps, fractions of the ranges, to SI units. Shape `(maps, ...)`."""
         physical: Float = (shares * self._columns(shares.ndim)[1]).astype(np.float32)
         return physical
 
     def counted(self, maps: Tensor) -> Tensor:
-        """Tell where every map counts, by the conditions of parameters on true maps scaled to 0..1.
+        """Return where every map counts: where its parameter's condition holds for the true maps, given scaled to 0..1.
 
         Shape `(..., maps, y, x)`.
         """
@@ -174,7 +175,7 @@ class MapScaling:
         return torch.stack(counts, dim=-3)
 
     def at_ends(self, maps: Float) -> npt.NDArray[np.bool_]:
-        """Tell where maps in SI units, as `from_unit` gives them, lie at an end of the range. Shape `(maps, ...)`."""
+        """Return where maps in SI units from `from_unit` are at a limit of their range. Shape `(maps, ...)`."""
         low, span = self._columns(maps.ndim)
         ends: npt.NDArray[np.bool_] = (maps <= low.astype(np.float32)) | (maps >= (low + span).astype(np.float32))
         return ends

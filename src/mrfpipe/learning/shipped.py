@@ -1,4 +1,4 @@
-"""Shipped: the networks that come with the package, for a sequence one that reads coefficients and one for frames."""
+"""Shipped: the networks that come with the package: for a sequence, one that reads coefficients and one for frames."""
 
 import json
 from importlib import resources
@@ -9,20 +9,20 @@ from mrfpipe.files.kinds import DESCRIPTION_FILE
 from mrfpipe.imaging.series import Kind
 
 DEFAULT = "t1ff"
-"""Of MRF T1-FF as in Balsiger et al. (2020), for raw scans."""
+"""The network for raw scans with MRF T1-FF as in Balsiger et al. (2020)."""
 CURE = "train one with mrfpipe train, and give it by --model"
 
 
 def models_folder() -> Path:
-    """Return the folder of the package that holds a folder a model."""
+    """Return the folder of the package that holds one folder per model."""
     return Path(str(resources.files("mrfpipe.models")))
 
 
 def shipped_model(sequence_hash: str | None = None, kind: Kind = "coefficients") -> Path:
-    """Find the folder of the bundled network for images of a sequence, or the default network for a raw scan.
+    """Find the folder of the bundled network for images of a sequence, or of the default network for a raw scan.
 
-    `load_model` reads and checks it. InputError if the package lacks the default model; MismatchError if it has none
-    for such images.
+    `load_model` reads and checks the network. InputError if the default network is missing from the package;
+    MismatchError if there is no network for such images.
     """
     if sequence_hash is None:
         folder = models_folder() / DEFAULT
@@ -44,7 +44,7 @@ def shipped_models() -> list[Path]:
 
 
 def _read_by(description: Path) -> tuple[object, object]:
-    """Return the sequence and the kind of images that a description names; None where there is none to be read."""
+    """Return the sequence and the kind of images that a description names, or None for both if it cannot be read."""
     try:
         values = json.loads(description.read_text(encoding="utf-8"))
         return values["sequence_hash"], values["record"].get("input", "frames")

@@ -1,4 +1,4 @@
-"""Tiles: parts of a slice that a network works through one by one, which leave out what they can of its air."""
+"""Tiles: parts of a slice that a network processes one by one, which leave out as much air as possible."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,26 +20,26 @@ class Tile:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns it has."""
+        """Number of rows and columns."""
         return self.y.stop - self.y.start, self.x.stop - self.x.start
 
 
 def cover(mask: Bool, size: int, margin: int) -> list[Tile]:
-    """Cover the mask `(y, x)` of a slice by tiles of at most `size` rows and columns.
+    """Cover the mask `(y, x)` of a slice with tiles of at most `size` rows and columns.
 
-    A network reads `margin` voxels around a tile. So what lies further apart than twice that, as two thighs do, gets
-    tiles of its own; each ends where its foreground does, and one that is too large is cut along its longer side, and
-    its parts are looked at in the same way. On a slice through two thighs, with tiles of 192 and a margin of 7, a
-    network works through 1.5 times the voxels of the mask; on a grid from the first to the last row and column of the
-    foreground it was twice.
+    A network reads `margin` voxels around a tile. So regions that are more than twice the margin apart, such as two
+    thighs, get separate tiles. Each tile ends where its foreground ends; a tile that is too large is cut along its
+    longer side, and its parts are treated in the same way. On a slice through two thighs, with tiles of 192 and a
+    margin of 7, a network processes 1.5 times as many voxels as the mask has; with a regular grid over the bounding box
+    of the foreground it was twice as many.
 
-    Tiles do not overlap; every voxel of the mask is in one, and every one holds some.
+    Tiles do not overlap; every voxel of the mask is in one tile, and every tile contains voxels of the mask.
     """
     return list(_divided(mask, Tile(y=slice(0, mask.shape[0]), x=slice(0, mask.shape[1])), size, 2 * margin))
 
 
 def _divided(mask: Bool, tile: Tile, size: int, gap: int) -> Iterator[Tile]:
-    """Divide a tile until nothing can be left out of its parts and they are small enough."""
+    """Divide a tile until its parts are small enough and no more background can be left out."""
     parts = [
         Tile(y=rows, x=columns)
         for columns in _runs(np.any(mask[tile.y, tile.x], axis=0), tile.x.start, gap)
@@ -57,7 +57,7 @@ def _divided(mask: Bool, tile: Tile, size: int, gap: int) -> Iterator[Tile]:
 
 
 def _runs(line: Bool, start: int, gap: int) -> Iterator[slice]:
-    """Find where a line that begins at `start` is true, as runs with more than `gap` of nothing between them."""
+    """Find the runs of True in a line that begins at `start`; gaps of at most `gap` do not separate runs."""
     found: Int = np.flatnonzero(line) + start
     for run in np.split(found, np.flatnonzero(np.diff(found) > gap + 1) + 1):
         if run.size:
@@ -65,7 +65,7 @@ def _runs(line: Bool, start: int, gap: int) -> Iterator[slice]:
 
 
 def _cuts(run: slice, size: int) -> list[slice]:
-    """Cut a run into parts of nearly one length, at most `size`."""
+    """Cut a run into parts of nearly equal length, at most `size`."""
     n_parts = -(-(run.stop - run.start) // size)
     ends = [run.start + (run.stop - run.start) * part // n_parts for part in range(n_parts + 1)]
     return [slice(start, end) for start, end in pairwise(ends)]

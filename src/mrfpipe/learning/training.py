@@ -1,10 +1,10 @@
 """Training: a network learns to turn frames, or their coefficients, into maps.
 
-Section 2.5 of Balsiger et al., Med Image Anal 64:101741 (2020): Adam on the mean squared error of all maps scaled to
-0..1, over the foreground alone. Seed and epoch decide every random choice, so a training that is interrupted and taken
-up again from its checkpoint, on the same machine with as many threads, ends with the very weights of one that was not;
-elsewhere sums are taken in another order and round differently. Started by ``torchrun``, several processes train one
-network together.
+Section 2.5 of Balsiger et al., Med Image Anal 64:101741 (2020): Adam minimises the mean squared error of all maps,
+scaled to 0..1, over the foreground. Seed and epoch determine every random choice, so a training that is interrupted and
+resumed from its checkpoint, on the same machine with the same number of threads, ends with exactly the weights of an
+uninterrupted one; elsewhere, sums are taken in another order and round differently. Started by ``torchrun``, several
+processes train one network together.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ from mrfpipe.progress import Epochs
 from mrfpipe.protocol import Protocol
 
 Precision = Literal["auto", "float32", "bfloat16"]
-"""What all layers but the last compute in; ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
+"""Precision of all layers but the last; ``auto`` is bfloat16 on a GPU that supports it and float32 elsewhere."""
 
 BETAS = (0.9, 0.999)
 
@@ -67,45 +67,46 @@ def train(
     Parameters
     ----------
     series, labels
-        The scans, which may be read when they are indexed, and the maps of each. If they hold coefficients, the network
-        reads as many of those as the preset's rank, in the place of coefficients made from frames.
+        The scans, which may be read lazily, when they are indexed, and the maps of each. If the scans hold
+        coefficients, the network reads the first of these, as many as the preset's rank, instead of encoding frames.
     preset, device
         The network and how and where to train it.
     protocol
-        The protocol of all scans; the ends of its grid scale the maps.
+        The protocol of all scans; the limits of its grid scale the maps.
     signal_model
-        How the signals are simulated that the labels mean: that of the dictionary they were matched with, or of the
-        phantoms' scans; as `mrfpipe.physics.simulate.signal_model` says if not given. The network encodes frames, and
-        judges its maps, by the same.
+        Signal model behind the labels: that of the dictionary they were matched with, or of the phantoms' scans; by
+        default that of `mrfpipe.physics.simulate.signal_model`. The network uses the same model to encode frames and to
+        compare its maps with the frames.
     seed
-        Decides initial weights and patches.
+        Determines initial weights and patches.
     progress
         Called after every epoch, when its checkpoint is written.
     checkpoint
-        File to write the state to after every epoch; if it is there already, training goes on from it.
+        File to write the state to after every epoch; if it exists already, training continues from it.
     validation
-        Scans and maps that are not trained on; the weights of the epoch that explains most of their variance, averaged
+        Scans and maps that are not trained on; the weights of the epoch with the largest explained variance, averaged
         over the maps, are returned instead of those of the last epoch.
     initial
-        Tensors to begin with in the place of random ones, by their names in the network; those it lacks are ignored.
+        Initial tensors that replace random ones, by their names in the network; names that it does not have are
+        ignored.
     precision
-        What to compute all layers but the last in; that, weights, losses and updates are float32 in any case.
+        Precision of all layers but the last; the last layer, weights, losses and updates are always float32.
     log, board
         As for `mrfpipe.learning.journal.Journal`: loss, learning rate, validation, duration and time left in s.
 
     Returns
     -------
-        The model; in a team, every process gets the same, while the leader alone writes files and calls `progress`.
+        The model. In a team, every process gets the same model, but only the leader writes files and calls `progress`.
 
     Raises
     ------
     MismatchError
         If scans, maps, protocol, initial tensors and checkpoint do not fit each other.
     InputError
-        If a scan cannot be trained on or tells nothing, the checkpoint or the log is damaged, a batch is too small to
-        be shared out, or the loss is not finite any more.
+        If a scan has no signal, foreground or finite values to learn from, no validation map varies, the checkpoint or
+        the log is damaged, a batch is too small to be shared among the processes, or the loss becomes infinite or NaN.
     ResourceError
-        If the device lacks the precision, or TensorBoard is not installed.
+        If the device does not support the precision, or TensorBoard is not installed.
     """
     signal_model = simulate.signal_model(protocol) if signal_model is None else signal_model
     _check_sequence(chain(series, () if validation is None else validation[0]), protocol)
@@ -184,9 +185,9 @@ def _digest(tensors: Mapping[str, Tensor] | None) -> str | None:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> str:
-    """Choose the precision that ``auto`` stands for, and check one that is asked for.
+    """Return the precision that ``auto`` stands for, or check that the device supports the one requested.
 
-    ResourceError if the device lacks it.
+    ResourceError if the device does not support it.
     """
     able = device.type != "cuda" or torch.cuda.is_bf16_supported()
     if precision == "auto":
@@ -216,7 +217,7 @@ def _check_sequence(series: Iterable[FrameSeries], protocol: Protocol) -> None:
 def _encoding(
     series: Sequence[FrameSeries], preset: Preset, protocol: Protocol, signal_model: SignalModel
 ) -> Encoding | None:
-    """Measure the encoding: of coefficients, in the first scan's basis; of frames, if the preset has a rank."""
+    """Measure the encoding: for coefficients, in the first scan's basis; for frames, only if the preset has a rank."""
     basis = series[0].basis if len(series) else None
     if basis is not None:
         return Encoding.of(np.ascontiguousarray(basis[:, : preset.rank]), series)
@@ -246,7 +247,7 @@ def _data(
 def _settings(
     preset: Preset, protocol: Protocol, seed: int, data: TrainingData, held_out: TrainingData | None
 ) -> dict[str, Any]:
-    """Say what is trained, on what and how, in plain values; two trainings of equal settings end alike."""
+    """Describe what is trained, on what and how, in plain values; trainings with equal settings give equal results."""
 
     def scans(data: TrainingData) -> list[dict[str, Any]]:
         return [
@@ -255,7 +256,7 @@ def _settings(
         ]
 
     return {
-        "preset": json.loads(json.dumps(asdict(preset))),  # as a checkpoint gives it back: tuples are lists
+        "preset": json.loads(json.dumps(asdict(preset))),  # as read back from a checkpoint, with tuples as lists
         "protocol": protocol.hash,
         "seed": seed,
         "n_epochs": preset.n_epochs,

@@ -1,4 +1,4 @@
-"""Validation: how well a network fits scans that it is not trained on, which chooses the weights that are kept."""
+"""Validation: how well a network fits scans that it is not trained on, by which the best weights are chosen."""
 
 import math
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Validation:
     loss: float
     """Mean squared error of all maps, scaled to 0..1, as in the training."""
     explained: dict[str, float]
-    """Explained variance: by the map's name, the share of its variance over voxels that the estimate itself explains;
-    NaN if it does not vary. The R2 that evaluation reports is that of a regression line, which forgives a wrong level.
+    """Explained variance by the map's name: the fraction of its variance over voxels that the estimate explains; NaN if
+    the map does not vary. The R2 in evaluations is that of a regression line, which does not penalise a wrong level.
     """
 
     @property
@@ -40,10 +40,10 @@ def validate(
     team: Team,
     autocast: torch.autocast,
 ) -> Validation:
-    """Compare a network's maps with those of the data, the patches shared out among a team.
+    """Compare a network's maps with those of the data; the patches are divided among a team.
 
-    The network is left in evaluation mode; `only_where_counts` and `weighted` are those of `counting`, for the loss.
-    InputError if no map of the data varies, so that there is nothing to explain.
+    The network is left in evaluation mode; `only_where_counts` and `weighted` are passed to `counting` for the loss.
+    InputError if no map of the data varies, so that there is no variance to explain.
     """
     device = network.output.weight.device
     network.eval()
@@ -65,7 +65,7 @@ def validate(
     team.add(sums)
     n, total, squares, unexplained = sums.cpu()
     variance = squares - total**2 / n
-    # Values that are equal leave a variance of rounding alone.
+    # If all values are equal, the variance consists of rounding errors alone.
     explained = torch.where(variance > 1e-12 * squares, 1 - unexplained / variance, torch.nan).tolist()
     if all(math.isnan(value) for value in explained):
         raise InputError("No map of the validation scans varies, so they cannot rank networks; use other scans.")

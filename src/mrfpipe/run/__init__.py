@@ -1,1 +1,1 @@
-"""Run: from a scan's file to its result, one or many, here, on a cluster or from Python."""
+"""Run: from scan files to results, for one scan or many, on this machine, on a cluster or from Python."""

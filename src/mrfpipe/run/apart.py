@@ -1,8 +1,8 @@
 """Apart: where the maps of a network contradict the measured signals, or the maps of matching.
 
-A network interpolates from what it has learned. Where a scan has something that no phantom had, it may be wrong and
-sure of it. Its fingerprints then leave more of the signals than they do elsewhere; or matching, which knows nothing but
-the signal of the voxel, finds other maps.
+A network interpolates from its training data. Where a scan has something that no phantom had, the network may be wrong
+with great confidence. Then the fingerprints of its maps explain less of the signals than they do elsewhere, or
+matching, which uses nothing but the signal of the voxel, finds other values.
 """
 
 import numpy as np
@@ -15,29 +15,30 @@ from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
 
 N_VOXELS = 2000
-"""Voxels that are looked at, at most."""
+"""Largest number of voxels that are compared."""
 FAR = 8.0
-"""Standard deviations of both together that are too many. Matching errs by aliasing and blurring, too, which its own
-deviation does not have and the network corrects."""
+"""Difference, in combined standard deviations, that counts as far. It is this large because matching also has errors
+from aliasing and blurring, which its own standard deviation does not include and the network corrects."""
 MUCH_APART = 0.1
-"""Share of voxels so far apart that is worth a warning. With the network by which it was chosen it was 0.042 at most on
-fourteen phantoms; with today's, 0.004 on eight; on real anatomy 0."""
+"""Fraction of voxels that differ by more than `FAR` from which a warning is given. For the network that it was chosen
+with, the fraction was at most 0.042 on fourteen phantoms; for the current one 0.004 on eight, and 0 on real anatomy."""
 LEFT = 10.0
-"""Times the median of the scan that a fingerprint may leave of a signal."""
+"""Residual of a fingerprint, relative to the median over the scan, that counts as large."""
 MUCH_LEFT = 0.02
-"""Share of voxels of which more is left that is worth a warning. On the same scans it was 0.012 and 0.010 at most, and
-0.042, by an earlier network, on a thigh with a metal nail, whose field is up to 1,500 Hz."""
+"""Fraction of voxels with a residual above `LEFT` from which a warning is given. On the same scans it was at most 0.012
+and 0.010; with an earlier network it was 0.042 on a thigh with a metal nail, where the field is off by up to 1,500 Hz.
+"""
 
 
 def apart(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionary) -> dict[str, float]:
-    """Match some of the voxels of a network's maps, and return the share of them that are far apart, map by map.
+    """Match some voxels of a network's maps and return, for each map, the fraction where both are far apart.
 
     Parameters
     ----------
     maps, fingerprints
-        The maps, with standard deviations, and what they were made of.
+        The network's maps, with standard deviations, and the fingerprints they were estimated from.
     dictionary
-        To match with.
+        Dictionary to match with.
     """
     known = maps.sd
     if known is None or not maps.mask.any():
@@ -50,7 +51,7 @@ def apart(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionar
     made, slopes = interpolated(dictionary, at)
     scale = np.sum(made.conj() * signals, axis=1) / np.sum(np.abs(made) ** 2, axis=1)
     left = np.sum(np.abs(signals - scale[:, None] * made) ** 2, axis=1)
-    # A fit of n parameters and a complex scale takes n / 2 + 1 of the complex numbers of a signal.
+    # Fitting n real parameters and a complex scale uses up n / 2 + 1 complex degrees of freedom of a signal.
     noise = np.median(left) / max(dictionary.rank - at.shape[1] / 2 - 1, 1)
     own = deviations(made, slopes) * np.sqrt(noise) / np.abs(scale)[:, None]
     shares = {}
@@ -62,13 +63,13 @@ def apart(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionar
 
 
 def unexplained(fingerprints: Fingerprints) -> float:
-    """Return the share of voxels of which a network's fingerprints leave more than `LEFT` times the median."""
+    """Return the fraction of voxels whose residual exceeds `LEFT` times the median residual."""
     left = np.linalg.norm(fingerprints.measured - fingerprints.fitted, axis=1)
     return float(np.mean(left > LEFT * np.median(left))) if left.size else 0.0
 
 
 def doubt_of(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionary) -> str:
-    """Say in a line what a network may not have seen before, by `unexplained` and `apart`; nothing if all is well."""
+    """Return a one-line warning if `unexplained` or `apart` suggest that such scans are new to the network."""
     shares, left = apart(maps, fingerprints, dictionary), unexplained(fingerprints)
     found = [
         f"{name} differs from matching by more than {FAR:g} standard deviations in {share:.0%} of the voxels"

@@ -1,8 +1,8 @@
 """Batch: many scans, each from its file to its result, on this machine or on a Dask cluster.
 
-What is done is not done again, and a scan that fails does not stop the others. A scan is one task: on a cluster the
-worker reads the input and writes the result itself, under a name that becomes final only when it is complete. So a task
-can be lost with its worker at any time and be given to another one, which finds either nothing or all of the result.
+Finished scans are not processed again, and a scan that fails does not stop the others. A scan is one task: on a cluster
+the worker reads the input and writes the result itself, under a name that becomes final only when the result is
+complete. So if a worker is lost, another one can take over its task at any time and finds no result or all of it.
 """
 
 import logging
@@ -30,31 +30,31 @@ CONNECT_S = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a scan."""
+    """How the processing of a scan ended."""
 
     source: Path
     """The scan."""
     state: Literal["done", "skipped", "failed"]
-    """Skipped is what was done already."""
+    """Whether the scan was processed, was skipped because a result existed already, or failed."""
     text: str
-    """What to tell of it, in a line or more."""
+    """Message about the scan, in one or more lines."""
     warning: str = ""
-    """What was not as it should be although it is done, in a line."""
+    """Warning about a finished result, in one line; empty if there is none."""
     error: MrfpipeError | None = None
-    """Why it failed."""
+    """Error that made it fail."""
 
 
 def failure(source: Path, error: MrfpipeError) -> Outcome:
-    """Make the outcome of a scan that failed."""
+    """Return the outcome of a scan that failed."""
     return Outcome(source=source, state="failed", text=str(error), error=error)
 
 
 def run_job(job: Job, progress: Progress) -> Outcome:
-    """Do one job unless it is done; an error that is the scan's own is its outcome."""
+    """Run one job unless its result exists; an error of the scan itself is returned as the outcome."""
     try:
         return _found(job) or _done(job, progress)
     except OutputExistsError as e:
-        # Another run may have made the same result since it was looked for.
+        # Another run may have written the same result since the check.
         return _found(job) or failure(job.source, e)
     except MrfpipeError as e:
         return failure(job.source, e)
@@ -68,7 +68,7 @@ def _done(job: Job, progress: Progress) -> Outcome:
 
 
 def _found(job: Job) -> Outcome | None:
-    """Return the outcome if a result is there already and stays."""
+    """Return the outcome if a result exists already and is kept."""
     made = job.made()
     if made is None:
         return None
@@ -82,7 +82,7 @@ def _found(job: Job) -> Outcome | None:
 
 
 def _in_the_way(job: Job, made: Provenance) -> OutputExistsError:
-    """Say what another result is that is where a job's is to be, and what to do so that nothing is lost."""
+    """Return the error for another result in a job's place: what it is, and how to proceed without losing it."""
     scan = sha256_of(job.source)
     if scan not in made.inputs.values():
         others = [path for path, digest in made.inputs.items() if made.recipe and digest == made.recipe.scan]
@@ -100,17 +100,17 @@ def _in_the_way(job: Job, made: Provenance) -> OutputExistsError:
 
 
 def run_here(jobs: Sequence[Job], progress: Progress) -> Generator[Outcome]:
-    """Do jobs on this machine, one after the other."""
+    """Run jobs on this machine, one after the other."""
     for job in jobs:
         yield run_job(job, progress)
 
 
 def run_on_cluster(jobs: Sequence[Job], address: str, say: Callable[[str], None]) -> Generator[Outcome]:
-    """Do jobs on the workers of the Dask cluster of a scheduler's address; outcomes come as they are ready.
+    """Run jobs on the workers of a Dask cluster, given its scheduler's address; yield outcomes as they are ready.
 
-    Paths must mean the same on every worker. Jobs whose worker is lost are given to another. Those that no worker has
-    begun are dropped when the caller stops. `say` is told how large the cluster is. ResourceError if Dask is not
-    installed, or the scheduler cannot be reached or goes away.
+    Paths must mean the same on every worker. Jobs whose worker is lost are given to another worker. Jobs that no worker
+    has begun are dropped when the caller stops. `say` is called with the size of the cluster. ResourceError if Dask is
+    not installed, or the scheduler cannot be reached or disappears.
     """
     with _connect(address) as client:
         from distributed import as_completed
@@ -123,7 +123,7 @@ def run_on_cluster(jobs: Sequence[Job], address: str, say: Callable[[str], None]
 
 
 def run_on_worker(job: Job) -> Outcome:
-    """Do one job in a worker process, which makes one scan at a time however many threads it has."""
+    """Run one job in a worker process, which processes one scan at a time however many threads it has."""
     with _ONE_SCAN:
         if job.threads is not None:
             limit_threads(job.threads)
@@ -131,7 +131,7 @@ def run_on_worker(job: Job) -> Outcome:
 
 
 _ONE_SCAN = threading.Lock()
-"""A scan takes all cores, and the threads of numba are not to be started from two threads at once."""
+"""A scan uses all cores, and numba's threads must not be started from two threads at once."""
 
 
 def _connect(address: str) -> "Client":
@@ -140,7 +140,7 @@ def _connect(address: str) -> "Client":
         from distributed.comm import get_address_host_port
     except ImportError as e:
         raise ResourceError("--scheduler needs Dask, which is not installed; pip install 'mrfpipe[cluster]'.") from e
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what goes wrong is raised, and told once
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # errors are raised, and reported once
     try:
         get_address_host_port(address)  # a client made with a wrong address cannot be closed
         return Client(address, timeout=CONNECT_S, set_as_default=False)
@@ -149,7 +149,7 @@ def _connect(address: str) -> "Client":
 
 
 def _count_workers(client: "Client") -> int:
-    """Count the workers that are there; refuse them before they die of a job that they cannot read."""
+    """Count the connected workers; refuse workers of another version, which would die of jobs they cannot read."""
     found: dict[str, object] = client.run(version, "mrfpipe", on_error="return")
     for worker, its_version in found.items():
         if its_version != __version__:

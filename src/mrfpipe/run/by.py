@@ -23,7 +23,7 @@ class MatchBy:
     """How to match."""
     noun = "dictionary"
 
-    def file(self, scan: Path) -> Path:  # noqa: ARG002 - one for all scans
+    def file(self, scan: Path) -> Path:  # noqa: ARG002 - the same for all scans
         """Return the dictionary's file."""
         return self.dictionary
 
@@ -51,9 +51,9 @@ class NetworkBy:
     noun = "model"
 
     def file(self, scan: Path) -> Path:
-        """Find the network: a frames file says what was measured, a raw scan is taken for what most are.
+        """Find the network for a scan: by the sequence in a frames file, or the default network for a raw scan.
 
-        MrfpipeError if there is none for the scan.
+        MrfpipeError if there is no network for the scan.
         """
         if self.model is not None:
             return self.model
@@ -76,13 +76,13 @@ class NetworkBy:
 
 
 MapsBy = MatchBy | NetworkBy
-"""What maps are made by, before it is read: where it lies and how it is used."""
+"""Dictionary or network that makes maps, before it is read: its path and how it is used."""
 BY_NETWORK = NetworkBy()
 """By the bundled pretrained network."""
 
 
 def load_mapper(by: MapsBy, file: Path) -> "Mapper":
-    """Read what maps are made by, once for many scans: again only if it has changed.
+    """Read a dictionary or network once for many scans; it is read again only if the file has changed.
 
     Raises
     ------

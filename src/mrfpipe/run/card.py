@@ -1,4 +1,4 @@
-"""Card: what is to be known of a network before it is used, as text beside it."""
+"""Card: what users must know about a network, as a text file beside it."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from mrfpipe.run.held_out import Score
 
 
 def card(model: TrainedModel, protocol: Protocol, scores: Sequence[Score], n_phantoms: int) -> str:
-    """Write the card of a network that was trained on phantoms and scored on so many others."""
+    """Return the card of a network that was trained on phantoms and scored on `n_phantoms` others."""
     record, preset = model.record, model.record["preset"]
     rows = "\n".join(
         f"| {s.parameter.heading} | {s.rmse['network']:.4g} | {s.rmse['subspace']:.4g} | {s.rmse['frames']:.4g} | "

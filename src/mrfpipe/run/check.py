@@ -26,19 +26,19 @@ from mrfpipe.run.source import reconstruction_of
 
 CPU = torch.device("cpu")
 MATRIX = 176
-"""Voxels along a side at most. Larger voxels have less noise and less aliasing, and take a fraction of the time."""
+"""Largest matrix size. Larger voxels have less noise and less aliasing, and take a fraction of the time."""
 N_VOXELS = 4000
-"""Voxels of a slice that are looked at, at most."""
+"""Largest number of voxels of a slice that are tested."""
 FEWER_VOXELS = 1000
-"""As many by the short form."""
+"""Largest number of voxels in the short form, `doubt`."""
 DEPTH = 2
-"""Voxels that lie between one that is looked at and what is no tissue, where there are enough of those."""
+"""Distance in voxels of tested voxels from the border of the tissue, if there are enough such voxels."""
 ENOUGH = 200
-"""Voxels so deep inside that no others are needed."""
+"""Number of voxels at that depth that suffices to use no others."""
 LEAST = 100
-"""Voxels of tissue that a slice must have: noise is known by as many readings, of some fifteen coefficients."""
+"""Smallest number of tissue voxels in a slice: there are as many noise readings, of about fifteen coefficients each."""
 BY_SUBSPACE = Imaging(recon="subspace")
-"""How a scan is reconstructed to be checked, unless told otherwise."""
+"""Default reconstruction of a scan for the check."""
 
 
 def check_scan(
@@ -51,28 +51,28 @@ def check_scan(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Check:
-    """Look at the middle slice of a raw scan.
+    """Test the assumptions of the signal model on the middle slice of a raw scan.
 
     Parameters
     ----------
     scan
         The file.
     protocol, model
-        What it is taken for a scan of, and how its signals are simulated.
+        Protocol that the scan is assumed to follow, and the model its signals are simulated with.
     imaging
-        How it is reconstructed, in a subspace in any case; a scan without noise measurement is whitened by the edges of
-        its k-space.
+        Reconstruction, always in a subspace; a scan without noise measurement is prewhitened by the edges of its
+        k-space.
     device
-        Where images are made.
+        Device that reconstructs the images.
     seed
-        Of the voxels and of the noise.
+        Seed of the choice of voxels and of the noise.
     progress
-        Told of every stage.
+        Called in every stage.
 
     Raises
     ------
     MrfpipeError
-        As `read_raw` and `mrfpipe.run.source.reconstruction_of`.
+        As for `read_raw` and `mrfpipe.run.source.reconstruction_of`.
     InputError
         If the slice holds hardly any tissue.
     """
@@ -112,7 +112,7 @@ def check_scan(
 def _coarse(
     raw: RawScan, protocol: Protocol, imaging: Imaging, basis: Complex, device: torch.device, progress: Progress
 ) -> Reconstruction:
-    """Get ready to reconstruct the middle slice from the centre of k-space, its noise being that of all of k-space."""
+    """Prepare the reconstruction of the middle slice from the centre of k-space, with the noise of all of k-space."""
     sequence, middle = replace(protocol.sequence, matrix=min(raw.matrix, MATRIX)), raw.n_slices // 2
     measured = raw.noise is not None and imaging.noise == "scan"
     noise = raw.noise if measured else edge_noise(raw.kspace[middle], raw.trajectory)
@@ -128,17 +128,18 @@ def _coarse(
 
 
 def doubt(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionary) -> str:
-    """Say in a line which other history or inversion explains matched signals clearly better; nothing if none does.
+    """Return one line that names a history or inversion that explains matched signals clearly better, if there is one.
 
-    The short form of `check_scan`, of signals that are there anyhow, which takes slices to be measured in the order of
-    their place. Left to that are what takes long to simulate, few voxels, and dictionaries of coarse grids.
+    This is a short form of `check_scan` for signals that are available anyway. It assumes that slices were measured in
+    the order of their position. Variants that take long to simulate, slices with few voxels, and dictionaries with
+    coarse grids are left to `check_scan`.
 
     Parameters
     ----------
     maps, fingerprints
-        What was matched.
+        Result of matching.
     dictionary
-        What it was matched with.
+        Dictionary that was used.
     """
     middle = len(maps.mask) // 2
     places = _inside(maps.mask[middle], FEWER_VOXELS, np.random.default_rng(0))
@@ -157,7 +158,7 @@ def doubt(maps: ParameterMaps, fingerprints: Fingerprints, dictionary: Dictionar
 
 
 def _inside(mask: Bool, most: int, rng: np.random.Generator) -> Int:
-    """Choose so many voxels deep inside tissue, in the order of their places. Shape `(voxels, 2)`."""
+    """Choose at most `most` voxels deep inside tissue, ordered by position. Shape `(voxels, 2)`."""
     deep = binary_erosion(mask, iterations=DEPTH)
     places = np.argwhere(deep if deep.sum() >= ENOUGH else mask)
     chosen: Int = places[np.sort(rng.choice(len(places), min(most, len(places)), replace=False))]

@@ -1,9 +1,9 @@
-"""Examples: what a network that corrects fitted maps is trained on, each another scan of another body.
+"""Examples: training data of a network that corrects fitted maps, each a different scan of a different body.
 
-The squared error of every voxel and map is divided by what noise alone would make of it, its Cramer-Rao bound (Zhang et
-al., Magn Reson Med 88:2026, 2022), so that no weight is chosen by hand, and where a map cannot be told it teaches
-nothing. To each bound the median of its map is added: what limits a voxel of which the noise would tell nearly all is
-not the noise.
+The squared error of every voxel and map is divided by its Cramer-Rao bound, the error that noise alone would cause
+(Zhang et al., Magn Reson Med 88:2026, 2022). So no weight is chosen by hand, and voxels where a parameter cannot be
+determined have no influence. The median over the map is added to each bound, because in voxels with a very low bound
+noise is not what limits the accuracy.
 """
 
 import json
@@ -34,7 +34,7 @@ from mrfpipe.progress import Steps
 from mrfpipe.protocol import Protocol
 
 NOISIEST, QUIETEST = 500.0, 10_000.0
-"""Signal-to-noise ratio of a scan, drawn evenly in its logarithm; see `mrfpipe.phantom.scanner.scan`."""
+"""Range of a scan's signal-to-noise ratio, drawn log-uniformly; see `mrfpipe.phantom.scanner.scan`."""
 FEWEST_COILS, MOST_COILS = 3, 8
 
 Body = Mapping[str, Float]
@@ -42,7 +42,7 @@ Body = Mapping[str, Float]
 
 
 class Source:
-    """Makes examples of bodies, each by a seed of its own beside the common one."""
+    """Turns bodies into examples; each has its own seed in addition to the common one."""
 
     def __init__(self, scanner: SimulatedScanner, dictionary: Dictionary, device: torch.device, seed: int) -> None:
         self._scanner, self.protocol, self._device, self._seed = scanner, dictionary.protocol, device, seed
@@ -52,11 +52,11 @@ class Source:
             "seed": seed,
             "for": SCHEMA,
         }
-        """What decides its examples, beside their own seeds and bodies."""
+        """Everything that determines the examples, apart from their own seeds and bodies."""
         self._scaling, self._dictionary = MapScaling.of(dictionary.protocol), dictionary
 
     def __call__(self, seed: int, body: Body) -> Example:
-        """Vary a body, scan it, and judge what can be known of it."""
+        """Vary a body, scan it, fit its maps and compute the precision of every voxel."""
         random, matrix = generator(self._device, self._seed, seed), self.protocol.sequence.matrix
         draw = Draw(matrix, random)
         tensors = {name: torch.from_numpy(np.array(image)).to(self._device) for name, image in body.items()}
@@ -64,7 +64,7 @@ class Source:
         coils = random_coils(int(draw.even(FEWEST_COILS, MOST_COILS + 1)), matrix, random)
         series = self._scanner.scan(maps, m0, coils, draw.relative(NOISIEST, QUIETEST), random)
         coefficients = torch.from_numpy(series.images[0].copy()).to(self._device)
-        inside = (m0 != 0) & (coefficients != 0).any(dim=0)  # denoising may leave nothing of a voxel
+        inside = (m0 != 0) & (coefficients != 0).any(dim=0)  # denoising may set a voxel to zero
         n_maps = len(self._scaling.parameters)
         unit, fitted_maps, log_sd, precision = torch.zeros((4, n_maps, matrix, matrix), device=self._device)
         values = np.stack([maps[p.name][inside].cpu().numpy() for p in self._scaling.parameters])
@@ -81,7 +81,7 @@ class Source:
 
 
 def generator(device: torch.device, *seeds: int) -> torch.Generator:
-    """Make a generator of its own for every combination of seeds."""
+    """Return a separate random generator for every combination of seeds."""
     (state,) = np.random.SeedSequence(seeds).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
 
@@ -89,9 +89,9 @@ def generator(device: torch.device, *seeds: int) -> torch.Generator:
 def kept_examples(
     source: Source, subjects: Sequence[Subject], folder: Path, processes: int, progress: Steps
 ) -> list[Example]:
-    """Make the example of every subject, or read it where a training that was interrupted has left it in a folder.
+    """Make the example of every subject, or read it if an interrupted training has left it in the folder.
 
-    MismatchError if the folder holds examples of another source, or of another version.
+    MismatchError if the folder holds examples of another source or of another version.
     """
     about, settings = folder / "source.json", json.dumps(source.settings, sort_keys=True)
     if about.exists() and about.read_text(encoding="utf-8") != settings:
@@ -111,7 +111,7 @@ def kept_examples(
 
 
 def people(n_subjects: int, split: str, seed: int) -> Sequence[Subject]:
-    """Draw so many subjects of one of the splits of a cohort, which have no person in common."""
+    """Draw `n_subjects` subjects from one split of a cohort; splits have no person in common."""
     n_drawn = 1
     while len(found := draw_cohort(n_drawn, seed=seed).split(split)) < n_subjects:
         n_drawn *= 2
@@ -128,7 +128,7 @@ def _bodies(subjects: Sequence[Subject], protocol: Protocol, processes: int) -> 
 
 
 def body_of(subject: Subject, protocol: Protocol) -> Body:
-    """Draw a slice of a subject if its anatomy has all maps of a protocol, or a patchwork of the subject's seed."""
+    """Draw a slice of a subject if its anatomy has all maps of the protocol, else a patchwork from its seed."""
     if {p.name for p in protocol.parameters} <= {p.name for p in PARAMETERS}:
         maps = subject.as_scanned(protocol.sequence, 1).maps
         images = {**maps.si, "m0": maps.m0}

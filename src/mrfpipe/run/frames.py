@@ -1,4 +1,4 @@
-"""Frames: from a raw scan to a file of its images, for others to make maps of."""
+"""Frames: from a raw scan to a file of its images, from which other programs can make maps."""
 
 import time
 from dataclasses import dataclass
@@ -20,26 +20,26 @@ from mrfpipe.run.source import Timed, imaging_settings, open_series, usable_slic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramesJob(Job):
-    """Frames of a raw scan, in a file."""
+    """Job that reconstructs the frames of a raw scan into a file."""
 
     protocol: Protocol
-    """What was scanned."""
+    """Protocol of the scan."""
     imaging: Imaging
-    """How the scan becomes a series."""
+    """How the scan is reconstructed."""
     dictionary: Path | None = None
-    """Whose leading basis vectors a subspace reconstruction takes."""
+    """Dictionary whose leading basis vectors a subspace reconstruction uses."""
     device: str = "cpu"
-    """Where images are made."""
+    """Device that reconstructs the images."""
 
     def made(self) -> Provenance | None:
-        """Return how the frames that are there were made; None if there are none."""
+        """Return how existing frames were made; None if there are none."""
         try:
             return read_frames_header(self.target).provenance
         except InputError:
             return None
 
     def recipe(self) -> Recipe:
-        """Return all that decides the frames."""
+        """Return everything that determines the frames."""
         return self._recipe(sha256_of(self.source))
 
     def _recipe(self, scan: str) -> Recipe:

@@ -1,6 +1,6 @@
-"""Held out: how well a network corrects the maps of phantoms that it has not learned from.
+"""Held out: how well a network corrects the maps of phantoms that it was not trained on.
 
-They are scanned by the simulated scanner and reconstructed as any raw scan is.
+The phantoms are scanned by the simulated scanner and reconstructed like any raw scan.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 Scans = Iterator[tuple[Phantom, RawScan]]
 """Phantoms and their raw scans."""
 METHODS = ("network", "subspace", "frames")
-"""What is compared: the network, the matching of a subspace that it corrects, and refined matching of frames."""
+"""Compared methods: the network, the matching of a subspace that it corrects, and refined matching of frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,23 +46,23 @@ class Score:
     """How well a map of some phantoms is estimated."""
 
     parameter: Parameter
-    """What the map is of."""
+    """Parameter of the map."""
     rmse: dict[str, float]
     """Root mean squared error over all phantoms by each of `METHODS`, where the map counts, in the unit of files."""
     spread: float
-    """Errors of the network over its standard deviations: 1 if these are right. The median of their magnitudes, over
-    that of normal errors."""
+    """Median of the network's absolute error divided by its standard deviation, relative to that of normal errors: 1 if
+    the standard deviations are right."""
 
     @property
     def ratio(self) -> float:
-        """Error of the network over that of the matching that it corrects."""
+        """Error of the network divided by that of the matching that it corrects."""
         return self.rmse["network"] / self.rmse["subspace"]
 
 
 def corrected(
     series: Sequence[FrameSeries], model: TrainedModel, dictionary: Dictionary, device: torch.device
 ) -> tuple[ParameterMaps, ParameterMaps]:
-    """Map the only slice of a scan by a network that corrects; return its maps, and those that it has corrected."""
+    """Map the only slice of a scan with a correcting network; return its maps, and the matched maps."""
     matched, _ = match_series(series, dictionary, device=device)
     fit = partial(fitted, dictionary=dictionary, device=device)
     found, _ = reconstruct(series, model, dictionary.protocol, device=device, fit=fit)
@@ -70,7 +70,7 @@ def corrected(
 
 
 def measure(model: TrainedModel, dictionary: Dictionary, scans: Scans, device: torch.device) -> list[Score]:
-    """Score a network that corrects on scans of phantoms, each map over all of them."""
+    """Score a correcting network on scans of phantoms, each map over all phantoms."""
     protocol = dictionary.protocol
     squares: list[dict[str, dict[str, float]]] = []
     z: dict[str, list[Double]] = {p.name: [] for p in protocol.parameters}
@@ -107,7 +107,7 @@ def coefficients_of(raw: RawScan, dictionary: Dictionary, device: torch.device) 
 
 
 def held_out_scans(subjects: Sequence[Subject], protocol: Protocol, model: SignalModel, seed: int) -> Scans:
-    """Scan subjects, each a slice, varied as those that a network learns from, with noise and coils of its own."""
+    """Scan one slice of each subject, varied like the training data, each with its own noise and coils."""
     sequence = protocol.sequence
     for number, subject in enumerate(subjects):
         random = generator(CPU, seed, number, 1)

@@ -1,6 +1,6 @@
 """Jobs: from a scan's file to its result on disk, with pictures and a record of how it was made.
 
-A job holds paths and options and no data, so that another process or machine can do it as well (see `batch`).
+A job holds only paths and options, no data, so that it can run in another process or on another machine (see `batch`).
 """
 
 from abc import ABC, abstractmethod
@@ -34,17 +34,17 @@ from mrfpipe.run.scan import map_scan, recipe_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What a job tells of the result it made."""
+    """Messages of a job about its result."""
 
     text: str
-    """What the result is, in a line or more."""
+    """Description of the result, in one or more lines."""
     warning: str = ""
-    """What was not as it should be, in a line; empty if nothing was."""
+    """Warning in one line; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(ABC):
-    """What turns one scan into one result."""
+    """Work that turns one scan into one result."""
 
     source: Path
     """The scan."""
@@ -53,32 +53,32 @@ class Job(ABC):
     force: bool
     """Whether an existing result is replaced."""
     command: list[str]
-    """The command line that asked for it, word by word."""
+    """The command line that started it, word by word."""
     batch: str = ""
-    """Noted in the result, so that a job that is given out again after it was done knows; empty if none is."""
+    """Identifier of the batch, recorded in the result so that a repeated job finds its own result; may be empty."""
     threads: int | None = None
     """CPU threads to use; None for all cores."""
 
     @abstractmethod
     def made(self) -> Provenance | None:
-        """Return how the result that is there was made; None if there is none, or none that can be read."""
+        """Return how an existing result was made; None if there is none, or it cannot be read."""
 
     @abstractmethod
     def recipe(self) -> Recipe:
-        """Return all that decides the values of the result, to compare with that of the one that is there.
+        """Return everything that determines the values of the result, to compare with the recipe of an existing one.
 
         InputError if an input cannot be read.
         """
 
     def is_complete(self) -> bool:
-        """Return whether the result that is there has all the files that are asked for."""
+        """Return whether an existing result has all the files that are asked for."""
         return True
 
     @abstractmethod
     def run(self, progress: Progress) -> Made:
         """Make the result.
 
-        MrfpipeError if an input is not what it should be, or the result exists and is not to be replaced.
+        MrfpipeError if an input is not usable, or the result exists and is not to be replaced.
         """
 
     def record(self) -> Record:
@@ -88,32 +88,32 @@ class Job(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapsJob(Job):
-    """Maps of a scan, in a result folder."""
+    """Job that makes the maps of a scan in a result folder."""
 
     by: MapsBy
-    """What makes the maps."""
+    """Dictionary or network that makes the maps."""
     imaging: Imaging
-    """How a raw scan becomes a series, as far as it is not for what makes the maps to say."""
+    """How a raw scan is reconstructed, as far as the dictionary or network leaves a choice."""
     device: str
-    """Where to: auto, cpu, cuda or cuda:N."""
+    """Device to compute on: auto, cpu, cuda or cuda:N."""
     bids: bool
     """Whether the target is a scan of a BIDS derivative dataset."""
     dicom: bool = False
-    """Whether the maps are written as DICOM parametric maps, too."""
+    """Whether the maps are also written as DICOM parametric maps."""
     dicom_int16: bool = False
-    """Whether they are written as plain MR images of DICOM, too."""
+    """Whether the maps are also written as plain DICOM MR images."""
     like: Path | None = None
     """The DICOM image that patient and study are taken from; None to take them from the scan."""
 
     def made(self) -> Provenance | None:
-        """Return how the maps that are there were made; None if there are none that can be read."""
+        """Return how existing maps were made; None if there are none that can be read."""
         try:
             return read_maps_provenance(self.target / MAPS_FILE)
         except InputError:
             return None
 
     def is_complete(self) -> bool:
-        """Return whether the images are of the layout asked for, with DICOM of the patient and study if that is."""
+        """Return whether the images have the requested layout and, if requested, DICOM of this patient and study."""
         asked = [DICOM_FOLDER] * self.dicom + [IMAGES_FOLDER] * self.dicom_int16
         made = self.made() if asked else None
         if made is not None:
@@ -122,25 +122,25 @@ class MapsJob(Job):
         return is_bids(self.target) == self.bids and not asked
 
     def identity(self) -> Identity:
-        """Read whom the maps are of, for DICOM; InputError if it is not what DICOM can hold, or cannot be read."""
+        """Read patient and study for DICOM; InputError if they cannot be read or DICOM cannot hold a value."""
         identity = identity_of_scan(self.source) if self.like is None else identity_of_image(self.like)
         check_identity(identity, self.like or self.source)
         return identity
 
     def mapper(self) -> Mapper:
-        """Read what makes the maps."""
+        """Read the dictionary or network that makes the maps."""
         return load_mapper(self.by, self.by.file(self.source))
 
     def recipe(self) -> Recipe:
-        """Return all that decides the maps."""
+        """Return everything that determines the maps."""
         return recipe_of(self.source, self.mapper(), self.imaging)
 
     def run(self, progress: Progress) -> Made:
-        """Map the scan and write its result folder, once it is known that it can be written."""
+        """Map the scan and write its result folder, after checking that it can be written."""
         refuse_existing(self.target, force=self.force, marker=MAPS_FILE)
         if self.dicom or self.dicom_int16:
             require_highdicom()
-            self.identity()  # what is wrong with it is told before the work
+            self.identity()  # raises its errors before the work begins
         record, device = self.record(), resolve_device(self.device)
         with stage(progress, self.by.noun):
             mapper = self.mapper()

@@ -1,6 +1,6 @@
-"""Mapper: a series of images in, maps out, by matching or by a network.
+"""Mapper: turns a series of images into maps, by matching or by a network.
 
-Nothing above the mappers knows which of them ran.
+Code above the mappers does not know which of them ran.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,63 +38,63 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where something was read from."""
+    """File or folder that a dictionary or network was read from."""
 
     path: Path
     """File or folder."""
     sha256: str
-    """Its digest."""
+    """SHA-256 digest of its content."""
 
 
 class Mapper(Interface):
-    """What turns the images of a scan into maps."""
+    """Turns the images of a scan into maps."""
 
     @property
     def protocol(self) -> Protocol:
-        """What the scan is to be a scan of."""
+        """Protocol that scans must have."""
 
     @property
     def signal_model(self) -> SignalModel:
-        """How the signals are simulated that its maps mean."""
+        """Signal model that defines the maps."""
 
     @property
     def basis(self) -> Complex | None:
-        """Of the coefficients to reconstruct if a raw scan is reconstructed in a subspace. Shape `(frames, rank)`."""
+        """Temporal basis in which a subspace reconstruction of a raw scan is done. Shape `(frames, rank)`."""
 
     @property
     def readout_basis(self) -> Complex | None:
-        """The same at every readout, for a joint reconstruction. Shape `(readouts, rank)`."""
+        """The same basis with a value per readout, for a joint reconstruction. Shape `(readouts, rank)`."""
 
     @property
     def origin(self) -> Origin | None:
-        """What it was read from; None if it was made in memory."""
+        """File or folder it was read from; None if it was made in memory."""
 
     @property
     def kind(self) -> str:
-        """What it does, in a word for records."""
+        """Kind of mapper, in one word for records."""
 
     def imaging(self, asked: Imaging) -> Imaging:
-        """Say how a raw scan becomes images that it can read, as far as possible as asked."""
+        """Return a reconstruction whose images the mapper can read, as close as possible to the one asked for."""
 
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
     ) -> tuple[ParameterMaps, Fingerprints]:
-        """Turn the images of slices, each looked at as it comes, into maps and what they were read from.
+        """Turn the images of slices, processed as they come, into maps and the fingerprints they were made from.
 
         Raises
         ------
         MrfpipeError
-            If the images are not what it can read, or the machine lacks what it takes.
+            If the mapper cannot read such images, or the machine lacks memory or another resource.
         """
 
     def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
-        """Say in a line why the maps may be wrong, as another signal model that explains the scan clearly better."""
+        """Return one line on why the maps may be wrong, e.g. another signal model fits clearly better, or nothing."""
 
     def describe(self, rank: int) -> str:
-        """Say in words how the maps are made, of signals that were compared by so many coefficients."""
+        """Describe in words how the maps are made; `rank` is the number of coefficients that were compared."""
 
     def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
-        """Return all that decides the maps of a scan of this sha256 whose images were made so."""
+        """Return everything that determines the maps of a scan, given its sha256 and settings of reconstruction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,9 +102,9 @@ class MatchMapper:
     """Maps by matching with a dictionary."""
 
     dictionary: Dictionary
-    """All fingerprints."""
+    """Dictionary to match with."""
     groups: EntryGroups | None = None
-    """Of its entries, for group matching."""
+    """Groups of its entries, for group matching."""
     matching: Matching = MATCHING
     """How to match."""
     origin: Origin | None = None
@@ -113,28 +113,28 @@ class MatchMapper:
 
     @property
     def protocol(self) -> Protocol:
-        """What was simulated."""
+        """Protocol that the dictionary was simulated for."""
         return self.dictionary.protocol
 
     @property
     def signal_model(self) -> SignalModel:
-        """How it was simulated."""
+        """Signal model of the dictionary."""
         return self.dictionary.model
 
     @property
     def basis(self) -> Complex:
-        """The dictionary's leading basis vectors, as many as a subspace reconstruction takes."""
+        """The dictionary's leading basis vectors, as many as a subspace reconstruction uses."""
         return self.dictionary.subspace
 
     @property
     def readout_basis(self) -> Complex:
-        """The dictionary's basis vectors at every readout, as many as a joint reconstruction takes."""
+        """The dictionary's basis vectors with a value per readout, as many as a joint reconstruction uses."""
         return readout_basis(self.dictionary)
 
     def imaging(self, asked: Imaging) -> Imaging:
-        """Take what is asked for, frames and coefficients being matched alike; or what errs least.
+        """Return the reconstruction asked for, since frames and coefficients can both be matched; by default the best.
 
-        MismatchError if a joint reconstruction is asked for, but no estimates between grid points.
+        MismatchError if a joint reconstruction is asked for without refinement between grid points.
         """
         if self.matching.refined:
             return asked.or_best()
@@ -147,7 +147,7 @@ class MatchMapper:
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
     ) -> tuple[ParameterMaps, Fingerprints]:
-        """Match every voxel inside the mask; errors as of `match_series`."""
+        """Match every voxel inside the mask; errors are those of `match_series`."""
         return match_series(
             slices,
             self.dictionary,
@@ -161,7 +161,7 @@ class MatchMapper:
         )
 
     def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
-        """Say which history or inversion explains the signals better than the dictionary's."""
+        """Return which history or inversion, if any, explains the signals clearly better than the dictionary's."""
         return doubt(maps, fingerprints, self.dictionary)
 
     def describe(self, rank: int) -> str:
@@ -171,7 +171,7 @@ class MatchMapper:
         return f"dictionary matching ({self.matching.method}, {how}, {entries})"
 
     def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
-        """Return all that decides the maps; the memory does not."""
+        """Return everything that determines the maps, which the memory does not."""
         how = self.matching
         return Recipe(
             kind=self.kind,
@@ -191,19 +191,19 @@ class NetworkMapper:
     model: TrainedModel
     """The network."""
     precision: Precision
-    """What it computes in."""
+    """Precision of the computation."""
     origin: Origin | None = None
     """The network's folder."""
     kind = "network"
 
     @property
     def protocol(self) -> Protocol:
-        """What it was trained for."""
+        """Protocol that the network was trained for."""
         return model_protocol(self.model)
 
     @property
     def signal_model(self) -> SignalModel:
-        """That of the labels it was trained on."""
+        """Signal model of the labels that the network was trained on."""
         return self.model.signal_model
 
     @property
@@ -213,12 +213,13 @@ class NetworkMapper:
 
     @property
     def readout_basis(self) -> None:
-        """A network reads what is not reconstructed jointly."""
+        """None, since a network does not use a joint reconstruction."""
 
     def imaging(self, asked: Imaging) -> Imaging:
-        """Reconstruct frames or coefficients, as the network was trained on; all else as asked.
+        """Reconstruct frames or coefficients, whichever the network was trained on; everything else as asked for.
 
-        MismatchError if off-resonance is to be corrected: then there are no equations to fit maps with.
+        MismatchError if a network that corrects fitted maps is to be used with a field map: correction of off-resonance
+        leaves no normal equations to fit maps with.
         """
         if self.model.corrects and asked.field_map is not None:
             raise MismatchError(
@@ -230,9 +231,9 @@ class NetworkMapper:
     def map(
         self, slices: Iterable[FrameSeries], device: torch.device, progress: Progress
     ) -> tuple[ParameterMaps, Fingerprints]:
-        """Estimate the maps; errors as of `reconstruct`.
+        """Estimate the maps; errors are those of `reconstruct`.
 
-        Frames that a model without encoding is to read twice lie in a temporary file meanwhile.
+        A model without encoding reads the frames twice, so they are kept in temporary files.
         """
         fit = dictionary = None
         if self.model.corrects:
@@ -251,13 +252,13 @@ class NetworkMapper:
             )
 
     def doubt(self, maps: ParameterMaps, fingerprints: Fingerprints) -> str:
-        """Say where maps leave the signals, or those of matching, by more than they may, if deviations are known."""
+        """Return where maps contradict the signals or matching, if the maps have standard deviations."""
         if maps.sd is None:
             return ""
         return doubt_of(maps, fingerprints, _dictionary(self.model.protocol_toml, self.signal_model, CPU))
 
-    def describe(self, rank: int) -> str:  # noqa: ARG002 - it reads what it was trained on
-        """Name size and signal model, and the precision if it is a coarse one."""
+    def describe(self, rank: int) -> str:  # noqa: ARG002 - the network determines the rank
+        """Name size and signal model, and the precision if it is not float32."""
         size = f"{self.model.architecture.n_parameters:,} parameters"
         precision = "" if self.precision == "float32" else f", {self.precision}"
         matching = "dictionary matching (exact, refined, fitted to the samples), corrected by "
@@ -265,7 +266,7 @@ class NetworkMapper:
         return f"{matched}convolutional network ({size}, signal model {self.signal_model}{precision})"
 
     def recipe(self, scan: str, imaging: Mapping[str, Setting]) -> Recipe:
-        """Return all that decides the maps; the signal model is the network's."""
+        """Return everything that determines the maps; the signal model is part of the network."""
         return Recipe(
             kind=self.kind,
             scan=scan,
@@ -278,12 +279,12 @@ class NetworkMapper:
 
 @lru_cache(maxsize=2)
 def _dictionary(protocol_toml: str, signal_model: SignalModel, device: torch.device) -> Dictionary:
-    """Simulate what a network's maps are matched with, once for many scans."""
+    """Simulate the dictionary of a network's protocol, once for many scans."""
     return build_dictionary(parse_protocol(protocol_toml, "the model's protocol"), model=signal_model, device=device)
 
 
 def _fitted(series: FrameSeries, dictionary: Dictionary, device: torch.device) -> JointMaps:
-    """Fit a slice; MismatchError if it has no samples to be fitted to."""
+    """Fit the maps of a slice to its samples; MismatchError if it has none."""
     if series.equations is None:
         raise MismatchError(
             f"The network corrects maps that are fitted to all samples, which {series.name} does not hold; reconstruct "
@@ -298,7 +299,7 @@ def model_protocol(model: TrainedModel) -> Protocol:
 
 
 def _on_disk(slices: Iterable[FrameSeries], folder: Path) -> list[FrameSeries]:
-    """Write the images of slices to files as they come; what is returned reads them where it is looked at."""
+    """Write the images of slices to files as they come; return series that read them from these files when needed."""
     kept = []
     for s, one in enumerate(slices):
         file = folder / f"{s}.npy"

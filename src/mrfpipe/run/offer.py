@@ -1,4 +1,4 @@
-"""Offer: what a client of the server may choose, by name; nothing that it says is taken for a path."""
+"""Offer: what a client of the server may choose by name; nothing that the client sends is used as a path."""
 
 import json
 from collections.abc import Mapping
@@ -15,26 +15,27 @@ _UNSAID = ("", "default", "openrecon")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What a client may choose from."""
+    """The dictionaries, networks and reconstruction that a client may choose from."""
 
     dictionaries: Mapping[str, Mapper]
-    """What matches, by name; the first is the default."""
+    """Mappers that match, by name; the first is the default."""
     networks: Mapping[str, Mapper]
     """Networks, by name; the first is the default."""
     imaging: Imaging
     """How scans are reconstructed, unless the client chooses otherwise."""
 
     def chosen(self, configurations: list[str]) -> tuple[Mapper, Imaging]:
-        """Return what the texts of a client ask for, a name or JSON each; later ones come before earlier ones.
+        """Return the mapper and reconstruction that a client's texts ask for; later texts override earlier ones.
 
-        The names are ``matching`` and ``network``; nothing, ``default`` and ``openrecon`` leave it to the server, which
-        matches if it has a dictionary. JSON has the keys ``config`` for that name, ``recon``, ``dictionary`` and
-        ``model``, or has them as OpenRecon sends them, below ``parameters``.
+        Each text is a name or JSON. The names are ``matching`` and ``network``; an empty text, ``default`` and
+        ``openrecon`` leave the choice to the server, which matches if it has a dictionary. JSON has the keys ``config``
+        (one of these names), ``recon``, ``dictionary`` and ``model``, either at the top or, as OpenRecon sends them,
+        below ``parameters``.
 
         Raises
         ------
         InputError
-            If there is no such thing.
+            If the server has no such mapper or reconstruction, or a text cannot be read.
         """
         wanted: dict[str, str] = {}
         for text in configurations:
@@ -57,7 +58,7 @@ class Offer:
 
 
 def _wanted(text: str) -> dict[str, str]:
-    """Read one text of a client: what it chooses, without what it leaves to the server."""
+    """Read the choices in one text of a client, without those that it leaves to the server."""
     text = text.strip()
     values: object = {"config": text}
     if text.startswith("{"):
@@ -74,5 +75,5 @@ def _wanted(text: str) -> dict[str, str]:
 
 
 def _short(text: str) -> str:
-    """Quote the beginning of what a client says."""
+    """Quote the beginning of a client's text."""
     return repr(text if len(text) <= 40 else f"{text[:40]}...")

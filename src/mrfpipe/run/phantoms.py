@@ -1,4 +1,4 @@
-"""Phantoms: from a protocol alone to a network on disk, by scans of drawn bodies that are made for it."""
+"""Phantoms: from a protocol alone to a network on disk, trained on simulated scans of randomly drawn bodies."""
 
 import os
 from dataclasses import dataclass, replace
@@ -23,45 +23,45 @@ from mrfpipe.run.examples import Source, kept_examples, people
 from mrfpipe.run.held_out import Scans, Score, held_out_scans, measure
 
 MOST_WATCHED, MOST_SCORED = 24, 8
-"""Most validation phantoms, which scale the standard deviations of the network, and most testing phantoms. Scans differ in
-how well a fit knows its errors, so that the scale needs many."""
+"""Largest number of validation phantoms, and of testing phantoms. Validation scales the standard deviations of the
+network, which needs many scans, because scans differ in how well a fit knows its errors."""
 CARD = "README.md"
 """Name of the card in the folder of a network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhantomTrainingJob:
-    """A network that is to learn from phantoms."""
+    """Training of a network on phantoms."""
 
     n_phantoms: int
     """Phantoms to learn from."""
     target: Path
     """The network's folder."""
     preset: str
-    """Network and how it is trained, one of `CORRECTING`."""
+    """Name of a preset in `CORRECTING`: the network and how it is trained."""
     protocol: Protocol
-    """What is scanned."""
+    """Protocol of the simulated scans."""
     signal_model: SignalModel
-    """How the signals are simulated."""
+    """Model that simulates the signals."""
     n_epochs: int | None
-    """Times to take as many steps as there are phantoms; None for as often as the preset says."""
+    """Number of epochs, each with as many steps as there are phantoms; None for that of the preset."""
     seed: int
-    """Of the random numbers."""
+    """Seed of the random numbers."""
     device: torch.device
-    """Where to scan and train."""
+    """Device that scans and trains."""
     checkpoint: Path
-    """Where the state is kept after every epoch, and beside it the scans."""
+    """File for the state after every epoch; the scans are kept beside it."""
     resume: bool
-    """Whether to go on from it; else it is dropped."""
+    """Whether to continue from the checkpoint; otherwise it is deleted."""
     log: Path | None
-    """File for a line of JSON an epoch."""
+    """File for one line of JSON per epoch."""
     force: bool
-    """Whether a network that is there is replaced."""
+    """Whether an existing network is replaced."""
 
     def run(self, progress: Progress, tell: Epochs) -> tuple[TrainedModel, list[Score]]:
-        """Scan, train, write the network, score it on other phantoms and write its card, telling of every epoch.
+        """Scan, train, write the network, score it on other phantoms and write its card; `tell` is called every epoch.
 
-        Errors as of `train_corrections`; ResourceError if the disk is full.
+        Errors are those of `train_corrections`; ResourceError if the disk is full.
         """
         if not self.resume:
             self._drop()

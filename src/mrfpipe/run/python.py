@@ -41,7 +41,7 @@ from mrfpipe.run.result import Result
 from mrfpipe.run.scan import map_scan, map_series
 
 Scan = str | Path | FrameSeries | Complex
-"""A raw scan or frames file; a series; or the complex frames of a slice, of shape `(frames, y, x)`."""
+"""A raw scan or frames file, a series, or the complex frames of a slice with shape `(frames, y, x)`."""
 _CHOICES = {
     "model": Spoiling,
     "method": Method,
@@ -102,7 +102,7 @@ def bounds(
     snr: float = 100.0,
     model: Spoiling | None = None,
 ) -> dict[str, Double]:
-    """Compute the least standard deviations that a protocol allows, as ``mrfpipe limit`` does.
+    """Compute the smallest standard deviations that a protocol allows, as ``mrfpipe limit`` does.
 
     Parameters
     ----------
@@ -111,11 +111,12 @@ def bounds(
     at
         Parameters of voxels, as `mrfpipe.limit.points_of` takes them.
     snr
-        M0 over the noise that one readout leaves in a voxel; see `mrfpipe.limit.bounds`.
+        Ratio of M0 to the noise of one readout in a voxel; see `mrfpipe.limit.bounds`.
 
     Returns
     -------
-        By name, in the units of files; infinite where a parameter cannot be told. Shape `(voxels)` each.
+        Standard deviations by the parameter's name, in the units of files; infinite where a parameter cannot be
+        determined. Shape `(voxels)` each.
 
     Raises
     ------
@@ -275,7 +276,7 @@ def load_maps(path: str | Path) -> Result:
 
 
 def _check(**chosen: object) -> None:
-    """Refuse what cannot be chosen, which the command line does not let through."""
+    """Raise ValueError for values that do not exist, which the command line would not accept either."""
     for name, value in chosen.items():
         known = get_args(_CHOICES.get(name))
         if known and value not in known:
@@ -308,13 +309,13 @@ def _map(scan: Scan, mapper: Mapper, imaging: Imaging, mask: Bool | None, device
 
 
 def _file(scan: str | Path) -> Path:
-    """Refuse what is not a scan for what it is, as the commands do."""
+    """Refuse a file that is not a scan with an error that says what it is, as the commands do."""
     refuse_other(Path(scan), RAW, FRAMES)
     return Path(scan)
 
 
 def _series(frames: Complex, mask: Bool | None, protocol: Protocol) -> FrameSeries:
-    """Take an array for a scan of a protocol; as nothing is known of where it lies, its affine is the identity."""
+    """Make a series of a protocol from an array; since its position is unknown, the affine is the identity."""
     check_shape("scan", frames, "frames y x", {"frames": protocol.sequence.n_frames})
     if not np.iscomplexobj(frames):
         raise TypeError(f"Frames must be complex, not {frames.dtype}.")

@@ -1,4 +1,4 @@
-"""Record: what is noted of a piece of work while it is done, for the provenance of what it makes."""
+"""Record: notes about a piece of work while it runs, for the provenance of its result."""
 
 import time
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from mrfpipe.protocol import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Takes the time of a piece of work from its creation on."""
+    """Record of a piece of work; the time is taken from the creation of this object."""
 
     command: list[str] = field(default_factory=list)
-    """The command line that asked for it, word by word; empty if none did."""
+    """The command line that started it, word by word; empty if there was none."""
     notes: Mapping[str, object] = field(default_factory=dict)
-    """What else is to be known of it."""
+    """Further notes by name."""
     seed: int | None = None
     """Seed of the random numbers, if any are drawn."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """When it began."""
+    """Time of the start."""
     clock: float = field(default_factory=time.perf_counter)
-    """The same, to measure from."""
+    """Reading of the performance counter at the start, in s."""
 
     def provenance(
         self,
@@ -36,7 +36,7 @@ class Record:
         device: str,
         notes: Mapping[str, object] | None = None,
     ) -> Provenance:
-        """Say what was done with what, up to now."""
+        """Return the provenance of the result: inputs, method, and the time up to now."""
         return Provenance(
             command=self.command,
             inputs={str(path): digest for path, digest in inputs.items()},
@@ -53,7 +53,7 @@ class Record:
 
 
 def unchecked(provenance: Provenance) -> list[str]:
-    """Return the lines that say what was decided and what of the sequence nothing has checked, if that is so."""
+    """Return lines with remarks on decisions made for the scan, and with settings that could not be checked, if any."""
     unstated, remarks = provenance.notes.get(UNSTATED), provenance.notes.get(REMARKS)
     complaint = "the scan does not state them, so they were not compared with the protocol"
     lines = [] if remarks is None else [f"  {remarks}"]

@@ -27,7 +27,7 @@ MAPS_PICTURE = "maps.png"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """Result of matching or a network; ``result["T1"]`` is the map of this name, in the unit of files."""
+    """Result of matching or of a network; ``result["T1"]`` is the map of this name, in the unit of files."""
 
     name: str
     """Name of the scan."""

@@ -1,4 +1,4 @@
-"""Scan: from a scan to its result, by whatever mapper."""
+"""Scan: from a scan to its result, with any mapper."""
 
 import time
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 def recipe_of(scan: Path, mapper: Mapper, imaging: Imaging) -> Recipe:
-    """Return all that decides the maps of a raw scan or frames file.
+    """Return everything that determines the maps of a raw scan or frames file.
 
     Raises
     ------
@@ -52,25 +52,25 @@ def map_scan(
     scan
         The file.
     mapper
-        What makes the maps. It may have its say in how a raw scan is reconstructed.
+        Mapper that makes the maps. It may change how a raw scan is reconstructed.
     imaging
-        How a raw scan is to become a series of images.
+        How a raw scan is reconstructed.
     device
-        Where to compute.
+        Device to compute on.
     progress
-        Told of every stage.
+        Called in every stage.
     record
-        Of the work, if it began before.
+        Record of the work, if it began before this call.
 
     Raises
     ------
     MrfpipeError
-        As `open_series`, `usable_slices` and `Mapper.map`.
+        As for `open_series`, `usable_slices` and `Mapper.map`.
     """
     record, sha256 = record or Record(), sha256_beside(scan)
     truth = Truth.beside(scan, mapper.protocol.parameters)
     if imaging.recon is None and schema_of(scan) == FRAMES.name:
-        imaging = replace(imaging, recon="nufft")  # nothing is left to choose
+        imaging = replace(imaging, recon="nufft")  # the images are reconstructed already
     imaging, began = mapper.imaging(imaging), time.perf_counter()
     source = open_series(
         scan,
@@ -107,13 +107,13 @@ def map_scan(
 def map_series(
     series: FrameSeries, mapper: Mapper, *, device: torch.device = CPU, progress: Progress = SILENT
 ) -> Result:
-    """Turn a series in memory into maps; parameters and errors as of `map_scan`."""
+    """Turn a series in memory into maps; parameters and errors are those of `map_scan`."""
     slices = usable_slices(each_slice(series), series.name, mapper.protocol)
     return _map(Timed(slices, series.n_slices), series.name, mapper, device, progress, Record())
 
 
 def _map(slices: Timed, name: str, mapper: Mapper, device: torch.device, progress: Progress, record: Record) -> Result:
-    """Map slices, and note the time in s that each stage took."""
+    """Map slices, and record the time in s that each stage took."""
     began, before = time.perf_counter(), slices.seconds
     maps, fingerprints = mapper.map(slices, device, progress)
     mapping = time.perf_counter() - began - (slices.seconds - before)
@@ -133,7 +133,7 @@ def result_of(
     record: Record,
     notes: Mapping[str, object],
 ) -> Result:
-    """Put what a mapper made beside how it was made, and what may be wrong with it."""
+    """Combine the maps of a mapper with their provenance and a warning about what may be wrong."""
     maps, fingerprints = mapped
     doubt = mapper.doubt(maps, fingerprints)
     provenance = record.provenance(

@@ -1,10 +1,10 @@
-"""Server: scans as they are measured, over TCP, to maps that go back on the same connection.
+"""Server: receives scans over TCP while they are measured and sends the maps back on the same connection.
 
-It speaks MRD streaming, as OpenRecon, FIRE and Gadgetron do. A connection is one scan: configuration, header,
-acquisitions, end; it is answered with the images of all maps, or with one line of text that says why there are none,
-and closed. Connections are served one after the other. Whatever a client does costs its own connection and a line in
-the log. Nothing that a client says becomes a path or a command: it chooses by name among what the server was started
-with.
+It speaks the MRD streaming protocol, as OpenRecon, FIRE and Gadgetron do. A connection is one scan: configuration,
+header, acquisitions, end. The server answers with the images of all maps, or with one line of text that says why there
+are none, and closes the connection. Connections are served one after the other. Whatever a client does affects only its
+own connection, about which one line is logged. Nothing that a client sends is used as a path or a command: clients
+choose by name among the mappers that the server was started with.
 """
 
 import socket
@@ -29,36 +29,36 @@ from mrfpipe.run.record import Record
 from mrfpipe.run.stream import map_stream
 
 PORT = 9002
-"""Of MRD servers."""
+"""Standard port of MRD servers."""
 IDLE_S = 120.0
 LONGEST_S = 3600.0
 LINGER_S = 5.0
 SHARE = 1 / 3
-"""Of the memory that is free, how much a scan may take as it comes: it is held twice while it is read."""
+"""Fraction of the free memory that a received scan may take; it is held twice while it is read."""
 _LINE = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Server:
-    """Serves scans."""
+    """Server that turns streamed scans into maps."""
 
     offer: Offer
-    """What clients choose from."""
+    """Mappers and reconstruction that clients choose from."""
     device: torch.device
-    """Where to compute."""
+    """Device to compute on."""
     say: Callable[[str], None]
-    """Told one line of every connection."""
+    """Called with one line about every connection."""
     output: Path | None = None
-    """Folder that a result folder of every scan is written to; None for none."""
+    """Folder in which every scan gets a result folder; None to write no results."""
     command: tuple[str, ...] = ()
-    """The command line that asked for it, word by word."""
+    """The command line that started the server, word by word."""
     idle_s: float = IDLE_S
-    """How long a client may send nothing, or take nothing, in s."""
+    """How long a client may send or accept nothing, in s."""
     longest_s: float = LONGEST_S
     """How long a connection may send, in s."""
 
     def serve(self, listening: socket.socket) -> None:
-        """Take one connection after the other, until interrupted."""
+        """Serve one connection after the other until interrupted."""
         while True:
             try:
                 connection, (address, port, *_) = listening.accept()
@@ -68,10 +68,10 @@ class Server:
                 self.say(_line(f"{address}:{port}: {self.answer(connection)}"))
 
     def answer(self, connection: socket.socket) -> str:
-        """Serve one connection, and say in a line what became of it.
+        """Serve one connection and return its outcome in one line.
 
-        A client that is refused is listened to for `LINGER_S` more, as it may still send: cut at once, it would not get
-        to read why.
+        After a refusal, the server keeps receiving for `LINGER_S`, since the client may still be sending: if the
+        connection were closed at once, the client could not read the reason.
         """
         connection.settimeout(self.idle_s)
         scan = StreamedScan(f"{datetime.now(UTC):scan-%Y%m%d-%H%M%S-%f}", int(SHARE * available_memory()))
@@ -98,7 +98,7 @@ class Server:
         return why
 
     def _maps(self, scan: StreamedScan, connection: socket.socket) -> str:
-        """Make the maps of a scan and send them; with a folder they are there before, so that none are lost."""
+        """Make the maps of a scan and send them; with an output folder they are saved before, so that none are lost."""
         scan.wait(1)
         mapper, imaging = self.offer.chosen(scan.configurations)
         record = Record(command=list(self.command))
@@ -126,7 +126,7 @@ def _send(connection: socket.socket, *messages: ismrmrd.Image | str) -> None:
 
 
 def _reading(connection: socket.socket, longest_s: float) -> Read:
-    """Return what reads so many bytes of a connection, until its time is up."""
+    """Return a function that reads a number of bytes from a connection, until `longest_s` have passed."""
     end = time.monotonic() + longest_s
 
     def read(n: int) -> bytearray:
@@ -140,7 +140,7 @@ def _reading(connection: socket.socket, longest_s: float) -> Read:
                 idle_s = connection.gettimeout() or 0.0
                 raise InputError(f"The client sent nothing for {idle_s:g} s; send the scan again.") from e
             except OSError:
-                came = 0  # it went away
+                came = 0  # the client has gone
             if not came:
                 return body[:got]
             got += came
@@ -150,6 +150,6 @@ def _reading(connection: socket.socket, longest_s: float) -> Read:
 
 
 def _line(text: str) -> str:
-    """Make a text one line that can be shown: what a client sent may be in it."""
+    """Turn a text, which may contain what a client sent, into one printable line."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(plain.split())[:_LINE]

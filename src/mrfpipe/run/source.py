@@ -1,4 +1,4 @@
-"""Source: the series of a scan, slice after slice, from a raw scan or a frames file."""
+"""Source: the series of a scan, slice by slice, from a raw scan or a frames file."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 CLOSE = "close other programs or use a larger machine"
 
 SeriesSource = Reconstruction | StoredSeries
-"""Where the series of a scan comes from, slice after slice: a raw scan or a frames file."""
+"""Source of a scan's series, slice by slice: a raw scan or a frames file."""
 
 
 def open_series(
@@ -41,16 +41,16 @@ def open_series(
     readout_basis: Complex | None = None,
     device: torch.device = CPU,
 ) -> SeriesSource:
-    """Get ready to read the series of a scan from a frames file, or to reconstruct it from a raw scan.
+    """Prepare to read the series of a scan from a frames file, or to reconstruct it from a raw scan.
 
     Parameters
     ----------
     path
         A raw scan or a frames file.
     protocol
-        What the scan is a scan of.
+        Protocol of the scan.
     progress
-        Told of every stage.
+        Called in every stage.
     imaging, basis, readout_basis, device
         As for `mrfpipe.imaging.reconstruction.Reconstruction`.
 
@@ -59,9 +59,9 @@ def open_series(
     InputError
         If the file cannot be read.
     MismatchError
-        If it is a scan of another protocol.
+        If the scan has another protocol, or a frames file cannot be reconstructed as asked for.
     ResourceError
-        If a slice does not fit into memory, or the NUFFT asked for is not installed.
+        If a slice does not fit into memory, or the chosen NUFFT is not installed.
     """
     path = Path(path)
     if schema_of(path) == FRAMES.name:
@@ -110,12 +110,12 @@ def reconstruction_of(
     device: torch.device = CPU,
     before: Reconstruction | None = None,
 ) -> Reconstruction:
-    """Get ready to reconstruct a raw scan: parameters as of `open_series` and `Reconstruction`.
+    """Prepare the reconstruction of a raw scan; parameters are those of `open_series` and `Reconstruction`.
 
     Raises
     ------
     ResourceError
-        If a slice does not fit into memory, or the NUFFT asked for is not installed.
+        If a slice does not fit into memory, or the chosen NUFFT is not installed.
     """
     largest = basis if readout_basis is None else readout_basis
     rank = None if largest is None else largest.shape[1]
@@ -140,17 +140,17 @@ def reconstruction_of(
 
 
 def usable_slices(source: Iterable[FrameSeries], path: str | Path, protocol: Protocol) -> Iterator[FrameSeries]:
-    """Give the slices of a scan.
+    """Yield the slices of a scan.
 
     Raises
     ------
     InputError
-        After the last, if none of them holds tissue.
+        After the last slice, if none of them contains tissue.
     MismatchError
-        At the first whose signals are those of the protocol only if they are conjugated.
+        At the first slice whose signals fit the protocol only after complex conjugation.
     """
     found = False
-    # Signals of a single component look the same either way.
+    # With a single component, signals and their conjugates look the same.
     dictionary = few_entries(protocol) if len(protocol.components) > 1 else None
     for one in source:
         found = found or bool(one.mask.any())
@@ -162,13 +162,13 @@ def usable_slices(source: Iterable[FrameSeries], path: str | Path, protocol: Pro
                 "with --no-conjugate if the scan was conjugated."
             )
         yield one
-        del one  # a slice that is done with makes room for the next
+        del one  # frees the memory of the slice before the next one
     if not found:
         raise InputError(f"{path} holds no signal that is distinguishable as tissue; check the scan.")
 
 
 class Timed:
-    """Slices as they come, and how long they were waited for."""
+    """Iterates over slices and measures how long it waited for them, in s."""
 
     def __init__(self, slices: Iterator[FrameSeries], n_slices: int, seconds: float = 0.0) -> None:
         self._slices, self._n_slices = slices, n_slices
@@ -191,7 +191,7 @@ class Timed:
 def load_series(
     path: str | Path, protocol: Protocol, progress: Progress, *, imaging: Imaging = BY_FRAMES
 ) -> FrameSeries:
-    """Get all slices of a scan into memory; parameters and errors as of `open_series` and `usable_slices`."""
+    """Read all slices of a scan into memory; parameters and errors are those of `open_series` and `usable_slices`."""
     source = open_series(path, protocol, progress, imaging=imaging)
     n_bytes = _bytes(source.n_slices, protocol.sequence.n_frames, protocol)
     _check_memory(f"{source.n_slices} slice(s) take", n_bytes, CLOSE)
@@ -209,10 +209,10 @@ def _check_memory(what: str, needed: int, remedy: str) -> None:
 
 
 def imaging_settings(source: Path, imaging: Imaging) -> dict[str, Setting]:
-    """Return how a raw scan becomes a series, for a `Recipe`; nothing for a scan that is one already."""
+    """Return the settings of reconstruction for a `Recipe`; none for a frames file, which is reconstructed already."""
     if schema_of(source) == FRAMES.name:
         return {}
     settings = asdict(imaging) | {"backend": imaging.nufft}
-    # What results made before it could be chosen lack, too.
+    # Left out if there is none, because older results do not have this setting.
     del settings["field_map"]
     return settings if imaging.field_map is None else settings | {"field_map": sha256_of(imaging.field_map)}

@@ -1,8 +1,8 @@
-"""Stream: from a scan that is still measured to its maps, every slice as soon as it is complete.
+"""Stream: maps of a scan while it is measured, every slice as soon as it is complete.
 
-When the scan is complete it is read as a file is, with all checks. Slices that are of it just as they were made before
-are kept. Otherwise, as where a repetition or a noise scan comes late, or counters do not name the readouts, all are
-made from the whole scan. So the maps are those of the same scan as a file.
+When the scan is complete, it is read like a file, with all checks. If its slices have the same data as when they were
+mapped early, their maps are kept. Otherwise, for example if a repetition or a noise scan comes late, or counters do not
+identify the readouts, all maps are made from the whole scan. So the maps equal those of the same scan in a file.
 """
 
 from collections.abc import Iterator
@@ -36,12 +36,12 @@ def map_stream(
     progress: Progress = SILENT,
     record: Record | None = None,
 ) -> Result:
-    """Turn a scan into maps while another thread receives it; parameters as of `mrfpipe.run.scan.map_scan`.
+    """Turn a scan into maps while another thread receives it; parameters are those of `mrfpipe.run.scan.map_scan`.
 
     Raises
     ------
     MrfpipeError
-        As `StreamedScan.wait`, `read_stream`, `reconstruction_of`, `usable_slices` and `Mapper.map`.
+        As for `StreamedScan.wait`, `read_stream`, `reconstruction_of`, `usable_slices` and `Mapper.map`.
     """
     record, name = record or Record(), scan.path.name
     early = _EarlySlices(scan, mapper, mapper.imaging(imaging), device, progress)
@@ -66,7 +66,7 @@ def map_stream(
 
 
 class _EarlySlices:
-    """The series of each slice of a scan as soon as it is complete, until the client is done."""
+    """Yields the series of each slice as soon as it is complete, until the client has sent everything."""
 
     def __init__(
         self, scan: StreamedScan, mapper: Mapper, imaging: Imaging, device: torch.device, progress: Progress
@@ -76,7 +76,7 @@ class _EarlySlices:
         self._last: Reconstruction | None = None
         self._digests: list[str] = []
         self.coil_maps: list[Complex | None] = []
-        """Of every slice that was made."""
+        """Coil maps of every slice that was reconstructed early."""
 
     def __iter__(self) -> Iterator[FrameSeries]:
         sequence, trusted = self._mapper.protocol.sequence, self.imaging.trust_protocol
@@ -88,11 +88,11 @@ class _EarlySlices:
 
     @property
     def notes(self) -> dict[str, object]:
-        """What was found in the slices that were made."""
+        """Notes about the slices that were reconstructed early."""
         return self._last.notes if self._last else {}
 
     def reconstruction(self, raw: RawScan, before: Reconstruction | None = None) -> Reconstruction:
-        """Get ready to reconstruct slices, by themselves or as more of those before."""
+        """Prepare the reconstruction of slices, alone or as a continuation of earlier ones."""
         return reconstruction_of(
             raw,
             self._mapper.protocol,
@@ -105,7 +105,7 @@ class _EarlySlices:
         )
 
     def order(self, whole: Reconstruction) -> list[int] | None:
-        """Say which of the slices that were made is each one of the whole scan; None unless all were made alike."""
+        """Return, for each slice of the whole scan, its index among the early slices; None unless all data agree."""
         digests = [whole.digest(s) for s in range(whole.n_slices)]
         if sorted(digests) != sorted(self._digests):
             return None

@@ -32,47 +32,47 @@ Known = tuple[Sequence[FrameSeries], Sequence[ParameterMaps]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
-    """A network, and what it is to learn from."""
+    """Training of a network on given scans."""
 
     scans: tuple[Path, ...]
     """Raw scans or frames files to learn from."""
     validation: tuple[Path, ...]
-    """Those to choose the best epoch by; empty for the last one."""
+    """Scans by which the best epoch is chosen; empty to use the last epoch."""
     target: Path
     """The network's folder."""
     preset: str
-    """Network and how it is trained."""
+    """Name of the network and of how it is trained."""
     dictionary: Path | None
-    """What the scans are matched with for their maps; None for the truth beside each of them."""
+    """Dictionary that the scans are matched with to get their maps; None to use the truth beside each scan."""
     protocol: Protocol
-    """What was scanned, if there is no dictionary to say it."""
+    """Protocol of the scans, used if there is no dictionary."""
     signal_model: SignalModel
-    """How the scans' signals are simulated, likewise."""
+    """Signal model of the scans, used if there is no dictionary."""
     n_epochs: int | None
-    """Times to go through the data; None for as often as the preset says."""
+    """Number of passes over the data; None for that of the preset."""
     precision: Precision
-    """What to compute in."""
+    """Precision of the computation."""
     trust_protocol: bool
-    """Whether the protocol is right where the header of a scan says other."""
+    """Whether the protocol takes precedence over the header of a scan where they differ."""
     seed: int
-    """Of the random numbers."""
+    """Seed of the random numbers."""
     device: torch.device
-    """Where to train."""
+    """Device to train on."""
     checkpoint: Path
-    """Where the state is kept after every epoch."""
+    """File for the state after every epoch."""
     resume: bool
-    """Whether to go on from it; else it is dropped."""
+    """Whether to continue from the checkpoint; otherwise it is deleted."""
     log: Path | None
-    """File for a line of JSON an epoch."""
+    """File for one line of JSON per epoch."""
     board: Path | None
-    """Folder for the same for TensorBoard."""
+    """Folder for the same record for TensorBoard."""
     force: bool
-    """Whether a network that is there is replaced."""
+    """Whether an existing network is replaced."""
 
     def run(self, progress: Progress, tell: Epochs) -> TrainedModel | None:
-        """Train the network and write it, telling of every epoch; None for processes that are not to tell of it.
+        """Train the network and write it; `tell` is called every epoch. Processes other than the leader return None.
 
-        InputError if a scan, its truth or the dictionary cannot be read; other errors as of `train_stages`.
+        InputError if a scan, its truth or the dictionary cannot be read; other errors are those of `train_stages`.
         """
         if not self.resume and is_leader():
             _drop(self.checkpoint)

@@ -1,6 +1,6 @@
-"""Truth: what the maps of a scan should be, if it lies beside the scan and fits.
+"""Truth: the true maps of a scan, if a file with them is beside the scan and fits.
 
-It is a neighbour that nobody asked for: what is wrong with it is told, and never stands in the way of the maps.
+The user did not ask for this file, so problems with it only cause a warning and never prevent the maps.
 """
 
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ class Truth:
     """The truth that pictures and page of a result show."""
 
     maps: ParameterMaps | None = None
-    """The truth; None if there is none that can be used."""
+    """The true maps; None if there are none that can be used."""
     path: Path
-    """Where it lies, or would."""
+    """Path of the file, whether it exists or not."""
     warning: str = ""
-    """Why one that is there cannot be used, in a line."""
+    """Why an existing file cannot be used, in one line."""
 
     @classmethod
     def beside(cls, scan: Path, parameters: tuple[Parameter, ...]) -> Self:
-        """Read the truth beside a scan, of these parameters unless it says of what."""
+        """Read the truth beside a scan; its parameters are the given ones unless the file names others."""
         path = truth_path(scan)
         try:
             return cls(path=path, maps=load_truth(scan, parameters))
@@ -36,7 +36,7 @@ class Truth:
             return cls(path=path, warning=f"{_WITHOUT_TRUTH}: {e}")
 
     def of(self, maps: ParameterMaps) -> "Truth":
-        """Return the truth if it is of the shape and the parameters of these maps."""
+        """Return the truth if it has the shape and the parameters of these maps, otherwise a warning."""
         if self.maps is None or (self.maps.mask.shape == maps.mask.shape and tuple(self.maps) == tuple(maps)):
             return self
         if tuple(self.maps) != tuple(maps):

@@ -1,1 +1,1 @@
-"""Studies: the tables and figures of the paper, one file each."""
+"""Studies: the tables and figures of the paper, one module each."""

@@ -1,7 +1,7 @@
 """Fig. 4 of Balsiger et al., Med Image Anal 64:101741 (2020): how the proposed network agrees with matching in regions.
 
-A point is the mean over one region of interest in one slice. What the paper could not show, the agreement of both with
-the truth, stands beside it in the tables.
+A point is the mean over one region of interest in one slice. The tables also give the agreement of both methods with
+the truth, which the paper could not show.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from mrfpipe.studies.tables import UNIT_DIGITS, markdown, publish, write_csv
 from mrfpipe.studies.work import Work
 
 PAIRS = (("proposed", "match"), ("proposed", "truth"), ("match", "truth"))
-"""Method and reference; the first is the paper's."""
+"""Pairs of method and reference; the first pair is the one in the paper."""
 COLUMNS = ("method", "reference", "map", *(field.name for field in fields(Agreement)), "paper_n", "paper_r2")
 POINT_COLUMNS = ("method", "reference", "map", "subject", "estimate", "reference_mean")
 _REMARK = (
@@ -61,7 +61,7 @@ def run(folder: Path, work: Work) -> str:
 
 
 def compared(work: Work, method: str, reference: str) -> list[SubjectScore]:
-    """Score a method on the test subjects, and take what is against one reference."""
+    """Score a method on the test subjects; return the scores against one reference."""
     return [s for s in work.test_scores(method) if s.reference == reference]
 
 
@@ -72,13 +72,13 @@ def points(scores: Sequence[SubjectScore], name: str) -> Points:
 
 
 def _paper(pair: tuple[str, str], name: str) -> tuple[object, object]:
-    """Return the paper's number of points and R2, which are of the proposed network against matching."""
+    """Return the paper's number of points and R2, which exist only for the proposed network against matching."""
     figure = published(pair[0], "R2", name)
     return (None, None) if pair != PAIRS[0] or figure is None else (N_REGIONS[name], figure[0])
 
 
 def format_table(found: Mapping[tuple[tuple[str, str], str], Agreement]) -> str:
-    """Lay the statistics out as Markdown, a table a pair, the paper's figures in parentheses."""
+    """Format the statistics as Markdown, one table per pair, with the paper's numbers in parentheses."""
     parts = [_REMARK]
     units = {p.name: p for p in PARAMETERS}
     for pair in PAIRS:
@@ -101,9 +101,9 @@ def format_table(found: Mapping[tuple[tuple[str, str], str], Agreement]) -> str:
 
 
 def draw(of_maps: Mapping[str, Points], steps: Mapping[str, float], path: Path) -> None:
-    """Draw scatter and Bland-Altman plots of the proposed network against matching, a row a map, as a PNG.
+    """Draw scatter and Bland-Altman plots of the proposed network against matching, one row per map, as a PNG.
 
-    Points, and increments of the grid in the unit of files, are by the map's name.
+    Points, and increments of the grid in the unit of files, are keyed by the map's name.
     """
     figure = Figure(figsize=(10, 3.1 * len(PARAMETERS)), layout="constrained")
     for (left, right), parameter in zip(figure.subplots(len(PARAMETERS), 2), PARAMETERS, strict=True):

@@ -1,7 +1,7 @@
-"""What the assumptions of the signal model cost in maps when a scan breaks them.
+"""Errors of the maps when a scan violates the assumptions of the signal model.
 
-Voxels of muscle are simulated under ideal spoiling with one assumption broken, without noise, and matched with the
-protocol's dictionary, refined: what is left is the price of that assumption alone.
+Voxels of muscle are simulated without noise under ideal spoiling, with one assumption violated, and matched with the
+protocol's dictionary with refinement. The remaining error is that of this assumption alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,20 +30,20 @@ MUSCLE = {"FF": (0.05, 0.6), "T1H2O": (1.0, 1.8), "T1fat": (0.25, 0.375), "df": 
 N_VOXELS = {"small": 200, "paper": 4000}
 """Voxels at each scale."""
 PROTOCOL = "t1ff"
-"""At every scale: refinement between the points of a coarse grid has errors of its own."""
+"""Protocol at every scale: refinement between the points of a coarse grid would add errors of its own."""
 
 Voxels = Mapping[str, Double]
 """Parameters of voxels by name, in SI units. Shape `(voxels)` each."""
 Played = Callable[[Protocol, Voxels], Complex]
-"""Simulates the frames of voxels as a scan plays them. Shape `(voxels, frames)`."""
+"""Simulates the frames of voxels as they are in a scan. Shape `(voxels, frames)`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """The errors of maps whose scan breaks an assumption."""
+    """The errors of maps whose scan violates an assumption."""
 
     broken: str
-    """What the scan does."""
+    """Description of the violation."""
     bias: dict[str, float]
     """Mean error of each map, keyed by name, in file units."""
     rmse: dict[str, float]
@@ -58,9 +58,9 @@ def price_assumptions(
     device: torch.device | None = None,
     progress: Steps = UNTOLD,
 ) -> list[Price]:
-    """Break every assumption in turn, the first line none, for voxels drawn from `MUSCLE`.
+    """Violate one assumption after the other, and in the first line none, for voxels drawn from `MUSCLE`.
 
-    The protocol is what the dictionary takes the scan to be; `progress` is told of assumptions.
+    The protocol is that of the dictionary; `progress` is called after every assumption.
     """
     rng = np.random.default_rng(seed)
     truth = {name: rng.uniform(low, high, n_voxels) for name, (low, high) in MUSCLE.items()}
@@ -86,23 +86,23 @@ def _as_assumed(protocol: Protocol, voxels: Voxels, model: SignalModel | None = 
 
 
 def _inverted(protocol: Protocol, voxels: Voxels, **inversion: float | bool) -> Complex:
-    """Invert otherwise."""
+    """Simulate with changed settings of the inversion."""
     return _as_assumed(inverted(protocol, **inversion), voxels)
 
 
 def _after(history: History, protocol: Protocol, voxels: Voxels) -> Complex:
-    """Play the sequence after another history."""
+    """Simulate the sequence after another history of the magnetisation."""
     return _as_assumed(after(protocol, history), voxels)
 
 
 def _other_t2(t2: float, protocol: Protocol, voxels: Voxels) -> Complex:
-    """Give the first component another T2 in s."""
+    """Simulate with another T2 of the first component, in s."""
     first, *others = protocol.components
     return _as_assumed(replace(protocol, components=(replace(first, t2=t2), *others)), voxels)
 
 
 def _dephased(rate: float, protocol: Protocol, voxels: Voxels) -> Complex:
-    """Let all signals decay by R2' in 1/s beside their T2."""
+    """Let all signals decay with R2' in 1/s in addition to T2."""
     sequence = protocol.sequence
     te = sequence.te.reshape(sequence.n_frames, sequence.readouts_per_frame).mean(axis=1)
     decayed: Complex = (_as_assumed(protocol, voxels) * np.exp(-rate * te)).astype(np.complex64)
@@ -110,7 +110,7 @@ def _dephased(rate: float, protocol: Protocol, voxels: Voxels) -> Complex:
 
 
 def _other_field(field: float, protocol: Protocol, voxels: Voxels) -> Complex:
-    """Scale the shifts of spectra to another field in T."""
+    """Scale the frequency shifts of the spectra to another field strength in T."""
     components = tuple(replace(c, shifts=c.shifts * field / protocol.field) for c in protocol.components)
     return _as_assumed(replace(protocol, components=components), voxels)
 
@@ -129,7 +129,7 @@ SCANS: dict[str, Played] = {
     "slice profile": partial(_as_assumed, model=SignalModel(slice_profile=True)),
     "field 2.89 T, shifts of fat of 3 T": partial(_other_field, 2.89),
 }
-"""What scans do, by a line for people."""
+"""Simulations of scans, by a readable description."""
 
 
 def run(

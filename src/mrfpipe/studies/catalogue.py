@@ -1,4 +1,4 @@
-"""Catalogue: the studies by name, what each is, and how they are run.
+"""Catalogue: the studies by name, with descriptions, and how they are run.
 
 No study is imported before it runs, so that listing them is quick.
 """
@@ -19,14 +19,14 @@ ScaleName = Literal["small", "paper"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What a study is, for people."""
+    """Description of a study for users."""
 
     about: str
-    """What it finds out."""
+    """What the study shows."""
     minutes: str
-    """About how long it takes at small scale on two idle cores, in a folder without work of others."""
+    """Approximate duration in min at small scale on two idle cores, in a folder without work of other studies."""
     outputs: tuple[str, ...]
-    """Endings of the files it writes, after its name."""
+    """Endings of the files it writes, which follow its name."""
 
 
 def _study(about: str, minutes: str, *more: str) -> Study:
@@ -74,11 +74,11 @@ STUDIES = {
 }
 """All studies by name."""
 BY_THEMSELVES = ("spoiling", "assumptions", "model")
-"""Those that share no work with others."""
+"""Studies that share no work with others."""
 
 
 def refuse_outputs(name: str, folder: Path, *, force: bool) -> None:
-    """Refuse to run a study whose tables or figures are there already or cannot be written.
+    """Refuse to run a study whose tables or figures exist already or cannot be written.
 
     Parameters and errors are those of `run_study`.
     """
@@ -103,21 +103,21 @@ def run_study(
     name
         One of `STUDIES`.
     folder
-        Where to write its table and figures; studies of the paper's networks share what is in ``work`` below it.
+        Folder for its table and figures; studies of the paper's networks share the content of ``work`` below it.
     scale
-        ``small``, minutes on a CPU, or ``paper``, the paper's size.
+        ``small`` takes minutes on a CPU; ``paper`` is the size of the paper.
     seed
-        Of all that is drawn.
+        Seed of all random draws.
     device
-        Where to compute.
+        Device to compute on.
     force
-        Whether tables and figures that exist are replaced; what is kept in ``work`` never is.
+        Whether existing tables and figures are replaced; the content of ``work`` never is.
     progress
-        Told of every stage.
+        Called in every stage.
 
     Returns
     -------
-        The table, for people.
+        The table as text.
 
     Raises
     ------

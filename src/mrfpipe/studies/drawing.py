@@ -1,4 +1,4 @@
-"""Drawing: maps side by side with their differences, and what all figures of studies share."""
+"""Drawing: maps side by side with their differences, and functions that all figures of studies share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from mrfpipe.maps import ParameterMaps
 from mrfpipe.quantities import Parameter
 
 REFERENCE_COLOURS = {"truth": "C0", "match": "C1"}
-"""Colours of numbers, by what they are against."""
+"""Colours of results, by the reference they are compared with."""
 _PANEL = 1.75
 """Width of a map in inches."""
 
@@ -27,11 +27,11 @@ class Column:
     """Maps to draw under one title."""
 
     title: str
-    """What they are."""
+    """Title of the column."""
     maps: ParameterMaps
     """The maps."""
     difference_from: ParameterMaps | None = None
-    """What they are subtracted from; None to draw themselves."""
+    """Maps from which these are subtracted to draw the difference; None to draw the maps themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +39,13 @@ class MapRow:
     """One parameter of one scan, its first slice."""
 
     label: str
-    """What to write beside it."""
+    """Label beside the row."""
     parameter: Parameter
-    """Which parameter."""
+    """Parameter that is drawn."""
     truth: ParameterMaps
-    """Decides the range of the colours and what part of the slice is shown."""
+    """True maps, which determine the range of the colours and the part of the slice that is shown."""
     columns: Sequence[Column]
-    """The maps, as many in every row."""
+    """The maps, the same number in every row."""
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -55,7 +55,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def draw_maps(rows: Sequence[MapRow], title: str, path: Path) -> None:
-    """Draw maps as a PNG, in the windows that pages and pictures of results have."""
+    """Draw maps as a PNG, with the same windows as pages and pictures of results."""
     n_columns = len(rows[0].columns)
     shapes = [row.truth.mask[0][_window(row.truth.mask[0])].shape for row in rows]
     heights = [min(max(y / x, 0.4), 2.0) for y, x in shapes]
@@ -97,7 +97,7 @@ def _draw_row(figure: Figure, line: Sequence[Axes], row: MapRow) -> None:
 
 
 def _window(mask: Bool) -> tuple[slice, slice]:
-    """Rows and columns of the mask and one voxel around it."""
+    """Return the rows and columns of the mask with one voxel around it."""
     inside = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
     rows, columns = (slice(max(0, int(i[0]) - 1), int(i[-1]) + 2) for i in inside)
     return rows, columns

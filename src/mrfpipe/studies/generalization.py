@@ -1,7 +1,7 @@
 """Table 4 and Fig. 9 of Balsiger et al., Med Image Anal 64:101741 (2020), section 3.6: regions unseen in training.
 
-Three other patients are scanned at shoulder, lower abdomen and pelvis, and reconstructed by networks that have seen
-thighs and legs alone.
+Three other patients are scanned at shoulder, lower abdomen and pelvis, and their maps are estimated by networks that
+were trained on thighs and legs only.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from mrfpipe.studies.tables import COLUMNS, alone, beside, csv_line, markdown, p
 from mrfpipe.studies.work import Work
 
 NETWORKS_SHOWN = ("proposed", "oksuz", "fang")
-"""Networks of Table 4, the second and third only where `table2` has trained them."""
+"""Networks of Table 4; the second and third are included only if `table2` has trained them."""
 SETTINGS = "generalization.json"
 OWN_COLUMNS = ("subjects",)
 _MAPS_SHOWN = ("FF", "T1H2O")
@@ -47,7 +47,7 @@ def unseen_rows(work: Work, method: str) -> list[Row]:
 
 
 def format_table(unseen: Sequence[Row], seen: Sequence[Row]) -> str:
-    """Lay R2 out as Markdown, a table a reference: a line a method and kind of subjects, a column a map."""
+    """Format R2 as Markdown: one table per reference, one line per kind of subjects and method, one column per map."""
     parts = [_REMARK]
     for reference in reversed(REFERENCES):  # the paper's first
         lines = []
@@ -64,7 +64,7 @@ def format_table(unseen: Sequence[Row], seen: Sequence[Row]) -> str:
 
 
 def draw(work: Work, path: Path) -> None:
-    """Draw FF and T1H2O of the first patient's three regions by matching and the proposed network, as a PNG."""
+    """Draw FF and T1H2O of the first patient's three regions, from matching and the proposed network, as a PNG."""
     rows = []
     for subject in work.unseen()[: len(UNSEEN_REGIONS)]:
         truth, matched, ours = work.truth(subject), work.maps("match", subject), work.maps("proposed", subject)

@@ -1,7 +1,7 @@
 """Fig. 7 of Balsiger et al., Med Image Anal 64:101741 (2020), section 3.4: how much maps depend on each frame.
 
-The values of one frame are permuted among a scan's voxels, and how much that changes the NRMSE of the proposed
-network's maps is the frame's importance. The sequence stands above it, frame for frame.
+The values of one frame are permuted among a scan's voxels; the resulting change of the NRMSE of the proposed network's
+maps is the frame's importance. The sequence is drawn above it, frame by frame.
 """
 
 import json
@@ -30,7 +30,7 @@ COLUMNS = (
     *(f"{p.name}_{what}" for p in PARAMETERS for what in ("mean", "spread")),
 )
 N_FIRST = 5
-"""Frames after a change of the sequence that the table sets apart."""
+"""Number of frames after a change of the sequence that the table lists separately."""
 _REMARK = (
     "Change of the NRMSE, against matching on the grid, when a frame's values are permuted among voxels: mean over "
     f"frames, times 1000. Frames count from 0. Left of every bar the first {N_FIRST} frames of a part of the sequence "
@@ -60,7 +60,7 @@ def run(folder: Path, work: Work) -> str:
 
 
 def of_subject(work: Work, subject: Subject) -> Double:
-    """Measure the importance of all frames in a subject, or read it. Shape `(frames, maps)`."""
+    """Measure the importance of all frames in a subject, or read it if it is stored. Shape `(frames, maps)`."""
     path = work.folder / "importance" / f"{subject.name}.json"
     if not path.exists():
         model = work.model("proposed")
@@ -82,13 +82,13 @@ def train(sequence: PulseSequence) -> Double:
 
 
 def changes(sequence: PulseSequence) -> Int:
-    """Return the first frame of every part of the sequence with a flip angle, TE and TR of its own."""
+    """Return the first frame of every part of the sequence with constant flip angle, TE and TR."""
     settings = train(sequence)
     return np.flatnonzero(np.r_[True, np.any(settings[1:] != settings[:-1], axis=1)])
 
 
 def format_table(importance: Double, starts: Int) -> str:
-    """Lay the importance out as Markdown, a line a map, a column a part of the sequence."""
+    """Format the importance as Markdown, one line per map, one column per part of the sequence."""
     ends = [*starts[1:].tolist(), len(importance)]
     parts = list(zip(starts.tolist(), ends, strict=True))
     lines = []
@@ -106,7 +106,7 @@ def _cell(value: float, *, is_highest: bool) -> str:
 
 
 def draw(importance: Double, sequence: PulseSequence, title: str, path: Path) -> None:
-    """Draw the sequence and below it the importance of every frame, a panel a map, as a PNG."""
+    """Draw the sequence and below it the importance of every frame, one panel per map, as a PNG."""
     figure = Figure(figsize=(10, 12), layout="constrained")
     panels: Sequence[Axes] = figure.subplots(1 + len(PARAMETERS), 1, sharex=True)
     frames = np.arange(len(importance))

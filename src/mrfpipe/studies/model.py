@@ -1,4 +1,4 @@
-"""The study of the bundled network: what it keeps and what it loses, on phantoms that it has not seen."""
+"""The study of the bundled network: its errors, and how well it preserves lesions, on unseen phantoms."""
 
 from dataclasses import replace
 from functools import partial
@@ -28,19 +28,19 @@ from mrfpipe.studies.tables import UNIT_DIGITS, markdown, publish
 
 N_SUBJECTS = {"small": 4, "paper": 50}
 WIDTH = 4
-"""Voxels along either side of a lesion."""
+"""Side length of a lesion in voxels."""
 STEP = 0.25
-"""By how much a lesion raises T1 of water, in s."""
+"""Increase of T1 of water in a lesion, in s."""
 MOST_LESIONS = 12
 APART = 14
-"""Voxels between the centres of lesions, at least."""
+"""Smallest distance between the centres of lesions in voxels."""
 LEAN = 0.3
-"""Fat fraction that muscle with lesions has at most."""
+"""Largest fat fraction of muscle in which lesions are placed."""
 COLUMNS = ("subject", "method", "map", "unit", "rmse", "region_bias", "spread", "contrast")
 
 
 def run(folder: Path, scale: Literal["small", "paper"], *, seed: int, device: torch.device, progress: Progress) -> str:
-    """Map unseen phantoms by the bundled network and by the matching that it corrects; return the table."""
+    """Map unseen phantoms with the bundled network and with the matching that it corrects; return the table."""
     protocol, model = load_protocol("t1ff"), load_model(shipped_model())
     dictionary = build_dictionary(protocol, model=model.signal_model, device=device)
     advance, lines = progress("test"), []
@@ -57,7 +57,7 @@ def run(folder: Path, scale: Literal["small", "paper"], *, seed: int, device: to
 
 
 def with_lesions(phantom: Phantom, seed: int) -> tuple[Phantom, Byte]:
-    """Put lesions, as of oedema, into lean muscle; return their numbers from 1, too. Shape `(slices, y, x)`."""
+    """Put oedema-like lesions into lean muscle; return also a label image, numbered from 1. Shape `(slices, y, x)`."""
     maps, labels = phantom.maps, np.zeros(phantom.rois.shape, np.uint8)
     t1, half = maps.si["T1H2O"].copy(), WIDTH // 2
     rng = np.random.default_rng(seed)
@@ -73,7 +73,7 @@ def with_lesions(phantom: Phantom, seed: int) -> tuple[Phantom, Byte]:
 
 
 def contrast(maps: ParameterMaps, truth: ParameterMaps, lesions: Byte) -> float:
-    """Return the mean step of T1 of water from what surrounds lesions to all of them, over the true step."""
+    """Return the mean step in T1 of water between lesions and their surroundings, relative to the true step."""
     steps = []
     for s, number in {(s, n) for s, labels in enumerate(lesions) for n in np.unique(labels[labels > 0])}:
         within = lesions[s] == number
@@ -87,7 +87,7 @@ def contrast(maps: ParameterMaps, truth: ParameterMaps, lesions: Byte) -> float:
 
 
 def _lines(maps: ParameterMaps, phantom: Phantom, lesions: Byte) -> list[tuple[str, str, float, float, float, float]]:
-    """Judge maps: errors, mean errors of regions over the range, and how far standard deviations are off."""
+    """Return errors of maps, mean errors of regions relative to the range, and the accuracy of standard deviations."""
     truth, errors, lines = phantom.maps, evaluate(maps, phantom.maps), []
     for p, axis in zip(PARAMETERS, load_protocol("t1ff").grid.values(), strict=True):
         means, counts = region_means(maps, truth, p, phantom.rois), truth.counts(p) & maps.mask

@@ -1,6 +1,6 @@
 """Fig. 3 of Balsiger et al., Med Image Anal 64:101741 (2020): maps of one patient and how far they are from matching.
 
-The paper shows the thigh of a man of 71 with inclusion body myositis; here it is the test subject who is most like him.
+The paper shows the thigh of a man of 71 with inclusion body myositis; here the most similar test subject is shown.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from mrfpipe.studies.tables import COLUMNS, csv_line, metric_table, publish
 from mrfpipe.studies.work import Work
 
 NETWORKS_SHOWN = ("proposed", "oksuz", "fang")
-"""Networks that the figure shows, the second and third only where `table2` has trained them."""
+"""Networks that the figure shows; the second and third are included only if `table2` has trained them."""
 _METRICS = ("NRMSE", "PSNR", "SSIM")
 
 
@@ -32,7 +32,7 @@ def run(folder: Path, work: Work) -> str:
 
 
 def most_alike(subjects: tuple[Subject, ...]) -> Subject:
-    """Return who has most in common with the paper's patient in disease, region and sex, and then in age."""
+    """Return the subject who is most similar to the paper's patient in disease, region and sex, and then in age."""
 
     def distance(subject: Subject) -> tuple[int, float]:
         differs = (subject.disease != "IBM") + (subject.region != "thigh") + (subject.sex != "M")
@@ -42,7 +42,7 @@ def most_alike(subjects: tuple[Subject, ...]) -> Subject:
 
 
 def describe(subject: Subject) -> str:
-    """Say who was scanned where."""
+    """Describe the subject and the scanned region in words."""
     sex = "woman" if subject.sex == "F" else "man"
     return f"{subject.name}, {subject.region} of a {sex} of {subject.age:.0f} ({subject.disease})"
 
@@ -55,7 +55,7 @@ def errors(work: Work, network: str, subject: Subject) -> list[Row]:
 
 
 def draw(work: Work, subject: Subject, networks: list[str], path: Path) -> None:
-    """Draw truth, matching, and every network's maps with their difference from matching, as a PNG."""
+    """Draw true maps, matched maps, and every network's maps with their difference from matching, as a PNG."""
     truth, matched = work.truth(subject), work.maps("match", subject)
     columns = [Column(title="truth", maps=truth), Column(title="matching", maps=matched)]
     for network in networks:

@@ -1,10 +1,10 @@
 """Fig. 6 of Balsiger et al., Med Image Anal 64:101741 (2020), section 3.3: receptive field and number of parameters.
 
-A network is trained for every pair of them and judged, as in the paper, on the validation subjects, since the pair is
-chosen by the outcome.
+A network is trained for every pair of both and, as in the paper, evaluated on the validation subjects, since the
+results serve to choose a pair.
 
-Small scale does not show what the paper found: undersampling is 14-fold and not 69-fold there, voxels are 5 mm wide
-and trainings short, and the smallest receptive fields fit best.
+The small scale does not reproduce the paper's finding: its undersampling is 14-fold instead of 69-fold, voxels are 5 mm
+wide and trainings are short, and the smallest receptive fields fit best.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from mrfpipe.studies.work import Work
 
 SETTINGS = "receptive-field.json"
 STEPS = (32, 24, 16, 8, 4, 0)
-"""Fewer channels from block to block that `fitted` tries, the paper's first."""
+"""Decreases of the number of channels from block to block that `fitted` tries, that of the paper first."""
 OWN_COLUMNS = ("receptive_field", "budget", "n_parameters")
 _REMARK = (
     "T1H2O of validation subjects against matching on the grid, by receptive field and number of parameters. Balsiger "
@@ -42,11 +42,11 @@ class Point:
     receptive_field: int
     """Voxels along y and along x."""
     budget: int
-    """Parameters asked for."""
+    """Requested number of parameters."""
     n_parameters: int
-    """Parameters it has."""
+    """Actual number of parameters."""
     rows: Sequence[Row]
-    """Its numbers over the validation subjects."""
+    """Its results over the validation subjects."""
 
     def value(self, metric: str) -> Row:
         """Return one metric of T1H2O against matching."""
@@ -65,7 +65,7 @@ def run(folder: Path, work: Work) -> str:
 
 
 def train_point(work: Work, receptive_field: int, budget: int) -> Point:
-    """Train the network of a receptive field and a budget, and score it on the validation subjects."""
+    """Train the network for a receptive field and a budget, and score it on the validation subjects."""
     preset = fitted(work.scale.architectures.preset, receptive_field, budget, work.scans.protocol.sequence.n_frames)
     name = f"receptive-field-{receptive_field:02d}-{budget}"
     model = work.fit(name, (preset,), work.split("training"), work.seed)
@@ -76,12 +76,12 @@ def train_point(work: Work, receptive_field: int, budget: int) -> Point:
 
 
 def fitted(preset: Preset, receptive_field: int, budget: int, n_frames: int) -> Preset:
-    """Give a preset a receptive field and a budget, its steps of channels lowered as far as the budget needs.
+    """Set receptive field and budget of a preset, and lower the steps of its channels as far as the budget requires.
 
-    From 1 x 1 to 21 x 21 and from 1 to 5 million parameters the budget is met within 1.1 %: a channel more in each of
-    the 19 layers of 3 x 3 costs 2 % of a million, in the others less.
+    From 1 x 1 to 21 x 21 and from 1 to 5 million parameters, the budget is met within 1.1 %: one more channel in each
+    of the 19 layers of 3 x 3 costs 2 % of a million parameters, in the others less.
 
-    ValueError if blocks of equal width exceed the budget as well.
+    ValueError if even blocks of equal width exceed the budget.
     """
     for step in STEPS:
         changed = replace(
@@ -102,7 +102,7 @@ def fitted(preset: Preset, receptive_field: int, budget: int, n_frames: int) -> 
 
 
 def format_table(points: Sequence[Point]) -> str:
-    """Lay R2 and NRMSE out as Markdown, a line a budget, a column a receptive field."""
+    """Format R2 and NRMSE as Markdown, one line per budget, one column per receptive field."""
     fields = list(dict.fromkeys(p.receptive_field for p in points))
     parts = [_REMARK]
     for metric in ("R2", "NRMSE"):
@@ -120,7 +120,7 @@ def _cell(point: Point, metric: str) -> str:
 
 
 def draw(points: Sequence[Point], path: Path) -> None:
-    """Draw R2 and NRMSE by receptive field and budget as two grids of colours, as a PNG."""
+    """Draw R2 and NRMSE by receptive field and budget as two colour-coded grids, as a PNG."""
     fields = list(dict.fromkeys(p.receptive_field for p in points))
     budgets = list(dict.fromkeys(p.budget for p in points))
     figure = Figure(figsize=(3 + 1.6 * len(fields), 1.7 + 0.7 * len(budgets)), layout="constrained")

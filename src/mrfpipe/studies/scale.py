@@ -1,4 +1,4 @@
-"""Scale: how large the studies of the paper are, from minutes on a CPU to the paper's own size."""
+"""Scale: the size of the paper's studies, from minutes on a CPU to the original size."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,26 +11,27 @@ from mrfpipe.studies.search import Search, Stages
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architectures:
-    """Networks of the study of the receptive field: every receptive field with every budget."""
+    """Networks of the receptive-field study: every receptive field with every budget."""
 
     receptive_fields: tuple[int, ...]
     """Voxels along y and along x."""
     budgets: tuple[int, ...]
     """Numbers of parameters."""
     preset: Preset
-    """All else about them; steps of channels are lowered where a budget is too small for them."""
+    """All other settings; steps of channels are lowered where a budget is too small for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subsets:
-    """Trainings of the study of the training's size: every number of subjects so many times."""
+    """Trainings of the training-size study: several repeats for every number of subjects."""
 
     sizes: tuple[int, ...]
     """Numbers of subjects."""
     n_repeats: int
-    """Draws of subjects, each with a training of its own."""
+    """Number of random draws of subjects, each with a separate training."""
     n_epochs: int
-    """Epochs with all training subjects; with fewer in inverse proportion more, so that all take as many steps."""
+    """Epochs with all training subjects; fewer subjects get more epochs in inverse proportion, so that all trainings
+    have equally many steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,40 +39,40 @@ class Scale:
     """How large the studies are."""
 
     protocol: str
-    """Name of the protocol that is scanned by."""
+    """Name of the protocol of the scans."""
     matrix: int
     """Voxels along x and along y."""
     n_subjects: int
     """Subjects; splits have 94 : 20 : 50 of them."""
     n_slices: int
-    """Slices of each."""
+    """Slices per subject."""
     n_coils: int
     """Receive coils."""
     stages: Mapping[str, Stages]
-    """Stages of every network's training; inputs and learning rates are the search's if there is one."""
+    """Stages of every network's training; a search, if there is one, replaces inputs and learning rates."""
     search: Search | None
-    """What of them is tried, to choose by the validation subjects; None to train them as they are."""
+    """Inputs and learning rates to try and choose from by the validation subjects; None to train as in `stages`."""
     architectures: Architectures
-    """What the study of the receptive field trains."""
+    """Networks that the receptive-field study trains."""
     subsets: Subsets
-    """What the study of the training's size trains."""
+    """Trainings of the training-size study."""
     n_permuted: int
-    """Test subjects whose frames are permuted."""
+    """Number of test subjects whose frames are permuted."""
     n_unseen: int
-    """Patients whose unseen regions are scanned."""
+    """Number of patients whose unseen regions are scanned."""
 
     def shared(self) -> dict[str, object]:
-        """Return what the scans and networks that all studies share depend on, by name."""
+        """Return the settings, by name, on which the scans and networks that all studies share depend."""
         names = ("matrix", "n_subjects", "n_slices", "n_coils", "stages", "search")
         return {name: value for name, value in asdict(self).items() if name in names}
 
 
 def _small_stages() -> dict[str, Stages]:
-    """Networks as published but the proposed, which has fewer parameters; all learn the same and go through as much.
+    """Return networks as published, except for the proposed one with fewer parameters, all trained on the same data.
 
-    Every one goes through the data 36 times, that of two stages 18 times in each, in steps of about 430 voxels of
-    tissue: 12 patches of 8 x 8, small since batch normalisation takes the mean out of a batch, or one of 64 x 64 where
-    the receptive field wants it. All maps weigh alike, and each counts where its parameter does.
+    Each network makes 36 passes over the data, the one with two stages 18 in each, in steps of about 430 tissue voxels:
+    12 patches of 8 x 8, which are small because batch normalisation subtracts the mean of a batch, or one patch of
+    64 x 64 where the receptive field requires it. All maps have equal weight, and each counts where its parameter does.
     """
 
     def trained(preset: Preset, n_epochs: int = 36, patch_size: int = 8, batch_size: int = 12) -> Preset:
@@ -87,7 +88,7 @@ def _small_stages() -> dict[str, Stages]:
 
     features, unet = METHODS["fang"]
     return {
-        # Frames are many more inputs than coefficients, and want more parameters.
+        # Frames are many more inputs than coefficients and need more parameters.
         "proposed": (trained(replace(PRESETS["small"], n_parameters=200_000)),),
         **{name: (trained(METHODS[name][0]),) for name in ("hoppe", "cohen", "oksuz")},
         "fang": (trained(features, 18), trained(unet, 18, patch_size=64, batch_size=1)),
@@ -107,7 +108,7 @@ SCALES = {
         architectures=Architectures(
             receptive_fields=(1, 3, 5, 9),
             budgets=(60_000, 120_000),
-            # Nine non-linearities are the fewest of which four blocks, of 9 x 9, have a layer each and one is left.
+            # One non-linearity for each of the four temporal and four spatial blocks of 9 x 9, and one more.
             preset=replace(_SMALL["proposed"][0], n_nonlinearities=9, n_epochs=50),
         ),
         subsets=Subsets(sizes=(2, 4, 8, 16), n_repeats=1, n_epochs=36),
@@ -132,6 +133,6 @@ SCALES = {
         n_unseen=3,
     ),
 }
-"""``small``: minutes on a CPU, with a smaller network in the place of the proposed; ``paper``: the paper's numbers of
-subjects, slices and epochs, for a GPU and days, with about 100 GB of memory and of disk, and never run so far. Its
-learning rates are not chosen by validation as in the paper, but the presets'."""
+"""``small`` takes minutes on a CPU and has a smaller version of the proposed network. ``paper`` has the paper's numbers
+of subjects, slices and epochs; it needs a GPU for days and about 100 GB of memory and of disk, and has not been run so
+far. Its learning rates are those of the presets, not chosen by validation as in the paper."""

@@ -1,4 +1,4 @@
-"""The scans that studies are made from: phantoms, reconstructed and matched, each kept when it is made."""
+"""The scans that studies are based on: phantoms, reconstructed and matched; all results are kept on disk."""
 
 import json
 from collections.abc import Mapping
@@ -25,13 +25,14 @@ from mrfpipe.protocol import Protocol
 from mrfpipe.run.record import Record
 
 MATCHINGS = {"match": False, "match-refined": True}
-"""Dictionary matching: whether estimates leave the grid, by name. On the grid is as published."""
+"""Ways of dictionary matching by name: whether estimates are refined between grid points. The paper has no refinement.
+"""
 
 
 def claim(path: Path, settings: Mapping[str, object]) -> None:
-    """Say in a file what its folder, or a part of it, was made with, and refuse it if that is something else.
+    """Write the settings of a folder, or of a part of it, to a file, or check that an existing file has the same ones.
 
-    MismatchError if the file is there with other settings.
+    MismatchError if the file exists with other settings.
     """
     text = json.dumps(settings, indent=1, sort_keys=True)
     if not path.exists():
@@ -43,7 +44,7 @@ def claim(path: Path, settings: Mapping[str, object]) -> None:
 
 
 class ScannedCohort:
-    """A cohort's truth, frames and matched maps, kept in a folder; what is there is read and not made again."""
+    """A cohort's true maps, frames and matched maps, kept in a folder; existing files are read and not made again."""
 
     def __init__(
         self, cohort: Cohort, protocol: Protocol, *, n_slices: int, n_coils: int, folder: Path, device: torch.device
@@ -56,7 +57,7 @@ class ScannedCohort:
         return subject.as_scanned(self.protocol.sequence, self._n_slices)
 
     def make(self, subject: Subject) -> None:
-        """Scan a subject and reconstruct the frames, unless they are there."""
+        """Scan a subject and reconstruct the frames, unless their file exists."""
         path, record = self._frames_path(subject), Record(command=["study"], seed=subject.seed)
         if not path.exists():
             raw = scan(
@@ -67,12 +68,12 @@ class ScannedCohort:
             save_frames(series, path, protocol=self.protocol, provenance=provenance)
 
     def series(self, subject: Subject) -> FrameSeries:
-        """Read the frames of a subject, made before or now."""
+        """Read the frames of a subject, which are made first if necessary."""
         self.make(subject)
         return load_frames(self._frames_path(subject))
 
     def matched(self, subject: Subject, matching: str) -> ParameterMaps:
-        """Match a subject's frames in one of the ways of `MATCHINGS`, or read the maps."""
+        """Match a subject's frames in one of the ways of `MATCHINGS`, or read the maps if they are stored."""
         if not self.kept(matching, subject):
             record = Record(command=["study"])
             found, _ = match_series(
@@ -82,21 +83,21 @@ class ScannedCohort:
         return self.load(matching, subject)
 
     def kept(self, method: str, subject: Subject) -> bool:
-        """Whether the maps of a subject by a method were kept."""
+        """Return whether the maps of a subject by a method are stored."""
         return self._maps_path(method, subject).exists()
 
     def load(self, method: str, subject: Subject) -> ParameterMaps:
-        """Read the maps of a subject by a method; InputError if they were not kept."""
+        """Read the maps of a subject by a method; InputError if they are not stored."""
         return load_maps(self._maps_path(method, subject))
 
     def keep(self, maps: ParameterMaps, method: str, subject: Subject, record: Record) -> None:
-        """Write the maps of a subject by a method, and the record that began with it."""
+        """Write the maps of a subject by a method, with provenance from the record of the work."""
         save_maps(maps, self._maps_path(method, subject), self._provenance(method, record), force=True)
 
     def check_memory(self, n_subjects: int) -> None:
-        """Refuse to hold the frames of more subjects at once than there is memory for.
+        """Check that the frames of `n_subjects` subjects fit into memory at once.
 
-        ResourceError if there is less memory than they take.
+        ResourceError if they do not.
         """
         sequence = self.protocol.sequence
         n_bytes = 8 * n_subjects * self._n_slices * sequence.n_frames * sequence.matrix**2

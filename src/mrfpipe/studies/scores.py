@@ -1,4 +1,4 @@
-"""Scores of a method on subjects, as Table 2 has them, and the file that keeps them."""
+"""Scores of a method on subjects, as in Table 2, and their file."""
 
 import json
 import math
@@ -18,15 +18,15 @@ from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.published import Figure, published
 
 Published = Callable[[str, str, str], Figure | None]
-"""Looks a figure of the paper up, by method, metric and map."""
+"""Looks up a number of the paper by method, metric and map."""
 Reference = Literal["truth", "match"]
 REFERENCES: tuple[Reference, ...] = ("truth", "match")
-"""What maps are compared with: what the phantom was made of, or matching on the grid, the paper's reference."""
+"""References that maps are compared with: the phantom's true maps, or matching on the grid, as in the paper."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectScore:
-    """How far one map of one subject is from a reference. A metric that is not defined is NaN."""
+    """Difference of one map of one subject from a reference. A metric that is not defined is NaN."""
 
     subject: str
     """Name of the subject."""
@@ -35,9 +35,9 @@ class SubjectScore:
     map: str
     """Name of the map in files."""
     nrmse: float
-    """Root mean square error over the range of the reference."""
+    """Root mean square error divided by the range of the reference."""
     psnr: float
-    """In dB."""
+    """Peak signal-to-noise ratio in dB."""
     ssim: float
     """Mean structural similarity."""
     estimates: tuple[float, ...]
@@ -48,7 +48,7 @@ class SubjectScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One number over subjects beside the paper's."""
+    """One result over all subjects, with that of the paper."""
 
     reference: str
     """One of `REFERENCES`."""
@@ -59,13 +59,13 @@ class Row:
     method: str
     """Name of the method."""
     mean: float
-    """Mean over the subjects for which it is defined; of R2, that over the regions of all subjects."""
+    """Mean over the subjects for which the metric is defined; for R2, its value over the regions of all subjects."""
     spread: float | None
     """Standard deviation over the subjects; None for R2."""
     n: int
-    """Subjects, or regions for R2."""
+    """Number of subjects, or of regions for R2."""
     paper: Figure | None
-    """The paper's figure, which is against matching on real scans; None for a method that it does not have."""
+    """The paper's number, against matching on real scans; None for a method that is not in the paper."""
 
 
 def score(
@@ -89,7 +89,7 @@ def score(
 
 
 def summarise(method: str, scores: Sequence[SubjectScore], paper: Published = published) -> list[Row]:
-    """Average a method's scores over subjects, and find R2 over the regions of all of them together."""
+    """Average a method's scores over subjects, and compute R2 over the regions of all subjects together."""
     rows = []
     for reference in dict.fromkeys(s.reference for s in scores):
         for name in (p.name for p in PARAMETERS):
@@ -125,7 +125,7 @@ def _over_subjects(values: list[float]) -> tuple[float, float, int]:
 
 
 def save_scores(scores: Sequence[SubjectScore], path: Path) -> None:
-    """Write scores as JSON; what is not finite is null."""
+    """Write scores as JSON; values that are not finite become null."""
     content = [{key: plain(value) for key, value in asdict(s).items()} for s in scores]
     write_text(path, json.dumps(content, allow_nan=False, indent=1))
 

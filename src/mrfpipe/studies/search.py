@@ -1,7 +1,7 @@
-"""Search: what is tried of every network, the same for all, of which the best by the validation subjects is taken.
+"""Search: inputs and learning rates that are tried for every network; the best on the validation subjects is used.
 
-A comparison is fair where nobody's network is tuned and the others' are not. Every trial is a whole training: what is
-ahead after a short one, often the coefficients or the higher rate, need not be ahead in the end.
+For a fair comparison, all networks are tuned to the same extent. Every trial is a complete training: settings that lead
+after a short one, often coefficients or the higher learning rate, need not lead in the end.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,50 +13,50 @@ from mrfpipe.learning.presets import Preset
 Stages = tuple[Preset, ...]
 """Stages of a network's training, first to last."""
 ANNEALED = 0.01
-"""Learning rate at the end of a trial as a share of the one at its start."""
+"""Learning rate at the end of a trial as a fraction of the one at its start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trial:
-    """A training and what came of it."""
+    """A training and its result."""
 
     stages: Stages
-    """How it was trained."""
+    """Stages of the training."""
     model: TrainedModel
-    """The network, of the epoch that fits the validation subjects best."""
+    """The network after the epoch that fits the validation subjects best."""
 
     @property
     def rank(self) -> int | None:
-        """Coefficients that the network reads; None for frames."""
+        """Number of coefficients that the network reads; None for frames."""
         return self.stages[-1].rank
 
     @property
     def learning_rate(self) -> float:
-        """Adam's at the start."""
+        """Adam's learning rate at the start."""
         return self.stages[-1].learning_rate
 
     @property
     def r2(self) -> float:
-        """Mean R2 of the maps of the validation subjects."""
+        """Mean explained variance of the maps of the validation subjects (`mrfpipe.learning.validation`)."""
         return float(self.model.record["r2"])
 
     @property
     def seconds(self) -> float:
-        """Time that its epochs took."""
+        """Duration of its epochs in s."""
         return float(self.model.record["seconds"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What is tried: every input at the first learning rate, then the better input at the others."""
+    """The trials: every input at the first learning rate, then the better input at the others."""
 
     ranks: tuple[int | None, ...]
-    """Coefficients that the network reads; None for frames."""
+    """Numbers of coefficients that the network reads; None for frames."""
     learning_rates: tuple[float, ...]
-    """Adam's at the start, which falls to `ANNEALED` of it."""
+    """Adam's learning rates at the start; each falls to the fraction `ANNEALED` of itself."""
 
     def run(self, stages: Stages, attempt: Callable[[Stages], Trial]) -> tuple[Trial, ...]:
-        """Try a network's stages with inputs and rates; as many trials for every network."""
+        """Train a network's stages with the inputs and learning rates; every network gets equally many trials."""
 
         def changed(rank: int | None, rate: float) -> Stages:
             final = ANNEALED * rate
@@ -69,5 +69,5 @@ class Search:
 
 
 def best(trials: Sequence[Trial]) -> Trial:
-    """Return the trial that explains most, the first of those that explain as much."""
+    """Return the trial that explains most variance; the first one if several are equal."""
     return max(trials, key=lambda trial: trial.r2)

@@ -1,6 +1,6 @@
 """Fig. 5 of Balsiger et al., Med Image Anal 64:101741 (2020), section 3.2: how blurry the maps of every method are.
 
-The measure is the share of a map's energy in high spatial frequencies, for several thresholds of what is high.
+The measure is the fraction of a map's energy at spatial frequencies above a threshold, for several thresholds.
 """
 
 from collections.abc import Sequence
@@ -30,20 +30,20 @@ _REMARK = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Share of the energy of one map in high frequencies."""
+    """Fraction of the energy of one map at high spatial frequencies."""
 
     map: str
     """Name of the map in files."""
     method: str
     """Name of the method, or ``truth``."""
     threshold: float
-    """Share of the highest frequency."""
+    """Threshold as a fraction of the highest frequency."""
     mean: float
     """Mean over slices of all subjects."""
     spread: float
     """Standard deviation; NaN for a single slice."""
     n: int
-    """Slices."""
+    """Number of slices."""
 
 
 def run(folder: Path, work: Work) -> str:
@@ -55,7 +55,7 @@ def run(folder: Path, work: Work) -> str:
 
 
 def measure(work: Work, methods: Sequence[str]) -> list[Share]:
-    """Measure the maps of all test subjects, of every method over the voxels that all methods have."""
+    """Measure the maps of all test subjects and methods over the voxels that all methods have."""
     energies: dict[tuple[str, str], list[Double]] = {}
     for subject in work.split("testing"):
         maps = {method: _maps(work, method, subject) for method in methods}
@@ -79,7 +79,7 @@ def _maps(work: Work, method: str, subject: Subject) -> ParameterMaps:
 
 
 def format_table(shares: Sequence[Share]) -> str:
-    """Lay the shares out as Markdown, a table a map, a line a method."""
+    """Format the fractions as Markdown, one table per map, one line per method."""
     parts = [_REMARK]
     for parameter in PARAMETERS:
         of_map = [s for s in shares if s.map == parameter.name]
@@ -97,7 +97,7 @@ def _cell(share: Share) -> str:
 
 
 def draw(shares: Sequence[Share], path: Path) -> None:
-    """Draw the shares as bars, a panel a map, as a PNG."""
+    """Draw the fractions as bars, one panel per map, as a PNG."""
     methods = list(dict.fromkeys(s.method for s in shares))
     figure = Figure(figsize=(15, 4.2), layout="constrained")
     width = 0.85 / len(methods)

@@ -1,8 +1,8 @@
-"""What the signal models disagree by, in signals and in maps.
+"""Differences between the signal models, in signals and in maps.
 
-Voxels are drawn evenly over the inner part of the protocol's grid. Each is simulated by one model, without noise, and
-matched with the dictionary of another; where both are the same, what is left is the error of the grid itself. This is
-done for several increments of the RF phase, without and with slice profile.
+Voxels are drawn uniformly over the inner part of the protocol's grid. Each is simulated by one model, without noise,
+and matched with the dictionary of another; if both models are the same, the remaining error is that of the grid. This
+is done for several increments of the RF phase, without and with slice profile.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from mrfpipe.studies.tables import ERROR_COLUMNS, bias_and_rmse, markdown, write
 INCREMENTS_DEG = (0.0, 50.0, 117.0)
 """Increments of the RF phase: none, the protocol's, and the one of Zur et al. (Magn Reson Med 21:251, 1991)."""
 INNER = 0.8
-"""Share of each grid axis, around its middle, that voxels are drawn from, so that errors to either side show."""
+"""Fraction of each grid axis, around its middle, that voxels are drawn from, so that errors in both directions show."""
 N_VOXELS = {"small": 200, "paper": 4000}
 """Voxels at each scale."""
 PROTOCOLS = {"small": "t1ff-small", "paper": "t1ff"}
@@ -46,7 +46,7 @@ _PAIRS: tuple[tuple[Spoiling, Spoiling], ...] = (
     ("bloch", "epg"),
     ("bloch", "spoiled"),
 )
-"""Model of the signals, model of the dictionary."""
+"""Pairs of the model of the signals and the model of the dictionary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +56,13 @@ class Comparison:
     increment_deg: float
     """Increment of the RF phase in degrees."""
     signals: SignalModel
-    """What simulated the voxels."""
+    """Model that simulates the voxels."""
     dictionary: SignalModel
-    """What simulated the dictionary."""
+    """Model that simulates the dictionary."""
     difference: float
-    """Median over voxels of the norm of the difference between both models' signals, relative to the first's."""
+    """Norm of the difference between both models' signals, relative to the norm of the first: median over voxels."""
     difference_95: float
-    """95th percentile of the same."""
+    """95th percentile of the same difference."""
     bias: dict[str, float]
     """Mean error of each map, keyed by name, in file units."""
     rmse: dict[str, float]
@@ -87,9 +87,9 @@ def compare_models(
     device: torch.device | None = None,
     progress: Steps = UNTOLD,
 ) -> list[Comparison]:
-    """Match every model's signals with the dictionaries of others, for each of `INCREMENTS_DEG`.
+    """Match the signals of each model with the dictionaries of other models, for each of `INCREMENTS_DEG`.
 
-    Which voxels count, `mrfpipe.maps.ParameterMaps.counts` says; `progress` is told of comparisons.
+    Voxels count according to `mrfpipe.maps.ParameterMaps.counts`; `progress` is called after every comparison.
     """
     truth = draw_voxels(protocol, n_voxels, seed)
     comparisons: list[Comparison] = []
@@ -101,7 +101,7 @@ def compare_models(
 
 
 def draw_voxels(protocol: Protocol, n_voxels: int, seed: int) -> dict[str, Double]:
-    """Draw the parameters of voxels evenly over the `INNER` part of the grid. Shape `(voxels)` each, in SI units."""
+    """Draw the parameters of voxels uniformly over the `INNER` part of the grid, in SI units. Shape `(voxels)` each."""
     rng = np.random.default_rng(seed)
 
     def drawn(axis: Double) -> Double:
@@ -112,13 +112,13 @@ def draw_voxels(protocol: Protocol, n_voxels: int, seed: int) -> dict[str, Doubl
 
 
 def _played(protocol: Protocol, increment_deg: float) -> Protocol:
-    """Give all trains another increment of the RF phase."""
+    """Return the protocol with another increment of the RF phase in all trains."""
     sequence = protocol.sequence.with_blocks(Excitations, rf_spoiling_increment=float(np.deg2rad(increment_deg)))
     return replace(protocol, sequence=sequence)
 
 
 def _pairs() -> Iterator[tuple[SignalModel, SignalModel]]:
-    """All pairs without slice profile, all with it, and signals with it matched by a dictionary that has none."""
+    """Yield all pairs without slice profile, all with it, and signals with it paired with dictionaries without it."""
     for slice_profile in (False, True):
         for signals, dictionary in _PAIRS:
             yield (
@@ -132,7 +132,7 @@ def _pairs() -> Iterator[tuple[SignalModel, SignalModel]]:
 def _compared(
     protocol: Protocol, increment: float, truth: dict[str, Double], device: torch.device | None
 ) -> Iterator[Comparison]:
-    """Match the signals of every pair of models, each simulated once."""
+    """Match the signals of every pair of models; the signals of each model are simulated once."""
 
     @cache
     def simulated(model: SignalModel) -> Complex:
@@ -159,7 +159,7 @@ def _compared(
 
 
 def format_comparisons(comparisons: list[Comparison]) -> str:
-    """Lay comparisons out as a table for people: bias and, in parentheses, RMSE of the maps."""
+    """Format comparisons as a readable table: bias and, in parentheses, RMSE of the maps."""
     shown = {"FF": ".3f", "T1H2O": ".1f", "B1": ".3f", "df": ".1f"}
     headings = {p.name: p.heading for p in PARAMETERS}
     header = ["RF phase", "signals", "dictionary", "difference", *(headings[name] for name in shown)]
@@ -181,7 +181,7 @@ def format_comparisons(comparisons: list[Comparison]) -> str:
 
 
 def write_comparisons(comparisons: list[Comparison], path: Path) -> None:
-    """Write comparisons as CSV, one a row, with all five maps."""
+    """Write comparisons as CSV, one per row, with all five maps."""
     lines = [
         (
             *(c.increment_deg, c.signals, c.dictionary, c.difference, c.difference_95),
@@ -194,7 +194,7 @@ def write_comparisons(comparisons: list[Comparison], path: Path) -> None:
 
 
 def draw_comparisons(protocol: Protocol, comparisons: list[Comparison], path: Path) -> None:
-    """Draw a muscle's signals by all models, and what the dictionary's model does to the maps, as a PNG."""
+    """Draw the signals of muscle by all models, and the bias of maps for each pair of models, as a PNG."""
     figure = Figure(figsize=(13, 9), layout="constrained")
     axes = figure.subplot_mosaic("SSSDDD;TTFFBB", height_ratios=(4, 5))
     panels = {"T1H2O": axes["T"], "FF": axes["F"], "B1": axes["B"]}
@@ -210,7 +210,7 @@ def draw_comparisons(protocol: Protocol, comparisons: list[Comparison], path: Pa
 
 
 def _draw_signals(top: Axes, difference: Axes, protocol: Protocol) -> None:
-    """Draw the magnitude of the muscle's signal frame by frame, and how far the models are from ideal spoiling."""
+    """Draw the magnitude of the muscle's signal frame by frame, and the models' difference from ideal spoiling."""
     voxel = {name: np.array([value]) for name, value in MUSCLE.items()}
     ideal = np.abs(fingerprints(protocol, voxel)[0])
     top.plot(ideal, color="0.7", linewidth=4, label="spoiled")
@@ -235,7 +235,7 @@ def _draw_signals(top: Axes, difference: Axes, protocol: Protocol) -> None:
 
 
 def _draw_biases(axes: Axes, comparisons: list[Comparison], name: str) -> None:
-    """Draw the bias of one map for every pair of models, a bar an increment."""
+    """Draw the bias of one map for every pair of models, one bar per increment."""
     pairs = list(dict.fromkeys((c.signals, c.dictionary) for c in comparisons))
     for number, increment in enumerate(INCREMENTS_DEG):
         biases = {(c.signals, c.dictionary): c.bias[name] for c in comparisons if c.increment_deg == increment}

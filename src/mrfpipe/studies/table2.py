@@ -1,8 +1,8 @@
 """Table 2 of Balsiger et al., Med Image Anal 64:101741 (2020): the proposed network, the published ones, and matching.
 
-Every network is trained on the training subjects and chosen by those for validation. When all are chosen, the maps of
-the test subjects are compared with the truth, which the paper did not have, and with matching on the grid, which was
-its reference. The table says what each network was given to learn by.
+Every network is trained on the training subjects and selected on the validation subjects. When all are selected, the
+maps of the test subjects are compared with the truth, which the paper did not have, and with matching on the grid, the
+paper's reference. The table also describes how each network was trained.
 """
 
 import math
@@ -49,15 +49,15 @@ def networks() -> list[str]:
 def compare_methods(work: Work) -> list[Row]:
     """Score all networks and matching on the test subjects, by method, reference, map and metric."""
     for network in networks():
-        work.model(network)  # all are chosen before a test subject is looked at
+        work.model(network)  # all are selected before any test subject is used
     work.prepare(work.split("testing"))
     return [row for method in ALL_METHODS for row in summarise(method, work.test_scores(method))]
 
 
 def format_table(rows: Sequence[Row], trainings: str) -> str:
-    """Lay the numbers out as Markdown, a table a reference, with the paper's figures in parentheses.
+    """Format the results as Markdown, one table per reference, with the paper's numbers in parentheses.
 
-    Below them is what `trainings` says of how the networks were trained.
+    `trainings`, which describes how the networks were trained, is added below.
     """
     parts = [_REMARK]
     for reference in REFERENCES:
@@ -68,7 +68,7 @@ def format_table(rows: Sequence[Row], trainings: str) -> str:
 
 
 def order_table(rows: Sequence[Row]) -> str:
-    """Lay the order of the networks out as Markdown, by the NRMSE of every map, beside the paper's."""
+    """Format the ranking of the networks by the NRMSE of every map as Markdown, beside that of the paper."""
     lines = []
     for parameter in PARAMETERS:
         errors = {
@@ -83,7 +83,7 @@ def order_table(rows: Sequence[Row]) -> str:
 
 
 def _cells(line: Sequence[Row]) -> list[str]:
-    """Write the numbers of all methods, of one metric and map."""
+    """Format the results of all methods for one metric and map."""
     sign = -1 if line[0].metric == "NRMSE" else 1
     best = max((sign * row.mean for row in line if row.paper is not None and not math.isnan(row.mean)), default=None)
     cells = []
@@ -95,7 +95,7 @@ def _cells(line: Sequence[Row]) -> list[str]:
 
 
 def draw_nrmse(rows: Sequence[Row], path: Path) -> None:
-    """Draw the NRMSE of every map and method, against both references, and the paper's, as a PNG."""
+    """Draw the NRMSE of every map and method against both references, with the paper's values, as a PNG."""
     methods = list(dict.fromkeys(row.method for row in rows))
     figure = Figure(figsize=(14, 0.42 * len(methods) + 1.7), layout="constrained")
     panels = figure.subplots(1, len(PARAMETERS), sharey=True)
@@ -130,7 +130,7 @@ def _draw_panel(axes: Axes, rows: Sequence[Row], methods: Sequence[str]) -> None
 
 
 def draw_methods(work: Work, path: Path) -> None:
-    """Draw the first test subject's maps, the truth and all methods', as a PNG."""
+    """Draw the first test subject's true maps and those of all methods, as a PNG."""
     subject = work.split("testing")[0]
     truth = work.truth(subject)
     columns = [Column(title="truth", maps=truth)]

@@ -1,4 +1,4 @@
-"""Tables of studies for people and machines: Markdown and CSV, and the numbers of `scores` in them."""
+"""Tables of studies as Markdown for readers and as CSV for programs, including the results of `scores`."""
 
 import csv
 import math
@@ -16,11 +16,11 @@ from mrfpipe.studies.scores import Row
 COLUMNS = ("reference", "metric", "map", "method", "mean", "spread", "n", "paper_mean", "paper_spread")
 """Columns of `Row` in a CSV file; empty where there is no number."""
 DIGITS = {"NRMSE": 3, "PSNR": 1, "SSIM": 3, "R2": 3}
-"""Decimals of metrics."""
+"""Number of decimals by metric."""
 ERROR_COLUMNS = tuple(f"{what}_{p.name}_{p.unit}".removesuffix("_1") for p in PARAMETERS for what in ("bias", "rmse"))
-"""Columns of what `bias_and_rmse` gives, map by map."""
+"""Columns for the results of `bias_and_rmse`, map by map."""
 UNIT_DIGITS = {"1": 3, "ms": 1, "Hz": 2}
-"""Decimals of values by their unit."""
+"""Number of decimals by unit."""
 
 
 def write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
@@ -40,16 +40,16 @@ def publish(stem: Path, columns: Sequence[str], lines: Iterable[Sequence[object]
 
 
 def csv_line(row: Row) -> tuple[object, ...]:
-    """Return the values of a row by `COLUMNS`."""
+    """Return the values of a row in the order of `COLUMNS`."""
     return row.reference, row.metric, row.map, row.method, row.mean, row.spread, row.n, *(row.paper or (None, None))
 
 
 def bias_and_rmse(
     found: Mapping[str, Double], truth: Mapping[str, Double]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return mean and root mean square error of every map where it counts, in file units, by the map's name.
+    """Return mean and root mean square error of every map where it counts, in file units, keyed by the map's name.
 
-    Parameters of voxels are by name in SI units. Shape `(voxels)` each.
+    `found` and `truth` hold the parameters of voxels by name, in SI units. Shape `(voxels)` each.
     """
     errors = {p.name: ((found[p.name] - truth[p.name]) * p.scale)[p.counts_where(truth)] for p in PARAMETERS}
     return (
@@ -59,13 +59,13 @@ def bias_and_rmse(
 
 
 def markdown(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Lay a table out as Markdown."""
+    """Format a table as Markdown."""
     rows = [columns, ["---"] * len(columns), *lines]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def pair(mean: float, spread: float | None, digits: int) -> str:
-    """Write a mean and, if there is one, its spread; a mean that is not defined is ``-``."""
+    """Format a mean and, if there is one, its standard deviation; an undefined mean is ``-``."""
     if math.isnan(mean):
         return "-"
     no_spread = spread is None or math.isnan(spread)
@@ -73,12 +73,12 @@ def pair(mean: float, spread: float | None, digits: int) -> str:
 
 
 def alone(row: Row) -> str:
-    """Write a number without the paper's."""
+    """Format a result without that of the paper."""
     return pair(row.mean, row.spread, DIGITS[row.metric])
 
 
 def beside(row: Row) -> str:
-    """Write a number and, in parentheses, the paper's if it has one."""
+    """Format a result with that of the paper, if there is one, in parentheses."""
     return alone(row) if row.paper is None else f"{alone(row)} ({pair(*row.paper, DIGITS[row.metric])})"
 
 
@@ -87,9 +87,9 @@ def metric_table(
     metrics: Sequence[str] = METRICS,
     cells: Callable[[Sequence[Row]], list[str]] | None = None,
 ) -> str:
-    """Lay numbers against one reference out as Markdown: a line a metric and map, a column a method.
+    """Format results against one reference as Markdown: one line per metric and map, one column per method.
 
-    `cells` writes the numbers of one line; they are written as by `beside` if not given.
+    `cells` formats the results of one line; by default each is formatted by `beside`.
     """
     lines = []
     for metric in metrics:

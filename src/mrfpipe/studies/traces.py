@@ -1,4 +1,4 @@
-"""Traces: the checkpoints and logs of a training that is under way, a file a stage, beside where its result goes."""
+"""Traces: the checkpoints and logs of a running training, one file per stage, beside the path of its result."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ class Traces:
     """The traces of one training."""
 
     path: Path
-    """Where its result goes; traces have its name and an ending."""
+    """Path of the result; traces have the same name with an additional ending."""
 
     @property
     def checkpoint(self) -> Path:
@@ -26,16 +26,16 @@ class Traces:
         return self.path.with_name(f"{self.path.name}.log")
 
     def best_r2(self) -> float:
-        """Return the mean R2 of the validation maps at the best epoch of the last stage."""
+        """Return the mean explained variance of the validation maps at the best epoch of the last stage."""
         *_, last = _lines(self.log)
         return float(last["validation"]["best"])
 
     def seconds(self) -> float:
-        """Return how long the epochs of all stages took together."""
+        """Return the total duration of the epochs of all stages in s."""
         return float(sum(line["seconds"] for log in self._all(self.log) for line in _lines(log)))
 
     def remove(self) -> None:
-        """Delete them when the training is done."""
+        """Delete the checkpoints and logs after the training."""
         for path in list(chain(self._all(self.checkpoint), self._all(self.log))):
             path.unlink()
 

@@ -1,7 +1,7 @@
 """Fig. 8 of Balsiger et al., Med Image Anal 64:101741 (2020), section 3.5: how many subjects the training needs.
 
-The proposed network is trained on random subsets of the training subjects and judged on the test subjects. All
-trainings take as many steps, which the paper does not say of its own, so that it is data that they differ by.
+The proposed network is trained on random subsets of the training subjects and evaluated on the test subjects. All
+trainings have equally many steps, so that they differ only in their data; the paper does not say so of its trainings.
 """
 
 from collections.abc import Sequence
@@ -37,11 +37,11 @@ class Training:
     """A training on some subjects and its scores."""
 
     size: int
-    """Training subjects."""
+    """Number of training subjects."""
     repeat: int
-    """Number of the draw, from 1."""
+    """Number of the random draw, from 1."""
     rows: Sequence[Row]
-    """Its numbers over the test subjects."""
+    """Its results over the test subjects."""
 
 
 def run(folder: Path, work: Work) -> str:
@@ -56,7 +56,7 @@ def run(folder: Path, work: Work) -> str:
 
 
 def train_subset(work: Work, size: int, repeat: int) -> Training:
-    """Train the proposed network on a draw of the training subjects, and score it on the test subjects."""
+    """Train the proposed network on a random subset of the training subjects, and score it on the test subjects."""
     everybody = work.split("training")
     n_epochs = round(work.scale.subsets.n_epochs * len(everybody) / size)
     stages = tuple(replace(preset, n_epochs=n_epochs) for preset in best(work.trials("proposed")).stages)
@@ -67,13 +67,13 @@ def train_subset(work: Work, size: int, repeat: int) -> Training:
 
 
 def draw_subset(subjects: Sequence[Subject], size: int, repeat: int, seed: int) -> tuple[Subject, ...]:
-    """Draw subjects at random, in their order; ValueError if there are not as many."""
+    """Draw `size` subjects at random and keep their order; ValueError if there are fewer."""
     chosen = np.random.default_rng([seed, size, repeat]).choice(len(subjects), size, replace=False)
     return tuple(subjects[i] for i in sorted(chosen))
 
 
 def format_table(trainings: Sequence[Training]) -> str:
-    """Lay all metrics against matching out as Markdown, a column a number of subjects."""
+    """Format all metrics against matching as Markdown, one column per number of subjects."""
     sizes = list(dict.fromkeys(t.size for t in trainings))
     lines = []
     for metric in METRICS:
@@ -102,7 +102,7 @@ def over_repeats(
 
 
 def draw(trainings: Sequence[Training], path: Path) -> None:
-    """Draw all metrics by the number of training subjects, a column a map, as a PNG."""
+    """Draw all metrics against the number of training subjects, one column of panels per map, as a PNG."""
     figure = Figure(figsize=(15, 10), layout="constrained")
     panels = figure.subplots(len(METRICS), len(PARAMETERS), sharex=True)
     for line, metric in zip(panels, METRICS, strict=True):

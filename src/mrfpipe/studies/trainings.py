@@ -1,4 +1,4 @@
-"""Trainings: what each network of a comparison was given to learn by, as Markdown."""
+"""Trainings: how each network of a comparison was trained, as Markdown."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ _TRIED = (
 
 
 def describe_trainings(work: Work, networks: Sequence[str]) -> str:
-    """Lay out what networks were given, and how well everything that was tried fits the validation subjects."""
+    """Describe how networks were trained, and how well each trial fits the validation subjects."""
     trials = [work.trials(name) for name in networks]
     given = [_given(of_one) for of_one in trials]
     lines = [[label, *(column[label] for column in given)] for label in given[0]]
@@ -46,7 +46,7 @@ def _given(trials: Sequence[Trial]) -> dict[str, str]:
 
 
 def _trial_table(networks: Sequence[str], trials: Sequence[Sequence[Trial]]) -> str:
-    """Lay trials out, a line a thing that was tried and a column a network."""
+    """Format trials as Markdown, one line per setting that was tried and one column per network."""
     lines = []
     for row in zip(*trials, strict=True):
         inputs = dict.fromkeys(_input(trial.rank) for trial in row)

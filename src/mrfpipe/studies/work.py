@@ -1,7 +1,7 @@
 """Work: the scans, trained networks and maps that studies share, kept below one folder.
 
-Whatever is in the folder is not made again: an interrupted study goes on where it was, and what one study has made
-serves the others. Networks learn the maps of matching on the grid, as published.
+Nothing that is in the folder is made again: an interrupted study continues where it stopped, and studies use each
+other's results. Networks learn the maps of matching on the grid, as published.
 """
 
 import re
@@ -32,14 +32,14 @@ from mrfpipe.studies.traces import Traces
 CPU = torch.device("cpu")
 SETTINGS = "study.json"
 WORK = "work"
-"""Folder, below that of the studies, in which they keep what they share."""
+"""Name of the folder, inside that of the studies, for files that studies share."""
 
 
 class Work:
-    """What studies share, kept in a folder: frames, models, maps and scores.
+    """Frames, models, maps and scores that studies share, kept in a folder.
 
-    Parameters but for the scale are those of `mrfpipe.studies.catalogue.run_study`. MismatchError if the folder holds
-    work of other settings.
+    Parameters except for the scale are those of `mrfpipe.studies.catalogue.run_study`. MismatchError if the folder
+    holds work of other settings.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Work:
         return draw_unseen(self.scale.n_unseen, seed=self.seed)
 
     def prepare(self, subjects: Sequence[Subject]) -> None:
-        """Make the frames of subjects, and match them."""
+        """Make the frames of subjects and match them on the grid, unless this has been done."""
         advance = self.progress("scan and match")
         for done, subject in enumerate(subjects, start=1):
             self.scans.make(subject)
@@ -82,11 +82,11 @@ class Work:
             advance(done, len(subjects))
 
     def truth(self, subject: Subject) -> ParameterMaps:
-        """Return the maps that a subject's phantom is made of."""
+        """Return the true maps of a subject's phantom."""
         return self.scans.phantom(subject).maps
 
     def maps(self, method: str, subject: Subject) -> ParameterMaps:
-        """Return a subject's maps by matching or by a network, which is trained first if it was not."""
+        """Return a subject's maps by matching or by a network, which is trained first if necessary."""
         if method in MATCHINGS:
             return self.scans.matched(subject, method)
         if not self.scans.kept(method, subject):
@@ -95,19 +95,19 @@ class Work:
         return self.scans.load(method, subject)
 
     def infer(self, model: TrainedModel, subject: Subject) -> ParameterMaps:
-        """Make a subject's maps by a network; they are not kept."""
+        """Estimate a subject's maps with a network; they are not stored."""
         return self.infer_series(model, self.scans.series(subject))
 
     def infer_series(self, model: TrainedModel, series: FrameSeries) -> ParameterMaps:
-        """Make the maps of a scan by a network."""
+        """Estimate the maps of a scan with a network."""
         return reconstruct(series, model, self.scans.protocol, device=self.device)[0]
 
     def trained(self) -> tuple[str, ...]:
-        """Return the networks of Table 2 that are trained already, and the proposed one in any case."""
+        """Return the networks of Table 2 that are trained already, and always the proposed one."""
         return tuple(n for n in NETWORKS if n == "proposed" or self._model_folder(n).exists())
 
     def model(self, method: str) -> TrainedModel:
-        """Train a network of Table 2, or go on with its training, or read it; if there are trials it is the best."""
+        """Train a network of Table 2, continue its training, or read it; if there are trials, return the best."""
         if method not in self._models:
             folder = self._model_folder(method)
             if self.scale.search is not None and not folder.exists():
@@ -116,19 +116,19 @@ class Work:
         return self._models[method]
 
     def trials(self, method: str) -> tuple[Trial, ...]:
-        """Try what the scale's search says of a network, or read what was tried; without a search it is the one."""
+        """Run a network's trials by the scale's search, or read them; without a search there is one trial."""
         stages, search = self.scale.stages[method], self.scale.search
         if search is None:
             return (Trial(stages=stages, model=self.model(method)),)
         return search.run(stages, lambda changed: self._try(method, changed))
 
     def fit(self, name: str, stages: Stages, training: Sequence[Subject], seed: int) -> TrainedModel:
-        """Train a network by its stages on subjects, or go on with its training, or read it.
+        """Train a network in stages on subjects, continue its training, or read it.
 
-        The weights are those of the epoch that fits the validation subjects best. The model's record has their mean
-        R2 as ``r2`` and the time of all epochs in s as ``seconds``.
+        The weights are those of the epoch that fits the validation subjects best. The model's record has the mean
+        explained variance of their maps as ``r2`` and the duration of all epochs in s as ``seconds``.
 
-        Its files are called by the name; errors are those of `train_stages` and of `ScannedCohort.check_memory`.
+        `name` is the name of its files; errors are those of `train_stages` and of `ScannedCohort.check_memory`.
         """
         folder = self._model_folder(name)
         if not folder.exists():
@@ -146,7 +146,7 @@ class Work:
         maps: Callable[[Subject], ParameterMaps],
         references: Sequence[Reference] = REFERENCES,
     ) -> list[SubjectScore]:
-        """Compare subjects' maps with the references, or read the scores, which are in a file of this name."""
+        """Compare subjects' maps with the references, or read the scores if a file of this name exists."""
         path = self.folder / "scores" / f"{name}.json"
         if not path.exists():
             advance, found = self.progress(f"test {name}"), list[SubjectScore]()
@@ -160,7 +160,7 @@ class Work:
         return load_scores(path)
 
     def test_scores(self, method: str) -> list[SubjectScore]:
-        """Compare a method's maps of the test subjects with the truth and with matching, or read the scores.
+        """Compare a method's maps of the test subjects with the truth and with matching, or read the stored scores.
 
         Matching on the grid is not compared with itself.
         """
@@ -203,6 +203,6 @@ def _save(model: TrainedModel, folder: Path) -> None:
 
 
 def _protocol(name: str, matrix: int) -> Protocol:
-    """Put a protocol on a matrix; the field of view stays."""
+    """Return a protocol with another matrix size and the same field of view."""
     text = load_protocol(name).toml
     return parse_protocol(re.sub(r"^matrix = .*$", f"matrix = {matrix}", text, flags=re.MULTILINE), name)
