@@ -134,8 +134,9 @@ def test_an_output_that_exists(run, study, tmp_path):
     assert (tmp_path / "leg" / "maps.h5").read_text() == "mine"
     run(*line, "--force")
     assert (tmp_path / "leg" / "FF.nii.gz").exists()
-    for command in (("simulate", study / "small.toml", "-o"), ("phantom",), ("frames", study / "leg.h5", "-o")):
+    for command in (("simulate", study / "small.toml", "-o"), ("phantom",)):
         assert "exists" in run(*command, study / "leg.h5", code=5).stderr
+    assert "exists" in run("frames", study / "leg.h5", "-o", study / "leg.frames.h5", code=5).stderr
 
 
 def test_two_scans_of_one_name(run, study, tmp_path):
