@@ -313,6 +313,44 @@ def test_patches_reach_over_the_border_as_windows_of_an_estimate_do(protocol):
     torch.testing.assert_close(read[:, 0, margin:-margin, margin:-margin], inside[:, 0].float())
 
 
+def test_errors_are_compared_with_the_deviations_where_a_map_counts():
+    """By a network that corrects nothing: the spread is that of the fit. T1 of water counts in half of the voxels."""
+    rng, n_maps, shape = np.random.default_rng(5), 2, (2, 12, 10)
+    fitted, maps, log_sd = (torch.from_numpy(rng.random(shape, np.float32)) for _ in range(3))
+    example = Example(
+        coefficients=torch.ones(2, 12, 10) + 0j,
+        fitted=fitted,
+        log_sd=log_sd - 4,
+        maps=maps,
+        precision=torch.ones(shape),
+    )
+    preset = replace(CORRECTING["small"], receptive_field=3, n_parameters=25_000, n_nonlinearities=4, patch_size=4)
+    network = initial_network(preset.proposed(8, 4), torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        network.output.weight.zero_()
+        network.output.bias.zero_()
+    training = Training(
+        preset=preset,
+        network=network,
+        examples=[example],
+        held_out=[example, example],
+        encoding=Encoding(
+            basis=np.eye(3, 2, dtype=np.complex64), mean=np.zeros(2, np.complex64), deviation=np.ones(2, np.float32)
+        ),
+        scale=torch.full((2, 1, 1), 0.5),
+        scaling=MapScaling(parameters=PARAMETERS[:n_maps], low=(0.0, 0.0), high=(1.4, 1.0)),
+        seed=0,
+    )
+    found = training.errors()
+    z = (torch.abs(maps - fitted) * torch.exp(4 - log_sd)).numpy()
+    lean = 1.4 * maps[0].numpy() <= 0.7
+    assert 0.3 < lean.mean() < 0.7
+    expected = [np.median(one) / 0.67449 for one in (z[0], z[1][lean])]
+    assert list(found["spread"].values()) == pytest.approx(expected, rel=0.03)  # torch takes the lower of two medians
+    assert abs(np.median(z[1]) / 0.67449 - expected[1]) > 0.1
+    assert list(found["ratio"].values()) == pytest.approx([1, 1])
+
+
 def test_every_protocol_has_a_body_and_no_t2_is_longer_than_its_t1():
     protocol = load_protocol("fisp")
     bodies = [patchwork(protocol, generator(CPU, 0, number)) for number in range(2)]
