@@ -97,6 +97,7 @@ def test_the_network_that_ships_is_as_its_card_says(dictionary, tmp_path, option
         counted = maps[1].mask & truth.counts(parameter)
         errors = (maps[1].si[name] - truth.si[name]) / maps[1].sd[name]
         assert np.median(np.abs(errors[counted])) / MEDIAN_OF_NORMAL == pytest.approx(spread, rel=0.1), name
+        assert 0.5 < np.std(errors[counted]) < 2.5, name
 
 
 def test_a_cartesian_scan_of_a_scanner_is_refused(dictionary, tmp_path):
