@@ -12,8 +12,8 @@ import click
 
 from mrfpipe.errors import MrfpipeError, ResourceError
 
-# Let waiting threads sleep. By default, unless told otherwise before it is loaded, OpenMP lets them spin, which costs a
-# shared machine most of its time: training a small network beside another program took ten times as long.
+# Let waiting threads sleep. OpenMP reads this setting when it is loaded; without it, waiting threads spin and block the
+# cores of a shared machine: training a small network beside another program took ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # At exit, the memory of the process is returned as a whole; collecting garbage before would take most of a second.

@@ -146,14 +146,14 @@ def _note_verbose(ctx: click.Context, param: click.Parameter, verbose: bool) -> 
 
 
 class Number(click.FloatRange):
-    """A number in a range, which NaN is not: click holds it against the limits, and it is beyond neither."""
+    """A number in a range. `click.FloatRange` accepts NaN, because NaN is neither below nor above a limit."""
 
     def __init__(self, *args: Any, infinite: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - click's
         super().__init__(*args, **kwargs)
         self.infinite = infinite
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """Return the number if it can be what is wanted."""
+        """Return the number; fail if it is NaN, or infinite where that is not allowed."""
         number = super().convert(value, param, ctx)
         if math.isnan(number) or (math.isinf(number) and not self.infinite):
             self.fail(f"{value} is not a finite number.", param, ctx)

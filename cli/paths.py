@@ -155,10 +155,7 @@ def scans_argument(metavar: str, *kinds: Kind) -> Callable[[Callable[..., None]]
 
 
 def refuse_to_replace_inputs(ctx: click.Context) -> None:
-    """Refuse an output that is one of the files which a command reads, --force or not: what it is made of stays.
-
-    OutputExistsError if it is.
-    """
+    """Raise OutputExistsError if an output is also an input of the command, even with --force: no input is lost."""
     given = [(param, ctx.params[param.name]) for param in ctx.command.params if param.name in ctx.params]
     is_output = [isinstance(param.type, Output | Place) for param, _ in given]
     outputs = _paths_in(value for (_, value), written in zip(given, is_output, strict=True) if written)

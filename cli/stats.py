@@ -41,7 +41,7 @@ def command(
 
     The table has a row for each scan, region, slice and map, and for all slices together. A map is averaged over the
     voxels in which it counts: where its predicted SD is small, or, without predicted SDs, where the protocol says so
-    (T1 of water of T1-FF where FF <= 0.7). n is the number of these voxels, n_region that of the whole region.
+    (T1 of water of T1-FF where FF <= 0.7). n counts these voxels, n_region all voxels of the region.
 
     Example: mrfpipe stats results/* --roi 'muscles/{name}.nii.gz' -o rois.csv
     """

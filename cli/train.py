@@ -191,7 +191,7 @@ def _is_there(checkpoint: Path) -> bool:
 
 @contextmanager
 def _resumable(checkpoint: Path) -> Iterator[None]:
-    """Tell who interrupts a training that it can be taken up again, once it can."""
+    """If a training is interrupted after its first checkpoint, say how to resume it."""
     try:
         yield
     except KeyboardInterrupt:
