@@ -45,7 +45,7 @@ _recon_option = click.option(
     type=click.Choice(["nufft", "subspace", "joint"]),
     help="nufft reconstructs each frame by itself, which is fast; subspace reconstructs all readouts together in a "
     "low-rank temporal subspace of the dictionary and fits the parameters of all voxels to them, which is more "
-    "accurate; joint also models recovery within frames, which is the most accurate and the slowest. "
+    "accurate; joint fits them to more basis vectors, which is the most accurate and the slowest. "
     "[default: joint; subspace with --field-map]",
 )
 frames_option = click.option(

@@ -22,7 +22,7 @@ from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
 from mrfpipe.protocol import Grid, load_protocol
-from mrfpipe.readout_basis import readout_basis
+from mrfpipe.readout_basis import at_readouts, readout_basis
 
 pytestmark = [
     pytest.mark.cuda,
@@ -154,7 +154,8 @@ def images(raw, small, recon, device):
     from mrfpipe.imaging.reconstruction import Reconstruction
 
     bases = {"basis": None if recon == "nufft" else small.subspace}
-    bases |= {"readout_basis": readout_basis(small)} if recon == "joint" else {}
+    extended = {"subspace": at_readouts(small.subspace, small), "joint": readout_basis(small)}
+    bases |= {"readout_basis": extended.get(recon)}
     imaging = Imaging(recon=recon, backend="finufft")
     return next(iter(Reconstruction(raw, small.protocol.sequence, imaging, device=device, **bases)))
 

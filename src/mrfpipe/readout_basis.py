@@ -20,24 +20,45 @@ N_ENTRIES = 1500
 
 
 def readout_rank(dictionary: Dictionary) -> int:
-    """Return the number of a dictionary's vectors that leave out at most `ENERGY_LEFT`, or all it has."""
+    """Return the number of a dictionary's vectors that leave out at most `ENERGY_LEFT`, or all it has.
+
+    They are no fewer than those of its subspace.
+    """
     energies = np.diagonal(entry_gram(dictionary.components, dictionary.protocol)).real
     left = 1 - dictionary.energy * np.cumsum(energies) / energies.sum()
-    return int(np.argmax(left <= ENERGY_LEFT)) + 1 if left[-1] <= ENERGY_LEFT else dictionary.rank
+    rank = int(np.argmax(left <= ENERGY_LEFT)) + 1 if left[-1] <= ENERGY_LEFT else dictionary.rank
+    return max(rank, int(dictionary.subspace.shape[1]))
 
 
 @lru_cache(maxsize=1)
 def readout_basis(dictionary: Dictionary) -> Complex:
-    """Fit the basis that maps the coefficients of entries to their signals at every readout.
+    """Extend the dictionary's leading basis vectors from frames to readouts.
+
+    Within a frame, the vectors differ from their mean as the coefficients of entries predict best.
 
     Returns
     -------
         Shape `(readouts, rank)`, with the rank from `readout_rank`.
     """
-    protocol, rank = dictionary.protocol, readout_rank(dictionary)
+    protocol, leading = dictionary.protocol, dictionary.basis[:, : readout_rank(dictionary)]
+    n_together = protocol.sequence.readouts_per_frame
+    if n_together == 1:
+        return leading
     numbers = np.random.default_rng(0).integers(0, dictionary.n_entries, min(N_ENTRIES, 4 * dictionary.n_entries))
     signals = readout_signals(protocol, dictionary.parameters(numbers), dictionary.model)
-    frames = signals.reshape(len(signals), protocol.sequence.n_frames, -1).mean(axis=2)
-    coefficients = frames @ dictionary.basis[:, :rank].conj()
-    basis: Complex = np.linalg.lstsq(coefficients, signals, rcond=None)[0].T.astype(np.complex64)
+    frames = signals.reshape(len(signals), -1, n_together).mean(axis=2)
+    within = signals - np.repeat(frames, n_together, axis=1)
+    change = np.linalg.lstsq(frames @ leading.conj(), within, rcond=None)[0].T
+    basis: Complex = np.repeat(leading, n_together, axis=0) + change.astype(np.complex64)
     return basis
+
+
+def at_readouts(basis: Complex, dictionary: Dictionary) -> Complex:
+    """Extend a basis of frames, which the dictionary's leading vectors span, to readouts.
+
+    Shapes `(frames, rank)` and `(readouts, rank)`.
+    """
+    whole = readout_basis(dictionary)
+    turn = dictionary.basis[:, : whole.shape[1]].conj().T @ basis
+    extended: Complex = (whole @ turn).astype(np.complex64, copy=False)
+    return extended

@@ -18,7 +18,7 @@ from mrfpipe.imaging.subspace import normal_equations
 from mrfpipe.imaging.toeplitz import spread_kernels
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import scan
-from mrfpipe.readout_basis import readout_basis
+from mrfpipe.readout_basis import at_readouts, readout_basis
 
 CPU = torch.device("cpu")
 MATRIX, N_FRAMES, RANK, N_COILS, SPOKES_PER_FRAME = 17, 20, 3, 2, 8
@@ -165,7 +165,8 @@ def raw(dictionary):
 @pytest.mark.parametrize("recon", ["nufft", "subspace", "joint"])
 def test_a_scan_has_the_images_that_libraries_make(monkeypatch, raw, dictionary, recon):
     bases = {"basis": None if recon == "nufft" else dictionary.subspace}
-    bases |= {"readout_basis": readout_basis(dictionary)} if recon == "joint" else {}
+    extended = {"subspace": at_readouts(dictionary.subspace, dictionary), "joint": readout_basis(dictionary)}
+    bases |= {"readout_basis": extended.get(recon)}
     made = []
     for by_torch in (False, True):
         monkeypatch.setattr(nufft_torch, "runs_on", lambda _, by_torch=by_torch: by_torch)

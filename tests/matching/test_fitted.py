@@ -15,6 +15,7 @@ from mrfpipe.imaging.subspace import solve_subspace
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import scan
+from mrfpipe.readout_basis import at_readouts, readout_basis
 from mrfpipe.run.choices import Matching
 from mrfpipe.run.mapper import MatchMapper
 
@@ -36,10 +37,14 @@ def raw(phantom):
     return scan(phantom, PROTOCOL, n_coils=3)
 
 
+def reconstructed(raw, basis=DICTIONARY.subspace):
+    readout_basis = at_readouts(basis, DICTIONARY)
+    return next(iter(Reconstruction(raw, PROTOCOL.sequence, SUBSPACE, basis=basis, readout_basis=readout_basis)))
+
+
 @pytest.fixture(scope="module")
 def series(raw):
-    (one,) = Reconstruction(raw, PROTOCOL.sequence, SUBSPACE, basis=DICTIONARY.subspace)
-    return one
+    return reconstructed(raw)
 
 
 def test_a_slice_has_the_equations_that_its_images_solve(series):
@@ -67,7 +72,7 @@ def test_another_basis_of_the_subspace_gives_the_same_maps(raw, series):
     """As that of a network, whose vectors another machine has computed."""
     basis, rng = DICTIONARY.subspace, np.random.default_rng(0)
     turned = (basis @ np.linalg.qr(complex_normal(rng, basis.shape[1], basis.shape[1]))[0]).astype(np.complex64)
-    (other,) = Reconstruction(raw, PROTOCOL.sequence, SUBSPACE, basis=turned)
+    other = reconstructed(raw, turned)
     expected, found = (match_series(replace(one, replica=None), DICTIONARY)[0] for one in (series, other))
     for name, axis in PROTOCOL.grid.items():
         np.testing.assert_allclose(found.si[name], expected.si[name], atol=2e-3 * np.ptp(axis))  # single precision
@@ -89,6 +94,13 @@ def test_the_search_is_the_one_that_was_chosen(series):
     assert steps
     for name, values in exact.si.items():
         np.testing.assert_allclose(brute.si[name], values, rtol=1e-4, atol=1e-3)  # sums in threads are rounded
+
+
+def test_every_reconstruction_has_a_basis_of_readouts():
+    mapper = MatchMapper(dictionary=DICTIONARY)
+    assert mapper.readout_basis("nufft") is None
+    np.testing.assert_array_equal(mapper.readout_basis("joint"), readout_basis(DICTIONARY))
+    np.testing.assert_array_equal(mapper.readout_basis("subspace"), at_readouts(DICTIONARY.subspace, DICTIONARY))
 
 
 def test_estimates_on_the_grid_are_not_joint():

@@ -68,8 +68,8 @@ def test_a_joint_reconstruction(maps, made):
 
 def test_the_step_of_a_subspace_reconstruction(maps, made):
     step = "one Gauss-Newton step fitted the parameters and complex scales of all voxels jointly to all samples"
-    assert f"{step}. Its prior" in methods(maps, made(recon="subspace", **RAW))
-    assert f"{step}, with recovery within frames. Its prior" in methods(maps, made(recon="joint", **RAW))
+    assert step in methods(maps, made(recon="subspace", **RAW))
+    assert step in methods(maps, made(recon="joint", **RAW))
     assert step not in methods(maps, made(recon="nufft", **RAW))
     assert step not in methods(maps, made(recon="subspace", **RAW | {"field_map": "0" * 64}))
 

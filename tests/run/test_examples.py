@@ -35,6 +35,7 @@ from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.phantom.varied import random_coils, varied
 from mrfpipe.physics.simulate import readout_signals
 from mrfpipe.protocol import load_protocol
+from mrfpipe.readout_basis import at_readouts
 from mrfpipe.run.examples import Source, generator, kept_examples, people
 
 CPU, MATRIX = torch.device("cpu"), 32
@@ -80,7 +81,8 @@ def test_coefficients_are_those_of_a_scan(protocol, body, tensors, scanner):
     """Up to the intensity of coils, which whitening changes: noise is told apart by its size alone."""
     basis = scanner.basis
     raw = scan(body, protocol, n_coils=4, snr=1e6, seed=5)
-    theirs = Reconstruction(raw, protocol.sequence, Imaging(recon="subspace"), basis=basis).series().images[0]
+    bases = {"basis": basis, "readout_basis": at_readouts(basis, build_dictionary(protocol))}
+    theirs = Reconstruction(raw, protocol.sequence, Imaging(recon="subspace"), **bases).series().images[0]
     maps = {name: image for name, image in tensors.items() if name != "m0"}
     coils = torch.from_numpy(coil_maps(4, MATRIX))
     ours = scanner.scan(maps, tensors["m0"] + 0j, coils, 1e6, torch.Generator().manual_seed(1)).images[0]
@@ -107,12 +109,13 @@ def test_noise_is_that_of_a_scan(protocol, body, tensors, scanner):
     basis, mask, snr = scanner.basis, body.maps.mask[0], 400.0
     maps, coils = {n: i for n, i in tensors.items() if n != "m0"}, torch.from_numpy(coil_maps(4, MATRIX))
     raws = [scan(body, protocol, n_coils=4, snr=snr, seed=seed) for seed in (5, 6)]
-    theirs = [Reconstruction(r, protocol.sequence, Imaging(recon="subspace"), basis=basis).series() for r in raws]
+    bases = {"basis": basis, "readout_basis": at_readouts(basis, build_dictionary(protocol))}
+    theirs = [next(iter(Reconstruction(r, protocol.sequence, Imaging(recon="subspace"), **bases))) for r in raws]
     ours = [
         scanner.scan(maps, tensors["m0"] + 0j, coils, snr, torch.Generator().manual_seed(seed)).images[0]
         for seed in (1, 2)
     ]
-    assert scanner.noise == pytest.approx(theirs[0].noise, rel=1e-4)  # what networks are told of it
+    assert scanner.noise == pytest.approx(theirs[0].equations.noise, rel=1e-4)  # the least that a fit assumes
     shares = [_apart(*(image[:, mask] for image in pair)) for pair in ([series.images[0] for series in theirs], ours)]
     # Some hundred voxels, denoised by blocks, and whitened coils.
     assert shares[1] == pytest.approx(shares[0], rel=0.2)

@@ -16,9 +16,11 @@ from mrfpipe.cli import imaging_options, limit, match, reconstruct, simulate
 
 import mrfpipe as mrf
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
+from mrfpipe.acquisition.raw import read_raw
 from mrfpipe.errors import InputError, MismatchError, OutputExistsError
 from mrfpipe.files.truth import save_truth
-from mrfpipe.imaging.choices import BEST, BY_FRAMES
+from mrfpipe.imaging.choices import BEST, BY_FRAMES, Imaging
+from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.learning.model import TrainedModel, save_model
 from mrfpipe.learning.network import initial_network
 from mrfpipe.learning.presets import PRESETS
@@ -27,6 +29,7 @@ from mrfpipe.limit import bounds, points_of
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import scan
 from mrfpipe.progress import SILENT
+from mrfpipe.readout_basis import at_readouts
 from mrfpipe.run.by import MatchBy
 from mrfpipe.run.frames import FramesJob
 from mrfpipe.run.job import MapsJob
@@ -112,6 +115,32 @@ def test_a_raw_scan_its_frames_a_series_and_an_array_give_the_maps_of_the_comman
     assert_same_maps(mrf.match(frames.images[0].astype(complex), dictionary, mask=frames.mask[0]), expected, alone)
     # The mask is that of a raw scan, too.
     assert_same_maps(mrf.match(frames.images[0], dictionary), expected, alone)
+
+
+def test_a_subspace_has_a_value_of_its_basis_for_every_readout(folder, tmp_path):
+    """Of maps and of a file of coefficients."""
+    dictionary, imaging = mrf.load_dictionary(folder / "small.h5"), Imaging(recon="subspace")
+    sequence, basis = dictionary.protocol.sequence, dictionary.subspace
+    raw, bases = (
+        read_raw(folder / "leg.h5", sequence),
+        {"basis": basis, "readout_basis": at_readouts(basis, dictionary)},
+    )
+    expected, of_frames = (
+        Reconstruction(raw, sequence, imaging, **some).series() for some in (bases, {"basis": basis})
+    )
+    assert np.linalg.norm(expected.images - of_frames.images) > 1e-3 * np.linalg.norm(expected.images)
+    maps = mrf.match(folder / "leg.h5", dictionary, recon="subspace")
+    np.testing.assert_array_equal(maps.fingerprints.measured, expected.images[0][:, maps.mask[0]].T)
+    FramesJob(
+        source=folder / "leg.h5",
+        target=tmp_path / "leg.frames.h5",
+        force=False,
+        command=[],
+        protocol=dictionary.protocol,
+        imaging=imaging,
+        dictionary=folder / "small.h5",
+    ).run(SILENT)
+    np.testing.assert_array_equal(mrf.load_frames(tmp_path / "leg.frames.h5").images, expected.images)
 
 
 def test_a_saved_result_is_that_of_the_command_and_the_command_takes_it_for_done(folder, by_command, tmp_path):

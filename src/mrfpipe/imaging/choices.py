@@ -26,10 +26,9 @@ class Imaging:
 
     recon: Recon | None = "nufft"
     """``nufft``: density-compensated adjoint NUFFT, frame by frame. ``subspace``: coefficients of a temporal basis, by
-    conjugate gradients over all readouts (`mrfpipe.imaging.subspace`). ``joint``: the same with basis vectors that have
-    one value per readout. Unless off-resonance is corrected, the latter two come with normal equations, to which
-    matching fits the parameters of all voxels jointly (`mrfpipe.imaging.joint`). None leaves the choice to the mapper,
-    see `or_best`."""
+    conjugate gradients over all readouts (`mrfpipe.imaging.subspace`). Unless off-resonance is corrected, they come
+    with normal equations, to which matching fits the parameters of all voxels jointly (`mrfpipe.imaging.joint`).
+    ``joint``: the same, with equations in more basis vectors. None leaves the choice to the mapper, see `or_best`."""
     backend: "Backend | None" = None
     """NUFFT library on the CPU; None for sigpy if frames are reconstructed, finufft otherwise (see `nufft`). On a GPU,
     torch computes the images."""

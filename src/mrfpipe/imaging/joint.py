@@ -9,8 +9,7 @@ voxel, and the normal equations of all samples are solved by preconditioned conj
 
 N is the normal operator, which samples coefficient images with all coils and applies the adjoint to the samples; b is
 the adjoint applied to the measured samples (`Equations`). The preconditioner is the block of J' J / v + P that belongs
-to each voxel. The basis vectors have one value per frame, or one per readout, to model how signals recover within a
-frame.
+to each voxel. The basis vectors have one value per readout, to model how signals recover within a frame.
 
 P is the precision of the prior: how much neighbouring voxels may differ is learned from the scan itself (`smoothness`).
 v is the noise variance per real number, estimated from the residual that no parameters can explain (`unexplained`): a
@@ -59,7 +58,7 @@ def joint_maps(equations: Equations, dictionary: Dictionary, start: Double, imag
     Parameters
     ----------
     equations
-        Normal equations of the slice, in a basis of frames or of readouts.
+        Normal equations of the slice.
     dictionary
         Dictionary in as many basis vectors as the equations have.
     start

@@ -2,9 +2,9 @@
 
 For each slice, coils are prewhitened and possibly compressed, and coil sensitivity maps are estimated from all
 readouts. Then either every frame is gridded separately (``nufft``), or all readouts together give the coefficients of a
-temporal basis with one value per frame (``subspace``) or per readout (``joint``). Unless off-resonance is corrected,
-coefficients come with the normal equations of all samples, for a joint fit of the parameters. With a noise scan, images
-are in units of the noise.
+temporal basis (``subspace``, ``joint``). Its vectors have one value per readout, because signals change within a frame.
+Unless off-resonance is corrected, coefficients come with the normal equations of all samples, for a joint fit of the
+parameters; those of ``joint`` are in more vectors. With a noise scan, images are in units of the noise.
 """
 
 import hashlib
@@ -116,10 +116,11 @@ class Reconstruction:
         imaging
             Options of the reconstruction.
         basis
-            Orthonormal temporal basis of a subspace reconstruction. Shape `(frames, rank)`.
+            Orthonormal temporal basis of a subspace or joint reconstruction. Shape `(frames, rank)`.
         readout_basis
-            Basis of a joint reconstruction. The means of its leading vectors over the readouts of each frame are
-            `basis`. Shape `(readouts, rank)`.
+            The same basis with one value per readout: its means over the readouts of each frame are `basis`. A joint
+            reconstruction has further vectors. If not given, all readouts of a frame have the value of the frame. Shape
+            `(readouts, rank)`.
         field
             Off-resonance in Hz that is corrected, if any. Shape `(slices, y, x)`.
         denoised
@@ -345,7 +346,7 @@ class Reconstruction:
         return coefficients
 
     def _equations(self, kspace: Complex, maps: Complex, within: Bool | None = None) -> Equations:
-        """Set up the equations of all samples: frame by frame, or readout by readout for a joint reconstruction.
+        """Set up the equations of all samples: readout by readout, or frame by frame without a basis of readouts.
 
         Only voxels `within` a support have unknowns. Without it, the support is estimated. Shape `(y, x)`.
         """

@@ -28,7 +28,7 @@ from mrfpipe.quantities import Parameter
 
 T = TypeVar("T")
 
-SCHEMA = "mrfpipe-model/4"
+SCHEMA = "mrfpipe-model/5"
 WEIGHTS_FILE = "model.safetensors"
 CPU = torch.device("cpu")
 ENCODING = "encoding."

@@ -25,12 +25,13 @@ from mrfpipe.imaging.normal import Equations, apply_normal, cropped_kernels
 from mrfpipe.imaging.nufft import Backend
 from mrfpipe.imaging.nufft_torch import modulated_adjoint
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.imaging.subspace import solve_subspace, subspace_kernels, summed_noise
-from mrfpipe.imaging.toeplitz import spread_kernels
+from mrfpipe.imaging.subspace import solve_subspace, summed_noise
+from mrfpipe.imaging.toeplitz import spread_kernels, toeplitz_kernels
 from mrfpipe.interpolation import Numbers, interpolated
 from mrfpipe.limit import fisher
 from mrfpipe.phantom.scanner import trajectory_of
 from mrfpipe.protocol import Protocol, Sequence
+from mrfpipe.readout_basis import at_readouts
 
 TRAINS_ENERGY = 1 - 2e-6
 """Share of the energy of the readouts' signals that their temporal basis keeps."""
@@ -70,7 +71,7 @@ class SimulatedScanner:
         if sequence.readout.kind != "golden-radial":  # a reconstruction leaves out their samples beyond the matrix
             trajectory = trajectory[:, np.abs(trajectory).max(axis=(0, 2)) <= matrix / 2]
         density = weights_of(sequence.readout.kind)(trajectory, matrix)
-        of_readouts = np.repeat(basis, sequence.readouts_per_frame, axis=0)
+        of_readouts = at_readouts(basis, dictionary)
         weights = density * np.float32(sequence.n_frames)
         rng = np.random.default_rng(seed)
         noises = torch.empty((NOISES, basis.shape[1], matrix, matrix), dtype=torch.complex64, device=device)
@@ -83,9 +84,7 @@ class SimulatedScanner:
             readouts=readouts,
             sequence=sequence,
             basis=basis,
-            normal=subspace_kernels(
-                trajectory, density, basis, sequence.readouts_per_frame, matrix, backend=backend, device=device
-            ),
+            normal=toeplitz_kernels(trajectory, weights, of_readouts, matrix, backend=backend, device=device),
             forward=spread_kernels(
                 trajectory, weights, of_readouts, readouts.basis, matrix, backend=backend, device=device
             ),

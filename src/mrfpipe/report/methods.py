@@ -114,11 +114,11 @@ def _of_maps(recipe: Recipe, cite: _Cite) -> str:
         f"Every voxel was matched by correlation with a dictionary simulated by {model}, compressed by singular value "
         f"decomposition{cite(_MCGIVNEY)}, by {search}{cite(*works)}{refined}."
     )
-    within = {"subspace": "", "joint": ", with recovery within frames"}.get(str(recipe.imaging.get("recon")))
-    if within is None or recipe.imaging.get("field_map") is not None or not recipe.options.get("refined"):
+    is_fitted = recipe.imaging.get("recon") in {"subspace", "joint"} and recipe.imaging.get("field_map") is None
+    if not is_fitted or not recipe.options.get("refined"):
         return matched
     return (
         f"{matched} From these maps, one Gauss-Newton step fitted the parameters and complex scales of all voxels "
-        f"jointly to all samples{within}. Its prior was the smoothness of each map, learned from the scan by "
+        f"jointly to all samples. Its prior was the smoothness of each map, learned from the scan by "
         f"expectation maximisation{cite(_DEMPSTER)}."
     )

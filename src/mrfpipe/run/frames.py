@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrfpipe.arrays import Complex, resolve_device
+from mrfpipe.arrays import resolve_device
 from mrfpipe.errors import InputError
 from mrfpipe.files.atomic import refuse_existing
 from mrfpipe.files.frames import read_frames_header, save_frames
@@ -57,8 +57,15 @@ class FramesJob(Job):
         refuse_existing(self.target, force=self.force)
         record, sha256, device = self.record(), sha256_beside(self.source), resolve_device(self.device)
         began = time.perf_counter()
+        mapper = None if self.dictionary is None else load_mapper(MatchBy(dictionary=self.dictionary), self.dictionary)
         source = open_series(
-            self.source, self.protocol, progress, imaging=self.imaging, basis=self._basis(), device=device
+            self.source,
+            self.protocol,
+            progress,
+            imaging=self.imaging,
+            basis=None if mapper is None else mapper.basis,
+            readout_basis=None if mapper is None else mapper.readout_basis(self.imaging.recon),
+            device=device,
         )
 
         def provenance() -> Provenance:
@@ -81,8 +88,3 @@ class FramesJob(Job):
         size = f"{header.matrix[0]} x {header.matrix[1]}"
         made = f"{self.target}: {header.n_slices} slice(s), {images} of {size}"
         return Made(text="\n".join([made, *unchecked(header.provenance)]))
-
-    def _basis(self) -> Complex | None:
-        if self.dictionary is None:
-            return None
-        return load_mapper(MatchBy(dictionary=self.dictionary), self.dictionary).basis

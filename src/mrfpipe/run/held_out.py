@@ -32,6 +32,7 @@ from mrfpipe.phantom.varied import varied
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import Protocol
 from mrfpipe.quantities import Parameter
+from mrfpipe.readout_basis import at_readouts
 from mrfpipe.run.examples import FEWEST_COILS, MOST_COILS, NOISIEST, QUIETEST, body_of, generator
 
 CPU = torch.device("cpu")
@@ -103,7 +104,9 @@ def measure(model: TrainedModel, dictionary: Dictionary, scans: Scans, device: t
 def coefficients_of(raw: RawScan, dictionary: Dictionary, device: torch.device) -> list[FrameSeries]:
     """Reconstruct the coefficients of a raw scan as `reconstruct` does, slice by slice."""
     imaging, sequence = Imaging(recon="subspace"), dictionary.protocol.sequence
-    return list(Reconstruction(raw, sequence, imaging, basis=dictionary.subspace, device=device))
+    basis = dictionary.subspace
+    extended = at_readouts(basis, dictionary)
+    return list(Reconstruction(raw, sequence, imaging, basis=basis, readout_basis=extended, device=device))
 
 
 def held_out_scans(subjects: Sequence[Subject], protocol: Protocol, model: SignalModel, seed: int) -> Scans:

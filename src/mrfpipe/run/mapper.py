@@ -17,7 +17,7 @@ from mrfpipe.arrays import Complex
 from mrfpipe.dictionary import Dictionary, EntryGroups, build_dictionary
 from mrfpipe.errors import MismatchError, ResourceError
 from mrfpipe.files.provenance import Recipe, Setting
-from mrfpipe.imaging.choices import Imaging
+from mrfpipe.imaging.choices import Imaging, Recon
 from mrfpipe.imaging.joint import JointMaps
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.learning.inference import Precision, reconstruct
@@ -28,7 +28,7 @@ from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Progress
 from mrfpipe.protocol import Protocol, parse_protocol
-from mrfpipe.readout_basis import readout_basis
+from mrfpipe.readout_basis import at_readouts, readout_basis
 from mrfpipe.run.apart import doubt_of
 from mrfpipe.run.check import doubt
 from mrfpipe.run.choices import MATCHING, Matching
@@ -61,9 +61,11 @@ class Mapper(Interface):
     def basis(self) -> Complex | None:
         """Temporal basis in which a subspace reconstruction of a raw scan is done. Shape `(frames, rank)`."""
 
-    @property
-    def readout_basis(self) -> Complex | None:
-        """The same basis with a value per readout, for a joint reconstruction. Shape `(readouts, rank)`."""
+    def readout_basis(self, recon: Recon | None) -> Complex | None:
+        """Return the basis with a value per readout for a kind of reconstruction; None for frames.
+
+        A joint reconstruction has more vectors than a subspace reconstruction. Shape `(readouts, rank)`.
+        """
 
     @property
     def origin(self) -> Origin | None:
@@ -126,10 +128,11 @@ class MatchMapper:
         """The dictionary's leading basis vectors, as many as a subspace reconstruction uses."""
         return self.dictionary.subspace
 
-    @property
-    def readout_basis(self) -> Complex:
-        """The dictionary's basis vectors with a value per readout, as many as a joint reconstruction uses."""
-        return readout_basis(self.dictionary)
+    def readout_basis(self, recon: Recon | None) -> Complex | None:
+        """Return the dictionary's basis vectors with a value per readout, as many as a reconstruction uses."""
+        if recon == "joint":
+            return readout_basis(self.dictionary)
+        return None if recon == "nufft" else at_readouts(self.basis, self.dictionary)
 
     def imaging(self, asked: Imaging) -> Imaging:
         """Return the reconstruction asked for, since frames and coefficients can both be matched; by default the best.
@@ -211,9 +214,11 @@ class NetworkMapper:
         """The basis of the network's own encoding, if it has one."""
         return None if self.model.encoding is None else self.model.encoding.basis
 
-    @property
-    def readout_basis(self) -> None:
-        """None, since a network does not use a joint reconstruction."""
+    def readout_basis(self, recon: Recon | None) -> Complex | None:
+        """Return the encoding's basis with a value per readout."""
+        if recon == "nufft" or self.basis is None:
+            return None
+        return at_readouts(self.basis, _dictionary(self.model.protocol_toml, self.signal_model, CPU))
 
     def imaging(self, asked: Imaging) -> Imaging:
         """Reconstruct frames or coefficients, whichever the network was trained on; everything else as asked for.

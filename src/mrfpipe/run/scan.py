@@ -78,7 +78,7 @@ def map_scan(
         progress,
         imaging=imaging,
         basis=mapper.basis,
-        readout_basis=mapper.readout_basis if imaging.recon == "joint" else None,
+        readout_basis=mapper.readout_basis(imaging.recon),
         device=device,
     )
     slices = usable_slices(source, scan, mapper.protocol)

@@ -99,7 +99,7 @@ class _EarlySlices:
             self._progress,
             imaging=self.imaging,
             basis=None if self.imaging.recon == "nufft" else self._mapper.basis,
-            readout_basis=self._mapper.readout_basis if self.imaging.recon == "joint" else None,
+            readout_basis=self._mapper.readout_basis(self.imaging.recon),
             device=self._device,
             before=before,
         )
