@@ -160,3 +160,19 @@ def test_t1_in_ms_is_refused_by_the_simulators(protocol, simulate):
             simulate(protocol, values | {name: np.array([wrong])})
     with pytest.raises(ValueError, match=r"^There are no values of df\.$"):
         simulate(protocol, {name: value for name, value in values.items() if name != "df"})
+
+
+@pytest.mark.parametrize("simulate", [fingerprints, readout_signals])
+def test_wrong_parameters_are_refused_by_the_simulators(simulate):
+    fisp = load_protocol("fisp")
+    values = {"T1": np.array([1.0]), "T2": np.array([0.06]), "B1": np.array([1.0])}
+    for wrong, complaint in (
+        (
+            {"T2": np.array([60.0])},
+            r"^T2 goes to 60, and no T2 is above 10 in SI units; give T1 and T2 in s, not in ms\.$",
+        ),
+        ({"T1": 1.0}, r"^T1 has shape \(\), expected \(voxels\)\.$"),
+        ({"df": np.array([20.0])}, r"^Protocol 'fisp' has no parameter 'df'; it has T1, T2, B1\.$"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            simulate(fisp, values | wrong)

@@ -22,7 +22,7 @@ import torch
 from mrfpipe.arrays import Complex, Double, Int, ShortInt, check_dtype, check_shape, frozen
 from mrfpipe.basis import DEFAULT_ENERGY, entry_gram, leading_basis
 from mrfpipe.errors import InputError
-from mrfpipe.physics.simulate import SPOILED, SignalModel, component_signals, signal_model
+from mrfpipe.physics.simulate import SignalModel, component_signals, signal_model
 from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Component, Protocol
 
@@ -49,7 +49,7 @@ class Dictionary:
     """Share of the entries' energy inside the basis, 0 to 1."""
     protocol: Protocol
     """The protocol that was simulated."""
-    model: SignalModel = SPOILED
+    model: SignalModel
     """The signal model."""
 
     def __post_init__(self) -> None:

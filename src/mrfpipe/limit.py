@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrfpipe.arrays import Double, Float, check_shape
-from mrfpipe.physics.simulate import SPOILED, SignalModel
+from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.physics.slopes import readout_slopes
 from mrfpipe.protocol import Protocol
 
@@ -86,7 +86,7 @@ def bounds(
     at: Mapping[str, Double],
     *,
     snr: float | Double = 1.0,
-    model: SignalModel = SPOILED,
+    model: SignalModel | None = None,
 ) -> dict[str, Double]:
     """Compute the Cramer-Rao bound of every parameter from all readouts of a protocol.
 
@@ -102,7 +102,7 @@ def bounds(
         k-space at the same bandwidth. `readout_noise` computes this noise from that of the receiver. One number, or one
         per voxel.
     model
-        How signals are simulated.
+        How signals are simulated; by default as `mrfpipe.physics.simulate.signal_model` chooses.
 
     Returns
     -------

@@ -97,7 +97,7 @@ T2 = Quantity(
     unit="ms",
     scale=1e3,
     least=1e-4,
-    most=100.0,
+    most=10.0,  # a T2 in ms, such as 40, is beyond it
     largest_sd=0.1,
     relative_sd=True,
     bids=Bids(folder="anat", suffix="T2map", unit="s", scale=1.0),

@@ -89,6 +89,7 @@ def random_dictionary(protocol: Protocol, rank: int) -> Dictionary:
         basis=signals(protocol.sequence.n_frames, rank),
         energy=0.99999,
         protocol=protocol,
+        model=SignalModel(),
     )
 
 

@@ -8,11 +8,19 @@ import pytest
 from scipy.spatial.transform import Rotation
 from trains import T1FF, every_readout, inverted, train, with_blocks, with_train
 
+from mrfpipe.limit import bounds
 from mrfpipe.physics.bloch import bloch_signals
 from mrfpipe.physics.epg import epg_signals
 from mrfpipe.physics.events import events_of
-from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals, fingerprints
-from mrfpipe.protocol import Delay, History, Inversion, Protocol, Sequence, load_protocol
+from mrfpipe.physics.simulate import (
+    MODELS,
+    SignalModel,
+    component_signals,
+    fingerprints,
+    readout_signals,
+    signal_model,
+)
+from mrfpipe.protocol import Delay, Grid, History, Inversion, Protocol, Sequence, load_protocol
 
 WATER, FAT = T1FF.components
 
@@ -196,6 +204,20 @@ def test_the_rf_phase_and_df_turn_the_same_way():
     np.testing.assert_allclose(fingerprint(opposite, model, df=-60.0), signal.conj(), rtol=0, atol=1e-6)
     one = np.abs(fingerprint(opposite, model, df=60.0) - signal)
     assert one[100:110].max() > 1e-4 * np.abs(signal).max()
+
+
+@pytest.mark.parametrize("simulate", [fingerprints, readout_signals, bounds])
+def test_by_default_a_train_without_rf_spoiling_is_not_taken_to_be_ideally_spoiled(simulate):
+    fisp = load_protocol("fisp")
+    voxel = {"T1": np.array([1.0]), "T2": np.array([0.06]), "B1": np.array([0.9])}
+    np.testing.assert_equal(simulate(fisp, voxel), simulate(fisp, voxel, model=SignalModel(spoiling="epg")))
+
+
+def test_by_default_the_grid_is_simulated_by_the_model_of_the_dictionary():
+    fisp = load_protocol("fisp")
+    voxel = {"T1": np.array([1.0]), "T2": np.array([0.06]), "B1": np.array([0.9])}
+    (signals,) = component_signals(dataclasses.replace(fisp, grid=Grid(axes=voxel)))
+    np.testing.assert_allclose(signals[0, 0, 0], fingerprints(fisp, voxel, model=signal_model(fisp))[0], atol=1e-6)
 
 
 def test_the_grid_and_voxels_are_simulated_alike(model):

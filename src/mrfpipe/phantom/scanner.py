@@ -16,7 +16,7 @@ from mrfpipe.errors import MismatchError
 from mrfpipe.phantom.fourier import sample_spokes
 from mrfpipe.phantom.spiral import golden_angle_spirals
 from mrfpipe.phantom.truth import Phantom
-from mrfpipe.physics.simulate import SPOILED, SignalModel, readout_signals, signal_model
+from mrfpipe.physics.simulate import SignalModel, readout_signals, signal_model
 from mrfpipe.protocol import Protocol, Sequence
 
 TAIL = 2e-5
@@ -132,7 +132,7 @@ def coil_maps(n_coils: int, matrix: int) -> Complex:
 
 
 def signal_images(
-    phantom: Phantom, protocol: Protocol, index: int, model: SignalModel = SPOILED
+    phantom: Phantom, protocol: Protocol, index: int, model: SignalModel | None = None
 ) -> tuple[Complex, Complex]:
     """Factor the signals of one slice: `images` `(rank, y, x)` and signal trains `weights` `(readouts, rank)`.
 
@@ -144,7 +144,7 @@ def signal_images(
     if not mask.any():
         return np.zeros((1, *mask.shape), np.complex64), np.zeros((protocol.sequence.n_readouts, 1), np.complex64)
     density = phantom.maps.m0[index][mask].astype(np.float64)
-    values = {name: maps[index][mask].astype(np.float64) for name, maps in phantom.maps.si.items()}
+    values = {p.name: phantom.maps.si[p.name][index][mask].astype(np.float64) for p in protocol.parameters}
 
     def signals(part: slice) -> Complex:
         simulated = readout_signals(protocol, {name: value[part] for name, value in values.items()}, model)

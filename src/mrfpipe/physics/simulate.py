@@ -90,7 +90,7 @@ def signal_model(protocol: Protocol, spoiling: Spoiling | None = None, *, slice_
 
 def component_signals(
     protocol: Protocol,
-    model: SignalModel = SPOILED,
+    model: SignalModel | None = None,
     device: torch.device | None = None,
     progress: Steps = UNTOLD,
 ) -> tuple[Complex, ...]:
@@ -101,7 +101,7 @@ def component_signals(
     protocol
         Sequence, components and grid.
     model
-        Signal model.
+        Signal model; by default that of `signal_model`.
     device
         Where to compute; the CPU if not given.
     progress
@@ -117,6 +117,7 @@ def component_signals(
     ResourceError
         If the device is a GPU that Numba cannot use.
     """
+    model = model or signal_model(protocol)
     grid, events, simulator = protocol.grid, events_of(protocol.sequence, protocol.history), _simulator(model, device)
     axes = [[*protocol.own_axes(component), *protocol.shared_axes] for component in protocol.components]
     shapes = [tuple(grid[name].size for name in names) for names in axes]
@@ -140,7 +141,7 @@ def fingerprints(
     protocol: Protocol,
     parameters: Mapping[str, Double],
     *,
-    model: SignalModel = SPOILED,
+    model: SignalModel | None = None,
     device: torch.device | None = None,
 ) -> Complex:
     """Simulate the fingerprint of each voxel.
@@ -161,6 +162,7 @@ def fingerprints(
     ValueError
         If a parameter is missing, or a value is so large that it must be in another unit.
     """
+    model = model or signal_model(protocol)
     values, events = checked(protocol, parameters), events_of(protocol.sequence, protocol.history)
     n_voxels = next(iter(values.values())).size
     result = np.empty((n_voxels, protocol.sequence.n_frames), np.complex64)
@@ -172,7 +174,7 @@ def fingerprints(
 
 
 def readout_signals(
-    protocol: Protocol, parameters: Mapping[str, Double], model: SignalModel = SPOILED
+    protocol: Protocol, parameters: Mapping[str, Double], model: SignalModel | None = None
 ) -> npt.NDArray[np.complex128]:
     """Simulate the signal of each voxel at every readout's echo: `fingerprints` without averaging to frames.
 
@@ -180,19 +182,20 @@ def readout_signals(
     -------
         Shape `(voxels, readouts)`.
     """
-    events = _every_readout(protocol)
+    model, events = model or signal_model(protocol), _every_readout(protocol)
     signals: npt.NDArray[np.complex128] = _voxels(protocol, events, model, None, checked(protocol, parameters))
     return signals
 
 
 def precise_readouts(
-    protocol: Protocol, component: Component, parameters: Mapping[str, Double], model: SignalModel = SPOILED
+    protocol: Protocol, component: Component, parameters: Mapping[str, Double], model: SignalModel | None = None
 ) -> npt.NDArray[np.complex128]:
     """Simulate the signal of one component at every readout's echo, to about 1e-12 of its norm.
 
     Parameters may lie outside the limits of their quantities. Shape `(voxels, readouts)`.
     """
     n = next(iter(parameters.values())).size
+    model = model or signal_model(protocol)
     simulator = _simulator(model, None)
     if model.spoiling == "epg":
         simulator = partial(simulator, tolerance=PRECISE, dtype=np.float64)
@@ -209,17 +212,23 @@ def _every_readout(protocol: Protocol) -> Events:
 
 
 def checked(protocol: Protocol, parameters: Mapping[str, Double]) -> dict[str, Double]:
-    """Return the values of a protocol's parameters after checking their lengths and upper limits."""
+    """Return the values of a protocol's parameters after checking their names, lengths and upper limits."""
+    names = [p.name for p in protocol.parameters]
+    for name in parameters:
+        if name not in names:
+            raise ValueError(f"Protocol '{protocol.name}' has no parameter {name!r}; it has {', '.join(names)}.")
+    found: dict[str, Double] = {}
     sizes: dict[str, int] = {}
     for p in protocol.parameters:
         if p.name not in parameters:
             raise ValueError(f"There are no values of {p.name}.")
-        values = parameters[p.name]
+        values = np.asarray(parameters[p.name], np.float64)
         sizes = check_shape(p.name, values, "voxels", sizes)
         if values.max(initial=p.quantity.least) > p.quantity.most:
             most = f"{values.max():g}, and no {p.quantity.name} is above {p.quantity.most:g} in SI units"
             raise ValueError(f"{p.name} goes to {most}; give T1 and T2 in s, not in ms.")
-    return {p.name: parameters[p.name] for p in protocol.parameters}
+        found[p.name] = values
+    return found
 
 
 def _voxels(

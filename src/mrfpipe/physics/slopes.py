@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrfpipe.arrays import Double
-from mrfpipe.physics.simulate import SPOILED, SignalModel, checked, precise_readouts
+from mrfpipe.physics.simulate import SignalModel, checked, precise_readouts
 from mrfpipe.protocol import Component, Excitations, Protocol, Pulses
 
 RELATIVE_STEP = 2e-3
@@ -30,7 +30,7 @@ ComplexDouble = npt.NDArray[np.complex128]
 
 
 def readout_slopes(
-    protocol: Protocol, parameters: Mapping[str, Double], model: SignalModel = SPOILED
+    protocol: Protocol, parameters: Mapping[str, Double], model: SignalModel | None = None
 ) -> tuple[ComplexDouble, ComplexDouble]:
     """Simulate voxels and differentiate their signals.
 
@@ -61,7 +61,7 @@ def readout_slopes(
 
 
 def _component(
-    protocol: Protocol, component: Component, values: Mapping[str, Double], model: SignalModel
+    protocol: Protocol, component: Component, values: Mapping[str, Double], model: SignalModel | None
 ) -> tuple[ComplexDouble, ComplexDouble]:
     """Differentiate the signal of one component; slopes along parameters that it does not depend on are 0."""
     names = [name for name in values if name in {*component.parameters, protocol.b1, protocol.off_resonance}]

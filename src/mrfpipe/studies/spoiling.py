@@ -212,7 +212,7 @@ def draw_comparisons(protocol: Protocol, comparisons: list[Comparison], path: Pa
 def _draw_signals(top: Axes, difference: Axes, protocol: Protocol) -> None:
     """Draw the magnitude of the muscle's signal frame by frame, and the models' difference from ideal spoiling."""
     voxel = {name: np.array([value]) for name, value in MUSCLE.items()}
-    ideal = np.abs(fingerprints(protocol, voxel)[0])
+    ideal = np.abs(fingerprints(protocol, voxel, model=SignalModel(spoiling="spoiled"))[0])
     top.plot(ideal, color="0.7", linewidth=4, label="spoiled")
     for number, increment in enumerate(INCREMENTS_DEG):
         played = _played(protocol, increment)
