@@ -190,6 +190,13 @@ def test_how_dark_air_is_does_not_decide_where_tissue_ends():
     np.testing.assert_array_equal(tissue_mask(images), radius < 60)
 
 
+def test_zeros_around_the_tissue_do_not_part_tissue_from_tissue():
+    y, x = np.mgrid[:100, :100]
+    body = np.hypot(y - 50, x - 50) < 40
+    brightness = np.where(body, 1.0, 0.0) + np.where(np.hypot(y - 40, x - 45) < 10, 0.3, 0.0)
+    np.testing.assert_array_equal(tissue_mask(brightness * np.ones((70, 1, 1), np.complex64)), body)
+
+
 def test_trajectory_by_hand(sequence):
     trajectory = golden_angle_spokes(sequence)
     assert trajectory.shape == (160, 2 * MATRIX, 2)

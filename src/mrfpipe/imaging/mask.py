@@ -26,7 +26,7 @@ SIDE = 16
 size."""
 
 
-def tissue_mask(images: Complex, basis: Complex | None = None) -> Bool:
+def tissue_mask(images: Complex, basis: Complex | None = None, within: Bool | None = None) -> Bool:
     """Separate tissue from air.
 
     The threshold is Otsu's, of the logarithm of the root sum of squares over a few segments of the train, so that dim
@@ -39,6 +39,9 @@ def tissue_mask(images: Complex, basis: Complex | None = None) -> Bool:
         Frames of a slice, shape `(frames, y, x)`, or their coefficients, shape `(rank, y, x)`.
     basis
         Basis of the coefficients. Shape `(frames, rank)`.
+    within
+        Where the images were reconstructed, and the only voxels that the threshold depends on; by default everywhere,
+        so that zeros are air. Shape `(y, x)`.
 
     Returns
     -------
@@ -49,7 +52,8 @@ def tissue_mask(images: Complex, basis: Complex | None = None) -> Bool:
     if np.unique(brightness[seen]).size < 2:
         return seen
     logarithm = np.log(np.maximum(brightness, DARKEST * np.percentile(brightness[seen], 99)))
-    mask = seen & (logarithm > threshold_otsu(logarithm[seen]))  # type: ignore[no-untyped-call]
+    where = seen & within if within is not None else np.ones_like(seen)
+    mask = seen & (logarithm > threshold_otsu(logarithm[where]))  # type: ignore[no-untyped-call]
     smallest = int(SMALLEST_ISLAND * mask.size)
     mask = remove_small_objects(mask, max_size=smallest)
     filled: Bool = ~remove_small_objects(~mask, max_size=smallest) & seen

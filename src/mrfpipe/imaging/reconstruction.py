@@ -259,7 +259,7 @@ class Reconstruction:
         return FrameSeries(
             name=self.scan.name,
             images=images[None],
-            mask=tissue_mask(images, self._basis)[None],
+            mask=tissue_mask(images, self._basis, None if equations is None else equations.support)[None],
             affine=of_slice(self.scan.affine, s),
             sequence_hash=self._sequence.hash,
             basis=self._basis,
