@@ -102,6 +102,8 @@ def _played(blocks: "Iterable[Block]") -> "Iterator[tuple[str, str]]":
                 yield f"{number} flip angle", _plateaus(np.rad2deg(block.flip), "deg")
                 yield f"{number} TE", _plateaus(1e3 * block.te, "ms")
                 yield f"{number} TR", _plateaus(1e3 * block.tr, "ms")
+                if np.any(block.phase):
+                    yield f"{number} RF phase", _plateaus(np.rad2deg(block.phase), "deg")
                 yield f"{number} RF phase increment", f"{np.rad2deg(block.rf_spoiling_increment):g} deg"
                 yield f"{number} dephasing", f"{block.dephasing} cycle(s) a TR"
             case _:

@@ -188,6 +188,14 @@ def test_a_train_comes_from_a_file_of_columns(tmp_path):
     found = load_protocol(tmp_path / "mine.toml")
     assert found.hash == parse_protocol(SMALLEST, "lists").hash
     assert parse_protocol(found.toml, "text").hash == found.hash, "the text says it all without the file"
+    (tmp_path / "train.csv").write_text("flip_deg,tr_ms\n10,5\n20,6\n30,7\n")
+    (tmp_path / "beside.toml").write_text(SMALLEST.replace(lines, 'file = "train.csv"\nte_ms = 2\n'))
+    assert load_protocol(tmp_path / "beside.toml").hash == found.hash
+    (tmp_path / "beside.toml").write_text(SMALLEST.replace(lines, 'file = "train.csv"\nte_ms = 2\ntr_ms = 5\n'))
+    with pytest.raises(
+        InputError, match=r"sequence\[0\]\.tr_ms is also a column of 'train\.csv'; leave one of them out"
+    ):
+        load_protocol(tmp_path / "beside.toml")
     (tmp_path / "train.csv").write_text("flip_deg,te_ms,tr_ms\n10,2,x\n")
     with pytest.raises(InputError, match=r"sequence\[0\]\.file = 'train\.csv' is no file of numbers"):
         load_protocol(tmp_path / "mine.toml")
@@ -200,7 +208,14 @@ def test_a_train_comes_from_a_file_of_columns(tmp_path):
         ("matrix = 350", "matrix = 350.5", r"geometry\.matrix must be a whole number of at least 1, not 350\.5"),
         ("matrix = 350", "matrix = true", r"geometry\.matrix must be a whole number"),
         ("matrix = 350", "matrix = 350\nmatrx = 1", r"geometry\.matrx is not known here"),
-        ("tr_ms = 3.52", "tr_ms = 2.0", r"sequence\[2\]\.tr_ms must be above 2\.39, not 2"),
+        ("tr_ms = 3.52", "tr_ms = 2.0", r"sequence\[2\]\.tr_ms must be above te_ms, 2\.39 in readout 0, not 2"),
+        (
+            "te_ms = 2.39\ntr_ms = 3.52",
+            "te_ms = 0.00239\ntr_ms = 0.00352",
+            r"sequence\[2\]\.tr_ms must be at least 0\.1, not 0\.00352",
+        ),
+        ("fov_mm = 350.0", "fov_mm = 0.35", r"geometry\.fov_mm must be above 1, not 0\.35"),
+        ("thickness_mm = 8.0", "thickness_mm = 0.008", r"geometry\.slice_thickness_mm must be above 0\.02, not 0\.008"),
         ("flip_deg = 15.0", "flip_deg = 390.0", r"sequence\[5\]\.flip_deg must be from 0 to 360"),
         ("flip_deg = 15.0", "flip_deg = nan", r"sequence\[5\]\.flip_deg must be a finite number"),
         ("flip_deg = 15.0", "flip_deg = [15.0, 16.0]", r"sequence\[5\]\.excitations have columns of 2 and 200 values"),

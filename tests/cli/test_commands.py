@@ -192,6 +192,11 @@ def test_info_of_a_protocol_is_its_sequence(run, tmp_path):
     told = run("info", tmp_path / "many.toml").stdout
     assert "1 flip angle:          5 to 16 deg, 12 values in 96 readouts\n" in told
     assert "1 TE:                  2 ms x 96\n" in told
+    assert "RF phase:" not in told
+    phases = "count = 4\nphase_deg = [0, 180, 0, 180]"
+    (tmp_path / "alternating.toml").write_text(head + block.format(30).replace("count = 8", phases) * 2 + tail)
+    told = run("info", tmp_path / "alternating.toml").stdout
+    assert "1 RF phase:            0 deg x 1, 180 deg x 1, 0 deg x 1, 180 deg x 1, 0 deg x 1, 180 deg x 1" in told
 
 
 def test_seeds_make_other_people_and_the_same_seed_the_same(run, study, tmp_path):

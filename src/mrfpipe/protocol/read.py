@@ -17,6 +17,12 @@ from mrfpipe.quantities import QUANTITIES, Condition, Parameter
 
 _BLOCKS = ("inversion", "t2-preparation", "pulses", "delay", "spoiling", "excitations")
 _COLUMNS = ("flip_deg", "phase_deg", "te_ms", "tr_ms")
+SHORTEST_TR_MS = 0.1
+"""Shorter than any repetition time that is played, and longer than one of 20 ms that is given in s."""
+SMALLEST_FOV_MM = 1.0
+"""Smaller than any field of view of a scanner, and larger than one of 350 mm that is given in m."""
+THINNEST_SLICE_MM = 0.02
+"""Thinner than any slice that a pulse selects, and thicker than one of 10 mm that is given in m."""
 _OLD = "is of an older mrfpipe; write it again as docs/your-protocol.md says, from dictionaries/t1ff.toml"
 
 
@@ -103,8 +109,8 @@ def _sequence(top: Table, folder: Path | None) -> Sequence:
         blocks=tuple(_block(table, folder) for table in top.tables("sequence")),
         readout=_readout(top.table("readout")),
         matrix=geometry.count("matrix"),
-        fov=geometry.number("fov_mm", above=0) * 1e-3,
-        slice_thickness=geometry.number("slice_thickness_mm", above=0) * 1e-3,
+        fov=geometry.number("fov_mm", above=SMALLEST_FOV_MM) * 1e-3,
+        slice_thickness=geometry.number("slice_thickness_mm", above=THINNEST_SLICE_MM) * 1e-3,
         excitation_time_bandwidth=geometry.number("excitation_time_bandwidth", above=0),
     )
     geometry.refuse_unknown()
@@ -159,7 +165,11 @@ def _block(table: Table, folder: Path | None) -> Block:
 
 def _excitations(table: Table, folder: Path | None) -> Excitations:
     if table.has("file"):
-        return _train(table, Table(_columns(table, folder), table.source, f"{table.path}file: "), count=0)
+        beside = {key: table.values[key] for key in _COLUMNS if table.has(key)}
+        columns = _columns(table, folder)
+        for key in beside.keys() & columns.keys():
+            raise table.error(key, f"is also a column of {table.values['file']!r}; leave one of them out")
+        return _train(table, Table(beside | columns, table.source, table.path), count=0)
     return _train(table, table, count=table.count("count") if table.has("count") else 0)
 
 
@@ -200,7 +210,10 @@ def _train(table: Table, columns: Table, count: int) -> Excitations:
         raise columns.error("te_ms", f"must be above 0, not {te.min():g}")
     if np.any(tr <= te):
         first = int(np.flatnonzero(tr <= te)[0])
-        raise columns.error("tr_ms", f"must be above {te[first]:g}, not {tr[first]:g}")
+        readout = f" in readout {first}" if tr.size > 1 else ""
+        raise columns.error("tr_ms", f"must be above te_ms, {te[first]:g}{readout}, not {tr[first]:g}")
+    if tr.min() < SHORTEST_TR_MS:
+        raise columns.error("tr_ms", f"must be at least {SHORTEST_TR_MS:g}, not {tr.min():g}; it is in ms")
     return Excitations(
         flip=np.deg2rad(flip),
         te=te * 1e-3,
