@@ -136,7 +136,17 @@ def test_without_counters_the_order_of_the_file_counts(path, sequence, n_pieces)
     got = read_ismrmrd(write_file(path, made), sequence)
     assert np.array_equal(got.kspace, scan.kspace)
     assert np.array_equal(got.trajectory, scan.trajectory)
-    assert got.remarks == ("readouts are taken in the order of the file",)
+    pieces_said = ", each joined from 4 acquisitions" if n_pieces > 1 else ""
+    assert got.remarks == (f"readouts are taken in the order of the file{pieces_said}",)
+    path.unlink()
+    got = read_ismrmrd(write_file(path, made + made), sequence)
+    (remark,) = got.remarks
+    if sequence.n_samples is None:  # of stored readouts the length is not known: these could be pieces
+        assert remark == f"readouts are taken in the order of the file, each joined from {2 * n_pieces} acquisitions"
+    else:
+        assert np.array_equal(got.kspace, scan.kspace)
+        repeated = ", as 2 repetitions, the last of which is used"
+        assert remark == f"readouts are taken in the order of the file{pieces_said}{repeated}"
 
 
 N_NOISE, SHOTS = 2, 3

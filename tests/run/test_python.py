@@ -211,7 +211,7 @@ def test_what_cannot_be_is_refused_in_a_line(folder):
         (ValueError, "There is no recon 'both'; choose nufft or subspace", (array,), {"recon": "both"}),
         (ValueError, "There is no method 'best'", (array,), {"method": "best"}),
         (ValueError, "There is no backend 'fft'", (array,), {"backend": "fft"}),
-        (TypeError, "unexpected keyword argument 'coils'", (array,), {"coils": 3}),
+        (TypeError, "There is no option 'coils'; options of reconstruction are recon, backend", (array,), {"coils": 3}),
         (MismatchError, "holds frames; a subspace reconstruction needs the raw scan", (array,), {"recon": "subspace"}),
         (MismatchError, "holds frames; a joint reconstruction needs the raw scan", (array,), {"recon": "joint"}),
         (MismatchError, "holds frames; off-resonance is corrected in", (array,), {"field_map": folder / "by-command"}),
@@ -221,6 +221,7 @@ def test_what_cannot_be_is_refused_in_a_line(folder):
         (TypeError, "Frames must be complex, not float32", (np.abs(array),), {}),
         (ValueError, "frames=175", (array[:9],), {}),
         (ValueError, "mask", (array,), {"mask": frames.mask[0, :9]}),
+        (ValueError, r"mask has shape \(1, 32, 32\), expected \(y=32, x=32\)", (array,), {"mask": frames.mask}),
         (InputError, "frames holds no signal", (array,), {"mask": np.zeros((N, N), bool)}),
     ]
     for error, complaint, given, options in refusals:

@@ -168,7 +168,9 @@ def _counted(imaging: Heads, sequence: Sequence, header: Header, path: Path) -> 
         named["slice"] = slices if counted else index // n % blocks
         named["repetition"] = repetition + index // (n * blocks)
         way = ", slices by their counter" if counted else ", one slice after the other" if blocks > 1 else ""
-        return named, way
+        way += f", each joined from {n_pieces} acquisitions" if n_pieces > 1 else ""
+        played = int(index.max()) // (n * blocks) + 1
+        return named, way if played == 1 else f"{way}, as {played} repetitions, the last of which is used"
     return None
 
 

@@ -58,7 +58,7 @@ class Imaging:
         kind = "any reconstruction" if self.recon is None else KINDS[self.recon]
         coils = f"at most {self.virtual_coils} virtual coils"
         noise = "" if self.noise == "scan" else ", noise of the edges"
-        delays = "delays left" if self.correct_delays is False else "delays of spokes corrected"
+        delays = "delays left" if self.correct_delays is False else "significant delays of spokes corrected"
         sense = "" if self.conjugate is None else ", conjugated" if self.conjugate else ", not conjugated"
         field = "" if self.field_map is None else ", off-resonance corrected"
         return (

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -109,7 +110,8 @@ def bounds(
     protocol, model
         As for `simulate`.
     at
-        Parameters of voxels, as `mrfpipe.limit.points_of` takes them.
+        Parameters of voxels by name, one value or one per voxel, in the units of files (ms, Hz); others are the median
+        of their grid. See `mrfpipe.limit.points_of`.
     snr
         Ratio of M0 to the noise of one readout in a voxel; see `mrfpipe.limit.bounds`.
 
@@ -153,7 +155,8 @@ def match(
     dictionary
         A dictionary, or its file.
     mask
-        Voxels to match, for frames given as an array; by default an estimated tissue mask. Shape `(y, x)`.
+        Voxels to match, for frames given as an array; by default an estimated tissue mask, in which voxels that are
+        zero in all frames are air. Shape `(y, x)`.
     method, refined, gap, memory
         As for `mrfpipe.run.choices.Matching`.
     device
@@ -276,8 +279,11 @@ def load_maps(path: str | Path) -> Result:
 
 
 def _check(**chosen: object) -> None:
-    """Raise ValueError for values that do not exist, which the command line would not accept either."""
+    """Raise TypeError for options and ValueError for values that do not exist."""
+    options = [field.name for field in fields(Imaging)]
     for name, value in chosen.items():
+        if name not in _CHOICES and name not in options:
+            raise TypeError(f"There is no option {name!r}; options of reconstruction are {', '.join(options)}.")
         known = get_args(_CHOICES.get(name))
         if known and value not in known:
             raise ValueError(f"There is no {name} {value!r}; choose {' or '.join(known)}.")
@@ -316,7 +322,9 @@ def _file(scan: str | Path) -> Path:
 
 def _series(frames: Complex, mask: Bool | None, protocol: Protocol) -> FrameSeries:
     """Make a series of a protocol from an array; since its position is unknown, the affine is the identity."""
-    check_shape("scan", frames, "frames y x", {"frames": protocol.sequence.n_frames})
+    sizes = check_shape("scan", frames, "frames y x", {"frames": protocol.sequence.n_frames})
+    if mask is not None:
+        check_shape("mask", mask, "y x", sizes)
     if not np.iscomplexobj(frames):
         raise TypeError(f"Frames must be complex, not {frames.dtype}.")
     images = np.ascontiguousarray(frames, np.complex64)
