@@ -162,6 +162,9 @@ def test_a_saved_result_is_that_of_the_command_and_the_command_takes_it_for_done
     assert (series.recipe, series.inputs, series.protocol_hash) == (None, {}, dictionary.protocol.hash)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:T1H2O and most of its neighbourhood are at the grid limit"
+)  # it has learned nothing
 def test_a_network_from_python(folder, tmp_path):
     protocol = mrf.load_protocol(folder / "small.toml")
     architecture = PRESETS["small"].architecture(protocol.sequence.n_frames, len(protocol.parameters))
@@ -186,6 +189,13 @@ def test_a_network_from_python(folder, tmp_path):
             mrf.reconstruct(given)
     with pytest.raises(TypeError, match="The network determines whether"):
         mrf.reconstruct(frames, model, recon="subspace")
+
+
+def test_the_warnings_of_the_page_are_given_in_python_too(folder):
+    dictionary, frames = mrf.load_dictionary(folder / "small.h5"), mrf.load_frames(folder / "leg.frames.h5")
+    with pytest.warns(UserWarning, match="most of its neighbourhood are at the grid limit"):
+        made = mrf.match(frames.images[0][::-1], dictionary, mask=frames.mask[0])  # frames in the wrong order
+    assert "\n" not in made.warning
 
 
 def test_the_truth_beside_a_scan_is_drawn_and_one_that_does_not_fit_is_warned_of(folder, tmp_path):

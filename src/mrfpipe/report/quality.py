@@ -49,6 +49,11 @@ def warnings_of(maps: ParameterMaps, provenance: Provenance) -> list[str]:
     There are no warnings about effects of undersampling alone, which lowers the match and scatters the estimates in
     every scan.
     """
+    return warnings_of_maps(maps) + (_of_notes(provenance.notes) if maps.mask.any() else [])
+
+
+def warnings_of_maps(maps: ParameterMaps) -> list[str]:
+    """Return the warnings that the maps alone give rise to: estimates at the grid limit, and a poor match."""
     if not maps.mask.any():
         return ["The mask is empty: there are no maps to show."]
     said = [
@@ -60,7 +65,7 @@ def warnings_of(maps: ParameterMaps, provenance: Provenance) -> list[str]:
         for end, share in _crowded_ends(maps, p).items()
         if share >= _MUCH_AT_END
     ]
-    return said + _of_match(maps) + _of_notes(provenance.notes)
+    return said + _of_match(maps)
 
 
 def _crowded_ends(maps: ParameterMaps, p: Parameter) -> dict[float, float]:

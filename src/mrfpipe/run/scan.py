@@ -15,7 +15,7 @@ from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.series import FrameSeries, each_slice
 from mrfpipe.maps import Fingerprints, ParameterMaps
 from mrfpipe.progress import SILENT, Progress
-from mrfpipe.report.quality import DOUBT
+from mrfpipe.report.quality import DOUBT, warnings_of_maps
 from mrfpipe.run.mapper import Mapper
 from mrfpipe.run.record import Record
 from mrfpipe.run.result import Result
@@ -144,4 +144,5 @@ def result_of(
         device=str(device),
         notes={**notes, **({DOUBT: doubt} if doubt else {})},
     )
-    return Result(name=name, maps=maps, fingerprints=fingerprints, provenance=provenance, warning=doubt)
+    warning = " ".join(text for text in (*warnings_of_maps(maps), doubt) if text)
+    return Result(name=name, maps=maps, fingerprints=fingerprints, provenance=provenance, warning=warning)
