@@ -27,6 +27,8 @@ SIMULATED_AT_ONCE = 128
 UNTOLD = 1e-10
 """A parameter cannot be determined if its slope, except for this share of its energy, is a linear combination of
 others; rounding to single precision leaves 1e-14."""
+FAR_FROM_GRID = 10
+"""A T1 or T2 that is so many times beyond the ends of its grid is in another unit."""
 
 MEDIAN_OF_NORMAL = 0.6745
 """Median of the magnitude of a normal variable of unit variance."""
@@ -141,7 +143,7 @@ def points_of(protocol: Protocol, given: Mapping[str, npt.ArrayLike]) -> dict[st
     Raises
     ------
     ValueError
-        If there is no parameter of a name, or its quantity cannot have the value.
+        If there is no parameter of a name, its quantity cannot have the value, or a T1 or T2 is in another unit.
     """
     names = [p.name for p in protocol.parameters]
     for name in given:
@@ -155,6 +157,11 @@ def points_of(protocol: Protocol, given: Mapping[str, npt.ArrayLike]) -> dict[st
             if not np.all((points[p.name] >= p.quantity.least) & (points[p.name] <= p.quantity.most)):
                 low, high = p.quantity.least * p.scale, p.quantity.most * p.scale
                 raise ValueError(f"{p.heading} must lie from {low:g} to {high:g}.")
+            low, high = p.scale * protocol.grid[p.name][[0, -1]]
+            far = values[(values < low / FAR_FROM_GRID) | (values > high * FAR_FROM_GRID)]
+            if p.scale != 1 and far.size:
+                grid = f"the grid, {low:g} to {high:g}"
+                raise ValueError(f"{p.name} of {far[0]:g} is far from {grid}; values are in {p.unit}.")
     return dict(zip(names, np.broadcast_arrays(*points.values()), strict=True))
 
 

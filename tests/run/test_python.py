@@ -291,6 +291,8 @@ def test_bounds_of_many_voxels_are_in_the_units_of_files(folder):
         np.testing.assert_allclose(found[p.name], expected[p.name] * p.scale, rtol=1e-12)
     with pytest.raises(ValueError, match="model"):
         mrf.bounds(protocol, model="ideal")
+    with pytest.raises(ValueError, match=r"^T1H2O of 1\.4 is far from the grid, .*; values are in ms\.$"):
+        mrf.bounds(protocol, {"T1H2O": [1400, 1.4]})
 
 
 def test_names_are_imported_when_they_are_asked_for():
