@@ -176,7 +176,7 @@ def subspace(raw: "RawScan", protocol: Protocol, device: torch.device, results: 
     from mrfpipe.imaging.coils import estimate_coil_maps
     from mrfpipe.imaging.density import weights_of
     from mrfpipe.imaging.lowrank import denoise_low_rank
-    from mrfpipe.imaging.subspace import normal_equations, reconstruct_subspace, subspace_kernels
+    from mrfpipe.imaging.subspace import normal_equations, solve_subspace, subspace_kernels
 
     sequence = protocol.sequence
     kspace, trajectory, weights = raw.kspace[0], raw.trajectory, weights_of(raw.readout)
@@ -190,21 +190,27 @@ def subspace(raw: "RawScan", protocol: Protocol, device: torch.device, results: 
     results.add("its kernels", seconds(partial(make_kernels, device=device)), "s")
     kernels = make_kernels(device=device)
     settings = {"readouts_per_frame": sequence.readouts_per_frame, "kernels": kernels, "backend": "finufft"}
-    work = partial(reconstruct_subspace, kspace, trajectory, density, maps, basis, **settings, device=device)
+    right = partial(normal_equations, kspace, trajectory, density, maps, basis, **settings, device=device)
+
+    def work() -> torch.Tensor:
+        return torch.from_numpy(solve_subspace(right())).to(device)
+
     work()
     results.add("subspace, a slice", seconds(work, 2), "s")
-    right = partial(normal_equations, kspace, trajectory, density, maps, basis, **settings, device=device)
     results.add("its right side", seconds(right, 2), "s")
-    solution = torch.from_numpy(work()).to(device)
+    solution = work()
     results.add("its denoising", seconds(partial(denoise_low_rank, solution), 2), "s")
     if device.type == "cuda":
         settings |= {"kernels": kernels.cpu()}
         by_cpu = partial(normal_equations, kspace, trajectory, density, maps, basis, **settings)
         results.add("its right side, CPU", seconds(by_cpu), "s")
         results.add("right side, difference from the CPU's", apart(right().right, by_cpu().right), "")
-        on_cpu = partial(reconstruct_subspace, kspace, trajectory, density, maps, basis, **settings)
+
+        def on_cpu() -> torch.Tensor:
+            return torch.from_numpy(solve_subspace(by_cpu()))
+
         results.add("subspace, a slice, CPU", seconds(on_cpu), "s")
-        results.add("subspace, difference from the CPU's", apart(solution, torch.from_numpy(on_cpu())), "")
+        results.add("subspace, difference from the CPU's", apart(solution, on_cpu()), "")
 
 
 def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:

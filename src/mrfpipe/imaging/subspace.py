@@ -43,7 +43,7 @@ def subspace_kernels(
     backend: Backend = "sigpy",
     device: torch.device = CPU,
 ) -> Tensor:
-    """Compute the kernels for `reconstruct_subspace` on a device; they are the same for all slices.
+    """Compute the kernels for `normal_equations` on a device; they are the same for all slices.
 
     Parameters are those of that function. Shape `(rank, rank, 2 y, 2 x)`, complex64: 250 MB for rank 8 and a matrix of
     350.
@@ -65,54 +65,14 @@ def subspace_memory(rank: int, matrix: int, n_samples: int) -> int:
     return HEAP + rank**2 * grid + rank * max(2 * samples + 4 * grid, 3 * samples, 6 * grid + 8 * image)
 
 
-def reconstruct_subspace(
-    kspace: Complex,
-    trajectory: Float,
-    density: Float,
-    maps: Complex,
-    basis: Complex,
-    readouts_per_frame: int,
-    *,
-    kernels: Tensor | None = None,
-    n_iterations: int = N_ITERATIONS,
-    denoised: bool = True,
-    backend: Backend = "sigpy",
-    device: torch.device = CPU,
-) -> Complex:
-    """Reconstruct the coefficients of a slice.
-
-    Parameters
-    ----------
-    kspace, trajectory, density, maps, readouts_per_frame, backend
-        As for `mrfpipe.imaging.frames.reconstruct_frames`.
-    basis
-        Orthonormal temporal basis. Shape `(frames, rank)`.
-    kernels
-        From `subspace_kernels`, on the device; computed if not given.
-    n_iterations
-        Iterations of conjugate gradients.
-    denoised
-        Whether the result is denoised by `denoise_low_rank`.
-    device
-        Where to compute; on a GPU torch computes the NUFFT, too, whatever the backend.
+def solve_subspace(equations: Equations, n_iterations: int = N_ITERATIONS, *, denoised: bool = True) -> Complex:
+    """Solve normal equations by conjugate gradients; by default, denoise the solution by `denoise_low_rank`.
 
     Returns
     -------
-        Coefficients ``c`` such that the frames are ``basis c``, in the units of frames. Shape `(rank, y, x)`.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit each other.
+        Coefficients ``c`` such that the frames are ``basis c``, in the units of frames; zero outside the box of the
+        equations. Shape `(rank, y, x)`.
     """
-    equations = normal_equations(
-        kspace, trajectory, density, maps, basis, readouts_per_frame, kernels=kernels, backend=backend, device=device
-    )
-    return solve_subspace(equations, n_iterations, denoised=denoised)
-
-
-def solve_subspace(equations: Equations, n_iterations: int = N_ITERATIONS, *, denoised: bool = True) -> Complex:
-    """Solve normal equations as `reconstruct_subspace` does. Shape `(rank, y, x)`, zero outside their box."""
     solution = torch.zeros_like(equations.right)
     for solution in islice(conjugate_gradients(equations.normal, equations.right), n_iterations):  # noqa: B007 - the last
         pass
@@ -135,7 +95,24 @@ def normal_equations(
     backend: Backend = "sigpy",
     device: torch.device = CPU,
 ) -> Equations:
-    """Set up the equations that `reconstruct_subspace` solves: parameters and errors as there."""
+    """Set up the equations for the coefficients of a slice.
+
+    Parameters
+    ----------
+    kspace, trajectory, density, maps, readouts_per_frame, backend
+        As for `mrfpipe.imaging.frames.reconstruct_frames`.
+    basis
+        Orthonormal temporal basis. Shape `(frames, rank)`.
+    kernels
+        From `subspace_kernels`, on the device; computed if not given.
+    device
+        Where to compute; on a GPU torch computes the NUFFT, too, whatever the backend.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other.
+    """
     sizes = check_shape("trajectory", trajectory, "readouts samples 2")
     matrix = maps.shape[-1]
     sizes = check_shape("maps", maps, "coils y x", sizes | {"y": matrix})
