@@ -40,7 +40,7 @@ def command(
     from mrfpipe.phantom.scanner import scan
 
     if unseen:
-        cohort = Cohort(subjects=draw_unseen(subjects, seed=settings.seed), seed=settings.seed)
+        cohort = Cohort(subjects=draw_unseen(subjects, seed=settings.seed))
     else:
         cohort = draw_cohort(subjects, seed=settings.seed)
     table, rows = folder / "cohort.csv", cohort.csv()

@@ -220,7 +220,7 @@ def test_regions_of_fat_have_no_r2_of_water(make):
     assert errors["T1H2O"].r2_regions == pytest.approx(1, rel=EXACT)
     assert errors["FF"].n_regions == 10
     for name, (points, agreement) in region_agreement(maps, reference, rois).items():
-        assert errors[name].n_regions == points.region.size, name
+        assert errors[name].n_regions == points.estimate.size, name
         np.testing.assert_array_equal(errors[name].r2_regions, agreement.r2, err_msg=name)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from mrfpipe.phantom.anatomy import ANATOMIES
-from mrfpipe.phantom.cohort import SPLITS, UNSEEN_REGIONS, draw_cohort, draw_unseen
+from mrfpipe.phantom.cohort import UNSEEN_REGIONS, draw_cohort, draw_unseen
 from mrfpipe.phantom.truth import PARAMETERS
 
 SMALL = {"matrix": 64, "fov": 0.35, "slice_spacing": 0.012}
+SIZES = {"training": 94, "validation": 20, "testing": 50}
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def cohort():
 
 def test_has_the_numbers_of_the_papers_table(cohort):
     subjects = cohort.subjects
-    assert [len(cohort.split(split)) for split in SPLITS] == [94, 20, 50]
+    assert {split: len(cohort.split(split)) for split in SIZES} == SIZES
     assert sum(s.sex == "M" for s in subjects) == 93
     assert sum(s.region == "thigh" for s in subjects) == 91
     assert {s.region for s in subjects} == {"thigh", "leg"}
@@ -52,7 +53,7 @@ def test_a_smaller_cohort_is_the_beginning_of_a_larger_one(n_subjects):
     some, many = draw_cohort(n_subjects, seed=3), draw_cohort(330, seed=3)
     assert some.subjects == many.subjects[:n_subjects]
     assert len({s.name for s in some.subjects}) == len({s.seed for s in some.subjects}) == n_subjects
-    for split, size in zip(SPLITS, (94, 20, 50), strict=True):
+    for split, size in SIZES.items():
         assert abs(len(some.split(split)) - n_subjects * size / 164) < 1
 
 

@@ -26,8 +26,6 @@ class JoinedFile:
 
     file: RawFile
     """The other file."""
-    heads: Heads
-    """Heads of all acquisitions of the other file."""
     pieces: dict[int, Heads] = field(repr=False)
     """Heads of the acquisitions that make up a readout, by the `number` in the head of the readout."""
 
@@ -40,6 +38,11 @@ class JoinedFile:
     def size(self) -> int:
         """Its length in bytes."""
         return self.file.size
+
+    @property
+    def heads(self) -> Heads:
+        """Heads of all acquisitions of the other file."""
+        return self.file.heads
 
     def acquisitions(self, heads: Heads) -> Iterator[Acquisition]:
         """Read readouts and join their pieces; other acquisitions are read unchanged."""
@@ -198,4 +201,4 @@ def _joined(file: RawFile, imaging: Heads) -> tuple[RawFile, Heads]:
         head["number_of_samples"] = of_readout["number_of_samples"].sum()
         head["discard_pre"], head["discard_post"] = of_readout["discard_pre"][0], of_readout["discard_post"][-1]
         head["center_sample"], head["sample_time_us"] = 0, 0.0  # the receiver pauses between pieces
-    return JoinedFile(file=file, heads=file.heads, pieces=pieces), readouts
+    return JoinedFile(file=file, pieces=pieces), readouts

@@ -32,8 +32,6 @@ class Spokes:
 class Readouts:
     """The readouts of a part; the ADC events of one pulse are joined to one readout."""
 
-    k: Double
-    """(kx, ky) of every sample in 1/m. Shape `(readouts, samples, 2)`."""
     te: Double
     """Time from the pulse to the centre of k-space in s. Shape `(readouts)`."""
     fov: float
@@ -91,7 +89,7 @@ def readouts_of(events: Events, part: Part, slice_thickness: float) -> Readouts:
     if not 2 <= matrix <= _MOST_VOXELS:
         reach = f"its readouts reach {radius.max():.2g} cycles/FOV of a FOV of {fov * 1e3:g} mm"
         raise InputError(f"{events.path}: {reach}; no image can be reconstructed, check the definition FOV, in m.")
-    return Readouts(k=k[..., :2], te=te, fov=fov, matrix=matrix, spokes=spokes)
+    return Readouts(te=te, fov=fov, matrix=matrix, spokes=spokes)
 
 
 def _check_one_echo(events: Events, one: Excited, radius: Double, kz: Double) -> None:

@@ -61,8 +61,6 @@ class Part:
 class Measured:
     """A sequence sorted into slices and repetitions."""
 
-    noise: tuple[int, ...]
-    """Numbers of the readouts that measure noise: those before the first pulse, and those with the label NOISE."""
     parts: tuple[Part, ...]
     """Slices and repetitions, all with the same pulses and readouts."""
     interleaved: bool
@@ -82,7 +80,7 @@ def sort_events(events: Events) -> Measured:
     InputError
         If it has no readouts, or its slices or repetitions differ from each other.
     """
-    noise, played = _played(events)
+    played = _played(events)
     excitations = [one for one in played if one.readouts]
     if not excitations:
         raise events.error(0.0, "begins a sequence that has no pulse with a readout; mrfpipe reads fingerprints")
@@ -98,11 +96,11 @@ def sort_events(events: Events) -> Measured:
         parts = _repetitions(events, played)
     for part in parts[1:]:
         _check_alike(events, part, parts[0])
-    return Measured(noise=noise, parts=parts, interleaved=interleaved)
+    return Measured(parts=parts, interleaved=interleaved)
 
 
-def _played(events: Events) -> tuple[tuple[int, ...], tuple[Excited, ...]]:
-    """Assign every readout to the pulse before it, and separate the noise measurements."""
+def _played(events: Events) -> tuple[Excited, ...]:
+    """Assign every readout to the pulse before it, except noise: readouts before the first pulse or labelled NOISE."""
     begins = np.array([readout.start for readout in events.readouts])
     times = np.array([pulse.time for pulse in events.pulses])
     of_pulse = np.searchsorted(times, begins, side="right") - 1
@@ -113,7 +111,7 @@ def _played(events: Events) -> tuple[tuple[int, ...], tuple[Excited, ...]]:
         numbers = np.flatnonzero((of_pulse == i) & ~is_noise).tolist()
         readouts = tuple(events.readouts[n] for n in numbers)
         played.append(Excited(pulse=pulse, readouts=readouts, numbers=tuple(numbers)))
-    return tuple(np.flatnonzero(is_noise).tolist()), tuple(played)
+    return tuple(played)
 
 
 def _keys(excitations: Sequence[Excited]) -> list[tuple[object, int]]:

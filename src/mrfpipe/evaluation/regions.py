@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrfpipe.arrays import Double, Int
+from mrfpipe.arrays import Double
 from mrfpipe.errors import MismatchError
 from mrfpipe.maps import Labels, ParameterMaps
 from mrfpipe.quantities import Parameter
@@ -14,12 +14,6 @@ from mrfpipe.quantities import Parameter
 class RegionMeans:
     """The points of a scatter or Bland-Altman plot, sorted by slice and label. Arrays have shape `(regions)`."""
 
-    slice: Int
-    """Number of the slice."""
-    region: Int
-    """Label of the region."""
-    n_voxels: Int
-    """Number of voxels in the means."""
     estimate: Double
     """Mean of the estimate, in the unit of the map in files."""
     reference: Double
@@ -42,14 +36,14 @@ def region_means(maps: ParameterMaps, reference: ParameterMaps, parameter: Param
     """
     labels = reference.counting_regions(parameter, rois)
     inside = maps.mask & (labels != 0)
-    keys, region, n_voxels = np.unique(
+    _, region, n_voxels = np.unique(
         np.stack([np.nonzero(inside)[0], labels[inside]]), axis=1, return_inverse=True, return_counts=True
     )
     means = [
         np.bincount(region.reshape(-1), weights=m[parameter.name][inside], minlength=n_voxels.size) / n_voxels
         for m in (maps, reference)
     ]
-    return RegionMeans(slice=keys[0], region=keys[1], n_voxels=n_voxels, estimate=means[0], reference=means[1])
+    return RegionMeans(estimate=means[0], reference=means[1])
 
 
 def check_shapes(maps: ParameterMaps, reference: ParameterMaps, rois: Labels | None) -> None:

@@ -166,11 +166,6 @@ class Competitor:
         """Number of weights and biases."""
         return sum(parameter.numel() for parameter in self.build("meta").parameters())
 
-    @property
-    def n_nonlinearities(self) -> int:
-        """Number of layers with a non-linearity; a recurrent unit counts as one."""
-        return sum(isinstance(module, nn.ReLU | nn.GRU) for module in self.build("meta").modules())
-
     def build(self, device: torch.device | str = "cpu") -> MapNetwork:
         """Build the network with uninitialised weights; on device ``meta`` no weights are allocated."""
         with torch.device("meta"):

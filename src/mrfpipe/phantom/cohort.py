@@ -19,7 +19,6 @@ from mrfpipe.phantom.tables import load_table
 from mrfpipe.phantom.truth import Phantom
 from mrfpipe.protocol import Sequence
 
-SPLITS = ("training", "validation", "testing")
 UNSEEN_REGIONS = ("shoulder", "abdomen", "pelvis")
 
 
@@ -52,7 +51,7 @@ class Subject:
     name: str
     """Name for files and tables."""
     split: str
-    """One of `SPLITS`, or ``unseen``."""
+    """One of `SPLIT_SIZES`, or ``unseen``."""
     region: str
     """Region that is imaged, by its name in `mrfpipe.phantom.anatomy`."""
     disease: str
@@ -90,8 +89,6 @@ class Cohort:
 
     subjects: tuple[Subject, ...]
     """All of them."""
-    seed: int
-    """Seed of the cohort."""
 
     def split(self, name: str) -> tuple[Subject, ...]:
         """Return the subjects of one split."""
@@ -113,7 +110,7 @@ def draw_cohort(n_subjects: int = PAPER_SIZE, *, seed: int) -> Cohort:
     subjects: list[Subject] = []
     for block in range(-(-n_subjects // PAPER_SIZE)):
         subjects += _draw_block(block, seed)
-    return Cohort(subjects=tuple(subjects[:n_subjects]), seed=seed)
+    return Cohort(subjects=tuple(subjects[:n_subjects]))
 
 
 def draw_unseen(n_subjects: int = 3, *, seed: int) -> tuple[Subject, ...]:

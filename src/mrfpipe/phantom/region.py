@@ -17,8 +17,6 @@ LIMB_PATTERNS = ("healthy", "BMD", "DMD", "IBM", "FSHD", "patchy")
 class Region:
     """What a person's anatomy is drawn from. Lengths in m, the range of a size as (least, most)."""
 
-    name: str
-    """Name for people and for commands."""
     template: Template
     """The atlas of a right limb, or of the whole trunk."""
     size: tuple[float, float]
@@ -56,4 +54,4 @@ def load_region(name: str) -> Region:
     if "outline_through" in table:
         table["outline"] = outline_through(table.pop("outline_through"), table.pop("n_harmonics", 9))
         template["outline"] = table["outline"]
-    return Region(name=name, template=Template(**template), size=size, fat=fat, **table)
+    return Region(template=Template(**template), size=size, fat=fat, **table)
