@@ -15,7 +15,6 @@ exactly 32 orders gives the rate, which is compared with that of multiply-adds o
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -75,8 +74,7 @@ def some_signals(protocol: Protocol) -> dict[str, np.ndarray]:
 def beside_torchsim(protocol: Protocol) -> tuple[dict[str, float], dict[str, object]]:
     """Return signals per second of both packages on the same signals, and the difference of their results."""
     values = some_signals(protocol)
-    readout = replace(protocol.sequence.readout, readouts_per_frame=1)
-    sequence, history = replace(protocol.sequence, readout=readout), protocol.history
+    sequence, history = protocol.sequence.with_single_readouts(), protocol.history
     events = events_of(sequence, history)
     rates = {"epg, same signals": N_COMPARED / fastest(lambda: epg_signals(events, **values))}
 

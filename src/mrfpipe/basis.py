@@ -33,7 +33,7 @@ def entry_gram(components: tuple[Complex, ...], protocol: Protocol) -> Gram:
     Parameters
     ----------
     components
-        Signals of each component. Shape `(*own axes, *shared axes, frames)`.
+        Signals of each component. Shape `(*axes, frames)`, the axes as `Protocol.axes_of` gives them.
     protocol
         Protocol of the grid.
     """

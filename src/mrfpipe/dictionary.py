@@ -41,8 +41,8 @@ class Dictionary:
     """All entries of a protocol's grid in component form."""
 
     components: tuple[Complex, ...]
-    """Compressed signals of each component. Shape `(*own axes, *shared axes, rank)`, the axes as `Protocol.own_axes`
-    and `Protocol.shared_axes` give them."""
+    """Compressed signals of each component. Shape `(*axes, rank)`, the axes as `Protocol.axes_of` gives
+    them."""
     basis: Complex
     """Orthonormal temporal basis. Shape `(frames, rank)`."""
     energy: float
@@ -106,11 +106,13 @@ class Dictionary:
         vectors miss part of the signal, more vectors add noise.
         """
         rank = self.protocol.subspace_rank
-        if rank is None:
-            energies = np.diagonal(entry_gram(self.components, self.protocol)).real
-            left = 1 - self.energy * np.cumsum(energies) / energies.sum()
-            rank = int(np.argmax(left <= SUBSPACE_LEFT)) + 1 if left[-1] <= SUBSPACE_LEFT else self.rank
-        return self.basis[:, :rank]
+        return self.basis[:, : self.rank_leaving(SUBSPACE_LEFT) if rank is None else rank]
+
+    def rank_leaving(self, most: float) -> int:
+        """Return the number of leading basis vectors that leave out at most this share of the energy, or all."""
+        energies = np.diagonal(entry_gram(self.components, self.protocol)).real
+        left = 1 - self.energy * np.cumsum(energies) / energies.sum()
+        return int(np.argmax(left <= most)) + 1 if left[-1] <= most else self.rank
 
     def compress(self, signals: Complex) -> Complex:
         """Express signals in the basis. Shape `(..., frames)` to `(..., rank)`."""
@@ -169,7 +171,7 @@ class Dictionary:
         """
         at, protocol = self.positions(numbers), self.protocol
         made = [
-            signals[tuple(at[name] for name in (*protocol.own_axes(component), *protocol.shared_axes))]
+            signals[tuple(at[name] for name in protocol.axes_of(component))]
             for component, signals in zip(protocol.components, self.components, strict=True)
         ]
         if protocol.share is None:
@@ -239,7 +241,7 @@ class Dictionary:
 
 def component_axes(protocol: Protocol, component: Component) -> str:
     """Return the axes of a component's compressed signals, as `check_shape` takes them."""
-    return " ".join([*protocol.own_axes(component), *protocol.shared_axes, "rank"])
+    return " ".join([*protocol.axes_of(component), "rank"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

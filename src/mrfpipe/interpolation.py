@@ -61,7 +61,7 @@ class Table(NamedTuple):
 def table_of(dictionary: Dictionary, component: int) -> Table:
     """Return the signals of a component; ValueError if it has more parameters than `AXES`."""
     protocol, signals = dictionary.protocol, dictionary.components[component]
-    names = [*protocol.own_axes(protocol.components[component]), *protocol.shared_axes]
+    names = protocol.axes_of(protocol.components[component])
     if len(names) > AXES:
         raise ValueError(f"A component of {len(names)} parameters cannot be interpolated; at most {AXES} can.")
     parameter, values, sizes = (

@@ -8,7 +8,6 @@ from functools import lru_cache
 import numpy as np
 
 from mrfpipe.arrays import Complex
-from mrfpipe.basis import entry_gram
 from mrfpipe.dictionary import Dictionary
 from mrfpipe.physics.simulate import readout_signals
 
@@ -24,10 +23,7 @@ def readout_rank(dictionary: Dictionary) -> int:
 
     They are no fewer than those of its subspace.
     """
-    energies = np.diagonal(entry_gram(dictionary.components, dictionary.protocol)).real
-    left = 1 - dictionary.energy * np.cumsum(energies) / energies.sum()
-    rank = int(np.argmax(left <= ENERGY_LEFT)) + 1 if left[-1] <= ENERGY_LEFT else dictionary.rank
-    return max(rank, int(dictionary.subspace.shape[1]))
+    return max(dictionary.rank_leaving(ENERGY_LEFT), int(dictionary.subspace.shape[1]))
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchsim_sequences import Ideal, Unbalanced, torchsim_echoes
-from trains import T1FF, distance, every_readout, inverted, random_tissue, sequence_of, train
+from trains import T1FF, distance, inverted, random_tissue, sequence_of, train
 
 from mrfpipe.physics.bloch import bloch_signals
 from mrfpipe.physics.epg import epg_signals, orders_within
@@ -42,7 +42,7 @@ def repeated(sequence: Sequence) -> Events:
 
 def t1ff_train(degrees: float = 50) -> Sequence:
     """The whole train, every readout a frame, with an increment of the RF phase."""
-    sequence = every_readout(T1FF.sequence)
+    sequence = T1FF.sequence.with_single_readouts()
     inversion, wait, flips, recovery = sequence.blocks
     flips = dataclasses.replace(flips, rf_spoiling_increment=np.deg2rad(degrees))
     return dataclasses.replace(sequence, blocks=(inversion, wait, flips, recovery))
@@ -70,7 +70,7 @@ def test_a_signal_is_the_weighted_sum_of_its_parts(simulate):
     parts = Parts(np.array([0.3, 1.1]), np.array([0.9, 0.4]), np.array([-70.0, 300.0]))
     whole = simulate(repeated(sequence), **tissue, parts=parts)
     assert whole.shape == (40, N_PULSES // 4)
-    single = repeated(every_readout(sequence))
+    single = repeated(sequence.with_single_readouts())
     each = [
         weight * simulate(single, **(tissue | {"b1": tissue["b1"] * scale, "df": tissue["df"] + shift}))
         for weight, scale, shift in zip(*parts, strict=True)

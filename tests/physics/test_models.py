@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from trains import T1FF, every_readout, inverted, train, with_blocks, with_train
+from trains import T1FF, inverted, train, with_blocks, with_train
 
 from mrfpipe.limit import bounds
 from mrfpipe.physics.bloch import bloch_signals
@@ -101,7 +101,7 @@ def test_an_asymmetric_voxel_pins_the_signs(spoiling):
 
 def test_positive_df_turns_the_signal_forward(model):
     """At the first echo nothing has come back yet: df is its phase, exp(+2 pi i df TE), in every model."""
-    first = measured(every_readout(T1FF.sequence))
+    first = measured(T1FF.sequence.with_single_readouts())
     te = T1FF.sequence.te[0]
     turned = fingerprint(first, model, df=50.0)[0] / fingerprint(first, model, df=0.0)[0]
     assert np.angle(turned) == pytest.approx(2 * np.pi * 50 * te, abs=1e-4)
@@ -110,7 +110,7 @@ def test_positive_df_turns_the_signal_forward(model):
 def test_a_fat_peak_turns_as_its_shift_says(model):
     """A positive shift acts as a positive df: one peak at 395.6 Hz is ahead of water by that at the first echo."""
     peak = with_component(1, amplitudes=np.ones(1), shifts=np.array([395.6]))
-    single = dataclasses.replace(peak, sequence=every_readout(T1FF.sequence))
+    single = dataclasses.replace(peak, sequence=T1FF.sequence.with_single_readouts())
     fat, water = (fingerprint(single, model, FF=ff, T1H2O=0.3, T1fat=0.3)[0] for ff in (1.0, 0.0))
     turn = np.exp(2j * np.pi * 395.6 * T1FF.sequence.te[0])
     assert np.abs(fat / water / np.abs(fat / water) - turn) < 1e-3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trains import T1FF, every_readout, inverted
+from trains import T1FF, inverted
 from trains import train as train_of
 
 from mrfpipe.physics import events
@@ -17,7 +17,7 @@ WATER, FAT = T1FF.components
 
 def echoes_of(sequence: Sequence, t1: float, b1: float, t2: float) -> np.ndarray:
     """The kernel's on-resonance echoes of one signal."""
-    played = events.events_of(every_readout(sequence), History(kind="repeated"))
+    played = events.events_of(sequence.with_single_readouts(), History(kind="repeated"))
     values = {name: np.array([value]) for name, value in (("t1", t1), ("b1", b1), ("t2", t2), ("df", 0.0))}
     return spoiled_signals(played, **values)[0]
 

@@ -34,11 +34,6 @@ def inverted(
     return sequence_of(*before, *trains, Delay(duration=recovery), readouts_per_frame=readouts_per_frame)
 
 
-def every_readout(sequence: Sequence) -> Sequence:
-    """The same, every readout a frame."""
-    return replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
-
-
 def with_train(protocol: Protocol = T1FF, **changes: Any) -> Protocol:
     """The protocol with changes to its one train, such as its flip angles."""
     return with_blocks(protocol, Excitations, **changes)

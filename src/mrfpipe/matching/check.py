@@ -40,7 +40,7 @@ VALUES_OF_SECOND = 4
 """Number of values of a parameter that belongs only to the second of two components."""
 
 Signals = tuple[Complex, ...]
-"""Signals of every component over the regular grid. Shape `(*own axes, *shared axes, frames)` each."""
+"""Signals of every component over the regular grid. Shape `(*axes, frames)` each."""
 
 
 def regular(protocol: Protocol) -> Protocol:
@@ -106,8 +106,7 @@ class Changed:
         for component, mine, after, first in zip(
             protocol.components, self.dictionary.components, changed, before, strict=True
         ):
-            names = [*protocol.own_axes(component), *protocol.shared_axes]
-            at = np.ix_(*(np.searchsorted(protocol.grid[name], few[name]) for name in names))
+            at = np.ix_(*(np.searchsorted(protocol.grid[name], few[name]) for name in protocol.axes_of(component)))
             signals.append((mine[at] @ self.dictionary.basis.T + (after - first)).astype(np.complex64))
         return tuple(signals)
 

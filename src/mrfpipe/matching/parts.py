@@ -30,8 +30,9 @@ class Parts:
         numbers, flat = [], [signals.reshape(-1, dictionary.rank) for signals in dictionary.components]
         offset = 0
         for component, signals in zip(protocol.components, dictionary.components, strict=True):
-            names = [*protocol.own_axes(component), *protocol.shared_axes]
-            index = np.ravel_multi_index([at[name] for name in names], signals.shape[:-1]) + offset
+            index = (
+                np.ravel_multi_index([at[name] for name in protocol.axes_of(component)], signals.shape[:-1]) + offset
+            )
             numbers.append(index.astype(np.int32))
             offset += int(np.prod(signals.shape[:-1]))
         return cls(

@@ -63,9 +63,11 @@ class SimulatedScanner:
         """Compute everything that is the same for all scans of a dictionary's protocol; `seed` is for the noise."""
         protocol, basis = dictionary.protocol, dictionary.subspace
         sequence, matrix = protocol.sequence, protocol.sequence.matrix
-        one_by_one = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
         readouts = build_dictionary(
-            replace(protocol, sequence=one_by_one), model=dictionary.model, energy=TRAINS_ENERGY, device=device
+            replace(protocol, sequence=sequence.with_single_readouts()),
+            model=dictionary.model,
+            energy=TRAINS_ENERGY,
+            device=device,
         )
         trajectory = trajectory_of(sequence)
         if sequence.readout.kind != "golden-radial":  # a reconstruction leaves out their samples beyond the matrix

@@ -55,7 +55,7 @@ def _wait(mx: Double, my: Double, mz: Double, dephasing: ComplexDouble, turn: co
     """Relax, precess by `turn` and dephase each spin by its own angle."""
     for j in range(mx.size):
         moved = complex(mx[j], my[j]) * (turn * dephasing[j])
-        mx[j], my[j], mz[j] = moved.real, moved.imag, recover(mz[j], decay, 1.0)
+        mx[j], my[j], mz[j] = moved.real, moved.imag, recover(mz[j], decay)
 
 
 @njit(cache=True)

@@ -62,7 +62,7 @@ def _spoiled(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, d
             if frame != UNREAD:
                 size, phase = weight * mz * math.sin(flip) * math.exp(-te / t2[signal]), 2 * math.pi * hertz * te
                 signals[signal, frame] += complex(size * math.cos(phase), size * math.sin(phase))
-            mz = recover(mz * math.cos(flip), math.exp(-duration / t1[signal]), 1.0)
+            mz = recover(mz * math.cos(flip), math.exp(-duration / t1[signal]))
 
 
 @cuda.jit
@@ -183,7 +183,7 @@ def _bloch(events: Events, parts: Parts, t1: Double, t2: Double, b1: Double, df:
             phase, size = 2 * math.pi * turns - events.turn[event], math.exp(-duration / t2[signal])
             re, im = size * math.cos(phase), size * math.sin(phase)
             mx, my = re * mx - im * my, re * my + im * mx
-            mz = recover(mz, math.exp(-duration / t1[signal]), 1.0)
+            mz = recover(mz, math.exp(-duration / t1[signal]))
 
 
 def simulator_on(device: torch.device, spoiling: str) -> Callable[..., Signals]:

@@ -92,9 +92,9 @@ def prepared(gain: float, angle: float, duration: float, b1: float, t2: float) -
 
 
 @njit(cache=True)
-def recover(mz: float, decay: float, equilibrium: float) -> float:
-    """Relax towards the equilibrium, which is 0 for all orders but zero of a phase graph; `decay` is exp(-t / T1)."""
-    return equilibrium + (mz - equilibrium) * decay
+def recover(mz: float, decay: float) -> float:
+    """Relax towards the equilibrium, 1; `decay` is exp(-t / T1)."""
+    return 1.0 + (mz - 1.0) * decay
 
 
 def events_of(sequence: Sequence, history: History) -> Events:

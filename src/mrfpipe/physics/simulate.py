@@ -12,7 +12,7 @@ A frame is the mean of its readouts. The fingerprint of a voxel is that of its c
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -39,6 +39,12 @@ PRECISE = 1e-13
 Simulator = Callable[..., npt.NDArray[Any]]
 Spoiling = Literal["spoiled", "epg", "bloch"]
 MODELS: tuple[Spoiling, ...] = get_args(Spoiling)
+TITLES: dict[str, str] = {
+    "spoiled": "ideal spoiling",
+    "epg": "extended phase graphs",
+    "bloch": "isochromat Bloch simulation",
+}
+"""Names of the models in texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +115,8 @@ def component_signals(
 
     Returns
     -------
-        Frame signals for an equilibrium magnetisation of 1, of each component. Shape `(*own axes, *shared axes,
-        frames)`, the axes as `Protocol.own_axes` and `Protocol.shared_axes` give them.
+        Frame signals for an equilibrium magnetisation of 1, of each component. Shape `(*axes, frames)`,
+        the axes as `Protocol.axes_of` gives them.
 
     Raises
     ------
@@ -119,7 +125,7 @@ def component_signals(
     """
     model = model or signal_model(protocol)
     grid, events, simulator = protocol.grid, events_of(protocol.sequence, protocol.history), _simulator(model, device)
-    axes = [[*protocol.own_axes(component), *protocol.shared_axes] for component in protocol.components]
+    axes = [protocol.axes_of(component) for component in protocol.components]
     shapes = [tuple(grid[name].size for name in names) for names in axes]
     n_done, n_all = 0, sum(int(np.prod(shape)) for shape in shapes)
     found = []
@@ -206,9 +212,7 @@ def precise_readouts(
 
 def _every_readout(protocol: Protocol) -> Events:
     """Compile the sequence with one frame per readout."""
-    sequence = protocol.sequence
-    single = replace(sequence, readout=replace(sequence.readout, readouts_per_frame=1))
-    return events_of(single, protocol.history)
+    return events_of(protocol.sequence.with_single_readouts(), protocol.history)
 
 
 def checked(protocol: Protocol, parameters: Mapping[str, Double]) -> dict[str, Double]:

@@ -27,7 +27,7 @@ def _prepare(mz: Double, factor: Double) -> None:
 def _tip_and_recover(mz: Double, pulse: Double, interval: Double) -> None:
     """Apply the pulse to the longitudinal magnetisation, and recover until the next event."""
     for v in range(LANES):
-        mz[v] = recover(mz[v] * pulse[LANES + v], interval[v], 1.0)
+        mz[v] = recover(mz[v] * pulse[LANES + v], interval[v])
 
 
 @njit(cache=True)
@@ -37,7 +37,7 @@ def _tip_read_and_recover(mz: Double, pulse: Double, interval: Double, frame: Do
         transverse = mz[v] * pulse[v]
         frame[v] += transverse * interval[LANES + v]
         frame[LANES + v] += transverse * interval[2 * LANES + v]
-        mz[v] = recover(mz[v] * pulse[LANES + v], interval[v], 1.0)
+        mz[v] = recover(mz[v] * pulse[LANES + v], interval[v])
 
 
 @njit(cache=True)

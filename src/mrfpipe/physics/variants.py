@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from mrfpipe.physics.simulate import SignalModel
+from mrfpipe.physics.simulate import TITLES, SignalModel
 from mrfpipe.protocol import History, Inversion, Protocol
 
 INVERSIONS = (*(Inversion(efficiency=e) for e in (1.0, 0.95, 0.9, 0.85)), Inversion(scales_with_b1=True))
@@ -91,13 +91,7 @@ def _of_profile(model: SignalModel) -> Setting:
 
 
 def _of_spoiling(model: SignalModel) -> Setting:
-    names = {"spoiled": "ideal spoiling", "epg": "extended phase graphs", "bloch": "isochromat Bloch simulation"}
-    return Setting(names[model.spoiling], f"--model {model.spoiling} of simulate")
-
-
-def after(protocol: Protocol, history: History) -> Protocol:
-    """Return the protocol with another history."""
-    return replace(protocol, history=history)
+    return Setting(TITLES[model.spoiling], f"--model {model.spoiling} of simulate")
 
 
 def inverted(protocol: Protocol, **inversion: float | bool) -> Protocol:
@@ -117,7 +111,7 @@ def variants_of(base: Variant, slices_before: int) -> Iterator[Variant]:
     """
     for history in _histories(slices_before):
         if history.kind != base.protocol.history.kind:
-            yield replace(base, protocol=after(base.protocol, history))
+            yield replace(base, protocol=replace(base.protocol, history=history))
     yield from _inverted_otherwise(base)
     if len(base.protocol.components) > 1:  # signals of a single component look the same either way
         yield replace(base, conjugated=not base.conjugated)

@@ -170,6 +170,10 @@ class Protocol:
         own = {name for component in self.components for name in self.own_axes(component)}
         return tuple(name for name in self.grid if name not in own and name != self.share)
 
+    def axes_of(self, component: Component) -> tuple[str, ...]:
+        """Return the parameters on which the signal of a component depends: first its own, then the shared ones."""
+        return *self.own_axes(component), *self.shared_axes
+
     @property
     def toml(self) -> str:
         """The protocol as TOML text."""

@@ -59,6 +59,10 @@ class Sequence:
         blocks = (replace(block, **changed) if isinstance(block, kind) else block for block in self.blocks)
         return replace(self, blocks=tuple(blocks))
 
+    def with_single_readouts(self) -> "Sequence":
+        """Return the sequence with frames of one readout each."""
+        return replace(self, readout=replace(self.readout, readouts_per_frame=1))
+
     @cached_property
     def flip(self) -> Double:
         """Nominal flip angle of every excitation in rad. Shape `(readouts)`."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from mrfpipe.files.provenance import Provenance, Recipe
 from mrfpipe.imaging.reconstruction import FREQUENCIES
 from mrfpipe.maps import ParameterMaps
+from mrfpipe.physics.simulate import TITLES
 
 _ASSLAENDER = "Asslaender et al., Magn Reson Med 79:83 (2018)"
 _BALSIGER = "Balsiger et al., Med Image Anal 64:101741 (2020), doi:10.1016/j.media.2020.101741"
@@ -27,7 +28,6 @@ _ZHAO = "Zhao et al., Magn Reson Med 79:933 (2018)"
 _SEQUENCES = {"t1ff": _MARTY, "t1ff-small": _MARTY, "fisp": _SCHAUMAN, "fisp-spiral": _SCHAUMAN}
 """References for the sequences of the included protocols."""
 _COIL_MAPS = {"centre": ("the centre of k-space",), "espirit": ("ESPIRiT", _UECKER), "jsense": ("JSENSE", _YING)}
-_MODELS = {"spoiled": "ideal spoiling", "epg": "extended phase graphs", "bloch": "isochromat Bloch simulation"}
 _LIBRARIES = {"sigpy": _ONG, "finufft": _BARNETT, "torch": _BARNETT}
 _SEARCHES = {
     "exact": ("an exact search for the best entry",),
@@ -107,7 +107,7 @@ def _of_maps(recipe: Recipe, cite: _Cite) -> str:
     if recipe.kind != "matching":
         return f"The maps were made by {recipe.kind}."
     spoiling, _, profile = str(recipe.signal_model).partition(" ")
-    model = f"{_MODELS.get(spoiling, spoiling)}{profile and ' ' + profile}"
+    model = f"{TITLES.get(spoiling, spoiling)}{profile and ' ' + profile}"
     search, *works = _SEARCHES.get(str(recipe.options.get("method")), (str(recipe.options.get("method")),))
     refined = ", and refined between the entries" if recipe.options.get("refined") else ""
     matched = (

@@ -19,7 +19,7 @@ from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.refine import refine
 from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.physics.simulate import SignalModel, fingerprints
-from mrfpipe.physics.variants import after, inverted
+from mrfpipe.physics.variants import inverted
 from mrfpipe.progress import SILENT, UNTOLD, Progress, Steps
 from mrfpipe.protocol import History, Protocol, load_protocol
 from mrfpipe.quantities import counting_rule
@@ -92,7 +92,7 @@ def _inverted(protocol: Protocol, voxels: Voxels, **inversion: float | bool) -> 
 
 def _after(history: History, protocol: Protocol, voxels: Voxels) -> Complex:
     """Simulate the sequence after another history of the magnetisation."""
-    return _as_assumed(after(protocol, history), voxels)
+    return _as_assumed(replace(protocol, history=history), voxels)
 
 
 def _other_t2(t2: float, protocol: Protocol, voxels: Voxels) -> Complex:
