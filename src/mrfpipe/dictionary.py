@@ -25,6 +25,7 @@ from mrfpipe.errors import InputError
 from mrfpipe.physics.simulate import SignalModel, component_signals, signal_model
 from mrfpipe.progress import UNTOLD, Steps
 from mrfpipe.protocol import Component, Protocol
+from mrfpipe.quantities import in_unit
 
 UNIT_TOLERANCE = 1e-3
 """Largest deviation of the norm of a group's representative from 1; rounding to float32 is far smaller."""
@@ -287,16 +288,12 @@ def _refuse_cancelling(dictionary: Dictionary) -> None:
         if left[worst] < LEAST_LEFT:
             number = dictionary.numbers(group[[worst]], np.array([position]), first[[worst]], second[[worst]])
             at = dictionary.parameters(number)
-            entry = ", ".join(f"{p.name} {at[p.name][0] * p.scale:.4g}{_unit(p.unit)}" for p in protocol.parameters)
+            entry = ", ".join(in_unit(f"{p.name} {at[p.name][0] * p.scale:.4g}", p.unit) for p in protocol.parameters)
             names = " and ".join(component.name for component in protocol.components)
             raise InputError(
                 f"Protocol '{protocol.name}': {names} cancel to {left[worst]:.1g} of their size in the fingerprint of "
                 f"{entry}; leave this value out of parameters.{protocol.share} or change echo times."
             )
-
-
-def _unit(unit: str) -> str:
-    return "" if unit == "1" else f" {unit}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

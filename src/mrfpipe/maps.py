@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrfpipe.arrays import Bool, Byte, Complex, Double, Float, check_dtype, check_shape, frozen
-from mrfpipe.quantities import DEVIATION, EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality, deviation_of
+from mrfpipe.quantities import DEVIATION, EDGE, GAP, M0, MATCH, PHASE, Parameter, Quality, deviation_of, in_unit
 
 Labels = npt.NDArray[np.integer[Any]]
 
@@ -82,7 +82,7 @@ class ParameterMaps(Mapping[str, Float]):
 
     def __repr__(self) -> str:
         size, voxels = " x ".join(map(str, self.mask.shape)), f"{self.mask.sum():,} voxels inside the mask"
-        means = ", ".join(f"{p.name} {self._mean(p):.3g} {p.unit}".removesuffix(" 1") for p in self.parameters)
+        means = ", ".join(in_unit(f"{p.name} {self._mean(p):.3g}", p.unit) for p in self.parameters)
         return f"<ParameterMaps {size} (slices, y, x), {voxels}; means: {means}>"
 
     def _mean(self, parameter: Parameter) -> float:

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 Numbers = npt.NDArray[np.floating[Any]]
 
 
+def in_unit(number: str, unit: str) -> str:
+    """Write a number with its unit; without one, the unit is ``1`` and not written."""
+    return number if unit == "1" else f"{number} {unit}"
+
+
+def heading_of(name: str, unit: str) -> str:
+    """Write the name of numbers with their unit, above columns and beside axes; the unit ``1`` is not written."""
+    return name if unit == "1" else f"{name} ({unit})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bids:
     """How BIDS stores an image of a quantity (https://bids-specification.readthedocs.io, quantitative MRI)."""
@@ -76,7 +86,7 @@ class Quantity:
         """Say in words when a value counts by its standard deviation."""
         if self.relative_sd:
             return f"its standard deviation is at most {100 * self.largest_sd:g} %"
-        return f"its standard deviation is at most {self.largest_sd * self.scale:g} {self.unit}".removesuffix(" 1")
+        return in_unit(f"its standard deviation is at most {self.largest_sd * self.scale:g}", self.unit)
 
 
 T1 = Quantity(
@@ -221,7 +231,7 @@ class Parameter:
     @property
     def heading(self) -> str:
         """Its name with its unit, above columns and beside axes."""
-        return self.name if self.unit == "1" else f"{self.name} ({self.unit})"
+        return heading_of(self.name, self.unit)
 
     def counts_where(self, values: Mapping[str, Numbers]) -> Bool:
         """Return where it counts, given values of all parameters by name, in SI units. Shape as the values."""

@@ -7,6 +7,7 @@ import numpy as np
 from mrfpipe.arrays import Float
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
+from mrfpipe.quantities import in_unit
 from mrfpipe.report.images import shown
 from mrfpipe.report.quality import edge_shares, share_far
 
@@ -54,7 +55,7 @@ def _deviations(maps: ParameterMaps, sd: Mapping[str, Float]) -> Iterator[str]:
         counts = maps.counts(p)
         if counts.any():
             median = factor * p.scale * float(np.median(sd[p.name][counts]))
-            yield f"{p.name} {median:.2g}{'' if unit == '1' else ' ' + unit}"
+            yield in_unit(f"{p.name} {median:.2g}", unit)
 
 
 def _of_scan(notes: Mapping[str, object]) -> Iterator[tuple[str, str]]:

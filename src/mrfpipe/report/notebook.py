@@ -7,6 +7,7 @@ import numpy as np
 from mrfpipe.evaluation.picture import thumbnails
 from mrfpipe.evaluation.region_table import tabulate
 from mrfpipe.maps import ParameterMaps
+from mrfpipe.quantities import heading_of
 from mrfpipe.report.images import shown
 from mrfpipe.report.summary import short
 
@@ -24,7 +25,7 @@ def as_html(maps: ParameterMaps, *, name: str) -> str:
     for row in rows[-len(maps) :]:  # the rows for all slices
         factor, unit = shown(maps.parameter(row.map))
         low, mean, high, sd = (short(factor * v) for v in (row.p5, row.mean, row.p95, row.predicted_sd))
-        lines[""].append(html.escape(row.map if unit == "1" else f"{row.map} ({unit})"))
+        lines[""].append(html.escape(heading_of(row.map, unit)))
         lines["middle slice"].append(f'<img src="{pictures[row.map]}" alt="{html.escape(row.map)}" style="{_STYLE}">')
         lines["mean"].append(mean)
         lines["5 to 95 %"].append(f"{low} to {high}")

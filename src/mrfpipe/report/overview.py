@@ -15,7 +15,7 @@ from typing import get_args
 from urllib.parse import quote
 
 from mrfpipe.files.ratings import Rating, Verdict
-from mrfpipe.quantities import Parameter
+from mrfpipe.quantities import Parameter, heading_of, in_unit
 from mrfpipe.report.images import shown
 from mrfpipe.report.page import as_script
 from mrfpipe.report.summary import FAR, FEWEST, Figure, Outlier, Summary, find_outliers, short
@@ -46,7 +46,7 @@ def render_overview(results: Sequence[Summary], *, page: Path) -> str:
 def overview_table(results: Sequence[Summary], delimiter: str) -> str:
     """Write key numbers in the units of files, ratings and remarks of results as a table with a header line."""
     units = {name: figure.unit for result in results for name, figure in result.figures.items()}
-    headings = [name if unit == "1" else f"{name} ({unit})" for name, unit in units.items()]
+    headings = [heading_of(name, unit) for name, unit in units.items()]
     text = io.StringIO()
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
     writer.writerow(["result", "protocol", *headings, "rating", "rater", "comment", "outliers", "warnings"])
@@ -108,7 +108,7 @@ def _window(group: list[Summary], p: Parameter) -> str:
     if len(windows) > 1:
         return "colours by result"
     (low, high), (factor, unit) = windows.pop(), shown(p)
-    return f"{short(factor * low)} to {short(factor * high)}{'' if unit == '1' else f' {unit}'}"
+    return f"{short(factor * low)} to {in_unit(short(factor * high), unit)}"
 
 
 def _row(result: Summary, outliers: list[Outlier], folder: Path) -> str:
@@ -172,7 +172,7 @@ def _words(outlier: Outlier) -> str:
 def _number(figure: Figure) -> str:
     """Write a number with its unit."""
     factor, unit = figure.shown
-    return short(factor * figure.value, figure.digits) + ("" if unit == "1" else f" {unit}")
+    return in_unit(short(factor * figure.value, figure.digits), unit)
 
 
 def _exact(figure: Figure | None) -> str:

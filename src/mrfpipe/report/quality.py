@@ -12,7 +12,7 @@ from mrfpipe.arrays import Bool, Double
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.imaging.reconstruction import UNSTATED
 from mrfpipe.maps import ParameterMaps
-from mrfpipe.quantities import Parameter
+from mrfpipe.quantities import Parameter, in_unit
 
 DOUBT = "doubt"
 """Name of the note on why the maps may be wrong: a signal model that explains the scan better, or disagreement between
@@ -57,9 +57,9 @@ def warnings_of_maps(maps: ParameterMaps) -> list[str]:
     if not maps.mask.any():
         return ["The mask is empty: there are no maps to show."]
     said = [
-        f"{p.name} and most of its neighbourhood are at the grid limit, {_worded(end)}"
-        f"{'' if p.unit == '1' else ' ' + p.unit}, in {share:.0%} of the scored voxels: the true value may lie beyond. "
-        "Widen its range in the protocol, or leave these voxels out."
+        f"{p.name} and most of its neighbourhood are at the grid limit, {in_unit(_worded(end), p.unit)}, in "
+        f"{share:.0%} of the scored voxels: the true value may lie beyond. Widen its range in the protocol, or leave "
+        "these voxels out."
         for p in maps.parameters
         if p.quantity.window != "bounds"  # a fraction of 0 or 1 is a pure tissue, not a value cut off
         for end, share in _crowded_ends(maps, p).items()

@@ -6,7 +6,7 @@ import numpy as np
 
 from mrfpipe.matching.check import CLEARLY, Explained, Verdict
 from mrfpipe.physics.variants import Setting
-from mrfpipe.quantities import Parameter
+from mrfpipe.quantities import Parameter, in_unit
 
 DECIMALS = {"1": 3, "ms": 0, "Hz": 1}
 """Number of decimals for changes of maps, by unit."""
@@ -59,9 +59,8 @@ class Check:
         if self.verdict.changes:
             rows = {n: o for n, o in rows.items() if o.variant.since(assumed.variant)} | {"as assumed": assumed}
         parameters = best.variant.protocol.parameters
-        titles = [p.name if p.unit == "1" else f"{p.name} ({p.unit})" for p in parameters]
         width = max(map(len, rows))
-        columns = "  ".join(f"{title:>10}" for title in titles)
+        columns = "  ".join(f"{p.heading:>10}" for p in parameters)
         lines = [f"{'instead':{width}}  {'worse by (se)':>13}  {'residual':>8}  {columns}"]
         for name, one in sorted(rows.items(), key=lambda row: best.margin(row[1])):
             change = one.change(best)
@@ -79,8 +78,7 @@ def best_line(verdict: Verdict) -> str:
     names, remedies = (", ".join(texts) for texts in zip(*verdict.changes, strict=True))
     change = verdict.best.change(verdict.assumed)
     parameters = verdict.best.variant.protocol.parameters
-    units = {p.name: "" if p.unit == "1" else f" {p.unit}" for p in parameters}
-    changes = ", ".join(f"{p.name} {_number(change[p.name], p)}{units[p.name]}" for p in parameters)
+    changes = ", ".join(in_unit(f"{p.name} {_number(change[p.name], p)}", p.unit) for p in parameters)
     return (
         f"A variant explains the scan better than the protocol, by {verdict.margin:.0f} standard errors: {names}. "
         f"Set {remedies}; the maps change by (medians) {changes}."

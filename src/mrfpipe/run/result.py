@@ -17,6 +17,7 @@ from mrfpipe.files.labels import load_regions
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.results import save_result
 from mrfpipe.maps import Fingerprints, ParameterMaps
+from mrfpipe.quantities import in_unit
 from mrfpipe.report.notebook import as_html
 from mrfpipe.report.page import REPORT_FILE, render, write_report
 from mrfpipe.run.record import unchecked
@@ -70,8 +71,8 @@ class Result:
         lines = [f"{self.mask.sum():,} voxels in {self.provenance.duration_s:.1f} s"]
         for parameter in self.maps.parameters:
             low, middle, high = np.percentile(self.maps[parameter.name][self.mask], [5, 50, 95])
-            unit = "" if parameter.unit == "1" else f" {parameter.unit}"
-            lines.append(f"  {parameter.name:6} {middle:8.4g}{unit}   (5 to 95 %: {low:.4g} to {high:.4g})")
+            median = in_unit(f"{middle:8.4g}", parameter.unit)
+            lines.append(f"  {parameter.name:6} {median}   (5 to 95 %: {low:.4g} to {high:.4g})")
         return "\n".join(lines + unchecked(self.provenance))
 
     def stats(self, roi: str | Path, names: str | Path | None = None) -> RegionTable:
