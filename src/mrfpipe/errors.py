@@ -13,6 +13,12 @@ A message is one line: what is wrong, where, and what to do about it. Mistakes i
 """
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of a library's error message without a full stop, or the error's type if it is empty."""
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error  # str(KeyError) is a repr
+    return str(message).strip().partition("\n")[0].rstrip(". ") or type(error).__name__
+
+
 class MrfpipeError(Exception):
     """Root of all errors that mrfpipe raises on purpose."""
 

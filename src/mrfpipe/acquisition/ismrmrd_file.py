@@ -19,7 +19,7 @@ from mrfpipe.acquisition.heads import HEAD, Acquisition, Heads, open_file
 from mrfpipe.acquisition.ismrmrd_heap import POINTER, Heap
 from mrfpipe.acquisition.ismrmrd_table import Table
 from mrfpipe.arrays import Float
-from mrfpipe.errors import InputError
+from mrfpipe.errors import InputError, first_line
 
 _COUNTERS = ("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "repetition", "set")
 
@@ -96,8 +96,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError, OverflowError) as e:
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0].strip("'\". ")
-        raise InputError(f"{path}: cannot be read, it is truncated or damaged ({reason}); copy it again.") from e
+        raise InputError(f"{path}: cannot be read, it is truncated or damaged ({first_line(e)}); copy it again.") from e
 
 
 def _check_is_hdf5(path: Path) -> None:

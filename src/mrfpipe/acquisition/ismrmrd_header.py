@@ -8,7 +8,7 @@ from typing import Any
 import ismrmrd.xsd as xsd
 
 from mrfpipe.acquisition.header import Header
-from mrfpipe.errors import InputError
+from mrfpipe.errors import InputError, first_line
 
 
 def parse_headers(xml: bytes, path: Path) -> list[Header]:
@@ -21,15 +21,11 @@ def parse_headers(xml: bytes, path: Path) -> list[Header]:
             warnings.simplefilter("ignore")  # values that the parser only warns about are refused below
             document = xsd.CreateFromDocument(xml)
     except (ValueError, TypeError) as e:
-        raise InputError(f"{path}: the XML header is not valid ISMRMRD ({_first_line(e)}); convert again.") from e
+        raise InputError(f"{path}: the XML header is not valid ISMRMRD ({first_line(e)}); convert again.") from e
     try:
         return [_header(document, encoding) for encoding in document.encoding]
     except (ValueError, TypeError, AttributeError) as e:
-        raise InputError(f"{path}: the XML header has an invalid value ({_first_line(e)}); convert again.") from e
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
+        raise InputError(f"{path}: the XML header has an invalid value ({first_line(e)}); convert again.") from e
 
 
 def _header(document: Any, encoding: Any) -> Header:  # noqa: ANN401 - the schema's classes are untyped

@@ -19,7 +19,7 @@ import numpy as np
 from mrfpipe.acquisition.pulseq_gradients import Moments
 from mrfpipe.acquisition.pulseq_pulses import Pulse, pulse_of
 from mrfpipe.arrays import Double
-from mrfpipe.errors import InputError, ResourceError
+from mrfpipe.errors import InputError, ResourceError, first_line
 
 _LATE = 1e-6  # s by which an event may end after its block
 _SAME_BEAT = 1e-6  # fraction of a heartbeat by which a trigger may be late
@@ -128,7 +128,7 @@ def _reason(error: Exception) -> str:
         return f"nothing has the number {key:g}" if isinstance(key, int | float | np.number) else f"it lacks {key}"
     if isinstance(error, AssertionError):
         return "a shape has not the samples that it says"
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
+    return first_line(error)
 
 
 def _check_signature(content: bytes, path: Path) -> None:

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from mrfpipe.errors import OutputExistsError, ResourceError
+from mrfpipe.errors import OutputExistsError, ResourceError, first_line
 
 _CAUSES = {
     errno.ENOSPC: "no space left on the disk; free some space or choose another -o",
@@ -253,7 +253,7 @@ def _cause(error: OSError | RuntimeError, target: Path, partial: Path) -> str | 
         found = re.search(r"errno = (\d+)", str(error))
         number = int(found[1]) if found else None
     if number is None:
-        return str(error).partition("\n")[0] if isinstance(error, OSError) else None
+        return first_line(error) if isinstance(error, OSError) else None
     name = getattr(error, "filename", None)
     if isinstance(name, str | bytes):
         about = Path(os.fsdecode(name)).absolute()

@@ -135,7 +135,7 @@ def _read(source: Source, header: FramesHeader, slices: slice) -> FrameSeries:
         name=header.name,
         images=source.finite("images", _COEFFICIENTS if coefficients else _IMAGES, np.complex64, sizes, slices),
         basis=source.finite("basis", _BASIS, np.complex64, sizes) if coefficients else None,
-        mask=source.mask("mask", sizes)[slices],
+        mask=source.mask(sizes)[slices],
         affine=of_slice(affine, slices.start or 0),
         sequence_hash=header.sequence_hash,
         noise=None if noise is None else float(noise.mean()),

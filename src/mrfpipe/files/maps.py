@@ -65,7 +65,7 @@ def load_maps(path: str | Path) -> ParameterMaps:
         If the file is missing, of another kind or damaged, or a map is not finite inside the mask.
     """
     with opening(path, MAPS) as source:
-        mask = source.mask("mask")
+        mask = source.mask()
         sizes = source.shape("mask", _AXES, np.uint8)
         parameters = parameters_from_text(source.text("parameters"))
         si: dict[str, Float] = {p.name: source.array(p.name, _AXES, np.float32, sizes) for p in parameters}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mrfpipe.arrays import Byte, Double, Float, ShortInt
-from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.errors import InputError, MismatchError, first_line
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.maps import ParameterMaps
 
@@ -33,7 +33,7 @@ def read_image(path: Path, what: str, shape: tuple[int, ...], affine: Double, cu
     except FileNotFoundError as e:
         raise InputError(f"{path} does not exist; {cure}.") from e
     except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as e:
-        raise InputError(f"{path} cannot be read as NIfTI: {str(e).partition(chr(10))[0]}; {cure}.") from e
+        raise InputError(f"{path} cannot be read as NIfTI: {first_line(e)}; {cure}.") from e
     if values.dtype.kind not in "buif":
         raise InputError(f"{path} holds colours or complex numbers, not one real number a voxel; {cure}.")
     if values.ndim == 4 and values.shape[3] == 1:

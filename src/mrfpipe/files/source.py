@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrfpipe.arrays import check_dtype, check_shape
-from mrfpipe.errors import InputError
+from mrfpipe.errors import InputError, first_line
 from mrfpipe.files.kinds import refuse_other
 from mrfpipe.files.provenance import Provenance
 from mrfpipe.files.schemas import Schema, as_text, schema_in
@@ -94,11 +94,11 @@ class Source:
             raise self.error(f"dataset {name} has values that are not finite")
         return array
 
-    def mask(self, name: str, sizes: Mapping[str, int] | None = None) -> npt.NDArray[np.bool_]:
-        """Read a mask. Shape `(slices, y, x)`."""
-        values = self.array(name, "slices y x", np.uint8, sizes)
+    def mask(self, sizes: Mapping[str, int] | None = None) -> npt.NDArray[np.bool_]:
+        """Read the mask. Shape `(slices, y, x)`."""
+        values = self.array("mask", "slices y x", np.uint8, sizes)
         if np.any(values > 1):
-            raise self.error(f"dataset {name} has values other than 0 and 1")
+            raise self.error("dataset mask has values other than 0 and 1")
         return values.astype(np.bool_)
 
     def protocol(self) -> Protocol:
@@ -133,7 +133,7 @@ def opening(path: str | Path, schema: Schema) -> Iterator[Source]:
     except InputError:
         raise
     except _DAMAGE as e:
-        raise InputError(f"{path} is damaged, incomplete or inconsistent: {_first_line(e)}; {schema.cure}.") from e
+        raise InputError(f"{path} is damaged, incomplete or inconsistent: {first_line(e)}; {schema.cure}.") from e
 
 
 def _is_finite(array: npt.NDArray[Any]) -> bool:
@@ -141,8 +141,3 @@ def _is_finite(array: npt.NDArray[Any]) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         is_finite = bool(np.isfinite(array.sum()))
     return is_finite or all(np.all(np.isfinite(part)) for part in array)  # the sum of finite values may overflow
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)  # str(KeyError) is a repr
-    return text.strip().partition("\n")[0].removesuffix(".") or type(error).__name__

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrfpipe.arrays import Byte, Int
-from mrfpipe.errors import InputError, MismatchError
+from mrfpipe.errors import InputError, MismatchError, first_line
 from mrfpipe.files.maps import load_maps
 from mrfpipe.files.nifti import check_place
 from mrfpipe.files.results import find_maps, scan_name
@@ -153,8 +153,7 @@ def _read(
     except FileNotFoundError as e:
         raise InputError(f"{path} does not exist; {layout}.") from e
     except (*_DAMAGE, AttributeError, LookupError) as e:
-        text = str(e).partition("\n")[0].removesuffix(".") or type(e).__name__
-        raise InputError(f"{path} cannot be read as .npz: {text}; {layout}.") from e
+        raise InputError(f"{path} cannot be read as .npz: {first_line(e)}; {layout}.") from e
 
 
 def _with_slices(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
