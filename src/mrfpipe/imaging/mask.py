@@ -47,15 +47,11 @@ def tissue_mask(images: Complex, basis: Complex | None = None, within: Bool | No
     -------
         True where there is tissue. Shape `(y, x)`.
     """
-    brightness = contrast_sum(images, basis)
-    seen = brightness > 0
-    if np.unique(brightness[seen]).size < 2:
+    seen, bright = _seen_and_bright(images, basis, within)
+    if bright is None:
         return seen
-    logarithm = np.log(np.maximum(brightness, DARKEST * np.percentile(brightness[seen], 99)))
-    where = seen & within if within is not None else np.ones_like(seen)
-    mask = seen & (logarithm > threshold_otsu(logarithm[where]))  # type: ignore[no-untyped-call]
-    smallest = int(SMALLEST_ISLAND * mask.size)
-    mask = remove_small_objects(mask, max_size=smallest)
+    smallest = int(SMALLEST_ISLAND * bright.size)
+    mask = remove_small_objects(bright, max_size=smallest)
     filled: Bool = ~remove_small_objects(~mask, max_size=smallest) & seen
     return filled
 
@@ -66,14 +62,26 @@ def support(images: Complex, basis: Complex | None = None) -> Bool:
     Holes are filled and no island is dropped, so that no tissue is lost, however dim or thin. Parameters and shape as
     for `tissue_mask`.
     """
+    seen, bright = _seen_and_bright(images, basis, np.ones(images.shape[1:], np.bool_))
+    if bright is None:
+        return np.ones(seen.shape, np.bool_)
+    grown: Bool = binary_fill_holes(binary_dilation(bright, iterations=MARGIN))
+    return grown
+
+
+def _seen_and_bright(images: Complex, basis: Complex | None, within: Bool | None) -> tuple[Bool, Bool | None]:
+    """Return where there is any signal, and where it is as bright as tissue; None if all signal is equally bright.
+
+    Parameters as for `tissue_mask`.
+    """
     brightness = contrast_sum(images, basis)
     seen = brightness > 0
     if np.unique(brightness[seen]).size < 2:
-        return np.ones(brightness.shape, np.bool_)
+        return seen, None
     logarithm = np.log(np.maximum(brightness, DARKEST * np.percentile(brightness[seen], 99)))
-    bright = logarithm > threshold_otsu(logarithm[seen])  # type: ignore[no-untyped-call]
-    grown: Bool = binary_fill_holes(binary_dilation(bright, iterations=MARGIN))
-    return grown
+    where = np.ones_like(seen) if within is None else seen & within
+    bright: Bool = seen & (logarithm > threshold_otsu(logarithm[where]))  # type: ignore[no-untyped-call]
+    return seen, bright
 
 
 def box_of(mask: Bool) -> tuple[slice, slice]:

@@ -5,11 +5,9 @@ import html
 import io
 import math
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import get_args
 from urllib.parse import quote
@@ -17,7 +15,7 @@ from urllib.parse import quote
 from mrfpipe.files.ratings import Rating, Verdict
 from mrfpipe.quantities import Parameter, heading_of, in_unit
 from mrfpipe.report.images import shown
-from mrfpipe.report.page import as_script
+from mrfpipe.report.page import as_script, fill, resource
 from mrfpipe.report.summary import FAR, FEWEST, Figure, Outlier, Summary, find_outliers, short
 
 _VERDICTS = ("fail", "artefact", "doubtful", "pass")
@@ -36,11 +34,14 @@ def render_overview(results: Sequence[Summary], *, page: Path) -> str:
     """
     groups = _groups(results)
     tables = "\n".join(_table(group, found, page.parent, headed=len(groups) > 1) for group, found in groups)
-    filled = {"css": _resource("overview.css"), "js": _resource("overview.js"), "tables": tables}
-    filled |= {"summary": html.escape(_counted(groups)), "rule": html.escape(_RULE)}
-    filled |= {"data": as_script({"table": overview_table(results, "\t")})}
-    # All placeholders are replaced in one pass, so that text from files is never taken for a placeholder.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], _resource("overview.html"))
+    return fill(
+        "overview",
+        js=resource("overview.js"),
+        tables=tables,
+        summary=html.escape(_counted(groups)),
+        rule=html.escape(_RULE),
+        data=as_script({"table": overview_table(results, "\t")}),
+    )
 
 
 def overview_table(results: Sequence[Summary], delimiter: str) -> str:
@@ -178,7 +179,3 @@ def _number(figure: Figure) -> str:
 def _exact(figure: Figure | None) -> str:
     """Write a number with seven digits, the precision of maps; empty if it is not defined."""
     return "" if figure is None or math.isnan(figure.value) else f"{figure.value:.7g}"
-
-
-def _resource(name: str) -> str:
-    return (files("mrfpipe.report") / name).read_text(encoding="utf-8")

@@ -128,15 +128,21 @@ def render(
         "methods": methods(maps, provenance),
         "warnings": warnings_of(maps, provenance),
     }
-    filled = {"css": _resource("page.css"), "js": script()}
-    filled |= {"title": html.escape(title), "data": as_script(data)}
-    # All placeholders are replaced in one pass, so that text from files is never taken for a placeholder.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], _resource("page.html"))
+    return fill("page", js=script(), title=html.escape(title), data=as_script(data))
+
+
+def fill(page: str, **texts: str) -> str:
+    """Fill texts and the style sheet of a page into its template.
+
+    All placeholders are replaced in one pass, so that text from files is never taken for a placeholder.
+    """
+    filled = {"css": resource(f"{page}.css"), **texts}
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], resource(f"{page}.html"))
 
 
 def script() -> str:
     """Return the page's script, joined from its parts, which share one scope."""
-    return "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)
+    return "\n".join(resource(f"{name}.js") for name in _SCRIPTS)
 
 
 def as_script(data: dict[str, Any]) -> str:
@@ -200,5 +206,6 @@ def _encoded(comparison: Comparison, maps: ParameterMaps) -> dict[str, Any]:
     return encode_comparison(scaled)
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """Read a file from which pages are made."""
     return (files("mrfpipe.report") / name).read_text(encoding="utf-8")
