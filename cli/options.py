@@ -17,13 +17,14 @@ from uuid import uuid4
 import click
 from tqdm import tqdm
 
+from mrfpipe.progress import UNTOLD, Steps, stage
+
 from . import VERBOSE
 from .paths import refuse_to_replace_inputs
 
 if TYPE_CHECKING:
     import torch
 
-    from mrfpipe.progress import Steps
 
 P = ParamSpec("P")
 
@@ -69,8 +70,6 @@ class Settings:
         Imports create hundreds of thousands of objects and no garbage. The collector would search these objects
         repeatedly, during the imports and later.
         """
-        from mrfpipe.progress import stage
-
         gc.disable()
         try:
             with stage(self.progress, "load"):
@@ -79,10 +78,10 @@ class Settings:
             gc.freeze()
             gc.enable()
 
-    def progress(self, stage: str) -> "Steps":
+    def progress(self, stage: str) -> Steps:
         """Return a callback for the numbers of finished and of all steps of a stage; on a terminal it draws a bar."""
         if self.verbosity < 0 or not sys.stderr.isatty():
-            return lambda done, total: None  # noqa: ARG005 - nothing to draw
+            return UNTOLD
         bar = tqdm(desc=stage, file=sys.stderr, leave=False, dynamic_ncols=True)
 
         def draw(done: int, total: int) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mrfpipe.imaging.choices import Imaging
     from mrfpipe.run.mapper import Mapper
 
+PORT = 9002
+"""Standard port of MRD servers."""
+
 
 @click.command()
 @click.option(
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=9002,
+    default=PORT,
     show_default=True,
     help="Port to listen on; 0 for a free port.",
 )

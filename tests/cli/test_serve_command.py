@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from helpers import small_protocol
+from mrfpipe.cli.serve import PORT
 
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.files.dictionaries import save_dictionary
 from mrfpipe.imaging.choices import BEST
 from mrfpipe.run.offer import Offer
-from mrfpipe.run.server import PORT
 from mrfpipe.version import __version__
 
 LABEL = json.loads((resources.files("mrfpipe.run") / "openrecon.json").read_text())

@@ -104,12 +104,10 @@ def map_scan(
     )
 
 
-def map_series(
-    series: FrameSeries, mapper: Mapper, *, device: torch.device = CPU, progress: Progress = SILENT
-) -> Result:
+def map_series(series: FrameSeries, mapper: Mapper, *, device: torch.device = CPU) -> Result:
     """Turn a series in memory into maps; parameters and errors are those of `map_scan`."""
     slices = usable_slices(each_slice(series), series.name, mapper.protocol)
-    return _map(Timed(slices, series.n_slices), series.name, mapper, device, progress, Record())
+    return _map(Timed(slices, series.n_slices), series.name, mapper, device, SILENT, Record())
 
 
 def _map(slices: Timed, name: str, mapper: Mapper, device: torch.device, progress: Progress, record: Record) -> Result:

@@ -28,8 +28,6 @@ from mrfpipe.run.offer import Offer
 from mrfpipe.run.record import Record
 from mrfpipe.run.stream import map_stream
 
-PORT = 9002
-"""Standard port of MRD servers."""
 IDLE_S = 120.0
 LONGEST_S = 3600.0
 LINGER_S = 5.0

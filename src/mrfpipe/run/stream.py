@@ -19,7 +19,7 @@ from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.imaging.series import FrameSeries
 from mrfpipe.maps import Fingerprints, ParameterMaps
-from mrfpipe.progress import SILENT, Progress
+from mrfpipe.progress import SILENT
 from mrfpipe.run.mapper import Mapper
 from mrfpipe.run.record import Record
 from mrfpipe.run.result import Result
@@ -33,7 +33,6 @@ def map_stream(
     *,
     imaging: Imaging = BY_FRAMES,
     device: torch.device = CPU,
-    progress: Progress = SILENT,
     record: Record | None = None,
 ) -> Result:
     """Turn a scan into maps while another thread receives it; parameters are those of `mrfpipe.run.scan.map_scan`.
@@ -44,12 +43,12 @@ def map_stream(
         As for `StreamedScan.wait`, `read_stream`, `reconstruction_of`, `usable_slices` and `Mapper.map`.
     """
     record, name = record or Record(), scan.path.name
-    early = _EarlySlices(scan, mapper, mapper.imaging(imaging), device, progress)
+    early = _EarlySlices(scan, mapper, mapper.imaging(imaging), device)
     slices = iter(early)
     first = next(slices, None)
     mapped: tuple[ParameterMaps, Fingerprints] | None = None
     if first is not None:
-        mapped = mapper.map(usable_slices(chain([first], slices), name, mapper.protocol), device, progress)
+        mapped = mapper.map(usable_slices(chain([first], slices), name, mapper.protocol), device, SILENT)
     raw = read_stream(scan, mapper.protocol.sequence, trusted=early.imaging.trust_protocol)
     whole = early.reconstruction(raw)
     order = early.order(whole)
@@ -58,7 +57,7 @@ def map_stream(
         mapped = maps.in_order(order, raw.affine), fingerprints.in_order(order, maps.mask)
         coil_maps, notes = early.coil_maps[order[len(order) // 2]], early.notes | whole.notes
     else:
-        mapped = mapper.map(usable_slices(whole, name, mapper.protocol), device, progress)
+        mapped = mapper.map(usable_slices(whole, name, mapper.protocol), device, SILENT)
         coil_maps, notes = whole.coil_maps, whole.notes
     result = result_of(name, mapped, mapper, device, record, notes)
     method = f"{early.imaging.described(str(device))}; {result.provenance.method}"
@@ -68,10 +67,8 @@ def map_stream(
 class _EarlySlices:
     """Yields the series of each slice as soon as it is complete, until the client has sent everything."""
 
-    def __init__(
-        self, scan: StreamedScan, mapper: Mapper, imaging: Imaging, device: torch.device, progress: Progress
-    ) -> None:
-        self._scan, self._mapper, self._device, self._progress = scan, mapper, device, progress
+    def __init__(self, scan: StreamedScan, mapper: Mapper, imaging: Imaging, device: torch.device) -> None:
+        self._scan, self._mapper, self._device = scan, mapper, device
         self.imaging = imaging
         self._last: Reconstruction | None = None
         self._digests: list[str] = []
@@ -96,7 +93,7 @@ class _EarlySlices:
         return reconstruction_of(
             raw,
             self._mapper.protocol,
-            self._progress,
+            SILENT,
             imaging=self.imaging,
             basis=None if self.imaging.recon == "nufft" else self._mapper.basis,
             readout_basis=self._mapper.readout_basis(self.imaging.recon),
