@@ -1,5 +1,7 @@
 """The network's layers: their number, their order and what they see."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -14,6 +16,7 @@ def small(receptive_field: int) -> Architecture:
         receptive_field=receptive_field,
         n_parameters=12_000,
         n_inputs=6,
+        n_outputs=5,
         n_nonlinearities=8,
         spatial_stop=12,
         spatial_step=2,
@@ -28,7 +31,7 @@ def initial(architecture: Architecture, seed: int = 0) -> FingerprintNetwork:
 
 @pytest.mark.parametrize("receptive_field", range(1, 17, 2))
 def test_parameters_of_the_convolutions_are_those_counted(receptive_field):
-    architecture = build_architecture(receptive_field=receptive_field, n_parameters=5_000_000)
+    architecture = replace(PRESETS["paper"], receptive_field=receptive_field).proposed(350, 5)
     network = FingerprintNetwork(architecture, "meta")
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     assert sum(p.numel() for c in convolutions for p in c.parameters()) == architecture.n_parameters

@@ -80,13 +80,13 @@ def build_architecture(
     *,
     receptive_field: int,
     n_parameters: int,
-    n_inputs: int = 350,
-    n_outputs: int = 5,
-    n_nonlinearities: int = 21,
-    spatial_stop: int = 64,
-    spatial_step: int = 32,
-    temporal_stop: int = 32,
-    temporal_step: int = 32,
+    n_inputs: int,
+    n_outputs: int,
+    n_nonlinearities: int,
+    spatial_stop: int,
+    spatial_step: int,
+    temporal_stop: int,
+    temporal_step: int,
 ) -> Architecture:
     """Find the architecture of a receptive field whose number of parameters is closest to a budget.
 

@@ -29,7 +29,6 @@ class Run:
     """One training: its data, settings and state."""
 
     state: TrainingState
-    network: MapNetwork
     data: TrainingData
     held_out: TrainingData | None
     preset: Preset
@@ -58,7 +57,7 @@ def run_epochs(
     log, board = records if leads else (None, None)
     with exact_float32(), Journal(log, board, n_done=state.epoch) as journal:
         if state.best and run.held_out is not None:
-            best = copy.deepcopy(run.network)
+            best = copy.deepcopy(state.network)
             best.load_state_dict(state.best)
             run.best = _fit(run, best, run.held_out).score
         while state.epoch < run.preset.n_epochs:
@@ -73,7 +72,7 @@ def run_epochs(
             if progress is not None and leads:
                 progress(state.epoch, run.preset.n_epochs, state.losses[-1])
     if state.best:
-        run.network.load_state_dict(state.best)
+        state.network.load_state_dict(state.best)
     run.team.wait()
 
 
@@ -87,10 +86,10 @@ def _run_epoch(run: Run) -> None:
             f"{len(positions) // n_steps} patches of a batch cannot be shared out among {team.size} processes; start "
             "fewer, or train on more scans."
         )
-    device = run.network.output.weight.device
-    run.network.train()
+    device = state.network.output.weight.device
+    state.network.train()
     if state.epoch >= run.preset.n_epochs * (1 - preset.settled):
-        settle(run.network)
+        settle(state.network)
     sums = torch.zeros(2, device=device)
     share = slice(team.rank, None, team.size)
     for step, cut in enumerate(run.data.batches(positions, preset.batch_size, share)):
@@ -106,12 +105,12 @@ def _run_epoch(run: Run) -> None:
         )
         n = team.add(counts.sum())
         with run.autocast:
-            estimate = run.network(batch.frames)
+            estimate = state.network(batch.frames)
         error = squared_error(estimate, batch, counts)
         # Each process differentiates its share of the mean over the whole batch; the sum of all gradients is that of
         # the mean.
         (error / n.clamp(min=1)).backward()  # type: ignore[no-untyped-call]
-        team.add_gradients(run.network)
+        team.add_gradients(state.network)
         state.optimiser.step()
         sums += torch.stack([error.detach(), counts.sum()])
     total, count = team.add(sums).tolist()
@@ -138,11 +137,11 @@ def _fit(run: Run, network: MapNetwork, held_out: TrainingData) -> Validation:
 
 def _keep_best(run: Run, held_out: TrainingData) -> Validation:
     """Validate the network and keep its weights if no earlier epoch explained more variance."""
-    found = _fit(run, run.network, held_out)
+    found = _fit(run, run.state.network, held_out)
     run.state.validation_losses.append(found.loss)
     if found.score >= run.best:
         run.best = found.score
-        run.state.best = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+        run.state.best = {name: tensor.clone() for name, tensor in run.state.network.state_dict().items()}
     return found
 
 

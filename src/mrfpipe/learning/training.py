@@ -132,7 +132,6 @@ def train(
                 network=network,
                 optimiser=torch.optim.Adam(network.parameters(), lr=preset.learning_rate, betas=BETAS),
             ),
-            network=network,
             data=data,
             held_out=held_out,
             preset=preset,

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 
-import torch
-
 from mrfpipe.dictionary import build_dictionary
 from mrfpipe.files.atomic import writing
 from mrfpipe.files.kinds import DESCRIPTION_FILE
@@ -15,12 +13,11 @@ from mrfpipe.learning.correction import train_corrections
 from mrfpipe.learning.model import TrainedModel, save_model
 from mrfpipe.learning.presets import CORRECTING
 from mrfpipe.phantom.simulated import SimulatedScanner
-from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.progress import Epochs, Progress, Steps, stage
-from mrfpipe.protocol import Protocol
 from mrfpipe.run.card import card
 from mrfpipe.run.examples import Source, kept_examples, people
 from mrfpipe.run.held_out import Scans, Score, held_out_scans, measure
+from mrfpipe.run.training import TrainingSettings
 
 MOST_WATCHED, MOST_SCORED = 24, 8
 """Largest number of validation phantoms, and of testing phantoms. Validation scales the standard deviations of the
@@ -30,33 +27,11 @@ CARD = "README.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhantomTrainingJob:
-    """Training of a network on phantoms."""
+class PhantomTrainingJob(TrainingSettings):
+    """Training of a network of `CORRECTING` on phantoms; an epoch has as many steps as there are phantoms."""
 
     n_phantoms: int
-    """Phantoms to learn from."""
-    target: Path
-    """The network's folder."""
-    preset: str
-    """Name of a preset in `CORRECTING`: the network and how it is trained."""
-    protocol: Protocol
-    """Protocol of the simulated scans."""
-    signal_model: SignalModel
-    """Model that simulates the signals."""
-    n_epochs: int | None
-    """Number of epochs, each with as many steps as there are phantoms; None for that of the preset."""
-    seed: int
-    """Seed of the random numbers."""
-    device: torch.device
-    """Device that scans and trains."""
-    checkpoint: Path
-    """File for the state after every epoch; the scans are kept beside it."""
-    resume: bool
-    """Whether to continue from the checkpoint; otherwise it is deleted."""
-    log: Path | None
-    """File for one line of JSON per epoch."""
-    force: bool
-    """Whether an existing network is replaced."""
+    """Phantoms to learn from; their scans are kept beside the checkpoint."""
 
     def run(self, progress: Progress, tell: Epochs) -> tuple[TrainedModel, list[Score]]:
         """Scan, train, write the network, score it on other phantoms and write its card; `tell` is called every epoch.

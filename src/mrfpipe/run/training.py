@@ -31,29 +31,19 @@ Known = tuple[Sequence[FrameSeries], Sequence[ParameterMaps]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingJob:
-    """Training of a network on given scans."""
+class TrainingSettings:
+    """What all trainings have in common."""
 
-    scans: tuple[Path, ...]
-    """Raw scans or frames files to learn from."""
-    validation: tuple[Path, ...]
-    """Scans by which the best epoch is chosen; empty to use the last epoch."""
     target: Path
     """The network's folder."""
     preset: str
     """Name of the network and of how it is trained."""
-    dictionary: Path | None
-    """Dictionary that the scans are matched with to get their maps; None to use the truth beside each scan."""
     protocol: Protocol
-    """Protocol of the scans, used if there is no dictionary."""
+    """Protocol of the scans."""
     signal_model: SignalModel
-    """Signal model of the scans, used if there is no dictionary."""
+    """Signal model of the scans."""
     n_epochs: int | None
-    """Number of passes over the data; None for that of the preset."""
-    precision: Precision
-    """Precision of the computation."""
-    trust_protocol: bool
-    """Whether the protocol takes precedence over the header of a scan where they differ."""
+    """Number of epochs; None for that of the preset."""
     seed: int
     """Seed of the random numbers."""
     device: torch.device
@@ -64,10 +54,26 @@ class TrainingJob:
     """Whether to continue from the checkpoint; otherwise it is deleted."""
     log: Path | None
     """File for one line of JSON per epoch."""
-    board: Path | None
-    """Folder for the same record for TensorBoard."""
     force: bool
     """Whether an existing network is replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob(TrainingSettings):
+    """Training of a network on given scans; a dictionary takes the place of protocol and signal model."""
+
+    scans: tuple[Path, ...]
+    """Raw scans or frames files to learn from."""
+    validation: tuple[Path, ...]
+    """Scans by which the best epoch is chosen; empty to use the last epoch."""
+    dictionary: Path | None
+    """Dictionary that the scans are matched with to get their maps; None to use the truth beside each scan."""
+    precision: Precision
+    """Precision of the computation."""
+    trust_protocol: bool
+    """Whether the protocol takes precedence over the header of a scan where they differ."""
+    board: Path | None
+    """Folder for the same record as `log` for TensorBoard."""
 
     def run(self, progress: Progress, tell: Epochs) -> TrainedModel | None:
         """Train the network and write it; `tell` is called every epoch. Processes other than the leader return None.
