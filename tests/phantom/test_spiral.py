@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers import small_protocol
 
-from mrfpipe.phantom.spiral import GYROMAGNETIC_RATIO, MOST_GRADIENT, MOST_SLEW, golden_angle_spirals
+from mrfpipe.acquisition.trajectory import GYROMAGNETIC_RATIO
+from mrfpipe.phantom.spiral import MOST_GRADIENT, MOST_SLEW, golden_angle_spirals
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype
 from mrfpipe.acquisition.geometry import Stack, stack_of
 from mrfpipe.acquisition.ismrmrd_trajectory import CYCLES_PER_FOV
 from mrfpipe.acquisition.scan import RawScan
+from mrfpipe.acquisition.trajectory import GYROMAGNETIC_RATIO
 from mrfpipe.arrays import Complex, Double, Float, check_shape
 from mrfpipe.protocol import Sequence
 
-_GYROMAGNETIC_RATIO = 42.577478518e6  # Hz/T of 1H
 _LARGEST_COUNT = 65535  # of the 16-bit fields of a head
 _WRITE_ROWS = 256
 
@@ -128,7 +128,7 @@ def _header(scan: RawScan, sequence: Sequence, stack: Stack, field: float) -> An
     inversion_time = sequence.inversion_time if scan.inversion_time is None else scan.inversion_time
     return xsd.ismrmrdHeader(
         experimentalConditions=xsd.experimentalConditionsType(
-            H1resonanceFrequency_Hz=round(_GYROMAGNETIC_RATIO * field)
+            H1resonanceFrequency_Hz=round(GYROMAGNETIC_RATIO * field)
         ),
         acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
             systemVendor=scan.vendor or "mrfpipe phantom", systemFieldStrength_T=field, receiverChannels=scan.n_coils

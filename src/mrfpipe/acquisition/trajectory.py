@@ -10,6 +10,8 @@ import numpy as np
 from mrfpipe.arrays import Float, check_shape
 from mrfpipe.protocol import Sequence
 
+GYROMAGNETIC_RATIO = 42.577478518e6
+"""Gyromagnetic ratio of 1H over 2 pi, in Hz/T."""
 _STRAIGHT = 1.0  # cycles/FOV by which a sample may be off a straight, even spoke; closer samples are not independent
 _OFF_CENTRE = 4.0  # cycles/FOV by which a spoke may miss the centre; late gradients miss it by a few samples
 _SAME_PLACE = 1.0  # cycles/FOV between readouts

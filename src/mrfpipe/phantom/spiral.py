@@ -8,11 +8,10 @@ one cycle/FOV per sample.
 
 import numpy as np
 
+from mrfpipe.acquisition.trajectory import GYROMAGNETIC_RATIO
 from mrfpipe.arrays import Double, Float
 from mrfpipe.protocol import Sequence
 
-GYROMAGNETIC_RATIO = 42.577478518e6
-"""Gyromagnetic ratio of 1H over 2 pi, in Hz/T."""
 MOST_GRADIENT = 40e-3
 """Largest gradient amplitude in T/m."""
 MOST_SLEW = 150.0

@@ -18,7 +18,7 @@ from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.quantities import Parameter
 from mrfpipe.studies.drawing import save_figure
 from mrfpipe.studies.published import LIMITS, N_REGIONS, published
-from mrfpipe.studies.scores import SubjectScore
+from mrfpipe.studies.scores import TITLES, SubjectScore
 from mrfpipe.studies.tables import UNIT_DIGITS, markdown, publish, write_csv
 from mrfpipe.studies.work import Work
 
@@ -95,7 +95,7 @@ def format_table(found: Mapping[tuple[tuple[str, str], str], Agreement]) -> str:
             )
             lines.append([units[name].heading, *(o + t for o, t in zip(ours, theirs, strict=True))])
         method, reference = pair
-        parts.append(f"## {method} against {'the truth' if reference == 'truth' else 'matching on the grid'}\n")
+        parts.append(f"## {method} against {TITLES[reference]}\n")
         parts.append(markdown(["map", "n", "bias", "limits of agreement", "r", "R2"], lines))
     return "\n".join(parts)
 

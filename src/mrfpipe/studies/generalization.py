@@ -12,7 +12,7 @@ from mrfpipe.phantom.truth import PARAMETERS
 from mrfpipe.studies.drawing import Column, MapRow, draw_maps
 from mrfpipe.studies.published import published_unseen
 from mrfpipe.studies.scanned import claim
-from mrfpipe.studies.scores import REFERENCES, Row, summarise
+from mrfpipe.studies.scores import REFERENCES, TITLES, Row, summarise
 from mrfpipe.studies.tables import COLUMNS, alone, beside, csv_line, markdown, publish
 from mrfpipe.studies.work import Work
 
@@ -58,7 +58,7 @@ def format_table(unseen: Sequence[Row], seen: Sequence[Row]) -> str:
                 [kind, method, *(write(row) for row in some if row.method == method)]
                 for method in dict.fromkeys(row.method for row in some)
             ]
-        parts.append(f"## Against {'the truth' if reference == 'truth' else 'matching on the grid'}\n")
+        parts.append(f"## Against {TITLES[reference]}\n")
         parts.append(markdown(["subjects", "method", *(p.name for p in PARAMETERS)], lines))
     return "\n".join(parts)
 

@@ -22,6 +22,8 @@ Published = Callable[[str, str, str], Figure | None]
 Reference = Literal["truth", "match"]
 REFERENCES: tuple[Reference, ...] = ("truth", "match")
 """References that maps are compared with: the phantom's true maps, or matching on the grid, as in the paper."""
+TITLES = {"truth": "the truth", "match": "matching on the grid"}
+"""Names of the references in texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from mrfpipe.quantities import counting_rule
 from mrfpipe.studies.drawing import REFERENCE_COLOURS, Column, MapRow, draw_maps, save_figure
 from mrfpipe.studies.published import NETWORKS
 from mrfpipe.studies.scanned import MATCHINGS
-from mrfpipe.studies.scores import REFERENCES, Row, summarise
+from mrfpipe.studies.scores import REFERENCES, TITLES, Row, summarise
 from mrfpipe.studies.tables import COLUMNS, beside, csv_line, markdown, metric_table, publish
 from mrfpipe.studies.trainings import describe_trainings
 from mrfpipe.studies.work import Work
@@ -61,7 +61,7 @@ def format_table(rows: Sequence[Row], trainings: str) -> str:
     """
     parts = [_REMARK]
     for reference in REFERENCES:
-        heading = f"## Against {'the truth' if reference == 'truth' else 'matching on the grid'}\n"
+        heading = f"## Against {TITLES[reference]}\n"
         some = [row for row in rows if row.reference == reference]
         parts += [heading, metric_table(some, cells=_cells), order_table(some)]
     return "\n".join([*parts, trainings])
