@@ -72,37 +72,6 @@ def test_fewer_spokes_than_the_protocol(match, scan):
     match(scan, 4, "scan.h5", "1000", "1400")
 
 
-def test_another_number_of_coils_halfway(match, scan):
-    def change(rows):
-        rows[700]["head"]["active_channels"] = 2
-        rows[700]["data"] = rows[700]["data"][: rows[700]["data"].size // 2]
-        return rows
-
-    edit_rows(scan, change)
-    match(scan, 3, "scan.h5", "coils")
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_samples_that_are_not_finite(match, scan, value):
-    def change(rows):
-        rows[700]["data"][11] = value
-        return rows
-
-    edit_rows(scan, change)
-    match(scan, 3, "scan.h5", "finite")
-
-
-@pytest.mark.parametrize("factor", [2.0, 1 / 64, 1000 / 350])
-def test_trajectory_beyond_the_grid_or_in_another_unit(match, scan, factor):
-    def change(rows):
-        for row in rows:
-            row["traj"] = row["traj"] * np.float32(factor)
-        return rows
-
-    edit_rows(scan, change)
-    match(scan, 3, "scan.h5", "trajectory")
-
-
 def test_dictionary_of_another_protocol(run, match, study, tmp_path):
     text = (study / "small.toml").read_text().replace("te_ms = 4.63", "te_ms = 4.60")
     (tmp_path / "other.toml").write_text(text)
