@@ -24,7 +24,7 @@ AT_ONCE = 4096
 """Voxels whose deviations are computed at a time."""
 SIMULATED_AT_ONCE = 128
 """Voxels whose readouts are simulated at a time."""
-UNTOLD = 1e-10
+UNDETERMINED = 1e-10
 """A parameter cannot be determined if its slope, except for this share of its energy, is a linear combination of
 others; rounding to single precision leaves 1e-14."""
 FAR_FROM_GRID = 10
@@ -201,9 +201,14 @@ def _deviations(jacobian: Double) -> Double:
     """
     length = np.linalg.norm(jacobian, axis=2, keepdims=True)
     unit = np.divide(jacobian, length, where=length > 0, out=np.zeros_like(jacobian))
-    inverse = np.linalg.inv(unit @ unit.swapaxes(1, 2) + UNTOLD / 100 * np.eye(unit.shape[1]))
+    inverse = np.linalg.inv(unit @ unit.swapaxes(1, 2) + UNDETERMINED / 100 * np.eye(unit.shape[1]))
     variance = np.diagonal(inverse, axis1=1, axis2=2)[:, :-2]
-    told = (variance > 0) & (variance < 1 / UNTOLD)
-    found: Double = np.full(told.shape, np.inf)
-    np.divide(np.sqrt(variance / 2, where=told, out=np.ones_like(variance)), length[:, :-2, 0], where=told, out=found)
+    determined = (variance > 0) & (variance < 1 / UNDETERMINED)
+    found: Double = np.full(determined.shape, np.inf)
+    np.divide(
+        np.sqrt(variance / 2, where=determined, out=np.ones_like(variance)),
+        length[:, :-2, 0],
+        where=determined,
+        out=found,
+    )
     return found

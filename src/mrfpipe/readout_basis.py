@@ -18,14 +18,6 @@ N_ENTRIES = 1500
 """Entries, drawn at random, that the basis is fitted to."""
 
 
-def readout_rank(dictionary: Dictionary) -> int:
-    """Return the number of a dictionary's vectors that leave out at most `ENERGY_LEFT`, or all it has.
-
-    They are no fewer than those of its subspace.
-    """
-    return max(dictionary.rank_leaving(ENERGY_LEFT), int(dictionary.subspace.shape[1]))
-
-
 @lru_cache(maxsize=1)
 def readout_basis(dictionary: Dictionary) -> Complex:
     """Extend the dictionary's leading basis vectors from frames to readouts.
@@ -34,9 +26,11 @@ def readout_basis(dictionary: Dictionary) -> Complex:
 
     Returns
     -------
-        Shape `(readouts, rank)`, with the rank from `readout_rank`.
+        Shape `(readouts, rank)`, with as many vectors as leave out at most `ENERGY_LEFT`.
     """
-    protocol, leading = dictionary.protocol, dictionary.basis[:, : readout_rank(dictionary)]
+    # No fewer than a subspace has.
+    rank = max(dictionary.rank_leaving(ENERGY_LEFT), dictionary.subspace.shape[1])
+    protocol, leading = dictionary.protocol, dictionary.basis[:, :rank]
     n_together = protocol.sequence.readouts_per_frame
     if n_together == 1:
         return leading

@@ -24,7 +24,7 @@ from mrfpipe.matching.exact import match_exact
 from mrfpipe.matching.joint import joint_estimates
 from mrfpipe.matching.match import match_series
 from mrfpipe.physics.simulate import readout_signals
-from mrfpipe.readout_basis import at_readouts, readout_basis, readout_rank
+from mrfpipe.readout_basis import ENERGY_LEFT, at_readouts, readout_basis
 
 MATRIX = 24
 PROTOCOL = small_protocol(
@@ -33,7 +33,7 @@ PROTOCOL = small_protocol(
 """Fine enough for interpolation to be no error."""
 DICTIONARY = build_dictionary(PROTOCOL, rank=10)
 SPOKES = golden_angle_spokes(PROTOCOL.sequence)
-RICH = DICTIONARY.in_basis(DICTIONARY.basis[:, : readout_rank(DICTIONARY)])
+RICH = DICTIONARY.in_basis(DICTIONARY.basis[:, : DICTIONARY.rank_leaving(ENERGY_LEFT)])
 NOISE = 1e-6
 
 
@@ -105,7 +105,7 @@ def test_a_basis_at_readouts_has_the_signals_of_its_own_coefficients():
 def test_frames_of_one_readout_have_their_own_basis():
     sequence = replace(PROTOCOL.sequence, readout=replace(PROTOCOL.sequence.readout, readouts_per_frame=1))
     dictionary = build_dictionary(replace(PROTOCOL, sequence=sequence), rank=8)
-    np.testing.assert_array_equal(readout_basis(dictionary), dictionary.basis[:, : readout_rank(dictionary)])
+    np.testing.assert_array_equal(readout_basis(dictionary), dictionary.basis[:, : dictionary.rank_leaving(ENERGY_LEFT)])
 
 
 def test_cropped_kernels_are_those_of_the_box(equations, mask):

@@ -20,7 +20,7 @@ from mrfpipe.imaging.choices import BY_FRAMES, Imaging
 from mrfpipe.imaging.memory import memory_needed
 from mrfpipe.imaging.reconstruction import Reconstruction
 from mrfpipe.imaging.series import FrameSeries, stack_slices
-from mrfpipe.matching.sense import few_entries, unexplained
+from mrfpipe.matching.phase_sign import few_entries, unexplained
 from mrfpipe.progress import Progress, stage
 from mrfpipe.protocol import Protocol
 

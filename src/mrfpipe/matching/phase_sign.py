@@ -1,4 +1,4 @@
-"""Sense: whether the phase of a scan's signals evolves in the same direction as in the protocol, or is conjugated.
+"""Phase sign: whether the phase of a scan's signals evolves in the same direction as in the protocol, or is conjugated.
 
 A receiver, or a program in between, may store the complex conjugate of the signal as it is defined here. The chemical
 shift between two components then appears with the opposite sign. Images look as good as ever, and matched maps look
@@ -56,7 +56,7 @@ class Unexplained:
 
 
 def few_entries(protocol: Protocol) -> Dictionary:
-    """Simulate a small dictionary to determine the sense, in a tenth of the time of the full one."""
+    """Simulate a small dictionary to determine the sign, in a tenth of the time of the full one."""
     few = {p.name: FEW.get(p.quantity.name, protocol.grid[p.name].size) for p in protocol.parameters}
     few |= dict.fromkeys([n for c in protocol.components[1:] for n in protocol.own_axes(c)], FEW_OF_SECOND)
     thinned = Grid(axes={name: _some(axis, few[name]) for name, axis in protocol.grid.items()})

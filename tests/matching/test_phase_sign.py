@@ -1,4 +1,4 @@
-"""The sense of a scan: which way its phase turns is found out, and no scan is taken for conjugated that is not."""
+"""The sign of the phase of a scan is found out, and no scan is taken for conjugated that is not."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from helpers import complex_normal, small_protocol
 
 from mrfpipe.arrays import Complex
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.matching.sense import few_entries, unexplained
+from mrfpipe.matching.phase_sign import few_entries, unexplained
 from mrfpipe.physics.simulate import fingerprints
 
 PROTOCOL = small_protocol()
