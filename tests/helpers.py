@@ -5,8 +5,14 @@ import re
 from importlib import resources
 
 import numpy as np
+import torch
 
 from mrfpipe.dictionary import Dictionary
+from mrfpipe.learning.encoding import Encoding
+from mrfpipe.learning.model import TrainedModel
+from mrfpipe.learning.network import initial_network
+from mrfpipe.learning.presets import PRESETS
+from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.maps import ParameterMaps
 from mrfpipe.matching.brute import match_brute
 from mrfpipe.matching.exact import match_exact
@@ -107,3 +113,22 @@ def with_maps(maps: ParameterMaps, *, mask: np.ndarray | None = None, **images: 
 def image_of(maps: ParameterMaps, name: str) -> np.ndarray:
     """A map in SI units by the parameter's name, or a quality map by its field."""
     return maps.si[name] if name in maps else getattr(maps, name)
+
+
+def untrained_model(
+    protocol: Protocol, encoding: Encoding | None = None, record: dict[str, object] | None = None
+) -> TrainedModel:
+    """A network of preset small with random weights, for frames or what an encoding makes of them."""
+    n_values = protocol.sequence.n_frames if encoding is None else encoding.mean.size
+    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames, len(protocol.parameters))
+    architecture = dataclasses.replace(architecture, n_inputs=2 * n_values)
+    return TrainedModel(
+        network=initial_network(architecture, torch.Generator().manual_seed(0)).eval(),
+        architecture=architecture,
+        scaling=MapScaling.of(protocol),
+        encoding=encoding,
+        sequence_hash=protocol.sequence.hash,
+        protocol_hash=protocol.hash,
+        protocol_toml=protocol.toml,
+        record=record or {},
+    )

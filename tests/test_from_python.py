@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import parameter_maps, small_protocol
+from helpers import parameter_maps, small_protocol, untrained_model
 
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.acquisition.raw import describe_raw, read_raw
@@ -20,10 +20,7 @@ from mrfpipe.files.provenance import Provenance, sha256_of
 from mrfpipe.files.results import find_maps, save_result, scan_name
 from mrfpipe.files.truth import load_reference
 from mrfpipe.imaging.series import FrameSeries
-from mrfpipe.learning.model import TrainedModel, load_model, save_model
-from mrfpipe.learning.network import initial_network
-from mrfpipe.learning.presets import PRESETS
-from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.learning.model import load_model, save_model
 from mrfpipe.physics.simulate import fingerprints, readout_signals
 from mrfpipe.protocol import Delay, Excitations, Grid, Inversion, load_protocol
 from mrfpipe.run.source import load_series
@@ -79,17 +76,7 @@ def maps():
 
 @pytest.fixture(scope="module")
 def model(protocol):
-    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames, len(protocol.parameters))
-    return TrainedModel(
-        network=initial_network(architecture, torch.Generator().manual_seed(0)).eval(),
-        architecture=architecture,
-        scaling=MapScaling.of(protocol),
-        encoding=None,
-        sequence_hash=protocol.sequence.hash,
-        protocol_hash=protocol.hash,
-        protocol_toml=protocol.toml,
-        record={},
-    )
+    return untrained_model(protocol)
 
 
 def test_paths_may_be_texts(tmp_path, protocol, dictionary, series, maps, model):

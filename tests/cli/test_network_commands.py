@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from helpers import untrained_model
 
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.acquisition.raw import read_raw
@@ -16,11 +17,10 @@ from mrfpipe.errors import InputError
 from mrfpipe.files.dictionaries import load_dictionary, save_dictionary
 from mrfpipe.learning import correction, shipped
 from mrfpipe.learning.encoding import Encoding
-from mrfpipe.learning.model import TrainedModel, load_model, save_model
-from mrfpipe.learning.network import initial_network
-from mrfpipe.learning.presets import CORRECTING, PRESETS
-from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.learning.model import load_model, save_model
+from mrfpipe.learning.presets import CORRECTING
 from mrfpipe.physics.simulate import SignalModel
+from mrfpipe.progress import SILENT
 from mrfpipe.protocol import load_protocol
 from mrfpipe.run import examples, training
 from mrfpipe.run.by import NetworkBy
@@ -82,39 +82,18 @@ t2 = "T2"
 """
 
 
-def untrained(protocol, encoding, record):
-    """A network of preset small with random weights."""
-    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames, len(protocol.parameters))
-    n_values = protocol.sequence.n_frames if encoding is None else encoding.mean.size
-    architecture = replace(architecture, n_inputs=2 * n_values)
-    return TrainedModel(
-        network=initial_network(architecture, torch.Generator().manual_seed(0)).eval(),
-        architecture=architecture,
-        scaling=MapScaling.of(protocol),
-        encoding=encoding,
-        sequence_hash=protocol.sequence.hash,
-        protocol_hash=protocol.hash,
-        protocol_toml=protocol.toml,
-        record=record,
-    )
-
-
-def silent(stage):
-    return lambda done, total: None  # noqa: ARG005 - nobody watches
-
-
 @pytest.fixture(scope="module")
 def models(study, run, tmp_path_factory):
     """Folders of three untrained models: of frames, of encoded frames, and of coefficients."""
     folder = tmp_path_factory.mktemp("models")
     run("simulate", study / "small.toml", "-o", folder / "small.h5", "--rank", RANK)
     dictionary = load_dictionary(folder / "small.h5")
-    series = load_series(study / "leg.frames.h5", dictionary.protocol, silent)
+    series = load_series(study / "leg.frames.h5", dictionary.protocol, SILENT)
     encoding = Encoding.of(dictionary.basis, [series])
     protocol = dictionary.protocol
-    save_model(untrained(protocol, encoding, {}), folder / "encoded", half=True)
-    save_model(untrained(protocol, encoding, {"input": "coefficients"}), folder / "coefficients")
-    save_model(untrained(protocol, None, {}), folder / "frames")
+    save_model(untrained_model(protocol, encoding), folder / "encoded", half=True)
+    save_model(untrained_model(protocol, encoding, {"input": "coefficients"}), folder / "coefficients")
+    save_model(untrained_model(protocol), folder / "frames")
     return folder
 
 

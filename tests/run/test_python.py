@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-import torch
-from helpers import small_protocol
+from helpers import small_protocol, untrained_model
 from mrfpipe.cli import imaging_options, limit, match, reconstruct, simulate
 
 import mrfpipe as mrf
@@ -21,10 +20,7 @@ from mrfpipe.errors import InputError, MismatchError, OutputExistsError
 from mrfpipe.files.truth import save_truth
 from mrfpipe.imaging.choices import BEST, BY_FRAMES, Imaging
 from mrfpipe.imaging.reconstruction import Reconstruction
-from mrfpipe.learning.model import TrainedModel, save_model
-from mrfpipe.learning.network import initial_network
-from mrfpipe.learning.presets import PRESETS
-from mrfpipe.learning.scaling import MapScaling
+from mrfpipe.learning.model import save_model
 from mrfpipe.limit import bounds, points_of
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.phantom.scanner import scan
@@ -167,18 +163,7 @@ def test_a_saved_result_is_that_of_the_command_and_the_command_takes_it_for_done
 )  # it has learned nothing
 def test_a_network_from_python(folder, tmp_path):
     protocol = mrf.load_protocol(folder / "small.toml")
-    architecture = PRESETS["small"].architecture(protocol.sequence.n_frames, len(protocol.parameters))
-    architecture = dataclasses.replace(architecture, n_inputs=2 * protocol.sequence.n_frames)
-    model = TrainedModel(
-        network=initial_network(architecture, torch.Generator().manual_seed(0)).eval(),
-        architecture=architecture,
-        scaling=MapScaling.of(protocol),
-        encoding=None,
-        sequence_hash=protocol.sequence.hash,
-        protocol_hash=protocol.hash,
-        protocol_toml=protocol.toml,
-        record={},
-    )
+    model = untrained_model(protocol)
     save_model(model, tmp_path / "model")
     frames = mrf.load_frames(folder / "leg.frames.h5")
     of_frames = mrf.reconstruct(frames.images[0], mrf.load_model(tmp_path / "model"), mask=frames.mask[0])
