@@ -8,7 +8,7 @@ import click
 from mrfpipe.files.kinds import RAW
 
 from .imaging_options import scan_options
-from .options import Settings, common_options
+from .options import Settings, common_options, device_option, seed_option
 from .paths import Input, dictionary_option
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("scan", type=Input(RAW), metavar="RAW")
 @dictionary_option
+@device_option
+@seed_option
 @common_options
 @scan_options
 def command(settings: Settings, scan: Path, dictionary: Path, imaging: "Imaging") -> None:

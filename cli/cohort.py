@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import Settings, common_options
+from .options import Settings, common_options, seed_option
 from .paths import Place, protocol_option
 from .phantom import truth_beside, write_scan
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--slices", type=click.IntRange(1, 100), default=5, show_default=True, help="Slices per scan.")
 @click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True, help="Receive coils.")
 @protocol_option()
+@seed_option
 @common_options
 def command(
     settings: Settings, folder: Path, subjects: int, unseen: bool, slices: int, coils: int, protocol: "Protocol"

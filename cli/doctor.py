@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import Settings, common_options
+from .options import Settings, common_options, device_option
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,7 @@ Report = dict[str, dict[str, str]]
 
 @click.command()
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead of lines.")
+@device_option
 @common_options
 def command(settings: Settings, json_wanted: bool) -> None:
     """List the resources of this machine, the optional packages installed, and the resulting defaults.

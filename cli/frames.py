@@ -9,7 +9,7 @@ from mrfpipe.files.kinds import RAW
 from mrfpipe.files.schemas import DICTIONARY
 
 from .imaging_options import field_map_option, frames_option, scan_options
-from .options import Settings, Where, common_options, scheduler_option
+from .options import Settings, Where, common_options, device_option, scheduler_option
 from .paths import Input, Place, Scans, named_protocol, scans_argument
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     help="Protocol of the scans: a built-in name or a TOML file. [default: t1ff, or the dictionary's]",
 )
 @click.option("-d", "--dictionary", type=Input(DICTIONARY), metavar="DICT.h5", help="Dictionary, for --recon subspace.")
+@device_option
 @common_options
 @frames_option
 @field_map_option

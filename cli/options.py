@@ -1,4 +1,4 @@
-"""The options that every command has, the settings made from them, and the output of a command while it works.
+"""The options that many commands share, the settings made from them, and the output of a command while it works.
 
 Results go to standard output; messages and progress go to standard error, progress only if that is a terminal.
 """
@@ -34,11 +34,11 @@ class Settings:
     """Values of the common options."""
 
     device_name: str
-    """auto, cpu, cuda or cuda:N."""
+    """auto, cpu, cuda or cuda:N; auto for commands that compute on the CPU only."""
     threads: int | None
     """CPU threads to use; None for all cores."""
     seed: int
-    """Seed of all random numbers."""
+    """Seed of all random numbers; 0 for commands that draw none."""
     force: bool
     """Whether existing outputs are replaced."""
     verbosity: int
@@ -93,15 +93,22 @@ class Settings:
         return draw
 
 
+device_option = click.option(
+    "--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Device to compute on. [default: auto]"
+)
+"""Option --device, for commands that can compute on a GPU."""
+seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, help="Random seed. [default: 0]")
+"""Option --seed, for commands that draw random numbers."""
+
+
 def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callable[..., None]:
     """Add the common options to a command, which receives them as `Settings` in its first argument.
 
+    The values of `device_option` and `seed_option`, which a command may have above this decorator, are part of them.
     --force and --verbose are eager, so that they are known when the paths of a command are checked.
     """
 
-    @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Device to compute on. [default: auto]")
     @click.option("--threads", type=click.IntRange(min=1), help="Number of CPU threads. [default: all cores]")
-    @click.option("--seed", type=click.IntRange(min=0), default=0, help="Random seed. [default: 0]")
     @click.option("--force", is_flag=True, is_eager=True, help="Replace existing outputs.")
     @click.option(
         "-v",
@@ -115,12 +122,12 @@ def common_options(command: Callable[Concatenate[Settings, P], None]) -> Callabl
     @functools.wraps(command)
     def with_settings(
         *args: Any,  # noqa: ANN401 - the command's own arguments
-        device: str,
         threads: int | None,
-        seed: int,
         force: bool,
         verbose: bool,
         quiet: bool,
+        device: str = "auto",
+        seed: int = 0,
         **kwargs: Any,  # noqa: ANN401 - the command's own options
     ) -> None:
         if verbose and quiet:

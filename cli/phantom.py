@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import Number, Settings, common_options
+from .options import Number, Settings, common_options, seed_option
 from .paths import Output, protocol_option
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     help="Signal-to-noise ratio: mean magnitude at the centre of k-space over the noise.",
 )
 @protocol_option()
+@seed_option
 @common_options
 def command(
     settings: Settings, output: Path, anatomy: str, slices: int, coils: int, snr: float, protocol: "Protocol"

@@ -12,7 +12,7 @@ from .bids_options import bids_options
 from .dicom_options import dicom_options
 from .imaging_options import field_map_option, scan_options
 from .mapping import map_all, results_option
-from .options import Settings, Where, common_options, scheduler_option
+from .options import Settings, Where, common_options, device_option, scheduler_option
 from .paths import SCAN, Input, scans_argument
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 )
 @bids_options
 @dicom_options
+@device_option
 @common_options
 @field_map_option
 @scan_options

@@ -12,7 +12,7 @@ from mrfpipe.files.schemas import DICTIONARY
 from mrfpipe.run.by import MapsBy, MatchBy, NetworkBy
 
 from .imaging_options import imaging_options
-from .options import Settings, common_options
+from .options import Settings, common_options, device_option
 from .paths import Input, Place
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ PORT = 9002
     show_default=True,
     help="Port to listen on; 0 for a free port.",
 )
+@device_option
 @common_options
 @imaging_options
 def command(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import Number, Settings, common_options
+from .options import Number, Settings, common_options, device_option, seed_option
 from .paths import Output, named_protocol
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     help="Alternatively: fraction of the energy to keep. [default: 0.99999]",
 )
 @click.option("--groups", is_flag=True, help="Also group the entries, for match --method group; takes minutes.")
+@device_option
+@seed_option
 @common_options
 def command(
     settings: Settings,

@@ -7,7 +7,7 @@ import click
 
 from mrfpipe.studies.catalogue import STUDIES, refuse_outputs, run_study
 
-from .options import Settings, common_options
+from .options import Settings, common_options, device_option, seed_option
 from .paths import Place
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def _refuse_outputs(ctx: click.Context, param: click.Parameter, folder: Path) ->
     default="small",
     help="small: minutes on a CPU; paper: the size of the paper, days on a GPU (spoiling: minutes). [default: small]",
 )
+@device_option
+@seed_option
 @common_options
 def command(settings: Settings, name: str, output: Path, scale: "ScaleName") -> None:
     """Run a study."""

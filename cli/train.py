@@ -10,7 +10,7 @@ import click
 from mrfpipe.files.schemas import DICTIONARY
 
 from .imaging_options import trust_option
-from .options import INPUT, Settings, common_options
+from .options import INPUT, Settings, common_options, device_option, seed_option
 from .paths import SCAN, Input, Output, protocol_option
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ if TYPE_CHECKING:
 )
 @click.option("--board", type=INPUT, metavar="DIR", help="The same for TensorBoard (mrfpipe[tensorboard]).")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training from its checkpoint.")
+@device_option
+@seed_option
 @common_options
 def command(
     settings: Settings,

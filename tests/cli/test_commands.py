@@ -17,6 +17,8 @@ from mrfpipe.cli import COMMANDS
 from mrfpipe.files.frames import read_frames_header
 from mrfpipe.protocol import load_protocol
 
+ON_A_DEVICE = {"demo", "simulate", "frames", "check", "match", "train", "reconstruct", "serve", "study", "doctor"}
+AT_RANDOM = {"phantom", "cohort", "simulate", "check", "train", "study"}
 MAPS = ("FF", "T1H2O", "T1fat", "df", "B1", "M0", "M0phase", "match", "edge")
 
 
@@ -26,8 +28,10 @@ def test_help_lists_all_commands_and_every_help_has_an_example(run):
         assert f"\n  {name} " in listed
         text = run(name, "--help").output
         assert f"Example: mrfpipe {name}" in text
-        for option in ("--device", "--threads", "--seed", "--force", "--verbose", "--quiet"):
+        for option in ("--threads", "--force", "--verbose", "--quiet"):
             assert option in text
+        assert ("--device" in text) == (name in ON_A_DEVICE), name
+        assert ("--seed" in text) == (name in AT_RANDOM), name
     assert version("mrfpipe") in run("--version").output
 
 
