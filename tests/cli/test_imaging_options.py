@@ -93,6 +93,13 @@ def test_a_subspace_wants_the_raw_scan(run, study, tmp_path):
     assert "holds frames; a subspace reconstruction needs the raw scan" in run(*line, code=4).stderr
 
 
+def test_ready_frames_are_not_reconstructed_by_options(run, study, tmp_path):
+    line = ("match", study / "leg.frames.h5", "-d", study / "small.h5", "-o", tmp_path, "--trust-protocol")
+    complaint = "already; leave out the options of reconstruction (noise, trust_protocol), or give the raw scan."
+    assert complaint in run(*line, "--noise", "edges", code=4).stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_options_reach_the_reconstruction(run, study, tmp_path):
     options = (
         "--recon",

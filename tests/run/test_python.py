@@ -210,6 +210,7 @@ def test_what_cannot_be_is_refused_in_a_line(folder):
         (MismatchError, "holds frames; a subspace reconstruction needs the raw scan", (array,), {"recon": "subspace"}),
         (MismatchError, "holds frames; a joint reconstruction needs the raw scan", (array,), {"recon": "joint"}),
         (MismatchError, "holds frames; off-resonance is corrected in", (array,), {"field_map": folder / "by-command"}),
+        (MismatchError, r"options of reconstruction \(noise\), or give the raw", (array,), {"noise": "edges"}),
         (ValueError, "scan has values that are not finite; give a mask", (np.where(np.eye(N), np.nan, array),), {}),
         (MismatchError, "holds frames; a subspace", (folder / "leg.frames.h5",), {"recon": "subspace"}),
         (TypeError, "A mask is only for frames given as an array", (frames,), {"mask": frames.mask[0]}),

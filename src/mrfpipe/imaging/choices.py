@@ -1,6 +1,6 @@
 """Choices: options of reconstruction, as plain values that are quick to import."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -70,6 +70,11 @@ class Imaging:
         if self.recon is not None:
             return self
         return replace(self, recon="joint" if self.field_map is None else "subspace")
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Names of the options, other than `recon`, that do not have their default values."""
+        return tuple(f.name for f in fields(self) if f.name != "recon" and getattr(self, f.name) != f.default)
 
     @property
     def nufft(self) -> "Backend":

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from mrfpipe.arrays import Bool, Complex, Double, check_shape, resolve_device
 from mrfpipe.basis import DEFAULT_ENERGY
 from mrfpipe.dictionary import Dictionary, build_dictionary
-from mrfpipe.errors import MismatchError
 from mrfpipe.files.bids import scan_entities
 from mrfpipe.files.dictionaries import load_dictionary
 from mrfpipe.files.kinds import RAW, refuse_other
@@ -40,6 +39,7 @@ from mrfpipe.run.choices import MATCHING, Matching
 from mrfpipe.run.mapper import Mapper, MatchMapper, NetworkMapper
 from mrfpipe.run.result import Result
 from mrfpipe.run.scan import map_scan, map_series
+from mrfpipe.run.source import refuse_to_reconstruct
 
 Scan = str | Path | FrameSeries | Complex
 """A raw scan or frames file, a series, or the complex frames of a slice with shape `(frames, y, x)`."""
@@ -304,10 +304,7 @@ def _map(scan: Scan, mapper: Mapper, imaging: Imaging, mask: Bool | None, device
         result = map_scan(_file(scan), mapper, imaging=imaging, device=resolve_device(device))
     else:
         series = scan if isinstance(scan, FrameSeries) else _series(scan, mask, mapper.protocol)
-        if imaging.recon == "joint" or (imaging.recon == "subspace" and series.basis is None):
-            raise MismatchError(f"{series.name} holds frames; a {imaging.recon} reconstruction needs the raw scan.")
-        if imaging.field_map is not None:
-            raise MismatchError(f"{series.name} holds frames; off-resonance is corrected in the raw scan.")
+        refuse_to_reconstruct(series.name, series.kind, imaging)
         result = map_series(series, mapper, device=resolve_device(device))
     if result.warning:
         warnings.warn(result.warning, stacklevel=3)

@@ -71,13 +71,7 @@ def open_series(
                 f"{path} holds frames of another sequence (protocol '{header.protocol.name}') than protocol "
                 f"'{protocol.name}'; make frames and dictionary or model with the same protocol."
             )
-        if imaging.recon == "joint" or (imaging.recon == "subspace" and header.rank is None):
-            raise MismatchError(
-                f"{path} holds {'frames' if header.rank is None else 'coefficients'}; "
-                f"a {imaging.recon} reconstruction needs the raw scan."
-            )
-        if imaging.field_map is not None:
-            raise MismatchError(f"{path} holds frames; off-resonance is corrected in the raw scan.")
+        refuse_to_reconstruct(str(path), "frames" if header.rank is None else "coefficients", imaging)
         _check_memory("A slice takes", _bytes(1, header.rank or header.n_frames, protocol), CLOSE)
         return StoredSeries(path=path, header=header)
     with stage(progress, "read"):
@@ -95,6 +89,22 @@ def open_series(
         field=field,
         device=device,
     )
+
+
+def refuse_to_reconstruct(name: str, kind: str, imaging: Imaging) -> None:
+    """Raise MismatchError if options of reconstruction are given for images, which are reconstructed already.
+
+    `kind` is what the images are: frames or coefficients.
+    """
+    if imaging.recon == "joint" or (imaging.recon == "subspace" and kind == "frames"):
+        raise MismatchError(f"{name} holds {kind}; a {imaging.recon} reconstruction needs the raw scan.")
+    if imaging.field_map is not None:
+        raise MismatchError(f"{name} holds {kind}; off-resonance is corrected in the raw scan.")
+    if imaging.changed:
+        raise MismatchError(
+            f"{name} holds {kind}, which are reconstructed already; leave out the options of reconstruction "
+            f"({', '.join(imaging.changed)}), or give the raw scan."
+        )
 
 
 def reconstruction_of(
