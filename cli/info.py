@@ -42,8 +42,9 @@ def _text(value: object) -> str:
 
 def _describe(path: Path) -> Mapping[str, object]:
     from mrfpipe.acquisition.raw import describe_raw
+    from mrfpipe.errors import InputError
     from mrfpipe.files import schemas
-    from mrfpipe.files.kinds import NETWORK, RESULT, kind_of
+    from mrfpipe.files.kinds import NETWORK, RAW, RESULT, UNSURE, kind_of
     from mrfpipe.protocol import built_in_protocols
 
     if str(path) in built_in_protocols() or path.suffix == ".toml":
@@ -56,7 +57,13 @@ def _describe(path: Path) -> Mapping[str, object]:
         RESULT: _maps,
         NETWORK: _model,
     }
-    return kinds.get(kind_of(path)[0], _maps if path.is_dir() else describe_raw)(path)
+    kind, words = kind_of(path)
+    if path.is_file() and kind not in {RAW, *kinds} and words not in UNSURE:
+        raise InputError(
+            f"{path} is {words}, which mrfpipe info does not describe; give a protocol, raw scan, dictionary, frames "
+            "file, result or network."
+        )
+    return kinds.get(kind, _maps if path.is_dir() else describe_raw)(path)
 
 
 def _protocol(path: Path) -> Mapping[str, object]:

@@ -70,6 +70,8 @@ def command(
     """
     from mrfpipe.progress import stage
 
+    if output and output.suffix.lower() != ".png":
+        raise click.BadParameter(f"the figure is a PNG; give a name that ends in .png, not {output}.", param_hint="-o")
     with settings.loading():
         from mrfpipe.evaluation.bounds import draw_bounds, format_bounds
         from mrfpipe.limit import points_of

@@ -49,6 +49,13 @@ def refusal(folder, *words):
         ("train leg.h5 -o model --labels match", 2, "--labels match and --dictionary require each other"),
         ("export none -o m.onnx", 3, "none does not exist, a trained network was expected"),
         ("export -o leg.h5", 5, "leg.h5 exists already; replace it with --force"),
+        ("export -o none/../m.onnx", 6, "none/../m.onnx cannot be written: its path leads through a folder that does"),
+        (
+            "match leg.h5 -d small.h5 -o none/../out",
+            6,
+            "none/../out cannot be written: its path leads through a folder",
+        ),
+        ("limit t1ff-small -o fig.txt", 2, "the figure is a PNG; give a name that ends in .png, not fig.txt."),
         ("evaluate none leg.truth.npz", 3, "none does not exist, a result"),
         ("phantom leg.h5", 5, "leg.h5 exists already; replace it with --force"),
         ("protocol none.seq -o p.toml", 3, "none.seq does not exist, a Pulseq sequence or a raw scan was"),
@@ -125,6 +132,8 @@ def zoo(study, tmp_path_factory):
         ("evaluate result leg.h5", "leg.h5 is a raw scan (ISMRMRD), the truth of a phantom or a result"),
         ("protocol leg.h5 -o o.toml", "leg.h5 is a raw scan (ISMRMRD), a Pulseq sequence or a Siemens Twix scan was"),
         ("report leg.h5", "leg.h5 is a raw scan (ISMRMRD), a result or a maps file was expected"),
+        ("info image.nii.gz", "image.nii.gz is a NIfTI image, which mrfpipe info does not describe; give a protocol,"),
+        ("info leg.truth.npz", "leg.truth.npz is the truth of a phantom, which mrfpipe info does not describe; give a"),
         ("compare leg.truth.npz result", "leg.truth.npz is the truth of a phantom, a result"),
     ],
 )

@@ -178,6 +178,16 @@ def test_path_through_a_file_is_refused(tmp_path, below):
         fill(tmp_path / below)
 
 
+def test_path_through_a_folder_that_is_not_there_is_refused_and_what_lies_behind_is_kept(tmp_path):
+    fill(tmp_path / "out.h5", text="mine")
+    for path in (tmp_path / "none" / ".." / "out.h5", tmp_path / "none" / ".."):
+        with pytest.raises(ResourceError, match="cannot be written: its path leads through a folder that does not"):
+            fill(path)
+    assert (tmp_path / "out.h5").read_text() == "mine"
+    fill(tmp_path / ".." / tmp_path.name / "new.h5")
+    assert (tmp_path / "new.h5").read_text() == "new"
+
+
 def test_folder_that_takes_no_files_is_refused():
     with pytest.raises(ResourceError, match=r"out\.h5 cannot be written"):
         fill(Path("/proc/self/out.h5"))

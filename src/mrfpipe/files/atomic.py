@@ -75,8 +75,13 @@ def refuse_existing(path: Path, *, force: bool, marker: str | None = None) -> No
 def refuse_unwritable(path: Path) -> None:
     """Refuse an output that cannot be written, whether it exists or not.
 
-    ResourceError if the parent of the output is not a folder or is not writable.
+    ResourceError if the parent of the output is not a folder or is not writable, or its path leads through a folder
+    that does not exist, as in ``missing/../name``: the system does not find an output there.
     """
+    if any(part.name == ".." and not _exists(part) for part in (path, *path.parents)):
+        raise ResourceError(
+            f"{path} cannot be written: its path leads through a folder that does not exist; choose another -o."
+        )
     holder = next(p for p in Path(os.path.realpath(path)).parents if _exists(p))
     if not holder.is_dir():
         raise ResourceError(f"{path} cannot be written: {_CAUSES[errno.ENOTDIR]}.")

@@ -30,6 +30,8 @@ _UNKNOWN = "of a kind that mrfpipe does not know"
 _OTHER_HDF5 = "an HDF5 file that mrfpipe did not write"
 _VAGUE = (_UNKNOWN, _OTHER_HDF5)
 _DAMAGED = ""
+UNSURE = (*_VAGUE, _DAMAGED)
+"""What `kind_of` says of files that only a reader can tell more about."""
 _DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 _HEAD_BYTES = 512
 """Bytes read from the start of a file; enough for all signatures in `_MARKS`."""
