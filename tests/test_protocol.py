@@ -220,6 +220,11 @@ def test_a_train_comes_from_a_file_of_columns(tmp_path):
         ("flip_deg = 15.0", "flip_deg = nan", r"sequence\[5\]\.flip_deg must be a finite number"),
         ("flip_deg = 15.0", "flip_deg = [15.0, 16.0]", r"sequence\[5\]\.excitations have columns of 2 and 200 values"),
         ("readouts_per_frame = 8", "readouts_per_frame = 9", r"9 readouts a frame do not divide 1400 readouts"),
+        (
+            "subspace_rank = 6",
+            "subspace_rank = 600",
+            r"reconstruction\.subspace_rank must be at most 175, the number",
+        ),
         ("oversampling = 2", "", r"readout\.oversampling is missing"),
         ("efficiency = 1.0", "efficiency = 1.1", r"sequence\[0\]\.efficiency must be from 0 to 1"),
         ('block = "inversion"', 'block = "saturation"', r"sequence\[0\]\.block must be one of inversion, t2-prep"),

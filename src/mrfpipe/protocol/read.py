@@ -97,7 +97,7 @@ def _protocol(top: Table, folder: Path | None) -> Protocol:
         grid=grid,
         components=components,
         share=share,
-        subspace_rank=_subspace_rank(top),
+        subspace_rank=_subspace_rank(top, sequence.n_frames),
     )
     top.refuse_unknown()
     return protocol
@@ -238,11 +238,13 @@ def _columns(table: Table, folder: Path | None) -> dict[str, list[float]]:
     return columns
 
 
-def _subspace_rank(top: Table) -> int | None:
+def _subspace_rank(top: Table, n_frames: int) -> int | None:
     if not top.has("reconstruction"):
         return None
     table = top.table("reconstruction")
     rank = table.count("subspace_rank", least=2)
+    if rank > n_frames:
+        raise table.error("subspace_rank", f"must be at most {n_frames}, the number of frames, not {rank}")
     table.refuse_unknown()
     return rank
 
