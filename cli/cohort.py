@@ -1,6 +1,7 @@
 """``mrfpipe cohort``: raw scans of many phantoms, drawn like the patients of the paper."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -65,7 +66,7 @@ def command(
         n_scans = len(cohort.subjects)
         raise KeyboardInterrupt(f"{done} of {n_scans} scans are finished and kept; run again to continue.") from None
     click.echo(f"{folder}: {len(cohort.subjects)} scans, {n_made} of them new; subjects are listed in {table}")
-    settings.say(f"next: mrfpipe frames {folder}/*.h5 -o FRAMES")
+    settings.say(f"next: mrfpipe frames {quote(str(folder))}/*.h5 -o FRAMES")
 
 
 def _is_made(path: Path, protocol: "Protocol", slices: int, coils: int) -> bool:

@@ -1,6 +1,7 @@
 """``mrfpipe frames``: raw scans to series of frames."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -89,4 +90,5 @@ def command(
         for path, file in files.items()
     ]
     do_all(jobs, scans, settings, where.scheduler)
-    settings.say(f"next: mrfpipe match {output / '*.frames.h5' if several else output} -d DICT.h5 -o RESULTS")
+    made = f"{quote(str(output))}/*.frames.h5" if several else quote(str(output))
+    settings.say(f"next: mrfpipe match {made} -d DICT.h5 -o RESULTS")

@@ -1,6 +1,7 @@
 """``mrfpipe phantom``: a simulated raw scan with known truth."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -64,7 +65,7 @@ def command(
     raw = scan(phantom, protocol, n_coils=coils, snr=snr, seed=settings.seed, name=output.stem)
     write_scan(output, phantom, raw, protocol, force=settings.force)
     click.echo(f"{output}: {anatomy}, {slices} slice(s), {coils} coils, {raw.n_readouts} readouts; truth in {truth}")
-    settings.say(f"next: mrfpipe match {output} -d DICT.h5 -o RESULTS")
+    settings.say(f"next: mrfpipe match {quote(str(output))} -d DICT.h5 -o RESULTS")
 
 
 def truth_beside(path: Path) -> Path:
@@ -73,13 +74,12 @@ def truth_beside(path: Path) -> Path:
 
 
 def write_scan(path: Path, phantom: "Phantom", raw: "RawScan", protocol: "Protocol", *, force: bool) -> None:
-    """Write a phantom's raw scan, after the truth beside it, so that no scan exists without its truth."""
+    """Write a phantom's raw scan and the truth beside it; both get their names when both are complete."""
     from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
     from mrfpipe.files.atomic import require_space, writing
     from mrfpipe.files.truth import save_truth
 
     require_space(path, raw.kspace.nbytes + raw.n_slices * raw.trajectory.nbytes)
-    with writing(truth_beside(path), force=force) as partial:
-        save_truth(phantom.maps, phantom.rois, partial)
-    with writing(path, force=force) as partial:
+    with writing(truth_beside(path), force=force) as truth, writing(path, force=force) as partial:
+        save_truth(phantom.maps, phantom.rois, truth)
         write_ismrmrd(raw, protocol.sequence, partial, field=protocol.field)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -129,4 +130,4 @@ def command(
         f"{train.readouts_per_frame}, matrix {train.matrix}, FOV {train.fov * 1e3:g} mm, "
         f"{protocol.grid.n_entries:,} entries"
     )
-    settings.say(f"next: mrfpipe simulate {output} -o {output.stem}.h5")
+    settings.say(f"next: mrfpipe simulate {quote(str(output))} -o {quote(output.stem)}.h5")

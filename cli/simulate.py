@@ -1,6 +1,7 @@
 """``mrfpipe simulate``: protocol to dictionary."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -89,4 +90,4 @@ def command(
         f"rank {dictionary.rank}, {dictionary.energy:.6%} of their energy"
         + (f", {grouped.n_groups:,} groups" if grouped else "")
     )
-    settings.say(f"next: mrfpipe match SCAN.h5 -d {output} -o RESULTS")
+    settings.say(f"next: mrfpipe match SCAN.h5 -d {quote(str(output))} -o RESULTS")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -164,7 +165,7 @@ def command(
         click.echo(f"{output}: preset {preset}, {_size(made)}, trained on {phantoms} phantoms")
         ratios = ", ".join(f"{score.parameter.name} {score.ratio:.2f}" for score in scores)
         click.echo(f"  RMSE on other phantoms, network over matching: {ratios}; details in {output}/README.md")
-        settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {output} -o RESULTS")
+        settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {quote(str(output))} -o RESULTS")
         return
 
     from mrfpipe.run.training import TrainingJob
@@ -183,7 +184,7 @@ def command(
     if model is None:
         return
     click.echo(f"{output}: preset {preset}, {_size(model)}, trained on {len(data)} scans")
-    settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {output} -o RESULTS")
+    settings.say(f"next: mrfpipe reconstruct SCAN.h5 --model {quote(str(output))} -o RESULTS")
 
 
 def _is_there(checkpoint: Path) -> bool:
