@@ -34,12 +34,22 @@ def test_what_was_not_kept_is_dropped_when_a_training_is_taken_up_again(tmp_path
     assert lines(path) == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3, "loss": 0.125}]
 
 
-def test_another_file_is_not_overwritten(tmp_path):
+@pytest.mark.parametrize("text", ["Dear diary\n{}\n", "Dear diary\n", "Dear diary", '{"name": 1}'])
+def test_another_file_is_not_overwritten(tmp_path, text):
     path = tmp_path / "diary.txt"
-    path.write_text("Dear diary\n{}\n")
+    path.write_text(text)
     with pytest.raises(InputError, match=r"diary\.txt, line 1, is not of a training's log; move"):
         Journal(path)
-    assert path.read_text() == "Dear diary\n{}\n"
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("torn", ["{", '{"epoch": 1, "lo'])
+def test_a_log_that_ends_in_its_first_line_is_written_anew(tmp_path, torn):
+    path = tmp_path / "log.jsonl"
+    path.write_text(torn)
+    with Journal(path) as journal:
+        journal.write({"epoch": 1})
+    assert lines(path) == [{"epoch": 1}]
 
 
 @pytest.mark.parametrize("name", [".", "diary.txt/log.jsonl"])

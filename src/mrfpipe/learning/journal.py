@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+_BEGINNING = '{"epoch": '
+"""Beginning of every line, by which a log is known if a training was killed in its first line."""
+
+
 class Journal:
     """Records a training while it runs; a context manager that closes the record at the end.
 
@@ -70,7 +74,7 @@ def _lines(log: Path, n_done: int) -> list[str]:
             if epoch <= n_done and line.endswith("\n"):
                 kept.append(line)
         except (ValueError, TypeError, KeyError) as e:
-            if number < len(lines):
+            if number < len(lines) or (number == 1 and not line.startswith(_BEGINNING[: len(line)])):
                 raise InputError(f"{log}, line {number}, is not of a training's log; move the file away.") from e
     return kept
 
