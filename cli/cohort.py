@@ -70,7 +70,8 @@ def command(
 
 
 def _is_made(path: Path, protocol: "Protocol", slices: int, coils: int) -> bool:
-    """Return whether the scan exists; OutputExistsError if it has other slices, coils, readouts or matrix."""
+    """Return whether the scan exists; OutputExistsError if it has other slices or coils, or another sequence."""
+    from mrfpipe.acquisition.ismrmrd_writer import sequence_name
     from mrfpipe.acquisition.raw import describe_raw
     from mrfpipe.errors import OutputExistsError
 
@@ -81,7 +82,9 @@ def _is_made(path: Path, protocol: "Protocol", slices: int, coils: int) -> bool:
         raise OutputExistsError(
             f"{path} has {there['slices']} slice(s) and {there['coils']} coils; choose another folder, or use --force."
         )
-    asked = {"readouts": sequence.n_readouts, "matrix": [sequence.matrix] * 2}
+    asked: dict[str, object] = {"readouts": sequence.n_readouts, "matrix": [sequence.matrix] * 2}
+    if there["sequence_name"] is not None:  # scans of older versions do not name their sequence
+        asked["sequence_name"] = sequence_name(sequence)
     if asked != {name: there[name] for name in asked}:
         raise OutputExistsError(
             f"{path} is a scan of another protocol than {protocol.name}; choose another folder, or use --force."

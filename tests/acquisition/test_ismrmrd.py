@@ -392,6 +392,7 @@ def test_description(path):
         "vendor": "Maker",
         "field_strength_t": 2.89,
         "protocol_name": "MRF",
+        "sequence_name": None,
         "coils": 3,
         "slices": 2,
         "repetitions": 1,

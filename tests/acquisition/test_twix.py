@@ -186,6 +186,7 @@ def test_description(path):
         "vendor": "SIEMENS",
         "field_strength_t": 2.89,
         "protocol_name": "MRF",
+        "sequence_name": None,
         "coils": 3,
         "slices": 3,
         "repetitions": 1,

@@ -1,5 +1,7 @@
 import csv
+import re
 
+import h5py
 import numpy as np
 from helpers import small_protocol
 from mrfpipe.cli import cohort
@@ -29,7 +31,21 @@ def test_a_cohort_goes_on_where_it_ended(run, study, tmp_path):
     other = [tmp_path / "other.toml" if word == study / "small.toml" else word for word in line]
     complaint = run(*other, "--subjects", 3, code=5).stderr
     assert "sub-001.h5 is a scan of another protocol than t1ff-small; choose another folder, or use" in complaint
+    (tmp_path / "later.toml").write_text(small_protocol(matrix=64, duration_ms=9.0).toml)
+    later = [tmp_path / "later.toml" if word == study / "small.toml" else word for word in line]
+    assert "a scan of another protocol" in run(*later, "--subjects", 3, code=5).stderr
     assert "raw scan" in run("info", tmp_path / "c" / "sub-003.h5").stdout
+
+
+def test_scans_that_do_not_name_their_sequence_are_kept(run, study, tmp_path):
+    """As those of older versions."""
+    line = ("cohort", tmp_path, "--protocol", study / "small.toml", "--slices", 1, "--coils", 1, "--subjects", 1)
+    run(*line)
+    with h5py.File(tmp_path / "sub-001.h5", "r+") as file:
+        text = file["dataset/xml"][0]
+        file["dataset/xml"][0] = re.sub(rb"<(\w+:)?sequenceName>.*?</(\w+:)?sequenceName>", b"", text)
+        assert file["dataset/xml"][0] != text
+    assert "1 scans, 0 of them new" in run(*line).stdout
 
 
 def test_an_interrupted_cohort_tells_what_is_kept(run, study, tmp_path, monkeypatch):

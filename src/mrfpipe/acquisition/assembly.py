@@ -229,6 +229,7 @@ def describe(heads: Heads, imaging: Heads, header: Header) -> dict[str, object]:
         "vendor": header.vendor,
         "field_strength_t": header.field_strength,
         "protocol_name": header.protocol_name,
+        "sequence_name": header.sequence_name,
         "coils": _most(imaging["active_channels"]),
         "slices": int(np.unique(imaging["slice"]).size),
         "repetitions": n_repetitions(imaging),

@@ -44,6 +44,11 @@ def write_ismrmrd(scan: RawScan, sequence: Sequence, path: str | Path, *, field:
             start += rows.size
 
 
+def sequence_name(sequence: Sequence) -> str:
+    """Return the name that the header of a written scan gives to its sequence, different for any other sequence."""
+    return f"mrfpipe {sequence.hash[:12]}"
+
+
 def _check(scan: RawScan, sequence: Sequence) -> None:
     sizes = {"readouts": sequence.n_readouts}
     if sequence.n_samples is not None:
@@ -134,7 +139,7 @@ def _header(scan: RawScan, sequence: Sequence, stack: Stack, field: float) -> An
             systemVendor=scan.vendor or "mrfpipe phantom", systemFieldStrength_T=field, receiverChannels=scan.n_coils
         ),
         measurementInformation=xsd.measurementInformationType(
-            patientPosition=xsd.patientPositionType.HFS, protocolName=scan.name
+            patientPosition=xsd.patientPositionType.HFS, protocolName=scan.name, sequenceName=sequence_name(sequence)
         ),
         encoding=[_encoding(scan, sequence, stack)],
         sequenceParameters=xsd.sequenceParametersType(
