@@ -19,8 +19,8 @@ BETTER_INPUT, BETTER_RATE = 16, 3e-3
 """What fits best in the tests that do not train."""
 
 
-def trial(stages, r2) -> Trial:
-    return Trial(stages=stages, model=SimpleNamespace(record={"r2": r2}))
+def trial(stages, explained, name="explained_variance") -> Trial:
+    return Trial(stages=stages, model=SimpleNamespace(record={name: explained}))
 
 
 def test_every_network_of_the_small_scale_is_given_the_same():
@@ -63,6 +63,7 @@ def test_both_inputs_are_tried_and_the_better_at_every_rate():
         assert [p.n_epochs for p in t.stages] == [p.n_epochs for p in stages]
     assert best(trials) is trials[3]
     assert best([trials[0], trials[0], trial(stages, -2.0)]) is trials[0]
+    assert best([trials[0], of_an_older_study := trial(stages, 0.9, "r2")]) is of_an_older_study
 
 
 def test_test_subjects_are_not_looked_at_before_all_networks_are_chosen(work, tiny, tmp_path, monkeypatch):
@@ -76,8 +77,8 @@ def test_test_subjects_are_not_looked_at_before_all_networks_are_chosen(work, ti
     def pretend(stages, series, _, *, validation, log, **__):
         seen.append([[scan.name for scan in some] for some in (series, validation[0])])
         log.parent.mkdir(exist_ok=True)
-        r2 = 0.9 if stages[-1].rank == BETTER_INPUT else 0.1
-        log.write_text(f'{{"validation": {{"best": {r2}}}, "seconds": 2.0}}\n')
+        explained = 0.9 if stages[-1].rank == BETTER_INPUT else 0.1
+        log.write_text(f'{{"validation": {{"best": {explained}}}, "seconds": 2.0}}\n')
         return networks[stages[-1].network]
 
     def choose(self, method):
@@ -103,8 +104,8 @@ def test_test_subjects_are_not_looked_at_before_all_networks_are_chosen(work, ti
     names = [[subject.name for subject in fresh.split(split)] for split in ("training", "validation")]
     assert seen == [names] * 2 * 2
     for method in TOY:  # the best by the validation subjects was taken, and not trained again
-        assert [t.r2 for t in fresh.trials(method)] == [0.1, 0.9]
-        assert fresh.model(method).record["r2"] == 0.9
+        assert [t.explained for t in fresh.trials(method)] == [0.1, 0.9]
+        assert fresh.model(method).record["explained_variance"] == 0.9
         assert fresh.model(method).record["seconds"] == 2.0
     assert len(seen) == 2 * 2
 
@@ -151,5 +152,6 @@ def test_what_every_network_was_given_is_said(work):
         assert f"| {label} | {' | '.join(cells)} |" in text
     for number, kind in enumerate(("frames", "16 coefficients")):
         row = [of_one[number] for of_one in trials]
-        cells = [f"**{t.r2:.3f}**" if t.r2 == good.r2 else f"{t.r2:.3f}" for t, good in zip(row, taken, strict=True)]
+        values, good = ([f"{t.explained:.3f}" for t in some] for some in (row, taken))
+        cells = [f"**{value}**" if value == most else value for value, most in zip(values, good, strict=True)]
         assert f"| {kind} | 0.003 | {' | '.join(cells)} |" in text

@@ -36,9 +36,11 @@ class Trial:
         return self.stages[-1].learning_rate
 
     @property
-    def r2(self) -> float:
+    def explained(self) -> float:
         """Mean explained variance of the maps of the validation subjects (`mrfpipe.learning.validation`)."""
-        return float(self.model.record["r2"])
+        record = self.model.record
+        name = "explained_variance" if "explained_variance" in record else "r2"  # in studies of older versions
+        return float(record[name])
 
     @property
     def seconds(self) -> float:
@@ -70,4 +72,4 @@ class Search:
 
 def best(trials: Sequence[Trial]) -> Trial:
     """Return the trial that explains most variance; the first one if several are equal."""
-    return max(trials, key=lambda trial: trial.r2)
+    return max(trials, key=lambda trial: trial.explained)

@@ -25,7 +25,7 @@ class Traces:
         """Log of the last stage."""
         return self.path.with_name(f"{self.path.name}.log")
 
-    def best_r2(self) -> float:
+    def most_explained(self) -> float:
         """Return the mean explained variance of the validation maps at the best epoch of the last stage."""
         *_, last = _lines(self.log)
         return float(last["validation"]["best"])

@@ -14,9 +14,9 @@ _REMARK = (
 _TRIED = (
     "All weigh the maps alike, count each where its parameter does, see about as many voxels of tissue a step, "
     "and have a learning rate that falls along half a cosine. Of each as much was tried, every time in full: both "
-    "inputs at one rate, then the better input at the others. Below is the mean R2 of the maps of the validation "
-    "subjects; what is bold was taken. Coefficients are those of the dictionary's basis without phase and length; "
-    "networks along time go along them instead.\n"
+    "inputs at one rate, then the better input at the others. Below is the mean explained variance of the maps of the "
+    "validation subjects; what is bold was taken. Coefficients are those of the dictionary's basis without phase and "
+    "length; networks along time go along them instead.\n"
 )
 
 
@@ -51,7 +51,8 @@ def _trial_table(networks: Sequence[str], trials: Sequence[Sequence[Trial]]) -> 
     for row in zip(*trials, strict=True):
         inputs = dict.fromkeys(_input(trial.rank) for trial in row)
         taken = [trial is best(of_one) for trial, of_one in zip(row, trials, strict=True)]
-        values = [f"**{t.r2:.3f}**" if is_best else f"{t.r2:.3f}" for t, is_best in zip(row, taken, strict=True)]
+        explained = [f"{trial.explained:.3f}" for trial in row]
+        values = [f"**{text}**" if is_best else text for text, is_best in zip(explained, taken, strict=True)]
         lines.append([" or ".join(inputs), f"{row[0].learning_rate:g}", *values])
     return markdown(["input", "learning rate", *networks], lines)
 

@@ -126,7 +126,7 @@ class Work:
         """Train a network in stages on subjects, continue its training, or read it.
 
         The weights are those of the epoch that fits the validation subjects best. The model's record has the mean
-        explained variance of their maps as ``r2`` and the duration of all epochs in s as ``seconds``.
+        explained variance of their maps as ``explained_variance`` and the duration of all epochs in s as ``seconds``.
 
         `name` is the name of its files; errors are those of `train_stages` and of `ScannedCohort.check_memory`.
         """
@@ -134,7 +134,7 @@ class Work:
         if not folder.exists():
             traces = Traces(folder)
             model = self._train(traces, stages, training, seed)
-            found = {"r2": traces.best_r2(), "seconds": traces.seconds()}
+            found = {"explained_variance": traces.most_explained(), "seconds": traces.seconds()}
             _save(replace(model, record={**model.record, **found}), folder)
             traces.remove()
         return load_model(folder, self.device)
