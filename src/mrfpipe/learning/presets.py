@@ -101,7 +101,8 @@ PRESETS = {
         ),
     )
 }
-"""By name: ``paper``, the network of Balsiger et al. (2020), needs a GPU; ``small`` trains in minutes on a CPU."""
+"""Networks that estimate maps from images, by name. ``paper``, that of Balsiger et al. (2020), needs a GPU; ``small``
+trains in minutes on a CPU."""
 
 _LARGE = Preset(
     name="large",
@@ -131,6 +132,6 @@ CORRECTING = {
         n_epochs=64,
     ),
 }
-"""Networks that correct matched maps, by name; an epoch has as many steps as there are scans. ``small``, the bundled
-network for raw scans, is meant for a CPU: 48 epochs on 32 phantoms of FISP took 13 minutes on two cores. ``large``
-needs a GPU."""
+"""Networks that correct the maps of matching, by name. They are trained on phantoms, and an epoch has as many steps as
+there are phantoms. ``small``, of which the bundled network for raw scans is one, is meant for a CPU: 48 epochs with 32
+phantoms of FISP took 13 minutes on two cores. ``large`` needs a GPU."""
