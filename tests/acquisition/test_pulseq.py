@@ -1,6 +1,7 @@
 """Protocols derived from sequences that pypulseq wrote: the train comes back as it was played."""
 
 import hashlib
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from pulseq_files import (
     write_sequence,
 )
 
+from mrfpipe.acquisition import searched
 from mrfpipe.acquisition.pulseq import protocol_from_pulseq
 from mrfpipe.acquisition.searched import Searched
 from mrfpipe.errors import InputError, MismatchError, ResourceError
@@ -144,6 +146,19 @@ def test_what_is_searched_for(written):
     for names, complaint in ((("T1", "FF"), "FF does not exist for tissue"), (("T1", "B1"), "T2 is missing")):
         with pytest.raises(MismatchError, match=complaint):
             protocol_from_pulseq(written, searched=Searched(parameters=names))
+
+
+def test_parameters_have_the_names_that_the_protocol_of_the_components_gives_them(written, monkeypatch):
+    text = load_protocol("t1ff").toml
+    for name, other in (("T1H2O", "T1muscle"), ("FF", "fat"), ("df", "offset")):
+        text = re.sub(rf'(?<=\[parameters\.){name}\b|(?<== "){name}\b', other, text)
+    renamed = parse_protocol(text, "renamed")
+    monkeypatch.setattr(searched, "load_protocol", lambda name: renamed if name == "t1ff" else load_protocol(name))
+    assert list(derive(written, searched=Searched(components="water-fat")).grid) == list(renamed.grid)
+    names = ("T1", "T2", "offset")
+    assert list(derive(written, searched=Searched(parameters=names)).grid) == list(names)
+    with pytest.raises(MismatchError, match="Parameter T1muscle is missing; water-fat needs it"):
+        protocol_from_pulseq(written, searched=Searched(components="water-fat", parameters=("fat", "T1fat")))
 
 
 @pytest.mark.parametrize("content", ["", "[VERSION]\nmajor x\n", "hello\n" * 20])

@@ -16,9 +16,11 @@ from mrfpipe.protocol import Excitations, Grid, Protocol, load_protocol
 
 Components = Literal["tissue", "water-fat"]
 _MOST_PER_FRAME = 8  # readouts per frame, which differ only in their position in k-space
-_BASES = {"tissue": ("fisp", ("T1", "T2")), "water-fat": ("t1ff", ("FF", "T1H2O", "T1fat", "df", "B1"))}
-"""Protocol that provides components and grid, and the parameters that are searched for by default."""
-_NEEDED = {"tissue": ("T1", "T2"), "water-fat": ("FF", "T1H2O", "T1fat")}
+_BASES = {"tissue": ("fisp", False), "water-fat": ("t1ff", True)}
+"""Protocol that provides components and grid, and whether all its parameters are searched for by default, or those that
+the components need."""
+_OTHER = "t1ff"
+"""Protocol that provides off-resonance and B1 where that of the components has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +30,14 @@ class Searched:
     components: Components = "tissue"
     """Components whose sum is the signal of a voxel."""
     parameters: tuple[str, ...] = ()
-    """Names of the parameters: at least those that the components need; B1 and df are optional. Empty: the default."""
+    """Names of the parameters: at least those that the components need; off-resonance and B1 are optional. Empty: the
+    default."""
     ranges: Mapping[str, Sequence[tuple[float, ...]]] | None = None
     """Start, stop and step of the grid of each parameter, by name, in the units of files."""
 
 
 TISSUE = Searched()
-"""The default: T1 and T2 of one tissue."""
+"""The default: the relaxation times of one tissue."""
 
 
 def base_protocol(searched: Searched) -> Protocol:
@@ -45,17 +48,20 @@ def base_protocol(searched: Searched) -> Protocol:
     MismatchError
         If the parameters do not fit the components, or a range does not increase.
     """
-    base, usual = _BASES[searched.components]
-    known, other = load_protocol(base), load_protocol("t1ff")
-    names = searched.parameters or usual
+    base, all_usual = _BASES[searched.components]
+    known, other = load_protocol(base), load_protocol(_OTHER)
     possible = {p.name: (p, known.grid[p.name]) for p in known.parameters}
-    possible |= {p.name: (p, other.grid[p.name]) for p in other.parameters if p.name in {"df", "B1"} - set(possible)}
+    of_components = {known.share, *(name for component in known.components for name in component.parameters)}
+    needed = [name for name in possible if name in of_components]
+    names = searched.parameters or tuple(possible if all_usual else needed)
+    optional = {other.off_resonance, other.b1} - set(possible)
+    possible |= {p.name: (p, other.grid[p.name]) for p in other.parameters if p.name in optional}
     for name in {*names, *(searched.ranges or {})}:
         if name not in possible:
             raise MismatchError(
                 f"Parameter {name} does not exist for {searched.components}; choose from {', '.join(possible)}."
             )
-    missing = [name for name in _NEEDED[searched.components] if name not in names]
+    missing = [name for name in needed if name not in names]
     if missing:
         raise MismatchError(f"Parameter {missing[0]} is missing; {searched.components} needs it.")
     axes: dict[str, Double] = {}
