@@ -6,8 +6,10 @@ from pathlib import Path
 import ismrmrd
 import ismrmrd.xsd as xsd
 import numpy as np
+import pytest
 from helpers import complex_normal
 
+from mrfpipe.acquisition.ismrmrd import read_ismrmrd
 from mrfpipe.acquisition.scan import RawScan
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
 from mrfpipe.protocol import Delay, Excitations, Inversion, Readout, Sequence
@@ -16,6 +18,7 @@ N_SPOKES, MATRIX, N_SAMPLES = 24, 16, 32
 FOV_MM = 320.0
 TE_MS, TR_MS, FLIP_DEG = (np.repeat(v, 12) for v in ([2.39, 3.45], [3.52, 4.58], [5.0, 15.0]))
 TI_MS = 8.32
+AFFINE_TOLERANCE_MM = 1e-4  # float32 positions of some 100 mm
 ANGLE_DEG = 111.24611797
 
 # An oblique stack in LPS, its three directions all different and none along an axis.
@@ -176,3 +179,12 @@ def write_file(
         for one in made:
             file.append_acquisition(one)
     return path
+
+
+def refused(path: Path, error: type[Exception], match: str, **changes: object) -> None:
+    """Check that reading raises `error`, on one line that starts with the file's path."""
+    with pytest.raises(error, match=match) as raised:
+        read_ismrmrd(path, small_sequence(**changes))
+    assert type(raised.value) is error
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)

@@ -2,21 +2,18 @@
 
 import random
 from pathlib import Path
-from types import SimpleNamespace
 
-import h5py
 import ismrmrd
 import numpy as np
 import pytest
 from ismrmrd_files import (
+    AFFINE_TOLERANCE_MM,
     ANGLE_DEG,
-    FIRST_POSITION,
     FLIP_DEG,
     FOV_MM,
     MATRIX,
     N_SAMPLES,
     N_SPOKES,
-    SPACING_MM,
     TE_MS,
     TI_MS,
     TR_MS,
@@ -33,12 +30,9 @@ from ismrmrd_files import (
 )
 
 from mrfpipe.acquisition.ismrmrd import describe_ismrmrd, read_ismrmrd
-from mrfpipe.acquisition.ismrmrd_heap import Heap
 from mrfpipe.acquisition.ismrmrd_writer import write_ismrmrd
 from mrfpipe.acquisition.trajectory import golden_angle_spokes
-from mrfpipe.errors import InputError
 
-AFFINE_TOLERANCE_MM = 1e-4  # float32 positions of some 100 mm
 NOT_FOR_THE_IMAGE = (
     ismrmrd.ACQ_IS_NAVIGATION_DATA,
     ismrmrd.ACQ_IS_PHASECORR_DATA,
@@ -186,66 +180,6 @@ def test_discarded_samples_are_taken_off(path):
     assert np.array_equal(got.trajectory, scan.trajectory)
 
 
-def test_affine_of_each_axis(path):
-    """One voxel further along x, y and slice is one voxel further along read, phase and normal, in RAS."""
-    affine = read_ismrmrd(write_file(path, acquisitions(small_scan())), small_sequence()).affine
-    centre = affine @ [MATRIX // 2, MATRIX // 2, 0, 1]
-    np.testing.assert_allclose(centre[:3], FIRST_POSITION * [-1, -1, 1], atol=AFFINE_TOLERANCE_MM)
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    np.testing.assert_allclose(sizes, [FOV_MM / MATRIX, FOV_MM / MATRIX, SPACING_MM], atol=AFFINE_TOLERANCE_MM)
-    columns = affine[:3, :3] / sizes
-    assert abs(abs(np.linalg.det(columns)) - 1) < 1e-5
-    assert not np.allclose(columns, expected_affine()[:3, [1, 0, 2]] / sizes, atol=0.1)
-
-
-def test_affine_follows_descending_slices(path):
-    scan = small_scan()
-    made = acquisitions(scan)
-    for one in made:
-        one.position[:] = FIRST_POSITION - one.idx.slice * SPACING_MM * np.array(one.slice_dir)
-    affine = read_ismrmrd(write_file(path, made), small_sequence()).affine
-    np.testing.assert_allclose(affine[:, 2], -expected_affine()[:, 2], atol=AFFINE_TOLERANCE_MM)
-
-
-def test_slices_numbered_as_an_interleaved_scan(path):
-    """A converter numbers slices as they are measured; they come out in the order in which they lie."""
-    scan = small_scan(n_slices=5)
-    made = acquisitions(scan)
-    for one in made:
-        one.idx.slice = (0, 3, 1, 4, 2)[one.idx.slice]
-    made.sort(key=lambda one: one.idx.slice)
-    got = read_ismrmrd(write_file(path, made), small_sequence())
-    assert np.array_equal(got.kspace, scan.kspace)
-    np.testing.assert_allclose(got.affine, expected_affine(), atol=AFFINE_TOLERANCE_MM)
-    np.testing.assert_array_equal(got.order, [0, 3, 1, 4, 2])
-
-
-def test_slice_that_was_measured_first(path):
-    scan = small_scan(n_slices=3)
-    made = sorted(acquisitions(scan), key=lambda one: (2, 0, 1).index(one.idx.slice))
-    got = read_ismrmrd(write_file(path, made), small_sequence())
-    assert np.array_equal(got.kspace, scan.kspace)
-    assert got.first == 2
-
-
-def test_one_slice_takes_its_thickness_as_spacing(path):
-    affine = read_ismrmrd(write_file(path, acquisitions(small_scan(n_slices=1))), small_sequence()).affine
-    np.testing.assert_allclose(affine, expected_affine(spacing_mm=8.0), atol=AFFINE_TOLERANCE_MM)
-
-
-@pytest.mark.parametrize("with_positions", [False, True])
-def test_unset_directions_are_axial(path, with_positions):
-    made = acquisitions(small_scan())
-    for one in made:
-        one.read_dir[:] = one.phase_dir[:] = one.slice_dir[:] = (0, 0, 0)
-        one.position[:] = (0, 0, 12 * one.idx.slice if with_positions else 0)
-    affine = read_ismrmrd(write_file(path, made), small_sequence()).affine
-    voxel_mm = FOV_MM / MATRIX
-    expected = np.diag([-voxel_mm, -voxel_mm, 12.0 if with_positions else 8.0, 1.0])
-    expected[:2, 3] = MATRIX // 2 * voxel_mm
-    np.testing.assert_allclose(affine, expected)
-
-
 def test_trains_are_in_si_units(path):
     got = read_ismrmrd(write_file(path, acquisitions(small_scan())), small_sequence())
     np.testing.assert_allclose(got.te, TE_MS * 1e-3)
@@ -283,106 +217,6 @@ def test_one_value_is_a_train_where_the_sequence_is_constant(path):
     got = read_ismrmrd(write_file(path, acquisitions(small_scan()), header), sequence)
     np.testing.assert_allclose(got.te, np.full(N_SPOKES, 2.5e-3))
     np.testing.assert_allclose(got.tr, np.full(N_SPOKES, 4e-3))
-
-
-def test_group_of_any_name_is_found(path):
-    scan = small_scan()
-    write_file(path, acquisitions(scan), group="measurement 1")
-    with h5py.File(path, "a") as file:
-        file.create_group("notes")["xml"] = 1
-    assert np.array_equal(read_ismrmrd(path, small_sequence()).kspace, scan.kspace)
-
-
-def test_encoding_is_that_of_the_image(path):
-    """Noise may refer to another encoding than the spokes."""
-    header = small_header()
-    start, end = header.index("<encoding>"), header.index("</encoding>") + len("</encoding>")
-    cartesian = header[start:end].replace("goldenangle", "cartesian")
-    made = acquisitions(small_scan())
-    for one in made:
-        one.encoding_space_ref = 1
-    write_file(
-        path, [noise_acquisition(np.ones((3, 8), np.complex64)), *made], header[:start] + cartesian + header[start:]
-    )
-    assert read_ismrmrd(path, small_sequence()).n_slices == 2
-    assert describe_ismrmrd(path)["trajectory"] == "goldenangle"
-
-
-@pytest.mark.parametrize("radial", [0, 1])
-def test_of_several_encodings_the_radial_one_is_read(path, radial):
-    """A Cartesian reference among the spokes, with an encoding of its own and no flag that says so."""
-    header = small_header()
-    start, end = header.index("<encoding>"), header.index("</encoding>") + len("</encoding>")
-    encodings = [header[start:end], header[start:end].replace("goldenangle", "cartesian").replace(">16<", ">8<")]
-    scan, reference = small_scan(), acquisitions(small_scan(n_coils=2, seed=4))[:10]
-    for one in reference:
-        one.encoding_space_ref = 1 - radial
-    made = acquisitions(scan)
-    for one in made:
-        one.encoding_space_ref = radial
-    both = "".join(encodings if radial == 0 else encodings[::-1])
-    write_file(path, [*reference, *made], header[:start] + both + header[end:])
-    assert np.array_equal(read_ismrmrd(path, small_sequence()).kspace, scan.kspace)
-    assert describe_ismrmrd(path)["coils"] == 3
-    assert describe_ismrmrd(path)["matrix"] == [MATRIX, MATRIX]
-
-
-@pytest.mark.parametrize(
-    ("file_options", "table_options"),
-    [
-        ({}, {}),
-        ({}, {"chunks": (7,), "maxshape": (None,)}),
-        ({}, {"chunks": (7,), "compression": "gzip"}),
-        ({"userblock_size": 512}, {}),
-        ({"userblock_size": 512}, {"chunks": (7,)}),
-        ({"libver": "latest"}, {"chunks": (7,), "maxshape": (None,)}),
-    ],
-)
-def test_any_layout_of_the_table(path, tmp_path, file_options, table_options):
-    scan = small_scan(n_slices=3)
-    write_file(tmp_path / "plain.h5", [noise_acquisition(scan.noise), *acquisitions(scan)])
-    with h5py.File(tmp_path / "plain.h5") as plain, h5py.File(path, "w", **file_options) as file:
-        rows = plain["dataset/data"]
-        group = file.create_group("dataset")
-        group.create_dataset("data", data=rows[:], dtype=rows.dtype, **table_options)
-        group["xml"] = plain["dataset/xml"][0]  # of fixed length
-    got = read_ismrmrd(path, small_sequence())
-    assert np.array_equal(got.kspace, scan.kspace)
-    assert np.array_equal(got.trajectory, scan.trajectory)
-    assert np.array_equal(got.noise, scan.noise)
-
-
-def test_a_chunk_that_was_never_written_is_missed(path, tmp_path):
-    scan = small_scan(n_slices=1)
-    write_file(tmp_path / "plain.h5", acquisitions(scan))
-    with h5py.File(tmp_path / "plain.h5") as plain, h5py.File(path, "w") as file:
-        rows = plain["dataset/data"]
-        group = file.create_group("dataset")
-        table = group.create_dataset("data", shape=rows.shape, dtype=rows.dtype, chunks=(1,))
-        table[:2], table[3:] = rows[:2], rows[3:]
-        group["xml"] = plain["dataset/xml"][0]
-    with pytest.raises(InputError, match="rows from 2 on are missing"):
-        read_ismrmrd(path, small_sequence())
-
-
-def test_places_of_all_chunks_are_asked_for_at_once(path):
-    """A scan has thousands, of a row each, and the library looks for one in a sixtieth of the time for all."""
-    write_file(path, acquisitions(small_scan(n_slices=1)))
-    asked = []
-
-    class Watched:
-        def __getattr__(self, name):
-            asked.extend([name] if "chunk" in name else [])
-            return getattr(table.id, name)
-
-    with h5py.File(path) as file:
-        table, heap = file["dataset/data"], Heap(file, path)
-        assert table.id.get_num_chunks() == table.size > 10
-        row = np.dtype((np.void, table.id.get_type().get_size()))
-        rows = heap.rows(SimpleNamespace(id=Watched(), size=table.size, chunks=table.chunks), row)
-        heap.close()
-        assert rows.size == table.size
-    assert asked == ["chunk_iter"]
 
 
 def test_description(path):
