@@ -43,7 +43,7 @@ from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.anatomy import thigh
 from mrfpipe.physics.simulate import MODELS, SignalModel, component_signals
 from mrfpipe.protocol import Protocol, load_protocol
-from mrfpipe.readout_basis import readout_basis
+from mrfpipe.readout_basis import at_readouts, readout_basis
 
 if TYPE_CHECKING:
     from mrfpipe.acquisition.scan import RawScan
@@ -181,7 +181,8 @@ def subspace(raw: "RawScan", protocol: Protocol, device: torch.device, results: 
     sequence = protocol.sequence
     kspace, trajectory, weights = raw.kspace[0], raw.trajectory, weights_of(raw.readout)
     density = weights(trajectory, sequence.matrix)
-    basis = build_dictionary(protocol, rank=protocol.subspace_rank).subspace
+    dictionary = build_dictionary(protocol)
+    basis = at_readouts(dictionary.subspace, dictionary)
     maps = estimate_coil_maps(kspace, trajectory, sequence.matrix, weights=weights, backend="finufft")
     make_kernels = partial(
         subspace_kernels, trajectory, density, basis, sequence.readouts_per_frame, sequence.matrix, backend="finufft"

@@ -67,7 +67,7 @@ def equations(raw: RawScan, dictionary: Dictionary, kernels: Tensor) -> tuple[Te
         raw.trajectory,
         ramp_weights(raw.trajectory, sequence.matrix),
         coils,
-        dictionary.basis,
+        np.repeat(dictionary.basis, sequence.readouts_per_frame, axis=0),
         sequence.readouts_per_frame,
         kernels=kernels,
         backend="finufft",
@@ -129,7 +129,7 @@ def main() -> None:
     kernels = subspace_kernels(
         trajectory,
         ramp_weights(trajectory, sequence.matrix),
-        full.basis,
+        np.repeat(full.basis, sequence.readouts_per_frame, axis=0),
         sequence.readouts_per_frame,
         sequence.matrix,
         backend="finufft",

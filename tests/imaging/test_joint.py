@@ -70,9 +70,8 @@ def equations(mask, truth) -> Equations:
     kspace = np.swapaxes(np.exp(-2j * np.pi * turns) @ np.moveaxis(emitted, 0, 2), 1, 2).swapaxes(0, 1)
     basis = readout_basis(DICTIONARY)
     weights = ramp_weights(SPOKES, MATRIX)
-    root = np.float32(np.sqrt(PROTOCOL.sequence.readouts_per_frame))
-    arguments = (weights, maps, basis / root, 1)
-    return normal_equations(kspace.astype(np.complex64), SPOKES, *arguments, backend="finufft").scaled(1 / root, NOISE)
+    arguments = (weights, maps, basis, PROTOCOL.sequence.readouts_per_frame)
+    return normal_equations(kspace.astype(np.complex64), SPOKES, *arguments, backend="finufft").with_noise(NOISE)
 
 
 def test_readout_basis_has_the_dictionarys_for_its_means_over_frames():
@@ -105,7 +104,9 @@ def test_a_basis_at_readouts_has_the_signals_of_its_own_coefficients():
 def test_frames_of_one_readout_have_their_own_basis():
     sequence = replace(PROTOCOL.sequence, readout=replace(PROTOCOL.sequence.readout, readouts_per_frame=1))
     dictionary = build_dictionary(replace(PROTOCOL, sequence=sequence), rank=8)
-    np.testing.assert_array_equal(readout_basis(dictionary), dictionary.basis[:, : dictionary.rank_leaving(ENERGY_LEFT)])
+    np.testing.assert_array_equal(
+        readout_basis(dictionary), dictionary.basis[:, : dictionary.rank_leaving(ENERGY_LEFT)]
+    )
 
 
 def test_cropped_kernels_are_those_of_the_box(equations, mask):

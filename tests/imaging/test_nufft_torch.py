@@ -108,14 +108,14 @@ def test_the_equations_of_a_slice_are_those_of_the_explicit_matrix(by_torch, tra
     """Right side and kernels: every sign, conjugate and axis."""
     rng, repeated = np.random.default_rng(2), np.repeat(basis, SPOKES_PER_FRAME, axis=0)
     kspace, images = complex_normal(rng, N_COILS, *density.shape), complex_normal(rng, RANK, MATRIX, MATRIX)
-    equations = normal_equations(kspace, trajectory, density, maps, basis, SPOKES_PER_FRAME)
+    equations = normal_equations(kspace, trajectory, density, maps, repeated, SPOKES_PER_FRAME)
     back = np.einsum("cv,sr,sk,vsk,csk->rv", maps.reshape(N_COILS, -1).conj(), repeated.conj(), N_FRAMES * density,
                      waves.conj(), kspace, optimize=True)  # fmt: skip
     assert equations.right.dtype == torch.complex64
     assert relative_error(equations.right.flatten(1), back) < WITHIN
     seen = np.einsum("cv,sr,vsk,rv->csk", maps.reshape(N_COILS, -1), repeated, waves, images.reshape(RANK, -1),
                      optimize=True)  # fmt: skip
-    again = normal_equations(seen, trajectory, density, maps, basis, SPOKES_PER_FRAME, kernels=equations.kernels)
+    again = normal_equations(seen, trajectory, density, maps, repeated, SPOKES_PER_FRAME, kernels=equations.kernels)
     assert relative_error(equations.normal(torch.from_numpy(images)), again.right.numpy()) < 2 * WITHIN
 
 
@@ -204,10 +204,10 @@ def test_nothing_is_left_on_the_cpu(monkeypatch, trajectory, density, basis, map
     for method, value in (("__float__", 0.0), ("__bool__", False)):
         monkeypatch.setattr(torch.Tensor, method, lambda _, value=value: value)
     monkeypatch.setattr(torch.Tensor, "cpu", lambda one: torch.zeros(one.shape, dtype=one.dtype))
-    equations = normal_equations(kspace, trajectory, density, maps, basis, SPOKES_PER_FRAME, device=nowhere)
+    repeated = np.repeat(basis, SPOKES_PER_FRAME, axis=0)
+    equations = normal_equations(kspace, trajectory, density, maps, repeated, SPOKES_PER_FRAME, device=nowhere)
     assert {part.device for part in (equations.right, equations.maps, equations.kernels)} == {nowhere}
     assert equations.normal(equations.right).device == nowhere
-    repeated = np.repeat(basis, SPOKES_PER_FRAME, axis=0)
     assert spread_kernels(trajectory, density, repeated, repeated, MATRIX, device=nowhere).device == nowhere
     frames.reconstruct_frames(kspace, trajectory, maps, density, SPOKES_PER_FRAME, device=nowhere)
     coils.estimate_coil_maps(kspace, trajectory, MATRIX, device=nowhere)

@@ -29,7 +29,7 @@ class Equations:
     kernels: Tensor
     """Kernels of N, from `mrfpipe.imaging.toeplitz.toeplitz_kernels`. Shape `(rank, rank, 2 y, 2 x)`."""
     noise: float
-    """Variance of the noise of b, for white noise of unit variance in k-space unless scaled. It is the mean over the
+    """Variance of the noise of b, for white noise of unit variance in k-space unless stated. It is the mean over the
     coefficients, between which it hardly differs."""
     matrix: int
     """Voxels along either side of the image."""
@@ -44,9 +44,9 @@ class Equations:
         """Return the equations of the leading coefficients alone."""
         return replace(self, right=self.right[:rank], kernels=self.kernels[:rank, :rank].contiguous())
 
-    def scaled(self, factor: float, noise: float) -> "Equations":
-        """Return the equations with b times a factor, for k-space whose noise has the variance `noise`."""
-        return replace(self, right=self.right * factor, noise=self.noise * factor**2 * noise)
+    def with_noise(self, variance: float) -> "Equations":
+        """Return the equations for k-space whose noise has this variance instead of 1."""
+        return replace(self, noise=self.noise * variance)
 
     @property
     def support(self) -> Bool:

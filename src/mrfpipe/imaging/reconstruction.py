@@ -351,17 +351,15 @@ class Reconstruction:
         Only voxels `within` a support have unknowns. Without it, the support is estimated. Shape `(y, x)`.
         """
         sequence, trajectory, n_together = self._sequence, self.scan.trajectory, self._sequence.readouts_per_frame
-        basis, root = np.asarray(self._basis), np.float32(1)
-        if self._readout_basis is not None:
-            # Scaled to norm 1 over all readouts, like the basis of frames over frames, which scales b up by `root`.
-            root, n_together = np.float32(np.sqrt(n_together)), 1
-            basis = (self._readout_basis / root).astype(np.complex64)
+        basis = self._readout_basis
+        if basis is None:
+            basis = np.repeat(np.asarray(self._basis), n_together, axis=0)
         settings: _NufftOn = {"backend": self._imaging.nufft, "device": self._device}
         if self.kernels is None:  # the same for all slices
             self.kernels = subspace_kernels(trajectory, self.density, basis, n_together, sequence.matrix, **settings)
         equations = normal_equations(
             kspace, trajectory, self.density, maps, basis, n_together, kernels=self.kernels, **settings
-        ).scaled(1 / float(root), self._noise_level(kspace))
+        ).with_noise(self._noise_level(kspace))
         mask = within
         if mask is None:
             mask = support(equations.right[: np.asarray(self._basis).shape[1]].cpu().numpy(), self._basis)

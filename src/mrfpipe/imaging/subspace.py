@@ -48,8 +48,8 @@ def subspace_kernels(
     Parameters are those of that function. Shape `(rank, rank, 2 y, 2 x)`, complex64: 250 MB for rank 8 and a matrix of
     350.
     """
-    readout_basis, weights = np.repeat(basis, readouts_per_frame, axis=0), _weights(density, basis)
-    return toeplitz_kernels(trajectory, weights, readout_basis, matrix, backend=backend, device=device)
+    weights = _weights(density, readouts_per_frame)
+    return toeplitz_kernels(trajectory, weights, basis, matrix, backend=backend, device=device)
 
 
 def subspace_memory(rank: int, matrix: int, n_samples: int) -> int:
@@ -102,7 +102,7 @@ def normal_equations(
     kspace, trajectory, density, maps, readouts_per_frame, backend
         As for `mrfpipe.imaging.frames.reconstruct_frames`.
     basis
-        Orthonormal temporal basis. Shape `(frames, rank)`.
+        Temporal basis, whose means over the readouts of each frame are orthonormal. Shape `(readouts, rank)`.
     kernels
         From `subspace_kernels`, on the device; computed if not given.
     device
@@ -118,23 +118,20 @@ def normal_equations(
     sizes = check_shape("maps", maps, "coils y x", sizes | {"y": matrix})
     check_shape("density", density, "readouts samples", sizes)
     check_shape("kspace", kspace, "coils readouts samples", sizes)
-    n_frames, rank = check_shape("basis", basis, "frames rank").values()
-    if n_frames * readouts_per_frame != sizes["readouts"]:
-        frames = f"{n_frames} frames of {readouts_per_frame} readouts"
-        raise ValueError(f"{frames} are not the {sizes['readouts']} of the scan.")
+    rank = check_shape("basis", basis, "readouts rank", sizes)["rank"]
     if kernels is None:
         kernels = subspace_kernels(
             trajectory, density, basis, readouts_per_frame, matrix, backend=backend, device=device
         )
     elif kernels.shape != (rank, rank, 2 * matrix, 2 * matrix):
         raise ValueError(f"Kernels have shape {tuple(kernels.shape)}, rank {rank} and matrix {matrix} need others.")
-    readout_basis, weights = np.repeat(basis, readouts_per_frame, axis=0), _weights(density, basis)
+    weights = _weights(density, readouts_per_frame)
     sensitivities = torch.from_numpy(np.array(maps, np.complex64)).to(device)
     if nufft_torch.runs_on(device):
-        right = _gathered_on(device, kspace, trajectory, weights, sensitivities, readout_basis)
+        right = _gathered_on(device, kspace, trajectory, weights, sensitivities, basis)
     else:
-        right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, readout_basis, backend))
-    noise = summed_noise(weights, readout_basis)
+        right = torch.from_numpy(_gathered(kspace, trajectory, weights, maps, basis, backend))
+    noise = summed_noise(weights, basis)
     return Equations(right=right, maps=sensitivities, kernels=kernels, noise=noise, matrix=matrix)
 
 
@@ -146,13 +143,13 @@ def summed_noise(weights: Float, basis: Complex) -> float:
     return float(np.mean(np.sum(weights.astype(np.float64) ** 2, axis=1) @ np.abs(basis) ** 2))
 
 
-def _weights(density: Float, basis: Complex) -> Float:
+def _weights(density: Float, readouts_per_frame: int) -> Float:
     """Weights of all samples, such that the normal operator of a slowly varying signal is about 1.
 
     All readouts together sample an image fully. Basis vectors have unit norm over the frames, so that a coefficient
     gets on average 1 over the number of frames of that sampling, which these weights make up for.
     """
-    weights: Float = density * np.float32(len(basis))
+    weights: Float = density * np.float32(len(density) // readouts_per_frame)
     return weights
 
 
