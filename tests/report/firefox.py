@@ -72,10 +72,6 @@ class Firefox:
         self._send("input.performActions", context=self._context, actions=[actions])
         self.settle()
 
-    def screenshot(self):
-        """Return the window as PNG in base64."""
-        return self._send("browsingContext.captureScreenshot", context=self._context)["data"]
-
     def quit(self):
         if self._socket is not None:
             self._socket.close()
