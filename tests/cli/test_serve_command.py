@@ -27,7 +27,7 @@ def test_a_port_that_is_taken(run):
 
 def test_names_that_are_not_told_apart(run, tmp_path):
     first, second = tmp_path / "a" / "small.h5", tmp_path / "b" / "small.h5"
-    dictionary = build_dictionary(small_protocol(matrix=16, count=8))
+    dictionary = build_dictionary(small_protocol(matrix=16, count=8, subspace_rank=5))
     for path in (first, second):
         path.parent.mkdir()
         save_dictionary(dictionary, path)

@@ -93,17 +93,16 @@ def test_readout_basis_gives_the_signals_of_readouts():
     assert np.linalg.norm(found - within) < 0.25 * np.linalg.norm(within)
 
 
-def test_a_basis_at_readouts_has_the_signals_of_its_own_coefficients():
-    """Also turned, as another machine may compute it: with 4 vectors, the leading ones of the readout basis."""
-    rng, whole = np.random.default_rng(6), readout_basis(DICTIONARY)
+def test_a_basis_that_is_turned_is_so_at_readouts():
+    """As another machine may compute it."""
+    rng, leading = np.random.default_rng(6), DICTIONARY.basis[:, :4]
     turn = np.linalg.qr(rng.standard_normal((4, 4)) + 1j * rng.standard_normal((4, 4)))[0]
-    extended = at_readouts((DICTIONARY.basis[:, :4] @ turn).astype(np.complex64), DICTIONARY)
-    np.testing.assert_allclose(extended, whole[:, :4] @ turn, atol=1e-6)
+    extended = at_readouts((leading @ turn).astype(np.complex64), DICTIONARY)
+    np.testing.assert_allclose(extended, at_readouts(leading, DICTIONARY) @ turn, atol=1e-6)
 
 
 def test_frames_of_one_readout_have_their_own_basis():
-    sequence = replace(PROTOCOL.sequence, readout=replace(PROTOCOL.sequence.readout, readouts_per_frame=1))
-    dictionary = build_dictionary(replace(PROTOCOL, sequence=sequence), rank=8)
+    dictionary = build_dictionary(replace(PROTOCOL, sequence=PROTOCOL.sequence.with_single_readouts()), rank=8)
     np.testing.assert_array_equal(
         readout_basis(dictionary), dictionary.basis[:, : dictionary.rank_leaving(ENERGY_LEFT)]
     )

@@ -35,6 +35,7 @@ def test_every_value_is_that_of_twixtools(path):
         "vendor": dicom["Manufacturer"].upper(),
         "field_strength_t": pytest.approx(dicom["flMagneticFieldStrength"], abs=1e-5),
         "protocol_name": header["tProtocolName"],
+        "sequence_name": header["tSequenceFileName"],
         "coils": imaging[0].data.shape[0],
         "slices": len({block.cSlc for block in imaging}),
         "repetitions": len({(block.cRep, block.cAve) for block in imaging}),

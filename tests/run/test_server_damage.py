@@ -17,7 +17,9 @@ from mrfpipe.run.mapper import MatchMapper
 from mrfpipe.run.offer import Offer
 from mrfpipe.run.server import Server
 
-PROTOCOL = small_protocol(matrix=16, count=8, df="[[0, 0, 1]]", T1H2O="[[600, 1600, 500]]", B1="[[0.5, 1.0, 0.25]]")
+PROTOCOL = small_protocol(
+    matrix=16, count=8, subspace_rank=5, df="[[0, 0, 1]]", T1H2O="[[600, 1600, 500]]", B1="[[0.5, 1.0, 0.25]]"
+)
 NOISE = 2
 """Which message is the noise measurement; a scan without one is another scan."""
 HEAD = 342

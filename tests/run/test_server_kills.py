@@ -26,7 +26,7 @@ from mrfpipe.run.python import load_maps
 from mrfpipe.run.server import Server
 
 pytestmark = pytest.mark.slow
-PROTOCOL = small_protocol(matrix=16, count=8, df="[[0, 0, 1]]")
+PROTOCOL = small_protocol(matrix=16, count=8, subspace_rank=5, df="[[0, 0, 1]]")
 DICTIONARY = build_dictionary(PROTOCOL)
 SERVE = [sys.executable, "-c", "from mrfpipe.cli import main; main()", "serve", "--port", "0", "--device", "cpu"]
 CLIENT = """
