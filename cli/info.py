@@ -60,8 +60,8 @@ def _describe(path: Path) -> Mapping[str, object]:
     kind, words = kind_of(path)
     if path.is_file() and kind not in {RAW, *kinds} and words not in UNSURE:
         raise InputError(
-            f"{path} is {words}, which mrfpipe info does not describe; give a protocol, raw scan, dictionary, frames "
-            "file, result or network."
+            f"{path} is {words}, not a protocol, raw scan, dictionary, frames file, result or network, which this "
+            "command describes; check the path."
         )
     return kinds.get(kind, _maps if path.is_dir() else describe_raw)(path)
 

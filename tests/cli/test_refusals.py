@@ -132,8 +132,8 @@ def zoo(study, tmp_path_factory):
         ("evaluate result leg.h5", "leg.h5 is a raw scan (ISMRMRD), the truth of a phantom or a result"),
         ("protocol leg.h5 -o o.toml", "leg.h5 is a raw scan (ISMRMRD), a Pulseq sequence or a Siemens Twix scan was"),
         ("report leg.h5", "leg.h5 is a raw scan (ISMRMRD), a result or a maps file was expected"),
-        ("info image.nii.gz", "image.nii.gz is a NIfTI image, which mrfpipe info does not describe; give a protocol,"),
-        ("info leg.truth.npz", "leg.truth.npz is the truth of a phantom, which mrfpipe info does not describe; give a"),
+        ("info image.nii.gz", "image.nii.gz is a NIfTI image, not a protocol, raw scan, dictionary, frames file,"),
+        ("info leg.truth.npz", "leg.truth.npz is the truth of a phantom, not a protocol, raw scan, dictionary,"),
         ("compare leg.truth.npz result", "leg.truth.npz is the truth of a phantom, a result"),
     ],
 )
