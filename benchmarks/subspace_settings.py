@@ -6,7 +6,8 @@ The rank of the T1-FF protocols, and `N_ITERATIONS` and `BLOCK` of `mrfpipe.imag
 phantoms are persons of a cohort that the bundled networks were not trained on, one per region of the body, each scanned
 twice: with the scanner's usual noise and with four times as much. Every setting is matched, with refinement, with a
 dictionary of its rank, in the same voxels. It takes two hours on two cores, mostly for the iterations of high ranks.
-Coil maps are estimated once per scan; estimates of mask and delays are not used.
+Coil maps are estimated once per scan; estimates of mask and delays are not used. Basis vectors have one value per
+frame here, as those of `--recon subspace` had when these settings were chosen.
 """
 
 import argparse

@@ -20,7 +20,7 @@ _BASES = {"tissue": ("fisp", False), "water-fat": ("t1ff", True)}
 """Protocol that provides components and grid, and whether all its parameters are searched for by default, or those that
 the components need."""
 _OTHER = "t1ff"
-"""Protocol that provides off-resonance and B1 where that of the components has none."""
+"""Protocol that provides off-resonance and B1 if the protocol of the components has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,8 +101,8 @@ PRESETS = {
         ),
     )
 }
-"""Networks that estimate maps from images, by name. ``paper``, that of Balsiger et al. (2020), needs a GPU; ``small``
-trains in minutes on a CPU."""
+"""Networks that estimate maps from images, by name. ``paper`` is the network of Balsiger et al. (2020) and needs a GPU;
+``small`` trains in minutes on a CPU."""
 
 _LARGE = Preset(
     name="large",

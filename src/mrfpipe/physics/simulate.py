@@ -107,7 +107,7 @@ def component_signals(
     protocol
         Sequence, components and grid.
     model
-        Signal model; by default that of `signal_model`.
+        How signals are simulated; by default as `signal_model` chooses for the protocol.
     device
         Where to compute; the CPU if not given.
     progress

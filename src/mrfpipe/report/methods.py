@@ -119,6 +119,6 @@ def _of_maps(recipe: Recipe, cite: _Cite) -> str:
         return matched
     return (
         f"{matched} From these maps, one Gauss-Newton step fitted the parameters and complex scales of all voxels "
-        f"jointly to all samples. Its prior was the smoothness of each map, learned from the scan by "
+        "jointly to all samples. Its prior was the smoothness of each map, learned from the scan by "
         f"expectation maximisation{cite(_DEMPSTER)}."
     )

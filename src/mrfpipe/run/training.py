@@ -43,7 +43,7 @@ class TrainingSettings:
     signal_model: SignalModel
     """Signal model of the scans."""
     n_epochs: int | None
-    """Number of epochs; None for that of the preset."""
+    """Number of epochs; None to train as many as the preset states."""
     seed: int
     """Seed of the random numbers."""
     device: torch.device
