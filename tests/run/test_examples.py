@@ -37,6 +37,7 @@ from mrfpipe.physics.simulate import readout_signals
 from mrfpipe.protocol import load_protocol
 from mrfpipe.readout_basis import at_readouts
 from mrfpipe.run.examples import Source, generator, kept_examples, people
+from mrfpipe.run.held_out import coefficients_of
 
 CPU, MATRIX = torch.device("cpu"), 32
 
@@ -81,8 +82,10 @@ def test_coefficients_are_those_of_a_scan(protocol, body, tensors, scanner):
     """Up to the intensity of coils, which whitening changes: noise is told apart by its size alone."""
     basis = scanner.basis
     raw = scan(body, protocol, n_coils=4, snr=1e6, seed=5)
-    bases = {"basis": basis, "readout_basis": at_readouts(basis, build_dictionary(protocol))}
+    dictionary = build_dictionary(protocol)
+    bases = {"basis": basis, "readout_basis": at_readouts(basis, dictionary)}
     theirs = Reconstruction(raw, protocol.sequence, Imaging(recon="subspace"), **bases).series().images[0]
+    np.testing.assert_array_equal(coefficients_of(raw, dictionary, CPU)[0].images[0], theirs)
     maps = {name: image for name, image in tensors.items() if name != "m0"}
     coils = torch.from_numpy(coil_maps(4, MATRIX))
     ours = scanner.scan(maps, tensors["m0"] + 0j, coils, 1e6, torch.Generator().manual_seed(1)).images[0]

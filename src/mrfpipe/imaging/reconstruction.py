@@ -4,7 +4,8 @@ For each slice, coils are prewhitened and possibly compressed, and coil sensitiv
 readouts. Then either every frame is gridded separately (``nufft``), or all readouts together give the coefficients of a
 temporal basis (``subspace``, ``joint``). Its vectors have one value per readout, because signals change within a frame.
 Unless off-resonance is corrected, coefficients come with the normal equations of all samples, for a joint fit of the
-parameters. ``joint`` sets up these equations in more basis vectors. With a noise scan, images are in units of the noise.
+parameters. ``joint`` sets up these equations in more basis vectors. With a noise scan, images are in units of the
+noise.
 """
 
 import hashlib
