@@ -52,7 +52,7 @@ def command(
     """Estimate the maps of each INPUT, a raw scan (ISMRMRD, Siemens Twix) or a frames file, with a neural network.
 
     The default is the bundled pretrained network for the sequence of the scan. A raw scan is reconstructed as the
-    training data of the network were, frame by frame or in a subspace. Writes OUT/SCAN/ as `match` does, skips finished
+    training data of the network were, jointly or frame by frame. Writes OUT/SCAN/ as `match` does, skips finished
     scans, and continues after a scan that fails.
 
     Example: mrfpipe reconstruct thigh.h5 --model model -o results

@@ -107,7 +107,7 @@ def command(
     """Train a network on DATA, raw scans (ISMRMRD, Siemens Twix) or frames files with known maps; or on phantoms.
 
     With --phantoms, the protocol is all that is needed: bodies are drawn, scanned and reconstructed, and the network
-    learns to correct the maps of `match --recon subspace`. README.md in MODEL says how well it does, on other phantoms.
+    learns to correct the maps of `match`. README.md in MODEL says how well it does, on other phantoms.
 
     Preset `small` is for a CPU; `paper` is the network of Balsiger et al. (2020) and needs a GPU. A checkpoint is
     written to MODEL.checkpoint after every epoch, for --resume. With torchrun, several GPUs train one network on DATA.

@@ -38,7 +38,9 @@ def test_a_training_on_a_gpu_is_rehearsed(tmp_path):
     """The command of the script, for 4 of its phantoms and one of its epochs."""
     script = (ROOT / "benchmarks" / "train_on_gpu.sh").read_text().replace("\\\n", " ")
     (command,) = re.findall(r"main\(\)\" (train .*)", script)
-    words = shlex.split(command.replace("$1", str(tmp_path / "model")).replace("300", "4").replace("cuda", "cpu"))
+    words = shlex.split(command.replace("$1", str(tmp_path / "model")))
+    for option, value in (("--phantoms", "4"), ("--device", "cpu")):
+        words[words.index(option) + 1] = value
     line = [sys.executable, "-c", "from mrfpipe.cli import main; main()", *words, "--epochs", "1"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

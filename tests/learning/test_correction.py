@@ -17,6 +17,7 @@ from mrfpipe.learning.model import load_model, save_model
 from mrfpipe.learning.network import initial_network
 from mrfpipe.matching.match import match_series
 from mrfpipe.phantom.truth import PARAMETERS
+from mrfpipe.readout_basis import readout_basis
 from mrfpipe.report.quality import warnings_of
 from mrfpipe.run.mapper import NetworkMapper
 from mrfpipe.run.scan import map_series
@@ -131,9 +132,19 @@ def test_coefficients_without_samples_are_refused(model, coefficients):
         map_series(coefficients, NetworkMapper(model=model, precision="float32"))
 
 
+def test_a_raw_scan_is_reconstructed_as_the_training_data_were(model, protocol):
+    """Jointly, with more basis vectors than the coefficients that the network reads."""
+    whole, n = model.encoding, RANK - 2
+    few = Encoding(basis=whole.basis[:, :n], mean=whole.mean[:n], deviation=whole.deviation[:n])
+    mapper = NetworkMapper(model=replace(model, encoding=few), precision="float32")
+    assert mapper.imaging(Imaging()).recon == "joint"
+    expected = readout_basis(build_dictionary(protocol))
+    assert expected.shape[1] == RANK
+    np.testing.assert_array_equal(mapper.readout_basis("joint"), expected)
+
+
 def test_a_field_map_is_refused_before_the_work(model):
     mapper = NetworkMapper(model=model, precision="float32")
-    assert mapper.imaging(Imaging()).recon == "subspace"
     with pytest.raises(MismatchError, match="leave the field map out, or use mrfpipe match"):
         mapper.imaging(Imaging(field_map="map.nii"))
 

@@ -28,14 +28,15 @@ from mrfpipe.learning.scaling import MapScaling
 from mrfpipe.matching.joint import fitted
 from mrfpipe.phantom import simulated
 from mrfpipe.phantom.anatomy import thigh
+from mrfpipe.phantom.draw import Draw
 from mrfpipe.phantom.patchwork import patchwork
 from mrfpipe.phantom.scanner import coil_maps, scan
 from mrfpipe.phantom.simulated import SimulatedScanner
 from mrfpipe.phantom.truth import PARAMETERS
-from mrfpipe.phantom.varied import random_coils, varied
+from mrfpipe.phantom.varied import _blurred, random_coils, varied
 from mrfpipe.physics.simulate import readout_signals
 from mrfpipe.protocol import load_protocol
-from mrfpipe.readout_basis import at_readouts
+from mrfpipe.readout_basis import readout_basis
 from mrfpipe.run.examples import Source, generator, kept_examples, people
 from mrfpipe.run.held_out import coefficients_of
 
@@ -83,19 +84,24 @@ def test_coefficients_are_those_of_a_scan(protocol, body, tensors, scanner):
     basis = scanner.basis
     raw = scan(body, protocol, n_coils=4, snr=1e6, seed=5)
     dictionary = build_dictionary(protocol)
-    bases = {"basis": basis, "readout_basis": at_readouts(basis, dictionary)}
-    theirs = Reconstruction(raw, protocol.sequence, Imaging(recon="subspace"), **bases).series().images[0]
+    bases = {"basis": basis, "readout_basis": readout_basis(dictionary)}
+    scanned = next(iter(Reconstruction(raw, protocol.sequence, Imaging(recon="joint"), **bases)))
+    theirs = scanned.images[0]
     np.testing.assert_array_equal(coefficients_of(raw, dictionary, CPU)[0].images[0], theirs)
     maps = {name: image for name, image in tensors.items() if name != "m0"}
     coils = torch.from_numpy(coil_maps(4, MATRIX))
-    ours = scanner.scan(maps, tensors["m0"] + 0j, coils, 1e6, torch.Generator().manual_seed(1)).images[0]
-    mask = body.maps.mask[0]
+    simulated = scanner.scan(maps, tensors["m0"] + 0j, coils, 1e6, torch.Generator().manual_seed(1))
+    ours, mask = simulated.images[0], body.maps.mask[0]
     # sigpy's NUFFT errs by 3e-3, and whitened coils, of which the scan has other ones, see other aliasing.
     assert _apart(theirs[:, mask], ours[:, mask]) < 0.03
     scale = np.sum(theirs * ours.conj(), axis=0)[mask] / np.sum(np.abs(ours) ** 2, axis=0)[mask]
     assert np.abs(np.angle(scale)).max() < 0.2
     # The basis is nearly real, and so are most coefficients.
     assert _apart(theirs[:, mask], ours[:, mask].conj()) > 0.1
+    # So are the right-hand sides, in all basis vectors of a joint reconstruction.
+    rights = [one.equations.right.numpy()[:, mask[one.equations.box]] for one in (scanned, simulated)]
+    assert len(rights[0]) > len(theirs)
+    assert _apart(*rights) < 0.03
 
 
 def _apart(first, second):
@@ -112,8 +118,8 @@ def test_noise_is_that_of_a_scan(protocol, body, tensors, scanner):
     basis, mask, snr = scanner.basis, body.maps.mask[0], 400.0
     maps, coils = {n: i for n, i in tensors.items() if n != "m0"}, torch.from_numpy(coil_maps(4, MATRIX))
     raws = [scan(body, protocol, n_coils=4, snr=snr, seed=seed) for seed in (5, 6)]
-    bases = {"basis": basis, "readout_basis": at_readouts(basis, build_dictionary(protocol))}
-    theirs = [next(iter(Reconstruction(r, protocol.sequence, Imaging(recon="subspace"), **bases))) for r in raws]
+    bases = {"basis": basis, "readout_basis": readout_basis(build_dictionary(protocol))}
+    theirs = [next(iter(Reconstruction(r, protocol.sequence, Imaging(recon="joint"), **bases))) for r in raws]
     ours = [
         scanner.scan(maps, tensors["m0"] + 0j, coils, snr, torch.Generator().manual_seed(seed)).images[0]
         for seed in (1, 2)
@@ -135,6 +141,22 @@ def test_noise_is_as_large_as_it_is_said(protocol, tensors, scanner):
         ]
         differences.append(float(np.linalg.norm(pair[0] - pair[1])))
     assert differences[1] / differences[0] == pytest.approx(2, rel=0.15)  # drawn, and denoised
+
+
+def test_edges_are_blurred_within_the_body_alone():
+    """A step becomes the error function, the level of a body stays, and nothing enters from outside."""
+    matrix, scale = 64, 1.1
+    draw = SimpleNamespace(even=lambda _low, _high: scale, blurred=Draw(matrix, torch.Generator()).blurred)
+    mask = torch.zeros((matrix, matrix), dtype=torch.bool)
+    mask[8:56, 6:58] = True
+    step = torch.where(torch.arange(matrix) < 30, 0.2, 0.8).expand(matrix, matrix)
+    blurred, level = _blurred(draw, torch.stack([step, torch.full_like(step, 0.7)]) * mask, mask)
+    torch.testing.assert_close(level, 0.7 * mask)
+    x = torch.arange(matrix) - 29.5
+    expected = 0.5 + 0.3 * torch.erf(x / (scale * 2**0.5))
+    # Half a step off its middle, as voxels are sampled; far from the ends, where the body weighs both sides alike.
+    torch.testing.assert_close(blurred[32, 12:52], expected[12:52], atol=0.01, rtol=0)
+    assert float(blurred[~mask].abs().max()) == 0
 
 
 def test_kernels_from_trains_are_sampling_and_summing(protocol):

@@ -28,7 +28,7 @@ from mrfpipe.quantities import Parameter
 
 T = TypeVar("T")
 
-SCHEMA = "mrfpipe-model/5"
+SCHEMA = "mrfpipe-model/6"
 WEIGHTS_FILE = "model.safetensors"
 CPU = torch.device("cpu")
 ENCODING = "encoding."

@@ -1,12 +1,15 @@
 """Draw: random numbers and smooth random fields of one size, on the device of the generator."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-SCALES = (0.7, 1.5, 3.0, 6.0, 12.0)
-"""Standard deviations, in voxels, of the Gaussian filters that are applied to white noise for a texture."""
+FIELD_SCALES = (0.7, 1.5, 3.0, 6.0, 12.0)
+"""Standard deviations, in voxels, of the Gaussian filters that are applied to white noise for a texture of a field."""
+TISSUE_SCALES = (0.0, *FIELD_SCALES)
+"""The same for tissue, whose texture is also finer than a voxel, so that part of it lies beyond the measured k-space."""
 
 PATCHY = 0.3
 """Share of the textures with patches of two values, like streaks and islands of fat."""
@@ -36,16 +39,21 @@ class Draw:
 
     def smooth(self, scale: float) -> Tensor:
         """Draw a field of mean 0 and variance 1: Gaussian-filtered white noise, `scale` in voxels. Shape `(y, x)`."""
-        white = torch.randn((self.matrix, self.matrix), device=self.device, generator=self._random)
-        field = torch.fft.ifft2(torch.fft.fft2(white) * torch.exp(-2 * (math.pi * scale) ** 2 * self._square)).real
+        field = self.blurred(torch.randn((self.matrix, self.matrix), device=self.device, generator=self._random), scale)
         standard: Tensor = (field - field.mean()) / field.std()
         return standard
 
-    def texture(self) -> Tensor:
+    def blurred(self, images: Tensor, scale: float) -> Tensor:
+        """Blur images by a Gaussian of standard deviation `scale` in voxels. Shape `(..., y, x)`."""
+        transfer = torch.exp(-2 * (math.pi * scale) ** 2 * self._square)
+        blurred: Tensor = torch.fft.ifft2(torch.fft.fft2(images) * transfer).real
+        return blurred
+
+    def texture(self, scales: Sequence[float] = TISSUE_SCALES) -> Tensor:
         """Draw a field of mean 0 and variance 1 on several scales at once, sometimes with patches. Shape `(y, x)`."""
-        shares = torch.rand(len(SCALES), device=self.device, generator=self._random).log().neg()
+        shares = torch.rand(len(scales), device=self.device, generator=self._random).log().neg()
         shares = (shares / shares.sum()).sqrt()
-        field = torch.stack([share * self.smooth(scale) for share, scale in zip(shares, SCALES, strict=True)]).sum(0)
+        field = torch.stack([share * self.smooth(scale) for share, scale in zip(shares, scales, strict=True)]).sum(0)
         if self.even(0, 1) < PATCHY:
             field = torch.tanh(STEEPNESS * field)
         standard: Tensor = (field - field.mean()) / field.std()

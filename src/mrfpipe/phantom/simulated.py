@@ -1,4 +1,4 @@
-"""Simulated coefficients: the result of a subspace reconstruction of a body, without simulating k-space.
+"""Simulated coefficients: the result of a joint reconstruction of a body, without simulating k-space.
 
 Measurement and adjoint together are computed as convolutions (`mrfpipe.imaging.toeplitz`), from coefficients in the
 basis of all readouts to the right-hand side in the basis of the reconstruction. Noise is added to this right-hand side.
@@ -31,7 +31,7 @@ from mrfpipe.interpolation import Numbers, interpolated
 from mrfpipe.limit import fisher
 from mrfpipe.phantom.scanner import trajectory_of
 from mrfpipe.protocol import Protocol, Sequence
-from mrfpipe.readout_basis import at_readouts
+from mrfpipe.readout_basis import readout_basis
 
 TRAINS_ENERGY = 1 - 2e-6
 """Share of the energy of the readouts' signals that their temporal basis keeps."""
@@ -41,16 +41,17 @@ NOISES = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SimulatedScanner:
-    """Simulates the coefficients that a subspace reconstruction would give for a slice."""
+    """Simulates the coefficients and normal equations that a joint reconstruction would give for a slice."""
 
     readouts: Dictionary
     """Dictionary of the signals at all readouts, in a basis of their own."""
     sequence: Sequence
     """The sequence to simulate."""
     basis: Complex
-    """Basis of the coefficients. Shape `(frames, rank)`."""
+    """Basis of the coefficients. Shape `(frames, leading)`."""
     normal: Tensor
-    """Kernels of the normal operator of the reconstruction. Shape `(rank, rank, 2 y, 2 x)`."""
+    """Kernels of the normal operator of the reconstruction, whose basis has more vectors. Shape `(rank, rank, 2 y,
+    2 x)`."""
     forward: Tensor
     """Kernels from coefficients in the basis of readouts to the right-hand side. Shape `(rank, trains, 2 y, 2 x)`."""
     noise: float
@@ -61,7 +62,7 @@ class SimulatedScanner:
     @classmethod
     def of(cls, dictionary: Dictionary, device: torch.device, backend: Backend, *, seed: int) -> "SimulatedScanner":
         """Compute everything that is the same for all scans of a dictionary's protocol; `seed` is for the noise."""
-        protocol, basis = dictionary.protocol, dictionary.subspace
+        protocol, basis = dictionary.protocol, readout_basis(dictionary)
         sequence, matrix = protocol.sequence, protocol.sequence.matrix
         readouts = build_dictionary(
             replace(protocol, sequence=sequence.with_single_readouts()),
@@ -73,24 +74,23 @@ class SimulatedScanner:
         if sequence.readout.kind != "golden-radial":  # a reconstruction leaves out their samples beyond the matrix
             trajectory = trajectory[:, np.abs(trajectory).max(axis=(0, 2)) <= matrix / 2]
         density = weights_of(sequence.readout.kind)(trajectory, matrix)
-        of_readouts = at_readouts(basis, dictionary)
         weights = density * np.float32(sequence.n_frames)
         rng = np.random.default_rng(seed)
         noises = torch.empty((NOISES, basis.shape[1], matrix, matrix), dtype=torch.complex64, device=device)
         for noise in noises:
             white = rng.standard_normal((*density.shape, 2), np.float32).view(np.complex64)[..., 0] * np.sqrt(0.5)
             noise[:] = modulated_adjoint(
-                of_readouts.conj().T, weights * white, trajectory, matrix, backend=backend, device=device
+                basis.conj().T, weights * white, trajectory, matrix, backend=backend, device=device
             )
         return cls(
             readouts=readouts,
             sequence=sequence,
-            basis=basis,
-            normal=toeplitz_kernels(trajectory, weights, of_readouts, matrix, backend=backend, device=device),
+            basis=dictionary.subspace,
+            normal=toeplitz_kernels(trajectory, weights, basis, matrix, backend=backend, device=device),
             forward=spread_kernels(
-                trajectory, weights, of_readouts, readouts.basis, matrix, backend=backend, device=device
+                trajectory, weights, basis, readouts.basis, matrix, backend=backend, device=device
             ),
-            noise=summed_noise(weights, of_readouts),
+            noise=summed_noise(weights, basis),
             noises=noises,
         )
 
@@ -132,16 +132,17 @@ class SimulatedScanner:
         return self._series(right, maps, inside)
 
     def _series(self, right: Tensor, maps: Tensor, inside: Tensor) -> FrameSeries:
-        """Solve the normal equations within the estimated support, as a reconstruction does."""
+        """Solve the leading normal equations within the estimated support, as a reconstruction does."""
+        n_leading = self.basis.shape[1]
         equations = Equations(right=right, maps=maps, kernels=self.normal, noise=self.noise, matrix=right.shape[-1])
-        mask = support(right.cpu().numpy(), self.basis)
+        mask = support(right[:n_leading].cpu().numpy(), self.basis)
         box = box_of(mask)
         shape = mask[box].shape
         kernels = self.normal if shape == mask.shape else cropped_kernels(self.normal, *shape)
         equations = equations.inside(mask, box, kernels)
         return FrameSeries(
             name="a simulated scan",
-            images=solve_subspace(equations)[None],
+            images=solve_subspace(equations.leading(n_leading))[None],
             mask=inside.cpu().numpy()[None],
             affine=np.eye(4),
             sequence_hash=self.sequence.hash,

@@ -2,8 +2,8 @@
 
 A network trained on phantoms that are too regular fails on real anatomy: tissue without variation over a few voxels,
 proton density that distinguishes fat from muscle, fields that always look alike, no lesions and no voids. Therefore a
-body is rotated and scaled, its fields are changed, its tissue gets random textures on all scales, spots of other values
-and voids are added, and its proton density gets a random field and a smooth phase.
+body is rotated and scaled, its edges are blurred, its fields are changed, its tissue gets random textures on all scales,
+spots of other values and voids are added, and its proton density gets a random field and a smooth phase.
 
 Bodies differ in their roughness, which is similar in all maps of a body, and in the sharpness of their edges: a network
 has to learn from a neighbourhood how far to trust it.
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mrfpipe.phantom.draw import Draw
+from mrfpipe.phantom.draw import FIELD_SCALES, TISSUE_SCALES, Draw
 from mrfpipe.protocol import Protocol
 from mrfpipe.quantities import B1, FAT_FRACTION, OFF_RESONANCE, T1, T2, Parameter
 
@@ -28,6 +28,9 @@ SPOTS = {T1: (-0.2, 0.4), T2: (-0.2, 0.4), FAT_FRACTION: (-0.6, 0.6)}
 MOST_SPOTS = 12
 SMALLEST, LARGEST = 1.0, 14.0
 """Range of the radius of a spot, in voxels."""
+MOST_BLUR = 1.2
+"""Largest standard deviation, in voxels, of the blur of edges: slices are thicker than voxels are wide, so that a border
+which is oblique to the slice lies within several voxels."""
 DENSITY = 0.25
 """Largest standard deviation of the smooth field in the logarithm of the proton density."""
 FINE_DENSITY = 0.08
@@ -56,6 +59,7 @@ def varied(body: Mapping[str, Tensor], protocol: Protocol, random: torch.Generat
     inside, *images = _turned(draw, torch.stack([(body["m0"] > 0).float(), *(body[name] for name in (*names, "m0"))]))
     mask = inside > 0.5
     *values, density = (torch.where(mask, image / inside.clamp(min=0.5), 0) for image in images)
+    *values, density = _blurred(draw, torch.stack([*values, density]), mask)
     maps = dict(zip(names, values, strict=True))
     spans = {p.name: float(protocol.grid[p.name][-1] - protocol.grid[p.name][0]) for p in protocol.parameters}
     for p in protocol.parameters:
@@ -71,12 +75,20 @@ def varied(body: Mapping[str, Tensor], protocol: Protocol, random: torch.Generat
     roughness = draw.relative(SMOOTHEST, 1) * (draw.even(0, 1) < 0.9)
     for p in protocol.parameters:
         strength = roughness * STRONGEST[p.quantity] * draw.relative(WEAKEST, 1) * (draw.even(0, 1) < 0.9)
-        rough = maps[p.name] + strength * unit(p, maps[p.name], spans[p.name]) * draw.texture()
+        texture = draw.texture(FIELD_SCALES if p.quantity in (OFF_RESONANCE, B1) else TISSUE_SCALES)
+        rough = maps[p.name] + strength * unit(p, maps[p.name], spans[p.name]) * texture
         maps[p.name] = rough.clamp(float(protocol.grid[p.name][0]), float(protocol.grid[p.name][-1]))
     density = density * torch.exp(draw.even(0, DENSITY) * draw.smooth(width * draw.even(0.02, 0.17)))
     density = density * torch.exp(roughness * draw.even(0, FINE_DENSITY) * draw.texture())
     phase = draw.even(-math.pi, math.pi) + draw.even(0, 1.5) * draw.smooth(0.23 * width)
     return maps, torch.where(mask, density.clamp(min=0.01) * torch.exp(1j * phase), 0)
+
+
+def _blurred(draw: Draw, images: Tensor, mask: Tensor) -> Tensor:
+    """Blur images at random within a body, without its surroundings. Shape `(images, y, x)`."""
+    scale = draw.even(0, MOST_BLUR)
+    share = draw.blurred(mask.float(), scale)
+    return torch.where(mask, draw.blurred(images, scale) / torch.where(mask, share, 1), 0)
 
 
 def unit(parameter: Parameter, values: Tensor, span: float) -> Tensor:

@@ -11,14 +11,14 @@ def card(model: TrainedModel, protocol: Protocol, scores: Sequence[Score], n_pha
     """Return the card of a network that was trained on phantoms and scored on `n_phantoms` others."""
     record, preset = model.record, model.record["preset"]
     rows = "\n".join(
-        f"| {s.parameter.heading} | {s.rmse['network']:.4g} | {s.rmse['subspace']:.4g} | {s.rmse['frames']:.4g} | "
+        f"| {s.parameter.heading} | {s.rmse['network']:.4g} | {s.rmse['joint']:.4g} | {s.rmse['frames']:.4g} | "
         f"{s.ratio:.2f} | {s.spread:.2f} |"
         for s in scores
     )
     worse = " and ".join(s.parameter.name for s in scores if s.ratio >= 1)
     verdict = (
         f"**Its error is not smaller than that of the matching that it corrects in {worse}:** map these with\n"
-        "`mrfpipe match --recon subspace`, or train on more phantoms."
+        "`mrfpipe match`, or train on more phantoms."
         if worse
         else "Its errors are smaller than those of the matching that it corrects in all maps."
     )
@@ -26,7 +26,7 @@ def card(model: TrainedModel, protocol: Protocol, scores: Sequence[Score], n_pha
     steps = f"{record['steps']:,} steps of {preset['batch_size']} patches of {patch}, on {record['device']}"
     return f"""# A network for protocol {protocol.name}
 
-It corrects the maps of `mrfpipe match --recon subspace`, from the coefficients, these maps and their deviations in a
+It corrects the maps of `mrfpipe match`, from the coefficients, these maps and their deviations in a
 neighbourhood of {field}, and estimates the standard deviation of every map.
 `mrfpipe reconstruct SCAN --model THIS_FOLDER` applies it.
 
@@ -43,7 +43,7 @@ RMSE on {n_phantoms} other phantoms, scanned by the simulated scanner, with 3 to
 500 to 10,000. The last column is the spread of the errors over the standard deviations that the network gives: 1 is
 right.
 
-| map | network | subspace, matching | frames, matching | network over subspace | spread |
+| map | network | joint, matching | frames, matching | network over joint | spread |
 |---|---|---|---|---|---|
 {rows}
 

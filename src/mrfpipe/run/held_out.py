@@ -32,14 +32,14 @@ from mrfpipe.phantom.varied import varied
 from mrfpipe.physics.simulate import SignalModel
 from mrfpipe.protocol import Protocol
 from mrfpipe.quantities import Parameter
-from mrfpipe.readout_basis import at_readouts
+from mrfpipe.readout_basis import readout_basis
 from mrfpipe.run.examples import FEWEST_COILS, MOST_COILS, NOISIEST, QUIETEST, body_of, generator
 
 CPU = torch.device("cpu")
 Scans = Iterator[tuple[Phantom, RawScan]]
 """Phantoms and their raw scans."""
-METHODS = ("network", "subspace", "frames")
-"""Compared methods: the network, the matching of a subspace that it corrects, and refined matching of frames."""
+METHODS = ("network", "joint", "frames")
+"""Compared methods: the network, the joint reconstruction that it corrects, and refined matching of frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Score:
     @property
     def ratio(self) -> float:
         """Error of the network divided by that of the matching that it corrects."""
-        return self.rmse["network"] / self.rmse["subspace"]
+        return self.rmse["network"] / self.rmse["joint"]
 
 
 def corrected(
@@ -76,11 +76,11 @@ def measure(model: TrainedModel, dictionary: Dictionary, scans: Scans, device: t
     squares: list[dict[str, dict[str, float]]] = []
     z: dict[str, list[Double]] = {p.name: [] for p in protocol.parameters}
     for phantom, raw in scans:
-        network, subspace = corrected(coefficients_of(raw, dictionary, device), model, dictionary, device)
+        network, joint = corrected(coefficients_of(raw, dictionary, device), model, dictionary, device)
         frames, _ = match_series(
             Reconstruction(raw, protocol.sequence, device=device).series(), dictionary, device=device
         )
-        errors = [evaluate(maps, phantom.maps) for maps in (network, subspace, frames)]
+        errors = [evaluate(maps, phantom.maps) for maps in (network, joint, frames)]
         squares.append(
             {
                 p.name: {method: error[p.name].rmse ** 2 for method, error in zip(METHODS, errors, strict=True)}
@@ -103,9 +103,8 @@ def measure(model: TrainedModel, dictionary: Dictionary, scans: Scans, device: t
 
 def coefficients_of(raw: RawScan, dictionary: Dictionary, device: torch.device) -> list[FrameSeries]:
     """Reconstruct the coefficients of a raw scan as `reconstruct` does, slice by slice."""
-    imaging, sequence = Imaging(recon="subspace"), dictionary.protocol.sequence
-    basis = dictionary.subspace
-    extended = at_readouts(basis, dictionary)
+    imaging, sequence = Imaging(recon="joint"), dictionary.protocol.sequence
+    basis, extended = dictionary.subspace, readout_basis(dictionary)
     return list(Reconstruction(raw, sequence, imaging, basis=basis, readout_basis=extended, device=device))
 
 

@@ -215,13 +215,14 @@ class NetworkMapper:
         return None if self.model.encoding is None else self.model.encoding.basis
 
     def readout_basis(self, recon: Recon | None) -> Complex | None:
-        """Return the encoding's basis with a value per readout."""
+        """Return the encoding's basis with a value per readout; a joint reconstruction has further vectors."""
         if recon == "nufft" or self.basis is None:
             return None
-        return at_readouts(self.basis, _dictionary(self.model.protocol_toml, self.signal_model, CPU))
+        dictionary = _dictionary(self.model.protocol_toml, self.signal_model, CPU)
+        return readout_basis(dictionary) if recon == "joint" else at_readouts(self.basis, dictionary)
 
     def imaging(self, asked: Imaging) -> Imaging:
-        """Reconstruct frames or coefficients, whichever the network was trained on; everything else as asked for.
+        """Reconstruct as for the training data of the network; everything else as asked for.
 
         MismatchError if a network that corrects fitted maps is to be used with a field map: correction of off-resonance
         leaves no normal equations to fit maps with.
@@ -231,6 +232,8 @@ class NetworkMapper:
                 "The network corrects maps that are fitted to all samples, which takes no field map; leave the field "
                 "map out, or use mrfpipe match."
             )
+        if self.model.corrects:
+            return replace(asked, recon="joint")
         return replace(asked, recon="subspace" if self.model.reads == "coefficients" else "nufft")
 
     def map(

@@ -46,7 +46,7 @@ class PhantomTrainingJob(TrainingSettings):
         n_scored = max(2, min(MOST_SCORED, self.n_phantoms // 8))
         with stage(progress, "simulate"):
             dictionary = build_dictionary(self.protocol, model=self.signal_model, device=self.device)
-            scanner = SimulatedScanner.of(dictionary, self.device, Imaging(recon="subspace").nufft, seed=self.seed)
+            scanner = SimulatedScanner.of(dictionary, self.device, Imaging(recon="joint").nufft, seed=self.seed)
         source = Source(scanner, dictionary, self.device, self.seed)
         subjects = [
             *people(self.n_phantoms, "training", self.seed),

@@ -210,7 +210,7 @@ def reconstruct(
         As the command.
     """
     if "recon" in imaging:
-        raise TypeError("The network determines whether a raw scan is reconstructed in a subspace; leave recon out.")
+        raise TypeError("The network determines how a raw scan is reconstructed; leave recon out.")
     _check(precision=precision, **imaging)
     if isinstance(model, TrainedModel):
         return _map(scan, NetworkMapper(model=model, precision=precision), Imaging(**imaging), mask, device)
