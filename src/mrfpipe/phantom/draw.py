@@ -9,7 +9,7 @@ from torch import Tensor
 FIELD_SCALES = (0.7, 1.5, 3.0, 6.0, 12.0)
 """Standard deviations, in voxels, of the Gaussian filters that are applied to white noise for a texture of a field."""
 TISSUE_SCALES = (0.0, *FIELD_SCALES)
-"""The same for tissue, whose texture is also finer than a voxel, so that part of it lies beyond the measured k-space."""
+"""The same for tissue, whose texture is also finer than a voxel: part of it lies beyond the measured k-space."""
 
 PATCHY = 0.3
 """Share of the textures with patches of two values, like streaks and islands of fat."""

@@ -87,9 +87,7 @@ class SimulatedScanner:
             sequence=sequence,
             basis=dictionary.subspace,
             normal=toeplitz_kernels(trajectory, weights, basis, matrix, backend=backend, device=device),
-            forward=spread_kernels(
-                trajectory, weights, basis, readouts.basis, matrix, backend=backend, device=device
-            ),
+            forward=spread_kernels(trajectory, weights, basis, readouts.basis, matrix, backend=backend, device=device),
             noise=summed_noise(weights, basis),
             noises=noises,
         )

@@ -2,8 +2,8 @@
 
 A network trained on phantoms that are too regular fails on real anatomy: tissue without variation over a few voxels,
 proton density that distinguishes fat from muscle, fields that always look alike, no lesions and no voids. Therefore a
-body is rotated and scaled, its edges are blurred, its fields are changed, its tissue gets random textures on all scales,
-spots of other values and voids are added, and its proton density gets a random field and a smooth phase.
+body is rotated and scaled, its edges are blurred, its fields are changed, its tissue gets random textures on all
+scales, spots of other values and voids are added, and its proton density gets a random field and a smooth phase.
 
 Bodies differ in their roughness, which is similar in all maps of a body, and in the sharpness of their edges: a network
 has to learn from a neighbourhood how far to trust it.
@@ -29,8 +29,8 @@ MOST_SPOTS = 12
 SMALLEST, LARGEST = 1.0, 14.0
 """Range of the radius of a spot, in voxels."""
 MOST_BLUR = 1.2
-"""Largest standard deviation, in voxels, of the blur of edges: slices are thicker than voxels are wide, so that a border
-which is oblique to the slice lies within several voxels."""
+"""Largest standard deviation, in voxels, of the blur of edges: slices are thicker than voxels are wide, so that a
+border which is oblique to the slice lies within several voxels."""
 DENSITY = 0.25
 """Largest standard deviation of the smooth field in the logarithm of the proton density."""
 FINE_DENSITY = 0.08
