@@ -163,7 +163,7 @@ def test_description_that_is_no_json(folder, text):
 @pytest.mark.parametrize("text", ["[]", "{}", "3", '{"schema": "mrfpipe-model/1"}'])
 def test_description_of_another_schema(folder, text):
     (folder / "model.json").write_text(text)
-    refused(folder, "model.json", "this version reads 'mrfpipe-model/5'")
+    refused(folder, "model.json", "this version reads 'mrfpipe-model/6'")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_a_model_comes_back_as_it_was(make_model, folder):
     ):
         assert getattr(loaded, field) == getattr(model, field)
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
-    assert json.loads((folder / "model.json").read_text())["schema"] == "mrfpipe-model/5"
+    assert json.loads((folder / "model.json").read_text())["schema"] == "mrfpipe-model/6"
 
 
 def test_half_of_the_size_within_the_rounding_of_float16(make_model, folder, tmp_path):

@@ -172,7 +172,7 @@ def test_a_network_from_python(folder, tmp_path):
     for given in (folder / "leg.frames.h5", frames):  # no network ships for this sequence
         with pytest.raises(MismatchError, match="No pretrained network is bundled"):
             mrf.reconstruct(given)
-    with pytest.raises(TypeError, match="The network determines whether"):
+    with pytest.raises(TypeError, match="The network determines how"):
         mrf.reconstruct(frames, model, recon="subspace")
 
 
